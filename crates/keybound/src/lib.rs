@@ -11,11 +11,16 @@
     )
 )]
 
+pub mod authorization_server;
 pub mod challenge;
 pub mod crypto;
 pub mod jwk;
 pub mod jws;
 pub mod nonce;
+pub mod proof;
 pub mod refusal;
 pub mod replay;
+pub mod request;
 pub mod time;
+pub mod token;
+pub mod verify;

@@ -1,0 +1,226 @@
+//! JWT access tokens (RFC 9068): the signature by a key of the issuer. The key a proof carries in its header is never used
+//! here, nor is any key in the token's own header (R-RS-16, R-RS-19).
+
+use core::fmt;
+use std::sync::Arc;
+
+use super::TokenFacts;
+use crate::crypto::{Alg, AlgSet, Crypto, PreparedKey};
+use crate::jwk::PublicJwk;
+use crate::jws::json::{Object, Value};
+use crate::jws::{Compact, decode_base64url};
+use crate::proof;
+use crate::refusal::{Reason, Refusal};
+use crate::request::AccessToken;
+
+/// The most keys that are taken from one set.
+const MAX_KEYS: usize = 64;
+
+/// How many keys are tried for a token that does not name its key.
+const MAX_TRIES: usize = 8;
+
+/// A JWT access token whose header was read and whose signature was not checked.
+pub struct SignedJwt<'t> {
+    compact: Compact<'t>,
+    alg: Alg,
+    kid: Option<Box<str>>,
+}
+
+impl<'t> SignedJwt<'t> {
+    /// Reads the header: `typ` is `at+jwt` or `application/at+jwt`, `alg` is asymmetric, nothing critical.
+    ///
+    /// # Errors
+    ///
+    /// [`Reason::TokenMalformed`], [`Reason::TokenType`], [`Reason::TokenAlgorithm`].
+    pub fn parse(token: AccessToken<'t>) -> Result<Self, Refusal> {
+        let compact = Compact::split(token.secret()).map_err(|_| Reason::TokenMalformed)?;
+        let octets = decode_base64url(compact.header).map_err(|_| Reason::TokenMalformed)?;
+        let header = Object::parse(&octets).map_err(|_| Reason::TokenMalformed)?;
+        let typ = header.get("typ").and_then(Value::as_str).unwrap_or_default();
+        if !["at+jwt", "application/at+jwt"].iter().any(|known| typ.eq_ignore_ascii_case(known)) {
+            return Err(Reason::TokenType.into());
+        }
+        if header.contains("crit") || header.contains("b64") {
+            return Err(Reason::TokenMalformed.into());
+        }
+        let alg = proof::alg(header.get("alg")).map_err(|_| Reason::TokenAlgorithm)?;
+        let kid = match header.get("kid") {
+            None => None,
+            Some(kid) => Some(kid.as_str().ok_or(Reason::TokenMalformed)?.into()),
+        };
+        Ok(Self { compact, alg, kid })
+    }
+
+    /// The key it names.
+    pub fn kid(&self) -> Option<&str> {
+        self.kid.as_deref()
+    }
+
+    /// Whether `keys` has a key this token may be signed with. If not, the issuer may have turned its keys.
+    pub fn finds_key(&self, keys: &KeySet) -> bool {
+        self.candidates(keys).next().is_some()
+    }
+
+    /// Checks the signature with the issuer's keys and reads the claims.
+    ///
+    /// It does not look at the issuer's name, audience or times: see [`TokenFacts::judge`].
+    ///
+    /// # Errors
+    ///
+    /// [`Reason::TokenAlgorithm`], [`Reason::TokenKey`], [`Reason::TokenMalformed`], [`Reason::TokenSignature`],
+    /// [`Reason::TokenClaims`].
+    pub fn verify(&self, keys: &KeySet) -> Result<(Arc<TokenFacts>, KeyMark), Refusal> {
+        if !keys.algs.contains(self.alg) {
+            return Err(Reason::TokenAlgorithm.into());
+        }
+        let signature = self.compact.signature().map_err(|_| Reason::TokenMalformed)?;
+        let signed = self.compact.signing_input.as_bytes();
+        let mut reason = Reason::TokenKey;
+        for (key, prepared) in self.candidates(keys).take(MAX_TRIES) {
+            if prepared.verify(signed, signature.as_slice()).is_ok() {
+                let octets = decode_base64url(self.compact.payload).map_err(|_| Reason::TokenMalformed)?;
+                let claims = Object::parse(&octets).map_err(|_| Reason::TokenMalformed)?;
+                return Ok((Arc::new(TokenFacts::of_jwt(&claims)?), KeyMark(key.jwk.clone())));
+            }
+            reason = Reason::TokenSignature;
+        }
+        Err(reason.into())
+    }
+
+    fn candidates<'k>(&'k self, keys: &'k KeySet) -> impl Iterator<Item = (&'k IssuerKey, &'k dyn PreparedKey)> {
+        keys.keys.iter().filter_map(|key| {
+            let named = match (&self.kid, &key.kid) {
+                (Some(wanted), Some(kid)) => wanted == kid,
+                _ => true,
+            };
+            let prepared = key.prepared.iter().find(|(alg, _)| *alg == self.alg).map(|(_, prepared)| &**prepared);
+            prepared.filter(|_| named).map(|prepared| (key, prepared))
+        })
+    }
+}
+
+impl fmt::Debug for SignedJwt<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SignedJwt({}, kid {:?})", self.alg, self.kid)
+    }
+}
+
+/// Which key vouched for a token. What was remembered under it dies when the key leaves its set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyMark(PublicJwk);
+
+/// The signing keys of one issuer, ready for use.
+#[derive(Clone, Debug)]
+pub struct KeySet {
+    keys: Vec<IssuerKey>,
+    algs: AlgSet,
+}
+
+#[derive(Clone, Debug)]
+struct IssuerKey {
+    kid: Option<Box<str>>,
+    jwk: PublicJwk,
+    prepared: Vec<(Alg, Arc<dyn PreparedKey>)>,
+}
+
+/// What is wrong with a key set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum KeySetError {
+    /// Not a JSON object with an array `keys`.
+    Malformed,
+    /// There is no key in it that signatures could be checked with.
+    Empty,
+    /// More keys than anybody needs.
+    TooMany,
+    /// The key at this position, counted from 0, must not be used.
+    Key(usize, Reason),
+}
+
+impl fmt::Display for KeySetError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Malformed => f.write_str("not a JWK set: a JSON object with an array named keys, no name twice"),
+            Self::Empty => f.write_str("the set holds no public key for signatures"),
+            Self::TooMany => write!(f, "the set holds more than {MAX_KEYS} keys"),
+            Self::Key(position, reason) => write!(f, "keys[{position}]: {}", reason.entry().meaning),
+        }
+    }
+}
+
+impl core::error::Error for KeySetError {}
+
+impl KeySet {
+    /// Reads a set somebody wrote by hand, as a file or value: a key that must not be used is an error, for its author can
+    /// mend it. `algs` are the algorithms this issuer's tokens may have.
+    ///
+    /// # Errors
+    ///
+    /// [`KeySetError`].
+    pub fn read_strictly(text: &[u8], crypto: &dyn Crypto, algs: AlgSet) -> Result<Self, KeySetError> {
+        Self::read(text, crypto, algs, |position, reason| Err(KeySetError::Key(position, reason)))
+    }
+
+    /// Reads a set that an issuer serves: keys of kinds we do not know, for other uses or unfit are left out, as RFC 7517
+    /// section 5 wants.
+    ///
+    /// # Errors
+    ///
+    /// [`KeySetError`] if nothing is left.
+    pub fn read_served(text: &[u8], crypto: &dyn Crypto, algs: AlgSet) -> Result<Self, KeySetError> {
+        Self::read(text, crypto, algs, |_, _| Ok(()))
+    }
+
+    fn read(
+        text: &[u8],
+        crypto: &dyn Crypto,
+        algs: AlgSet,
+        mut unfit: impl FnMut(usize, Reason) -> Result<(), KeySetError>,
+    ) -> Result<Self, KeySetError> {
+        let set = Object::parse(text).map_err(|_| KeySetError::Malformed)?;
+        let members = set.get("keys").and_then(Value::as_array).ok_or(KeySetError::Malformed)?;
+        if members.len() > MAX_KEYS {
+            return Err(KeySetError::TooMany);
+        }
+        let mut keys = Vec::with_capacity(members.len());
+        for (position, member) in members.iter().enumerate() {
+            let jwk = member.as_object().ok_or(KeySetError::Malformed)?;
+            match IssuerKey::read(jwk, crypto, algs) {
+                Ok(Some(key)) => keys.push(key),
+                Ok(None) => {}
+                Err(reason) => unfit(position, reason)?,
+            }
+        }
+        if keys.is_empty() { Err(KeySetError::Empty) } else { Ok(Self { keys, algs }) }
+    }
+
+    /// Whether the key that vouched for a token is still in the set.
+    pub fn holds(&self, mark: &KeyMark) -> bool {
+        self.keys.iter().any(|key| key.jwk == mark.0)
+    }
+
+    /// The algorithms tokens may have.
+    pub const fn algs(&self) -> AlgSet {
+        self.algs
+    }
+}
+
+impl IssuerKey {
+    /// The key, or nothing if it is for encryption or for algorithms that are not allowed.
+    fn read(jwk: &Object<'_>, crypto: &dyn Crypto, algs: AlgSet) -> Result<Option<Self>, Reason> {
+        let parsed = PublicJwk::parse(jwk)?;
+        if jwk.get("use").is_some_and(|usage| usage.as_str() == Some("enc")) {
+            return Ok(None);
+        }
+        let mut prepared = Vec::new();
+        for alg in Alg::ALL.into_iter().filter(|alg| parsed.fits(*alg)) {
+            // A key is checked even for an algorithm that is not allowed: an unfit key is never passed over.
+            let ready = crypto.prepare(&parsed, alg)?;
+            if algs.contains(alg) && proof::usage(jwk, alg).is_ok() {
+                prepared.push((alg, ready));
+            }
+        }
+        let kid = jwk.get("kid").and_then(Value::as_str).map(Box::from);
+        Ok((!prepared.is_empty()).then_some(Self { kid, jwk: parsed, prepared }))
+    }
+}
