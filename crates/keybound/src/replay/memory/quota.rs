@@ -1,0 +1,109 @@
+//! Quotas by key without a counter for each key: coarse cells count for all keys that fall into them, and only a key whose
+//! cell is well filled gets a count of its own.
+
+use super::keys::Keys;
+use super::room::Room;
+use super::shard::Mark;
+use crate::refusal::Fault;
+
+/// Up to here every key is counted by itself.
+const EXACT: u32 = 64;
+
+/// A key that is not in `keys` has at most `slack` live entries: it gets a count of its own, beginning with `slack`, before
+/// it could have more. So a count is never below the truth, and above it by at most `slack`. A key leaves `keys` when its
+/// count is down at `slack`, where the first sentence holds again.
+#[derive(Debug)]
+pub(super) struct Quota {
+    per_key: u32,
+    slack: u32,
+    /// The live entries of all keys whose tags end in the index; a power of two of them, or none if `slack` is zero.
+    cells: Vec<u32>,
+    keys: Keys,
+}
+
+impl Quota {
+    pub(super) fn new(per_key: u32) -> Self {
+        let slack = if per_key <= EXACT { 0 } else { per_key / 16 };
+        Self { per_key, slack, cells: Vec::new(), keys: Keys::default() }
+    }
+
+    pub(super) fn is_used_up(&self, tag: u32) -> bool {
+        self.keys.count(tag) >= self.per_key
+    }
+
+    /// Makes room for what [`Quota::add`] may write.
+    pub(super) fn reserve(&mut self, tag: u32, room: &Room) -> Result<(), Fault> {
+        if self.cells.is_empty() && self.slack > 0 {
+            let cells = room.zeros(1)?;
+            room.replace(&mut self.cells, cells);
+        }
+        if self.cell(tag) >= self.slack { self.keys.reserve(room) } else { Ok(()) }
+    }
+
+    /// Counts one more entry of this key, after [`Quota::reserve`].
+    pub(super) fn add(&mut self, tag: u32) {
+        let count = match self.keys.count(tag) {
+            0 if self.cell(tag) < self.slack => None,
+            0 => Some(self.slack),
+            count => Some(count),
+        };
+        if let Some(count) = count {
+            self.keys.set(tag, count.saturating_add(1));
+        }
+        self.change_cell(tag, |entries| entries.saturating_add(1));
+    }
+
+    /// Counts one entry of this key less.
+    pub(super) fn remove(&mut self, tag: u32) {
+        self.change_cell(tag, |entries| entries.saturating_sub(1));
+        let count = self.keys.count(tag);
+        if count > 0 {
+            let left = count.saturating_sub(1);
+            self.keys.set(tag, if left > self.slack { left } else { 0 });
+        }
+    }
+
+    /// How many cells there should be for so many entries, if there are far too few or too many: enough that the entries of
+    /// other keys alone hardly ever fill one.
+    pub(super) fn cells_wanted(&self, entries: usize) -> Option<usize> {
+        let slack = usize::try_from(self.slack).unwrap_or(usize::MAX);
+        let capacity = self.cells.len().saturating_mul(slack);
+        let few = entries > capacity / 4;
+        let many = self.cells.len() > 1 && entries < capacity / 32;
+        let wanted = entries.saturating_mul(4).checked_div(slack)?.checked_next_power_of_two()?;
+        (few || many).then_some(wanted)
+    }
+
+    /// Spreads the entries over so many cells. Without room for them, the old ones stay, which are right as well.
+    pub(super) fn recount(&mut self, cells: usize, marks: impl Iterator<Item = Mark>, room: &Room) {
+        let Ok(cells) = room.zeros(cells) else { return };
+        room.replace(&mut self.cells, cells);
+        for mark in marks {
+            self.change_cell(mark.tag(), |entries| entries.saturating_add(1));
+        }
+    }
+
+    /// Gives back what is not needed.
+    pub(super) fn trim(&mut self, entries: usize, room: &Room) {
+        self.keys.trim(room);
+        if entries == 0 {
+            room.replace(&mut self.cells, Vec::new());
+        }
+    }
+
+    fn cell(&self, tag: u32) -> u32 {
+        self.cells.get(self.index(tag)).copied().unwrap_or(0)
+    }
+
+    fn change_cell(&mut self, tag: u32, change: impl Fn(u32) -> u32) {
+        let index = self.index(tag);
+        if let Some(entries) = self.cells.get_mut(index) {
+            *entries = change(*entries);
+        }
+    }
+
+    /// By the low bits: [`Keys`] goes by the high ones, where the keys of one cell must not meet again.
+    fn index(&self, tag: u32) -> usize {
+        usize::try_from(tag).unwrap_or(0) & self.cells.len().saturating_sub(1)
+    }
+}

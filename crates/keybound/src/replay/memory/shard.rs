@@ -1,0 +1,153 @@
+//! What one lock covers: the entries of some keys, in time buckets, and the counts of those keys.
+
+use super::marks::{Marks, Place};
+use super::quota::Quota;
+use super::room::Room;
+use crate::refusal::Fault;
+use crate::replay::{ReplayEntry, Seen};
+use crate::time::UnixTime;
+
+/// A bucket is 2^3 seconds wide: expired entries stay for half of that on average.
+const WIDTH_BITS: u32 = 3;
+
+/// How many places a refusal looks through for the oldest entry of its key. At least one bucket is looked through.
+const SEARCH: usize = 1 << 16;
+
+/// What is kept of an entry: a digest of the whole, and at its end the tag of the key. Never zero.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Mark(u128);
+
+impl Mark {
+    pub(super) fn new(digest: u128, tag: u32) -> Self {
+        let bits = (digest & !u128::from(u32::MAX)) | u128::from(tag);
+        Self(if bits == 0 { 1 << 64 } else { bits })
+    }
+
+    pub(super) const fn from_bits(bits: u128) -> Self {
+        Self(bits)
+    }
+
+    pub(super) const fn bits(self) -> u128 {
+        self.0
+    }
+
+    /// The upper half.
+    pub(super) fn high(self) -> u64 {
+        u64::try_from(self.0 >> 64).unwrap_or(0)
+    }
+
+    /// The same for all entries of a key.
+    pub(super) fn tag(self) -> u32 {
+        u32::try_from(self.0 & u128::from(u32::MAX)).unwrap_or(0)
+    }
+}
+
+/// The bucket of this second. That of an entry follows from its `expires` alone, so there is one bucket to look into.
+pub(super) const fn bucket_of(time: UnixTime) -> u64 {
+    time.as_secs() >> WIDTH_BITS
+}
+
+#[derive(Debug)]
+struct Bucket {
+    number: u64,
+    marks: Marks,
+}
+
+#[derive(Debug)]
+pub(super) struct Shard {
+    pub(super) epoch: u64,
+    /// Every bucket below this was dropped, or never was.
+    floor: u64,
+    /// In the order of their numbers.
+    buckets: Vec<Bucket>,
+    entries: usize,
+    quota: Quota,
+}
+
+impl Shard {
+    pub(super) fn new(epoch: u64, per_key: u32) -> Self {
+        Self { epoch, floor: 0, buckets: Vec::new(), entries: 0, quota: Quota::new(per_key) }
+    }
+
+    pub(super) const fn entries(&self) -> usize {
+        self.entries
+    }
+
+    pub(super) fn record(
+        &mut self,
+        entry: &ReplayEntry<'_>,
+        mark: Mark,
+        now: UnixTime,
+        room: &Room,
+    ) -> Result<Seen, Fault> {
+        self.advance(now, room);
+        let number = bucket_of(entry.expires());
+        if entry.epoch().id() != self.epoch || number < self.floor || number < bucket_of(now) {
+            return Ok(Seen::Forgotten);
+        }
+        let index = self.buckets.partition_point(|bucket| bucket.number < number);
+        let bucket = self.buckets.get(index).filter(|bucket| bucket.number == number);
+        let place = bucket.map(|bucket| bucket.marks.seek(mark));
+        if place == Some(Place::Taken) {
+            return Ok(Seen::Before);
+        }
+        if self.quota.is_used_up(mark.tag()) {
+            return Ok(Seen::OverQuota { retry_after: self.retry_after(mark.tag(), now) });
+        }
+        self.quota.reserve(mark.tag(), room)?;
+        if place.is_none() {
+            room.extend(&mut self.buckets)?;
+            self.buckets.insert(index, Bucket { number, marks: Marks::default() });
+        }
+        self.insert(index, mark, place, room)?;
+        Ok(Seen::Never)
+    }
+
+    /// Drops the buckets that lie before `now`, and remembers that it did.
+    pub(super) fn advance(&mut self, now: UnixTime, room: &Room) {
+        let edge = bucket_of(now);
+        if self.buckets.first().is_none_or(|oldest| oldest.number >= edge) {
+            return;
+        }
+        let expired = self.buckets.partition_point(|bucket| bucket.number < edge);
+        for bucket in self.buckets.drain(..expired) {
+            bucket.marks.iter().for_each(|mark| self.quota.remove(mark.tag()));
+            self.entries = self.entries.saturating_sub(bucket.marks.len());
+            self.floor = self.floor.max(bucket.number.saturating_add(1));
+            bucket.marks.release(room);
+        }
+        room.trim(&mut self.buckets);
+        self.quota.trim(self.entries, room);
+        self.fit_cells(room);
+    }
+
+    fn insert(&mut self, index: usize, mark: Mark, place: Option<Place>, room: &Room) -> Result<(), Fault> {
+        let Some(bucket) = self.buckets.get_mut(index) else { return Err(Fault::ReplayFull) };
+        let moved = bucket.marks.reserve(room)?;
+        let place = place.filter(|_| !moved).unwrap_or_else(|| bucket.marks.seek(mark));
+        let Place::Free(place) = place else { return Err(Fault::ReplayFull) };
+        bucket.marks.put(mark, place);
+        self.entries = self.entries.saturating_add(1);
+        self.quota.add(mark.tag());
+        self.fit_cells(room);
+        Ok(())
+    }
+
+    fn fit_cells(&mut self, room: &Room) {
+        if let Some(cells) = self.quota.cells_wanted(self.entries) {
+            self.quota.recount(cells, self.buckets.iter().flat_map(|bucket| bucket.marks.iter()), room);
+        }
+    }
+
+    /// In how many seconds the oldest entry of this key goes, or less if that takes too long to find out.
+    fn retry_after(&self, tag: u32, now: UnixTime) -> u32 {
+        let mut places = 0_usize;
+        let has_key = |bucket: &&Bucket| {
+            places = places.saturating_add(bucket.marks.places());
+            places > SEARCH || bucket.marks.iter().any(|mark| mark.tag() == tag)
+        };
+        let oldest = self.buckets.iter().find(has_key).map_or(0, |bucket| bucket.number);
+        let gone = oldest.saturating_add(1) << WIDTH_BITS;
+        u32::try_from(gone.saturating_sub(now.as_secs())).unwrap_or(u32::MAX).max(1)
+    }
+}
