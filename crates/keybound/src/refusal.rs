@@ -344,6 +344,8 @@ impl fmt::Display for Reason {
     }
 }
 
+impl core::error::Error for Reason {}
+
 /// A request is refused, and the one who sent it can do something about it.
 ///
 /// The peer sees the code. [`Refusal::detail`] says what was expected and what came; it is for the log of the server
@@ -359,7 +361,11 @@ pub struct Refusal {
 impl Refusal {
     /// A refusal with words for the log. Never put a token, a proof or key material there.
     pub fn with_detail(reason: Reason, detail: impl Into<Box<str>>) -> Self {
-        Self { reason, outcome: reason.entry().outcome, detail: Some(detail.into()) }
+        Self {
+            reason,
+            outcome: reason.entry().outcome,
+            detail: Some(detail.into()),
+        }
     }
 
     /// The same refusal, answered by `use_dpop_nonce`: a new nonce gets the client out of it (RFC 9449 section 8).
@@ -391,7 +397,11 @@ impl Refusal {
 
 impl From<Reason> for Refusal {
     fn from(reason: Reason) -> Self {
-        Self { reason, outcome: reason.entry().outcome, detail: None }
+        Self {
+            reason,
+            outcome: reason.entry().outcome,
+            detail: None,
+        }
     }
 }
 

@@ -52,7 +52,10 @@ pub struct MemoryLimits {
 impl MemoryLimits {
     /// [`DEFAULT_BYTES`] and [`DEFAULT_PER_KEY`].
     pub const fn new() -> Self {
-        Self { bytes: DEFAULT_BYTES, per_key: DEFAULT_PER_KEY }
+        Self {
+            bytes: DEFAULT_BYTES,
+            per_key: DEFAULT_PER_KEY,
+        }
     }
 
     /// How many bytes the store may allocate, what it needs while a table grows included. At least [`MIN_BYTES`].
@@ -64,7 +67,10 @@ impl MemoryLimits {
     ///
     /// Up to 64 the count is exact. Above, a key is never admitted beyond it, and never refused below 15/16 of it.
     pub const fn per_key(self, entries: u32) -> Self {
-        Self { per_key: entries, ..self }
+        Self {
+            per_key: entries,
+            ..self
+        }
     }
 }
 
@@ -146,8 +152,9 @@ impl MemoryStore {
         if limits.per_key == 0 {
             return Err(LimitsError::PerKey);
         }
-        let shards: Box<[_]> =
-            (0..1_u32 << SHARD_BITS).map(|_| Mutex::new(Shard::new(epoch.id(), limits.per_key))).collect();
+        let shards: Box<[_]> = (0..1_u32 << SHARD_BITS)
+            .map(|_| Mutex::new(Shard::new(epoch.id(), limits.per_key)))
+            .collect();
         let room = Room::new(limits.bytes, size_of::<Self>().saturating_add(size_of_val(&*shards)));
         Ok(Self {
             key,
@@ -182,7 +189,9 @@ impl MemoryStore {
     /// [`Fault::ReplayFull`] if the entry is new and there is no room for it.
     pub fn record_now(&self, entry: &ReplayEntry<'_>, now: UnixTime) -> Result<Seen, Fault> {
         let (shard, mark) = self.locate(entry);
-        let Some(shard) = self.shards.get(shard) else { return Err(Fault::ReplayFull) };
+        let Some(shard) = self.shards.get(shard) else {
+            return Err(Fault::ReplayFull);
+        };
         let record = || shard.lock().record(entry, mark, now, &self.room);
         let seen = record();
         if seen != Err(Fault::ReplayFull) {
@@ -190,7 +199,11 @@ impl MemoryStore {
         }
         // Shards nobody has asked since may hold expired buckets; once a bucket's time it is worth a look.
         let edge = bucket_of(now);
-        let seen = if self.swept.swap(edge, Ordering::Relaxed) == edge { seen } else { self.retry(now, record) };
+        let seen = if self.swept.swap(edge, Ordering::Relaxed) == edge {
+            seen
+        } else {
+            self.retry(now, record)
+        };
         if seen == Err(Fault::ReplayFull) {
             self.refused.fetch_add(1, Ordering::Relaxed);
         }
@@ -207,7 +220,9 @@ impl MemoryStore {
 
     /// How many entries are held, expired ones that were not dropped yet included.
     pub fn entries(&self) -> usize {
-        self.shards.iter().fold(0, |sum, shard| sum.saturating_add(shard.lock().entries()))
+        self.shards
+            .iter()
+            .fold(0, |sum, shard| sum.saturating_add(shard.lock().entries()))
     }
 
     /// How many bytes are allocated.

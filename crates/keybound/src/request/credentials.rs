@@ -7,6 +7,7 @@ use http::request::Parts;
 use sha2::{Digest as _, Sha256};
 
 use super::{Origin, ResourceRequest};
+use crate::challenge;
 use crate::refusal::{Reason, Refusal};
 
 /// The longest access token that is read, in octets.
@@ -44,7 +45,7 @@ impl fmt::Debug for AccessToken<'_> {
 #[non_exhaustive]
 pub enum Presented<'r> {
     /// `Authorization: DPoP`, with one proof.
-    DPoP(ResourceRequest<'r>),
+    Dpop(ResourceRequest<'r>),
     /// `Authorization: Bearer`. Whether that is allowed is said by the token's `cnf`.
     Bearer(AccessToken<'r>),
 }
@@ -68,7 +69,10 @@ impl<'r> Presented<'r> {
         if fields.next().is_some() {
             return Err(Reason::CredentialsRepeated.into());
         }
-        let in_query = parts.uri.query().is_some_and(|query| form_holds_token(query.as_bytes()));
+        let in_query = parts
+            .uri
+            .query()
+            .is_some_and(|query| form_holds_token(query.as_bytes()));
         let (scheme, rest) = match field.and_then(|field| scheme(field.as_bytes())) {
             Some(_) if in_query => return Err(Reason::CredentialsRepeated.into()),
             None if in_query => return Err(Reason::CredentialsQuery.into()),
@@ -77,7 +81,7 @@ impl<'r> Presented<'r> {
         };
         let token = token(rest)?;
         match scheme {
-            Scheme::DPoP => ResourceRequest::read(parts, origin, token).map(Self::DPoP),
+            Scheme::Dpop => ResourceRequest::read(parts, origin, token).map(Self::Dpop),
             Scheme::Bearer => Ok(Self::Bearer(token)),
         }
     }
@@ -85,23 +89,24 @@ impl<'r> Presented<'r> {
     /// The access token.
     pub const fn access_token(&self) -> AccessToken<'r> {
         match self {
-            Self::DPoP(request) => request.token,
+            Self::Dpop(request) => request.token,
             Self::Bearer(token) => *token,
         }
     }
 
-    /// The scheme of the credentials, without looking at anything else; `None` if they are neither DPoP nor Bearer.
-    pub fn scheme_of(headers: &http::HeaderMap) -> Option<crate::challenge::Scheme> {
-        headers.get(AUTHORIZATION).and_then(|field| scheme(field.as_bytes())).map(|(found, _)| match found {
-            Scheme::DPoP => crate::challenge::Scheme::DPoP,
-            Scheme::Bearer => crate::challenge::Scheme::Bearer,
-        })
+    /// The scheme of the credentials, whatever else is wrong with them: it says which challenge holds the error.
+    pub fn scheme(headers: &http::HeaderMap) -> challenge::Scheme {
+        match headers.get(AUTHORIZATION).and_then(|field| scheme(field.as_bytes())) {
+            Some((Scheme::Dpop, _)) => challenge::Scheme::Dpop,
+            Some((Scheme::Bearer, _)) => challenge::Scheme::Bearer,
+            None => challenge::Scheme::None,
+        }
     }
 }
 
 #[derive(Clone, Copy)]
 enum Scheme {
-    DPoP,
+    Dpop,
     Bearer,
 }
 
@@ -111,7 +116,7 @@ fn scheme(value: &[u8]) -> Option<(Scheme, &[u8])> {
     let end = value.iter().position(|octet| !is_tchar(*octet)).unwrap_or(value.len());
     let (name, rest) = value.split_at_checked(end)?;
     if name.eq_ignore_ascii_case(b"dpop") {
-        Some((Scheme::DPoP, rest))
+        Some((Scheme::Dpop, rest))
     } else if name.eq_ignore_ascii_case(b"bearer") {
         Some((Scheme::Bearer, rest))
     } else {
@@ -122,11 +127,16 @@ fn scheme(value: &[u8]) -> Option<(Scheme, &[u8])> {
 /// One or more spaces and one token68 (R-RS-02).
 fn token(rest: &[u8]) -> Result<AccessToken<'_>, Refusal> {
     let blanks = rest.iter().take_while(|octet| **octet == b' ').count();
-    let (_, token) = rest.split_at_checked(blanks).filter(|_| blanks > 0).ok_or(Reason::CredentialsMalformed)?;
+    let (_, token) = rest
+        .split_at_checked(blanks)
+        .filter(|_| blanks > 0)
+        .ok_or(Reason::CredentialsMalformed)?;
     if token.len() > MAX_TOKEN {
         return Err(Reason::TokenOversized.into());
     }
-    token68(token).map(AccessToken).ok_or_else(|| Reason::CredentialsMalformed.into())
+    token68(token)
+        .map(AccessToken)
+        .ok_or_else(|| Reason::CredentialsMalformed.into())
 }
 
 /// Whether `application/x-www-form-urlencoded` text, a body or a query, has a parameter `access_token`, however its name
@@ -206,7 +216,7 @@ mod tests {
         }
         let (parts, ()) = request.body(()).unwrap().into_parts();
         match Presented::read(&parts, &origin) {
-            Ok(Presented::DPoP(request)) => Ok(format!("DPoP {}", request.token.secret())),
+            Ok(Presented::Dpop(request)) => Ok(format!("DPoP {}", request.token.secret())),
             Ok(Presented::Bearer(token)) => Ok(format!("Bearer {}", token.secret())),
             Err(refusal) => Err(refusal.reason()),
         }
@@ -248,7 +258,11 @@ mod tests {
         let proof = ("dpop", "a.b.c");
         for (fields, uri, expected) in [
             (&[token, token, proof][..], "/", CredentialsRepeated),
-            (&[token, ("authorization", "Bearer abc"), proof], "/", CredentialsRepeated),
+            (
+                &[token, ("authorization", "Bearer abc"), proof],
+                "/",
+                CredentialsRepeated,
+            ),
             (&[token, proof], "/?access_token=abc", CredentialsRepeated),
             (&[token, proof], "/?x=1&access%5ftoken=abc", CredentialsRepeated),
             (&[], "/?access_token=abc", CredentialsQuery),
@@ -269,9 +283,15 @@ mod tests {
     #[test]
     fn lengths_are_bounded() {
         let long = format!("DPoP {}", "a".repeat(MAX_TOKEN + 1));
-        assert_eq!(read(&[("authorization", &long), ("dpop", "a")], "/"), Err(Reason::TokenOversized));
+        assert_eq!(
+            read(&[("authorization", &long), ("dpop", "a")], "/"),
+            Err(Reason::TokenOversized)
+        );
         let long = "a".repeat(super::super::MAX_PROOF + 1);
-        assert_eq!(read(&[("authorization", "DPoP a"), ("dpop", &long)], "/"), Err(Reason::ProofOversized));
+        assert_eq!(
+            read(&[("authorization", "DPoP a"), ("dpop", &long)], "/"),
+            Err(Reason::ProofOversized)
+        );
     }
 
     #[test]

@@ -53,7 +53,11 @@ impl Origins {
     /// [`OriginsError`].
     pub fn new(mut origins: Vec<Origin>) -> Result<Self, OriginsError> {
         for (position, origin) in origins.iter().enumerate() {
-            if origins.iter().take(position).any(|other| other.as_str() == origin.as_str()) {
+            if origins
+                .iter()
+                .take(position)
+                .any(|other| other.as_str() == origin.as_str())
+            {
                 return Err(OriginsError::Repeated(origin.as_str().into()));
             }
         }
@@ -61,7 +65,10 @@ impl Origins {
             return Err(OriginsError::Empty);
         }
         let others = origins.split_off(1);
-        origins.pop().map(|first| Self { first, others }).ok_or(OriginsError::Empty)
+        origins
+            .pop()
+            .map(|first| Self { first, others })
+            .ok_or(OriginsError::Empty)
     }
 
     /// Every origin, in the order of declaration.
@@ -80,7 +87,9 @@ impl Origins {
         if self.others.is_empty() {
             return Ok(&self.first);
         }
-        self.iter().find(|origin| origin.is_at(authority)).ok_or_else(|| Reason::HostUnknown.into())
+        self.iter()
+            .find(|origin| origin.is_at(authority))
+            .ok_or_else(|| Reason::HostUnknown.into())
     }
 }
 
@@ -122,14 +131,21 @@ mod tests {
             request = request.header("host", *host);
         }
         let (parts, ()) = request.body(()).unwrap().into_parts();
-        origins.choose(&parts).map(|origin| origin.to_string()).map_err(|refusal| refusal.reason())
+        origins
+            .choose(&parts)
+            .map(|origin| origin.to_string())
+            .map_err(|refusal| refusal.reason())
     }
 
     // R-URI-09: an attacker's host never makes a foreign proof match.
     #[test]
     fn one_origin_whatever_host_says() {
         for host in ["api.example.com", "evil.example", "10.0.0.1:8080", "[::1]:8080"] {
-            assert_eq!(choose(&["https://api.example.com"], "/", &[host]), Ok("https://api.example.com".into()), "{host}");
+            assert_eq!(
+                choose(&["https://api.example.com"], "/", &[host]),
+                Ok("https://api.example.com".into()),
+                "{host}"
+            );
         }
     }
 
@@ -137,7 +153,18 @@ mod tests {
     #[test]
     fn host_is_exactly_one_and_well_formed() {
         let one = &["https://api.example.com"][..];
-        for hosts in [&[][..], &["a", "a"], &["a", "b"], &[""], &["a b"], &["a/b"], &["u@a"], &["a:x"], &["a,b c"], &["a?b"]] {
+        for hosts in [
+            &[][..],
+            &["a", "a"],
+            &["a", "b"],
+            &[""],
+            &["a b"],
+            &["a/b"],
+            &["u@a"],
+            &["a:x"],
+            &["a,b c"],
+            &["a?b"],
+        ] {
             assert_eq!(choose(one, "/", hosts), Err(Reason::HostInvalid), "{hosts:?}");
         }
         assert_eq!(choose(one, "http://a/", &["b"]), Err(Reason::HostInvalid));
@@ -150,7 +177,10 @@ mod tests {
         let two = &["https://a.example/x", "https://b.example:8443"][..];
         assert_eq!(choose(two, "/", &["A.example"]), Ok("https://a.example/x".into()));
         assert_eq!(choose(two, "/", &["a.example:443"]), Ok("https://a.example/x".into()));
-        assert_eq!(choose(two, "/", &["b.example:8443"]), Ok("https://b.example:8443".into()));
+        assert_eq!(
+            choose(two, "/", &["b.example:8443"]),
+            Ok("https://b.example:8443".into())
+        );
         assert_eq!(choose(two, "/", &["b.example"]), Err(Reason::HostUnknown));
         assert_eq!(choose(two, "/", &["c.example"]), Err(Reason::HostUnknown));
     }
@@ -158,7 +188,10 @@ mod tests {
     #[test]
     fn a_list_that_host_cannot_choose_from() {
         let origins = ["https://a.example/x", "https://a.example/y"].map(|origin| origin.parse().unwrap());
-        assert_eq!(Origins::new(origins.to_vec()).unwrap_err(), OriginsError::Repeated("https://a.example".into()));
+        assert_eq!(
+            Origins::new(origins.to_vec()).unwrap_err(),
+            OriginsError::Repeated("https://a.example".into())
+        );
         assert_eq!(Origins::new(Vec::new()).unwrap_err(), OriginsError::Empty);
     }
 }

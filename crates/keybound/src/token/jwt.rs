@@ -37,7 +37,10 @@ impl<'t> SignedJwt<'t> {
         let octets = decode_base64url(compact.header).map_err(|_| Reason::TokenMalformed)?;
         let header = Object::parse(&octets).map_err(|_| Reason::TokenMalformed)?;
         let typ = header.get("typ").and_then(Value::as_str).unwrap_or_default();
-        if !["at+jwt", "application/at+jwt"].iter().any(|known| typ.eq_ignore_ascii_case(known)) {
+        if !["at+jwt", "application/at+jwt"]
+            .iter()
+            .any(|known| typ.eq_ignore_ascii_case(known))
+        {
             return Err(Reason::TokenType.into());
         }
         if header.contains("crit") || header.contains("b64") {
@@ -93,7 +96,11 @@ impl<'t> SignedJwt<'t> {
                 (Some(wanted), Some(kid)) => wanted == kid,
                 _ => true,
             };
-            let prepared = key.prepared.iter().find(|(alg, _)| *alg == self.alg).map(|(_, prepared)| &**prepared);
+            let prepared = key
+                .prepared
+                .iter()
+                .find(|(alg, _)| *alg == self.alg)
+                .map(|(_, prepared)| &**prepared);
             prepared.filter(|_| named).map(|prepared| (key, prepared))
         })
     }
@@ -158,7 +165,9 @@ impl KeySet {
     ///
     /// [`KeySetError`].
     pub fn read_strictly(text: &[u8], crypto: &dyn Crypto, algs: AlgSet) -> Result<Self, KeySetError> {
-        Self::read(text, crypto, algs, |position, reason| Err(KeySetError::Key(position, reason)))
+        Self::read(text, crypto, algs, |position, reason| {
+            Err(KeySetError::Key(position, reason))
+        })
     }
 
     /// Reads a set that an issuer serves: keys of kinds we do not know, for other uses or unfit are left out, as RFC 7517
@@ -178,7 +187,10 @@ impl KeySet {
         mut unfit: impl FnMut(usize, Reason) -> Result<(), KeySetError>,
     ) -> Result<Self, KeySetError> {
         let set = Object::parse(text).map_err(|_| KeySetError::Malformed)?;
-        let members = set.get("keys").and_then(Value::as_array).ok_or(KeySetError::Malformed)?;
+        let members = set
+            .get("keys")
+            .and_then(Value::as_array)
+            .ok_or(KeySetError::Malformed)?;
         if members.len() > MAX_KEYS {
             return Err(KeySetError::TooMany);
         }
@@ -191,7 +203,11 @@ impl KeySet {
                 Err(reason) => unfit(position, reason)?,
             }
         }
-        if keys.is_empty() { Err(KeySetError::Empty) } else { Ok(Self { keys, algs }) }
+        if keys.is_empty() {
+            Err(KeySetError::Empty)
+        } else {
+            Ok(Self { keys, algs })
+        }
     }
 
     /// Whether the key that vouched for a token is still in the set.
@@ -221,6 +237,10 @@ impl IssuerKey {
             }
         }
         let kid = jwk.get("kid").and_then(Value::as_str).map(Box::from);
-        Ok((!prepared.is_empty()).then_some(Self { kid, jwk: parsed, prepared }))
+        Ok((!prepared.is_empty()).then_some(Self {
+            kid,
+            jwk: parsed,
+            prepared,
+        }))
     }
 }

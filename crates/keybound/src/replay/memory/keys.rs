@@ -22,13 +22,21 @@ impl Keys {
         if self.len < most(self.places.len()) {
             return Ok(());
         }
-        self.resize(self.places.len().saturating_add(self.places.len() / 4).saturating_add(4), room)
+        self.resize(
+            self.places
+                .len()
+                .saturating_add(self.places.len() / 4)
+                .saturating_add(4),
+            room,
+        )
     }
 
     /// Sets the count of this key, which is there or for which room was made; zero takes it out.
     pub(super) fn set(&mut self, tag: u32, count: u32) {
         let index = self.seek(tag);
-        let Some(place) = self.places.get_mut(index) else { return };
+        let Some(place) = self.places.get_mut(index) else {
+            return;
+        };
         let there = *place != 0;
         if count > 0 {
             *place = (u64::from(tag) << 32) | u64::from(count);
@@ -50,7 +58,10 @@ impl Keys {
     }
 
     fn resize(&mut self, places: usize, room: &Room) -> Result<(), Fault> {
-        let mut resized = Self { places: room.zeros(places.max(4))?, len: 0 };
+        let mut resized = Self {
+            places: room.zeros(places.max(4))?,
+            len: 0,
+        };
         for place in self.places.iter().filter(|place| **place != 0) {
             resized.set(tag_of(*place), count_of(*place));
         }
@@ -104,7 +115,11 @@ impl Keys {
     /// How far one goes from one place to the other, forward and round.
     fn distance(&self, from: usize, to: usize) -> usize {
         let ahead = to.wrapping_sub(from);
-        if from <= to { ahead } else { ahead.wrapping_add(self.places.len()) }
+        if from <= to {
+            ahead
+        } else {
+            ahead.wrapping_add(self.places.len())
+        }
     }
 }
 

@@ -39,7 +39,11 @@ impl Marks {
                 return Place::Taken;
             }
             if *place == 0 {
-                return Place::Free(if index < self.places.len() { index } else { index.wrapping_sub(self.places.len()) });
+                return Place::Free(if index < self.places.len() {
+                    index
+                } else {
+                    index.wrapping_sub(self.places.len())
+                });
             }
             index = index.wrapping_add(1);
         }
@@ -51,8 +55,15 @@ impl Marks {
         if self.len < most(self.places.len()) {
             return Ok(false);
         }
-        let wider = self.places.len().saturating_add(self.places.len() / 4).saturating_add(4);
-        let mut grown = Self { places: room.zeros(wider)?, len: 0 };
+        let wider = self
+            .places
+            .len()
+            .saturating_add(self.places.len() / 4)
+            .saturating_add(4);
+        let mut grown = Self {
+            places: room.zeros(wider)?,
+            len: 0,
+        };
         for mark in self.iter() {
             if let Place::Free(place) = grown.seek(mark) {
                 grown.put(mark, place);
@@ -71,7 +82,10 @@ impl Marks {
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = Mark> {
-        self.places.iter().filter(|bits| **bits != 0).map(|bits| Mark::from_bits(*bits))
+        self.places
+            .iter()
+            .filter(|bits| **bits != 0)
+            .map(|bits| Mark::from_bits(*bits))
     }
 
     pub(super) fn release(mut self, room: &Room) {

@@ -66,7 +66,13 @@ pub(super) struct Shard {
 
 impl Shard {
     pub(super) fn new(epoch: u64, per_key: u32) -> Self {
-        Self { epoch, floor: 0, buckets: Vec::new(), entries: 0, quota: Quota::new(per_key) }
+        Self {
+            epoch,
+            floor: 0,
+            buckets: Vec::new(),
+            entries: 0,
+            quota: Quota::new(per_key),
+        }
     }
 
     pub(super) const fn entries(&self) -> usize {
@@ -92,12 +98,20 @@ impl Shard {
             return Ok(Seen::Before);
         }
         if self.quota.is_used_up(mark.tag()) {
-            return Ok(Seen::OverQuota { retry_after: self.retry_after(mark.tag(), now) });
+            return Ok(Seen::OverQuota {
+                retry_after: self.retry_after(mark.tag(), now),
+            });
         }
         self.quota.reserve(mark.tag(), room)?;
         if place.is_none() {
             room.extend(&mut self.buckets)?;
-            self.buckets.insert(index, Bucket { number, marks: Marks::default() });
+            self.buckets.insert(
+                index,
+                Bucket {
+                    number,
+                    marks: Marks::default(),
+                },
+            );
         }
         self.insert(index, mark, place, room)?;
         Ok(Seen::Never)
@@ -122,10 +136,14 @@ impl Shard {
     }
 
     fn insert(&mut self, index: usize, mark: Mark, place: Option<Place>, room: &Room) -> Result<(), Fault> {
-        let Some(bucket) = self.buckets.get_mut(index) else { return Err(Fault::ReplayFull) };
+        let Some(bucket) = self.buckets.get_mut(index) else {
+            return Err(Fault::ReplayFull);
+        };
         let moved = bucket.marks.reserve(room)?;
         let place = place.filter(|_| !moved).unwrap_or_else(|| bucket.marks.seek(mark));
-        let Place::Free(place) = place else { return Err(Fault::ReplayFull) };
+        let Place::Free(place) = place else {
+            return Err(Fault::ReplayFull);
+        };
         bucket.marks.put(mark, place);
         self.entries = self.entries.saturating_add(1);
         self.quota.add(mark.tag());
@@ -135,7 +153,8 @@ impl Shard {
 
     fn fit_cells(&mut self, room: &Room) {
         if let Some(cells) = self.quota.cells_wanted(self.entries) {
-            self.quota.recount(cells, self.buckets.iter().flat_map(|bucket| bucket.marks.iter()), room);
+            self.quota
+                .recount(cells, self.buckets.iter().flat_map(|bucket| bucket.marks.iter()), room);
         }
     }
 
@@ -148,6 +167,8 @@ impl Shard {
         };
         let oldest = self.buckets.iter().find(has_key).map_or(0, |bucket| bucket.number);
         let gone = oldest.saturating_add(1) << WIDTH_BITS;
-        u32::try_from(gone.saturating_sub(now.as_secs())).unwrap_or(u32::MAX).max(1)
+        u32::try_from(gone.saturating_sub(now.as_secs()))
+            .unwrap_or(u32::MAX)
+            .max(1)
     }
 }
