@@ -70,7 +70,7 @@ impl Quota {
         let capacity = self.cells.len().saturating_mul(slack);
         let few = entries > capacity / 4;
         let many = self.cells.len() > 1 && entries < capacity / 32;
-        let wanted = entries.saturating_mul(4).checked_div(slack)?.checked_next_power_of_two()?;
+        let wanted = entries.saturating_mul(4).checked_div(slack)?.checked_add(1)?.checked_next_power_of_two()?;
         (few || many).then_some(wanted)
     }
 
