@@ -12,10 +12,12 @@
 )]
 
 pub mod challenge;
+pub mod client;
 pub mod crypto;
 pub mod jwk;
 pub mod jws;
 pub mod nonce;
 pub mod refusal;
 pub mod replay;
+pub mod request;
 pub mod time;
