@@ -24,7 +24,12 @@ pub(super) struct Quota {
 impl Quota {
     pub(super) fn new(per_key: u32) -> Self {
         let slack = if per_key <= EXACT { 0 } else { per_key / 16 };
-        Self { per_key, slack, cells: Vec::new(), keys: Keys::default() }
+        Self {
+            per_key,
+            slack,
+            cells: Vec::new(),
+            keys: Keys::default(),
+        }
     }
 
     pub(super) fn is_used_up(&self, tag: u32) -> bool {
@@ -37,7 +42,11 @@ impl Quota {
             let cells = room.zeros(1)?;
             room.replace(&mut self.cells, cells);
         }
-        if self.cell(tag) >= self.slack { self.keys.reserve(room) } else { Ok(()) }
+        if self.cell(tag) >= self.slack {
+            self.keys.reserve(room)
+        } else {
+            Ok(())
+        }
     }
 
     /// Counts one more entry of this key, after [`Quota::reserve`].
@@ -70,7 +79,11 @@ impl Quota {
         let capacity = self.cells.len().saturating_mul(slack);
         let few = entries > capacity / 4;
         let many = self.cells.len() > 1 && entries < capacity / 32;
-        let wanted = entries.saturating_mul(4).checked_div(slack)?.checked_add(1)?.checked_next_power_of_two()?;
+        let wanted = entries
+            .saturating_mul(4)
+            .checked_div(slack)?
+            .checked_add(1)?
+            .checked_next_power_of_two()?;
         (few || many).then_some(wanted)
     }
 
