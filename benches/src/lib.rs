@@ -18,18 +18,31 @@ pub struct Figure {
 impl Figure {
     /// A figure without a yardstick.
     pub fn new(name: impl Into<String>, unit: &'static str, value: f64) -> Self {
-        Self { name: name.into(), unit, value, yardstick: None }
+        Self {
+            name: name.into(),
+            unit,
+            value,
+            yardstick: None,
+        }
     }
 
     /// What the yardstick took in the same run, in the same unit.
     pub fn beside(self, yardstick: f64) -> Self {
-        Self { yardstick: Some(yardstick), ..self }
+        Self {
+            yardstick: Some(yardstick),
+            ..self
+        }
     }
 }
 
 impl fmt::Display for Figure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { name, unit, value, yardstick } = self;
+        let Self {
+            name,
+            unit,
+            value,
+            yardstick,
+        } = self;
         write!(f, r#"{{"name":"{name}","value":{value:.2},"unit":"{unit}""#)?;
         match yardstick {
             Some(yardstick) => write!(f, r#","yardstick":{yardstick:.2},"ratio":{:.3}}}"#, value / yardstick),
@@ -50,7 +63,10 @@ impl CpuTime {
     pub fn measure(times: u64, work: impl FnOnce()) -> Self {
         let before = thread_time();
         work();
-        Self { spent: thread_time().saturating_sub(before), times }
+        Self {
+            spent: thread_time().saturating_sub(before),
+            times,
+        }
     }
 
     /// Nanoseconds each time.
@@ -78,5 +94,8 @@ fn thread_time() -> Duration {
 
 fn field(path: &str, index: usize) -> u64 {
     let text = fs::read_to_string(path).expect("Linux with /proc");
-    text.split_whitespace().nth(index).and_then(|field| field.parse().ok()).expect("a number, by proc(5)")
+    text.split_whitespace()
+        .nth(index)
+        .and_then(|field| field.parse().ok())
+        .expect("a number, by proc(5)")
 }

@@ -1,7 +1,9 @@
 //! Inserts into the replay store in memory and into moka with a time to live, at so many live entries: processor time and
-//! bytes an entry. Arguments: how many million entries (default `1 10`); `--alone` leaves moka out.
+//! bytes an entry. Arguments: how many million entries (default `1 10`), or the name of a case and one such number.
 
-use std::hint::black_box;
+use std::env;
+use std::hash::Hasher as _;
+use std::process::Command;
 use std::time::Duration;
 
 use keybound::jwk::Thumbprint;
@@ -10,14 +12,16 @@ use keybound::replay::{Epoch, ReplayEntry, Seen};
 use keybound::time::UnixTime;
 use keybound_benches::{CpuTime, Figure, resident};
 use siphasher::sip128::{Hasher128 as _, SipHasher24};
-use std::hash::Hasher as _;
 
 const START: u64 = 1_700_000_000;
 
 /// 300 s past, 5 s between nodes, 1 s.
 const WINDOW: u64 = 306;
 
-const BATCH: u64 = 250_000;
+const BATCH: u64 = 50_000;
+
+/// More of them would not fit into the memory of a common machine.
+const MOST_FOR_MOKA: u64 = 20_000_000;
 
 const HTU: &str = "https://api.example.com/v1/accounts/4711/payments";
 
@@ -38,16 +42,21 @@ struct Proof {
 }
 
 impl Load {
-    /// The clock at the arrival of this proof: the window passes while `live` of them arrive.
+    /// The clock at the arrival of this proof: the mean life of an entry passes while `live` of them arrive.
     fn clock(self, number: u64) -> u64 {
-        START + number * WINDOW / self.live
+        START + number * (WINDOW - self.delays() / 2) / self.live
+    }
+
+    /// Proofs come this many seconds after their `iat`, or sooner.
+    const fn delays(self) -> u64 {
+        if self.scattered { WINDOW - 6 } else { 4 }
     }
 
     fn proof(self, number: u64) -> Proof {
         let mut jkt = [0; 32];
         jkt[..8].copy_from_slice(&scramble(number % (self.live / self.entries_per_key)).to_be_bytes());
         let random = scramble(!number);
-        let delay = random % if self.scattered { WINDOW - 6 } else { 4 };
+        let delay = random % self.delays();
         Proof {
             jkt: Thumbprint::from_bytes(jkt),
             jti: format!("{:016x}{:06x}", random, number % (1 << 24)),
@@ -59,6 +68,12 @@ impl Load {
         (from..from + BATCH).map(|number| self.proof(number)).collect()
     }
 
+    /// In the same memory, so that resident memory changes by the stores alone.
+    fn renew(self, proofs: &mut Vec<Proof>, from: u64) {
+        proofs.clear();
+        proofs.extend((from..from + BATCH).map(|number| self.proof(number)));
+    }
+
     /// How many of the first `count` proofs have not expired when the last of them has come.
     fn unexpired(self, count: u64) -> u64 {
         let now = UnixTime::from_secs(self.clock(count - 1));
@@ -67,7 +82,9 @@ impl Load {
 }
 
 fn scramble(number: u64) -> u64 {
-    let mixed = number.wrapping_add(0x9e37_79b9_7f4a_7c15).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let mixed = number
+        .wrapping_add(0x9e37_79b9_7f4a_7c15)
+        .wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let mixed = (mixed ^ (mixed >> 29)).wrapping_mul(0x94d0_49bb_1331_11eb);
     mixed ^ (mixed >> 32)
 }
@@ -84,7 +101,8 @@ fn record(store: &MemoryStore, load: Load, from: u64, proofs: &[Proof]) -> CpuTi
 
 type Moka = moka::sync::Cache<u128, ()>;
 
-fn record_moka(cache: &Moka, epoch: Epoch, proofs: &[Proof]) -> CpuTime {
+fn record_moka(cache: &Moka, proofs: &[Proof]) -> CpuTime {
+    let epoch = Epoch::new(1, UnixTime::from_secs(START));
     CpuTime::measure(BATCH, || {
         for proof in proofs {
             let mut hasher = SipHasher24::new_with_key(&[7; 16]);
@@ -95,58 +113,137 @@ fn record_moka(cache: &Moka, epoch: Epoch, proofs: &[Proof]) -> CpuTime {
     })
 }
 
-fn measure(name: &str, load: Load, with_moka: bool) {
-    let epoch = Epoch::new(1, UnixTime::from_secs(START));
+/// Each case runs in a process of its own, so that resident memory is its own.
+struct Case {
+    name: &'static str,
+    load: fn(u64) -> Load,
+    beside_moka: bool,
+}
+
+const CASES: [Case; 5] = [
+    Case {
+        name: "many-per-key",
+        load: |live| Load {
+            live,
+            entries_per_key: 1_000,
+            per_key: 100_000,
+            scattered: false,
+        },
+        beside_moka: true,
+    },
+    Case {
+        name: "one-per-key",
+        load: |live| Load {
+            live,
+            entries_per_key: 1,
+            per_key: 100_000,
+            scattered: false,
+        },
+        beside_moka: false,
+    },
+    Case {
+        name: "scattered",
+        load: |live| Load {
+            live,
+            entries_per_key: 1,
+            per_key: 100_000,
+            scattered: true,
+        },
+        beside_moka: false,
+    },
+    Case {
+        name: "quota-100",
+        load: |live| Load {
+            live,
+            entries_per_key: 1,
+            per_key: 100,
+            scattered: false,
+        },
+        beside_moka: false,
+    },
+    Case {
+        name: "quota-3",
+        load: |live| Load {
+            live,
+            entries_per_key: 1,
+            per_key: 3,
+            scattered: false,
+        },
+        beside_moka: false,
+    },
+];
+
+fn measure(case: &Case, millions: u64) {
+    let load = (case.load)(millions * 1_000_000);
     let limits = MemoryLimits::new().bytes(16 << 30).per_key(load.per_key);
+    let store = MemoryStore::new(limits, [7; 16], Epoch::new(1, UnixTime::from_secs(START))).expect("fine limits");
+    let mut proofs = load.proofs(0);
     let empty = resident();
-    let store = MemoryStore::new(limits, [7; 16], epoch).expect("limits above the least");
     let mut filling = CpuTime::default();
     for from in (0..load.live).step_by(BATCH as usize) {
-        filling += record(&store, load, from, &load.proofs(from));
+        load.renew(&mut proofs, from);
+        filling += record(&store, load, from, &proofs);
     }
-    let resident_ours = resident() - empty;
+    let full = resident();
 
-    let cache = with_moka.then(|| Moka::builder().time_to_live(Duration::from_secs(3600)).build());
-    let before_moka = resident();
-    if let Some(cache) = &cache {
-        for from in (0..load.live).step_by(BATCH as usize) {
-            record_moka(cache, epoch, &load.proofs(from));
-        }
-    }
-    let resident_moka = resident() - before_moka;
-
-    // A quarter of a window more on top, in turns: ours forgets as many as it takes up.
+    // Half a window more on top: ours forgets as many as it takes up.
+    let cache = (case.beside_moka && load.live <= MOST_FOR_MOKA).then(|| fill_moka(load, &mut proofs));
+    let moka_full = resident();
     let (mut ours, mut moka) = (CpuTime::default(), CpuTime::default());
-    let more = (load.live / 4).next_multiple_of(BATCH);
-    for from in (load.live..load.live + more).step_by(BATCH as usize) {
-        let proofs = load.proofs(from);
+    let all = load.live + (load.live / 2).next_multiple_of(BATCH);
+    for from in (load.live..all).step_by(BATCH as usize) {
+        load.renew(&mut proofs, from);
         ours += record(&store, load, from, &proofs);
         if let Some(cache) = &cache {
-            moka += record_moka(cache, epoch, &proofs);
+            moka += record_moka(cache, &proofs);
         }
     }
-    let unexpired = load.unexpired(load.live + more) as f64;
+
+    let figure = |what, unit, value| Figure::new(format!("replay.{millions}m.{}.{what}", case.name), unit, value);
     let per_entry = |octets: usize| octets as f64 / load.live as f64;
-    let beside = |figure: Figure, yardstick: f64| if with_moka { figure.beside(yardstick) } else { figure };
-    let figure = |what: &str, unit, value| Figure::new(format!("replay.{name}.{what}"), unit, value);
+    let bytes = figure(
+        "bytes",
+        "bytes per unexpired entry",
+        store.bytes() as f64 / load.unexpired(all) as f64,
+    );
+    let insert = figure("insert", "ns CPU", ours.nanos());
+    match &cache {
+        Some(_) => println!(
+            "{}\n{}",
+            insert.beside(moka.nanos()),
+            bytes.beside(per_entry(moka_full - full))
+        ),
+        None => println!("{insert}\n{bytes}"),
+    }
     println!("{}", figure("fill", "ns CPU", filling.nanos()));
-    println!("{}", beside(figure("insert", "ns CPU", ours.nanos()), moka.nanos()));
-    let bytes = store.bytes() as f64 / unexpired;
-    println!("{}", beside(figure("bytes", "bytes per unexpired entry", bytes), per_entry(resident_moka)));
-    println!("{}", figure("resident", "bytes per entry", per_entry(resident_ours)));
-    black_box(cache);
+    println!("{}", figure("resident", "bytes per entry", per_entry(full - empty)));
+}
+
+fn fill_moka(load: Load, proofs: &mut Vec<Proof>) -> Moka {
+    let cache = Moka::builder().time_to_live(Duration::from_secs(3600)).build();
+    for from in (0..load.live).step_by(BATCH as usize) {
+        load.renew(proofs, from);
+        record_moka(&cache, proofs);
+    }
+    cache
 }
 
 fn main() {
-    let words: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<String> = env::args().skip(1).collect();
     let millions: Vec<u64> = words.iter().filter_map(|word| word.parse().ok()).collect();
-    let with_moka = !words.iter().any(|word| word == "--alone");
-    for million in if millions.is_empty() { vec![1, 10] } else { millions } {
-        let base = Load { live: million * 1_000_000, entries_per_key: 1_000, per_key: 100_000, scattered: false };
-        measure(&format!("{million}m.many-per-key"), base, with_moka);
-        measure(&format!("{million}m.one-per-key"), Load { entries_per_key: 1, ..base }, false);
-        measure(&format!("{million}m.scattered"), Load { entries_per_key: 1, scattered: true, ..base }, false);
-        measure(&format!("{million}m.quota-3"), Load { entries_per_key: 1, per_key: 3, ..base }, false);
-        measure(&format!("{million}m.quota-100"), Load { entries_per_key: 1, per_key: 100, ..base }, false);
+    let named = |case: &Case| words.iter().any(|word| word == case.name);
+    if let (Some(case), [millions]) = (CASES.iter().find(|case| named(case)), &*millions) {
+        return measure(case, *millions);
+    }
+    for millions in if millions.is_empty() { &[1, 10] } else { &*millions } {
+        for case in &CASES {
+            let program = env::current_exe().expect("a running program has a path");
+            let status = Command::new(program).arg(case.name).arg(millions.to_string()).status();
+            assert!(
+                status.is_ok_and(|status| status.success()),
+                "{} at {millions} million failed",
+                case.name
+            );
+        }
     }
 }

@@ -80,7 +80,9 @@ impl<'t> Object<'t> {
 
     /// The value of this name.
     pub fn get(&self, name: &str) -> Option<&Value<'t>> {
-        self.members.iter().find_map(|(member, value)| (member == name).then_some(value))
+        self.members
+            .iter()
+            .find_map(|(member, value)| (member == name).then_some(value))
     }
 
     /// Whether the name is there, whatever its value.
@@ -95,7 +97,10 @@ impl<'t> Object<'t> {
 
     /// The same as a value of `serde_json`.
     pub fn to_json(&self) -> serde_json::Map<String, serde_json::Value> {
-        self.members.iter().map(|(name, value)| (name.clone().into_owned(), value.to_json())).collect()
+        self.members
+            .iter()
+            .map(|(name, value)| (name.clone().into_owned(), value.to_json()))
+            .collect()
     }
 }
 
@@ -109,7 +114,12 @@ impl<'t> Value<'t> {
         let text = core::str::from_utf8(text).map_err(|_| JsonError)?;
         let budget = Cell::new(MAX_VALUES);
         let mut reader = serde_json::Deserializer::from_str(text);
-        let value = Strict { depth: 0, budget: &budget }.deserialize(&mut reader).map_err(|_| JsonError)?;
+        let value = Strict {
+            depth: 0,
+            budget: &budget,
+        }
+        .deserialize(&mut reader)
+        .map_err(|_| JsonError)?;
         reader.end().map_err(|_| JsonError)?;
         Ok(value)
     }
@@ -290,9 +300,29 @@ mod tests {
         let deep = format!("{}1{}", "{\"a\":".repeat(9), "}".repeat(9));
         let many = format!("{{\"a\":[{}1]}}", "1,".repeat(1100));
         for text in [
-            "", "null", "[]", "[{}]", "1", "\"x\"", "{", "{}x", "{} {}", "{\"a\":1,\"a\":1}", "{\"a\":1,\"\\u0061\":1}",
-            "{\"a\":{\"b\":1,\"b\":2}}", "{\"a\":[{\"b\":1,\"b\":2}]}", "{\"a\":1,}", "{a:1}", "\u{feff}{}", "{\"a\":01}",
-            "{\"a\":NaN}", "{\"a\":1e999}", "{\"a\":\"\\ud800\"}", "{\"a\":\"\u{1}\"}", &deep, &many,
+            "",
+            "null",
+            "[]",
+            "[{}]",
+            "1",
+            "\"x\"",
+            "{",
+            "{}x",
+            "{} {}",
+            "{\"a\":1,\"a\":1}",
+            "{\"a\":1,\"\\u0061\":1}",
+            "{\"a\":{\"b\":1,\"b\":2}}",
+            "{\"a\":[{\"b\":1,\"b\":2}]}",
+            "{\"a\":1,}",
+            "{a:1}",
+            "\u{feff}{}",
+            "{\"a\":01}",
+            "{\"a\":NaN}",
+            "{\"a\":1e999}",
+            "{\"a\":\"\\ud800\"}",
+            "{\"a\":\"\u{1}\"}",
+            &deep,
+            &many,
         ] {
             assert_eq!(Object::parse(text.as_bytes()), Err(JsonError), "{text}");
         }
@@ -311,6 +341,9 @@ mod tests {
         assert_eq!(object.get("a").and_then(Value::as_str), Some("x\ny"));
         assert_eq!(object.get("b"), Some(&Value::Number(Number::Negative(-1))));
         assert_eq!(object.get("c"), Some(&Value::Number(Number::Float(1.5))));
-        assert!(matches!(Object::parse(b"{\"a\":\"x\"}").unwrap().get("a"), Some(Value::String(Cow::Borrowed("x")))));
+        assert!(matches!(
+            Object::parse(b"{\"a\":\"x\"}").unwrap().get("a"),
+            Some(Value::String(Cow::Borrowed("x")))
+        ));
     }
 }
