@@ -19,6 +19,7 @@ mod url;
 
 pub use document::{default_text, schema};
 pub use mistake::{ConfigError, ConfigErrors, Place};
+pub(crate) use url::is_authority;
 pub use url::{Network, Prefix, PublicUrl, UpstreamUrl};
 
 /// A configuration that can run.

@@ -4,7 +4,7 @@ use core::fmt::Write as _;
 
 use serde_json::{Map, Value, json};
 
-use super::keys::{self, KEYS, Key, Kind, Preset, SECTIONS, Section};
+use super::keys::{self, Absent, KEYS, Key, Kind, SECTIONS, Section};
 
 /// A configuration file with every setting, its meaning and its default. It can be used as it is.
 pub fn default_text() -> String {
@@ -38,18 +38,18 @@ fn print_section(text: &mut String, section: &Section) {
 fn print_key(text: &mut String, key: &Key, mark: &str) {
     comment(text, key.doc);
     let name = key.path.rsplit('.').next().unwrap_or(key.path);
-    match key.preset {
-        Preset::Is(value) | Preset::Required(value) => {
+    match key.absent {
+        Absent::Is(value) | Absent::Required(value) => {
             let _ = writeln!(text, "{mark}{name} = {value}");
         }
-        Preset::ByPreset { default, .. } => {
+        Absent::ByPreset { default, .. } => {
             comment(text, "The default is by proof.preset.");
             let _ = writeln!(text, "#{name} = {default}");
         }
-        Preset::Unset(example) => {
+        Absent::Unset(example) => {
             let _ = writeln!(text, "#{name} = {example}");
         }
-        Preset::NotYet { example, .. } => {
+        Absent::NotYet { example, .. } => {
             comment(text, "Not in this version.");
             let _ = writeln!(text, "#{name} = {example}");
         }
@@ -89,7 +89,7 @@ fn section_schema(section: &Section) -> Value {
     let mut properties = tables_in(section.path);
     properties.extend(own().map(|key| (last(key.path).to_owned(), key_schema(key))));
     let required: Vec<&str> = own()
-        .filter(|key| matches!(key.preset, Preset::Required(_)))
+        .filter(|key| matches!(key.absent, Absent::Required(_)))
         .map(|key| last(key.path))
         .collect();
     let table = json!({
@@ -125,7 +125,7 @@ fn key_schema(key: &Key) -> Value {
         Kind::Table => json!({ "type": "object" }),
     };
     schema["description"] = key.doc.replace('\n', " ").into();
-    if let Preset::Is(value) = key.preset {
+    if let Absent::Is(value) = key.absent {
         schema["default"] = plain(&super::source::literal(value).value);
     }
     schema

@@ -7,7 +7,7 @@ pub(crate) struct Key {
     /// Dotted, without positions: `route.mode`.
     pub(crate) path: &'static str,
     pub(crate) kind: Kind,
-    pub(crate) preset: Preset,
+    pub(crate) absent: Absent,
     /// What it means, in lines of the printed file.
     pub(crate) doc: &'static str,
 }
@@ -33,7 +33,7 @@ pub(crate) enum Kind {
 
 /// What holds where nothing is written. All texts are TOML values.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Preset {
+pub(crate) enum Absent {
     /// This.
     Is(&'static str),
     /// Nothing; an example for the printed file.
@@ -73,11 +73,11 @@ const fn section(path: &'static str, doc: &'static str) -> Section {
     }
 }
 
-const fn key(path: &'static str, kind: Kind, preset: Preset, doc: &'static str) -> Key {
+const fn key(path: &'static str, kind: Kind, absent: Absent, doc: &'static str) -> Key {
     Key {
         path,
         kind,
-        preset,
+        absent,
         doc,
     }
 }
@@ -95,8 +95,8 @@ pub(crate) const NONCES: &[&str] = &["off", "offer", "require"];
 pub(crate) const UNAVAILABLE: &[&str] = &["refuse", "nonce-only"];
 pub(crate) const CLIENT_METHODS: &[&str] = &["client_secret_basic", "client_secret_post", "private_key_jwt", "none"];
 
+use Absent::{ByPreset, Is, NotYet, Required, Unset};
 use Kind::{Algorithms, Choice, Duration, Flag, Size, Table, Text, Texts};
-use Preset::{ByPreset, Is, NotYet, Required, Unset};
 
 /// The tables, in the order of the printed file.
 #[rustfmt::skip]

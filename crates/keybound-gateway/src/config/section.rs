@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use keybound::crypto::{Alg, AlgSet};
 
-use super::keys::{self, Kind, Preset};
+use super::keys::{self, Absent, Kind};
 use super::mistake::{Mistakes, Place, meant};
 use super::source::{Entry, Located, Value, literal, unknown};
 
@@ -137,7 +137,7 @@ impl<'a> Section<'a> {
         let key = keys::find(&format!("{}.{name}", self.path));
         self.asked.borrow_mut().push(key.path);
         if let Some(entry) = self.entries.and_then(|entries| entries.get(name)) {
-            if let Preset::NotYet { instead, .. } = key.preset {
+            if let Absent::NotYet { instead, .. } = key.absent {
                 self.mistake(name, &entry.key, format!("is not in this version; {instead}"));
                 return None;
             }
@@ -148,16 +148,16 @@ impl<'a> Section<'a> {
                 written: true,
             });
         }
-        let default = match (key.preset, self.preset.get()) {
-            (Preset::Is(default), _)
-            | (Preset::ByPreset { default, .. }, ChosenPreset::Default)
-            | (Preset::ByPreset { fapi: default, .. }, ChosenPreset::Fapi)
-            | (Preset::ByPreset { mcp: default, .. }, ChosenPreset::Mcp) => default,
-            (Preset::Required(example), _) => {
+        let default = match (key.absent, self.preset.get()) {
+            (Absent::Is(default), _)
+            | (Absent::ByPreset { default, .. }, ChosenPreset::Default)
+            | (Absent::ByPreset { fapi: default, .. }, ChosenPreset::Fapi)
+            | (Absent::ByPreset { mcp: default, .. }, ChosenPreset::Mcp) => default,
+            (Absent::Required(example), _) => {
                 self.mistake(name, &self.place, format!("is missing; for example {name} = {example}"));
                 return None;
             }
-            (Preset::Unset(_) | Preset::NotYet { .. }, _) => return None,
+            (Absent::Unset(_) | Absent::NotYet { .. }, _) => return None,
         };
         Some(Read {
             value: literal(default),
