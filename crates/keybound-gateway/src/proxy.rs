@@ -147,7 +147,7 @@ impl Proxy {
         match self.exchange(request, upstreams).await {
             Err(problem) => problem.answer(),
             Ok((response, lease)) if response.status() == StatusCode::SWITCHING_PROTOCOLS => match client_side {
-                Some(client_side) => tunnel::open(response, lease, client_side, &peer),
+                Some(client_side) => tunnel::open(response, lease, client_side, &peer, self.limits.tunnel_timeout),
                 None => {
                     lease.discard();
                     Problem::UpstreamInvalid.answer()

@@ -3,11 +3,11 @@
 use core::cell::Cell;
 use core::convert::Infallible;
 use core::future::poll_fn;
-use core::pin::pin;
+use core::pin::{Pin, pin};
+use core::task::{Context, Poll};
 use std::future::Future as _;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Poll;
 
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -15,24 +15,13 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::sync::Notify;
+use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::guard::{Guard, Shared};
+use super::guard::{Guard, Phase, Shared};
 use super::{Handler, Inbound, Peer, hygiene};
 use crate::answer::Problem;
 use crate::body::{Body, RequestBody};
 use crate::config::Limits;
-
-/// What is going on on a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub(crate) enum Phase {
-    /// Nothing, or a header is coming.
-    Between = 0,
-    /// A request is being read or answered.
-    Busy = 1,
-    /// It is no HTTP any more.
-    Tunnel = 2,
-}
 
 /// Says, when dropped, that a response has been handed over whole.
 #[derive(Debug)]
@@ -40,7 +29,7 @@ pub(crate) struct Ended(Arc<Shared>);
 
 impl Drop for Ended {
     fn drop(&mut self) {
-        self.0.enter(Phase::Between);
+        self.0.enter(Phase::Resting);
     }
 }
 
@@ -111,6 +100,7 @@ pub(crate) async fn serve<H: Handler>(shop: Rc<Shop<H>>, guard: Guard, peer: Pee
     let mut told = pin!(shop.draining.told.notified());
     let mut waits = false;
     let mut finishing = false;
+    let mut deadline = Deadline::default();
     poll_fn(|cx| {
         if !waits && !shop.draining.begun.get() {
             // Once is enough: the task that waits stays the same.
@@ -127,10 +117,43 @@ pub(crate) async fn serve<H: Handler>(shop: Rc<Shop<H>>, guard: Guard, peer: Pee
                 }
                 Poll::Ready(())
             }
-            Poll::Pending => Poll::Pending,
+            Poll::Pending => deadline.poll(cx, due(peer.shared(), &shop.limits)),
         }
     })
     .await;
+}
+
+/// When the connection has to be given up, as things are.
+fn due(shared: &Shared, limits: &Limits) -> Option<Instant> {
+    let coming = match shared.phase() {
+        Phase::Resting => Some(shared.since() + limits.idle_timeout),
+        Phase::Header => Some(shared.since() + limits.header_timeout),
+        Phase::Busy | Phase::Tunnel => None,
+    };
+    let stuck = shared.stuck_since().map(|since| since + limits.client_timeout);
+    coming.into_iter().chain(stuck).min()
+}
+
+/// One timer for all deadlines of a connection. It is set back only for an earlier one; for a later one it is set anew when
+/// it has run out, so that a busy connection pays next to nothing for it.
+#[derive(Default)]
+struct Deadline(Option<Pin<Box<Sleep>>>);
+
+impl Deadline {
+    fn poll(&mut self, cx: &mut Context<'_>, due: Option<Instant>) -> Poll<()> {
+        let Some(due) = due else { return Poll::Pending };
+        let timer = self.0.get_or_insert_with(|| Box::pin(sleep_until(due)));
+        if timer.deadline() > due {
+            timer.as_mut().reset(due);
+        }
+        while timer.as_mut().poll(cx).is_ready() {
+            if timer.deadline() >= due {
+                return Poll::Ready(());
+            }
+            timer.as_mut().reset(due);
+        }
+        Poll::Pending
+    }
 }
 
 async fn respond<H: Handler>(

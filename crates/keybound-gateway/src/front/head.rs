@@ -1,11 +1,11 @@
 //! Looks at the octets of a request's header for what the HTTP library does not tell: whether `Content-Length` came together
-//! with `Transfer-Encoding`. The library drops the one and obeys the other; whoever stands in front of us may have done the
-//! opposite, and then the rest of the body is somebody's request (RFC 9112 section 11.2).
+//! with `Transfer-Encoding`. The library obeys the encoding, drops the length, and closes the connection after its answer, so
+//! that nothing behind such a request is ever read as another (RFC 9112 section 6.1). Here it is seen, so that it is refused.
 
 /// What the header said of the length of the body.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Framing {
-    /// The header was not seen whole: it came in one read with the end of what was before it.
+    /// The header was not seen whole: some of it came in one read with what was before it.
     #[default]
     Unseen,
     /// At most one of the two fields.

@@ -1,7 +1,7 @@
 //! What must be true of a request before anybody looks at it. The HTTP library refuses doubled lengths, folded fields and
 //! most of what is malformed; this is the rest.
 
-use http::header::{HOST, TRANSFER_ENCODING};
+use http::header::HOST;
 use http::uri::PathAndQuery;
 use http::{Method, Request, Uri};
 
@@ -11,7 +11,7 @@ use crate::config::is_authority;
 
 /// Refuses what is ambiguous and brings the target into origin form.
 pub(crate) fn clean<B>(request: &mut Request<B>, framing: Framing) -> Result<(), Problem> {
-    if request.headers().contains_key(TRANSFER_ENCODING) && framing != Framing::Plain {
+    if framing == Framing::Both {
         return Err(Problem::FramingAmbiguous);
     }
     if matches!(*request.method(), Method::CONNECT | Method::TRACE) {

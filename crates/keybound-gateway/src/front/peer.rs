@@ -8,8 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use http::HeaderValue;
 
-use super::connection::Phase;
-use super::guard::Shared;
+use super::guard::{Phase, Shared};
 
 /// The other end of a connection, cheap to clone. The connection counts as open until the last clone is gone.
 #[derive(Clone, Debug)]

@@ -207,8 +207,8 @@ fn take<H: Handler>(
     };
     // Without it small pieces of a streamed body would wait for each other; it still works without.
     let _ = stream.set_nodelay(true);
-    let shared = Arc::<Shared>::default();
-    let guard = Guard::new(stream, Arc::clone(&shared), &settings.limits);
+    let shared = Arc::new(Shared::new());
+    let guard = Guard::new(stream, Arc::clone(&shared));
     let peer = Peer::new(address, trusted, shared, counted);
     tokio::task::spawn_local(connection::serve(Rc::clone(shop), guard, peer, turned_away));
 }

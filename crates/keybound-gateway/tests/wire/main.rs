@@ -2,4 +2,8 @@
 
 mod fields;
 mod hygiene;
+mod limits;
+mod stop;
+mod streams;
 mod support;
+mod upstream;
