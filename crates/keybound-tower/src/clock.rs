@@ -2,6 +2,7 @@
 
 use core::fmt;
 use core::time::Duration;
+use std::sync::LazyLock;
 use std::time::{Instant, SystemTime};
 
 use keybound::time::UnixTime;
@@ -11,28 +12,21 @@ pub trait Clock: Send + Sync + fmt::Debug {
     /// The time of day.
     fn now(&self) -> UnixTime;
 
-    /// Time since some fixed moment. It never steps back, whatever the time of day does.
+    /// Time since some fixed moment, the same for all who share keys. It never steps back, whatever the time of day does.
     fn uptime(&self) -> Duration;
 }
 
-/// The clocks of the operating system.
-#[derive(Clone, Copy, Debug)]
-pub struct SystemClock {
-    started: Instant,
-}
+/// The clocks of the operating system. All values of this type are the same clock.
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct SystemClock;
+
+static STARTED: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 impl SystemClock {
-    /// Whose uptime begins now.
-    pub fn new() -> Self {
-        Self {
-            started: Instant::now(),
-        }
-    }
-}
-
-impl Default for SystemClock {
-    fn default() -> Self {
-        Self::new()
+    /// The clocks of the operating system.
+    pub const fn new() -> Self {
+        Self
     }
 }
 
@@ -42,6 +36,6 @@ impl Clock for SystemClock {
     }
 
     fn uptime(&self) -> Duration {
-        self.started.elapsed()
+        STARTED.elapsed()
     }
 }

@@ -10,6 +10,8 @@ use keybound::refusal::Denial;
 use keybound::request::Presented;
 use keybound::token::{Admission, TokenFacts, UnboundToken};
 
+use crate::answer::Form;
+
 /// How a request got through.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -56,6 +58,7 @@ impl Access {
 pub struct Judgement {
     pub(crate) result: Result<Access, Denial>,
     pub(crate) scheme: Scheme,
+    pub(crate) form: Form,
     pub(crate) nonce: Option<Nonce>,
     pub(crate) retry_after: Option<u32>,
     pub(crate) findings: Findings,
@@ -75,6 +78,7 @@ impl Judgement {
         Self {
             result: Err(denial.into()),
             scheme: Presented::scheme(headers),
+            form: Form::wanted(headers),
             nonce: None,
             retry_after: None,
             findings: Findings::default(),

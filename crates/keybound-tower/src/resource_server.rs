@@ -14,6 +14,7 @@ use keybound::request::{AccessToken, Origin, Origins, Presented, ResourceRequest
 use keybound::verify::Verifier;
 
 pub use self::builder::{ConfigError, ConfigErrors, ResourceServerBuilder};
+use crate::answer::Form;
 use crate::judgement::{Access, Findings, Judgement};
 use crate::policy::{Mode, Policy, ProofHandling};
 use crate::tokens::{Resolved, Tokens};
@@ -118,6 +119,7 @@ impl<S: ReplayStore> ResourceServer<S> {
         Judgement {
             result,
             scheme: Presented::scheme(&parts.headers),
+            form: Form::wanted(&parts.headers),
             nonce,
             retry_after: extras.retry_after,
             findings,

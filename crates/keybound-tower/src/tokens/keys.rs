@@ -8,6 +8,7 @@ use keybound::token::jwt::{KeySet, SignedJwt};
 
 use super::memory::Vouched;
 use crate::Clock;
+use crate::jwks::DiscoveredKeys;
 
 /// Where the keys of an issuer come from.
 #[derive(Clone, Debug)]
@@ -15,6 +16,8 @@ use crate::Clock;
 pub enum IssuerKeys {
     /// A set that somebody gave.
     Fixed(FixedKeys),
+    /// The set that the issuer serves.
+    Discovered(DiscoveredKeys),
 }
 
 /// Keys that somebody gave, as a file or value. Clones share them, so that one who keeps a clone can change them for all.
@@ -78,20 +81,40 @@ impl From<KeySet> for IssuerKeys {
     }
 }
 
+impl From<DiscoveredKeys> for IssuerKeys {
+    fn from(keys: DiscoveredKeys) -> Self {
+        Self::Discovered(keys)
+    }
+}
+
 impl IssuerKeys {
-    /// The keys to verify this token with.
-    pub(super) async fn fitting(&self, _jwt: &SignedJwt<'_>, _clock: &Arc<dyn Clock>) -> Result<Keys, Fault> {
-        let Self::Fixed(keys) = self;
-        Ok(Keys::clone(&keys.0.load()))
+    /// The keys to verify this token with, fetched if they must be.
+    pub(super) async fn fitting(&self, jwt: &SignedJwt<'_>, clock: &Arc<dyn Clock>) -> Result<Keys, Fault> {
+        match self {
+            Self::Fixed(keys) => Ok(Keys::clone(&keys.0.load())),
+            Self::Discovered(keys) => {
+                let set = keys.fitting(jwt, clock).await?;
+                Ok(Keys { set, generation: 0 })
+            }
+        }
     }
 
     /// Whether what was verified before would be verified again.
-    pub(super) fn still_vouch(&self, vouched: &Vouched, _clock: &Arc<dyn Clock>) -> bool {
-        let Self::Fixed(keys) = self;
-        let keys = keys.0.load();
-        keys.generation == vouched.generation && keys.set.holds(&vouched.mark)
+    pub(super) fn still_vouch(&self, vouched: &Vouched, clock: &Arc<dyn Clock>) -> bool {
+        match self {
+            Self::Fixed(keys) => {
+                let keys = keys.0.load();
+                keys.generation == vouched.generation && keys.set.holds(&vouched.mark)
+            }
+            Self::Discovered(keys) => keys.current(clock).is_some_and(|set| set.holds(&vouched.mark)),
+        }
     }
 
     /// Fetches what is to be fetched in the background.
-    pub(crate) fn prefetch(&self, _clock: &Arc<dyn Clock>) {}
+    pub(crate) fn prefetch(&self, clock: &Arc<dyn Clock>) {
+        match self {
+            Self::Fixed(_) => {}
+            Self::Discovered(keys) => keys.prefetch(clock),
+        }
+    }
 }
