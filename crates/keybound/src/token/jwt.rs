@@ -59,6 +59,19 @@ impl<'t> SignedJwt<'t> {
         self.kid.as_deref()
     }
 
+    /// The issuer it says it comes from, by which to find the keys and for nothing else: anybody can write one.
+    /// [`TokenFacts::judge`] looks at the issuer of the verified claims.
+    ///
+    /// # Errors
+    ///
+    /// [`Reason::TokenMalformed`] if the claims are not one JSON object, [`Reason::TokenClaims`] if they name no issuer.
+    pub fn claimed_issuer(&self) -> Result<Box<str>, Refusal> {
+        let octets = decode_base64url(self.compact.payload).map_err(|_| Reason::TokenMalformed)?;
+        let claims = Object::parse(&octets).map_err(|_| Reason::TokenMalformed)?;
+        let issuer = claims.get("iss").and_then(Value::as_str).ok_or(Reason::TokenClaims)?;
+        Ok(issuer.into())
+    }
+
     /// Whether `keys` has a key this token may be signed with. If not, the issuer may have turned its keys.
     pub fn finds_key(&self, keys: &KeySet) -> bool {
         self.candidates(keys).next().is_some()
