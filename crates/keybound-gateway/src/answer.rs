@@ -60,6 +60,8 @@ problems! {
     BodySlow = REQUEST_TIMEOUT, "body.slow", limit "limits.request_timeout";
     /// The body is longer than this gateway passes on.
     BodyOversized = PAYLOAD_TOO_LARGE, "body.oversized", limit "limits.body_bytes";
+    /// No route covers the path.
+    RouteUnknown = NOT_FOUND, "route.unknown";
     /// No upstream of the route could be connected to.
     UpstreamUnreachable = BAD_GATEWAY, "upstream.unreachable";
     /// The upstream broke off, or answered something that is not HTTP.

@@ -6,5 +6,7 @@
 pub mod answer;
 pub mod body;
 pub mod config;
+pub mod engine;
 pub mod front;
 pub mod proxy;
+pub mod stack;
