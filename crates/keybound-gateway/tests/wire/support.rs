@@ -233,14 +233,14 @@ impl Client {
         }
     }
 
-    pub(crate) fn to_end(&mut self) -> Vec<u8> {
+    pub(crate) fn read_out(&mut self) -> Vec<u8> {
         while self.more() > 0 {}
         std::mem::take(&mut self.buffer)
     }
 
     /// Whether the other side has ended the connection and said no more.
     pub(crate) fn is_over(&mut self) -> bool {
-        self.to_end().is_empty()
+        self.read_out().is_empty()
     }
 
     /// The body that goes with a header, with the trailers of a chunked one.
@@ -278,7 +278,7 @@ impl Client {
         let status = head.split(' ').nth(1).unwrap().parse().unwrap();
         let delimited = field(&head, "content-length").is_some() || field(&head, "transfer-encoding").is_some();
         let body =
-            if delimited || matches!(status, 100..=199 | 204 | 304) { self.body(&head).0 } else { self.to_end() };
+            if delimited || matches!(status, 100..=199 | 204 | 304) { self.body(&head).0 } else { self.read_out() };
         Some(Answer { status, head, body })
     }
 

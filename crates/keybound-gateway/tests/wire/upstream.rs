@@ -163,7 +163,7 @@ fn a_body_that_breaks_off_breaks_off_for_the_client() {
         client.send(GET);
         let head = client.head().unwrap();
         assert!(crate::support::field(&head, framed).is_some(), "{head}");
-        let rest = String::from_utf8(client.to_end()).unwrap();
+        let rest = String::from_utf8(client.read_out()).unwrap();
         assert!(rest.contains("half") && !rest.contains("0\r\n\r\n"), "{rest:?}");
     }
 }
@@ -184,7 +184,7 @@ fn a_body_without_a_length_ends_with_the_connection() {
 fn an_upstream_that_hangs_is_504() {
     let upstream = Upstream::doing(|mut client| {
         client.head();
-        client.to_end();
+        client.read_out();
     });
     let gateway = Gateway::open(upstream.address, "response_timeout = \"100ms\"");
     let answer = gateway.answer(GET);
@@ -227,7 +227,7 @@ fn an_upstream_that_falls_silent_breaks_off() {
     let mut client = gateway.client();
     client.send(GET);
     client.head().unwrap();
-    assert_eq!(client.to_end(), b"half");
+    assert_eq!(client.read_out(), b"half");
 }
 
 /// What the upstream says before its answer is not for the client, and is not the answer.
