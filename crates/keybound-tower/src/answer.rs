@@ -110,7 +110,7 @@ mod tests {
         ] {
             let mut headers = HeaderMap::new();
             headers.insert(CACHE_CONTROL, HeaderValue::from_static("max-age=60"));
-            for value in inner {
+            if let Some(value) = inner {
                 headers.append(&DPOP_NONCE, HeaderValue::from_static(value));
             }
             complete(&mut headers, nonce, proof);
