@@ -504,7 +504,7 @@ impl ReplayStore for Says {
     async fn record(&self, _: &ReplayEntry<'_>, _: UnixTime) -> Result<Seen, Fault> {
         self.1.fetch_add(1, Ordering::Relaxed);
         tokio::task::yield_now().await;
-        self.0.clone()
+        self.0
     }
 }
 
