@@ -60,7 +60,10 @@ fn main() {
         round.time("new", CpuTime::measure(BATCH, || first.iter().for_each(|parts| drop(new.admit(parts)))));
         round.time("returning", CpuTime::measure(BATCH, || again.iter().for_each(|parts| drop(returning.admit(parts)))));
         #[cfg(feature = "peers")]
-        peers.run(round, BATCH, new.token(), &requests(&mut new));
+        {
+            let others = requests(&mut new);
+            peers.run(round, BATCH, new.token(), &others);
+        }
     });
     let yardstick = rounds.median("bare");
     println!("{}", Figure::new("verify", "ns CPU", rounds.median("new")).beside(yardstick).aim(1.10));
