@@ -98,3 +98,6 @@ impl Resolved {
         (self.token, Unremembered(self.unremembered))
     }
 }
+
+#[cfg(test)]
+mod tests;
