@@ -88,3 +88,6 @@ impl Resolved {
         (self.token, Unremembered(self.unremembered))
     }
 }
+
+#[cfg(test)]
+mod tests;

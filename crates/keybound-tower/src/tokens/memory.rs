@@ -70,6 +70,11 @@ impl TokenMemory {
             cache.insert(hash, known);
         }
     }
+
+    #[cfg(test)]
+    pub(super) fn weight(&self) -> u64 {
+        self.0.as_ref().map_or(0, Cache::weight)
+    }
 }
 
 #[derive(Clone, Debug)]
