@@ -55,7 +55,7 @@ pub struct Rounds(BTreeMap<String, Vec<f64>>);
 /// One round of [`interleaved`].
 pub type Round = Rounds;
 
-/// Runs `work` once to warm up and then [`ROUNDS`] times, so that everything it measures meets the same neighbours.
+/// Runs `work` once to warm up and then nine times, so that everything it measures meets the same neighbours.
 pub fn interleaved(mut work: impl FnMut(&mut Round)) -> Rounds {
     work(&mut Rounds::default());
     let mut rounds = Rounds::default();

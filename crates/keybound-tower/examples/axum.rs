@@ -15,9 +15,7 @@ use tokio::net::TcpListener;
 /// Everybody may look at `/`; `/orders` asks for a bound token with the scope `orders:read`, and its proof.
 pub(crate) fn app(server: ResourceServer<MemoryStore>) -> Result<Router, Failure> {
     let policy = Policy::required().scope("orders:read")?;
-    let orders = Router::new()
-        .route("/orders", get(orders))
-        .route_layer(ProtectLayer::new(server, policy));
+    let orders = Router::new().route("/orders", get(orders)).route_layer(ProtectLayer::new(server, policy));
     Ok(Router::new().route("/", get(async || "try /orders\n")).merge(orders))
 }
 

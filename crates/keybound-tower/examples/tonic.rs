@@ -36,9 +36,7 @@ pub(crate) fn app(
     server: ResourceServer<MemoryStore>,
 ) -> Result<Router<Stack<ProtectLayer<MemoryStore>, Identity>>, Failure> {
     let policy = Policy::required().scope("orders:read")?;
-    Ok(Server::builder()
-        .layer(ProtectLayer::new(server, policy))
-        .add_routes(Routes::new(Orders)))
+    Ok(Server::builder().layer(ProtectLayer::new(server, policy)).add_routes(Routes::new(Orders)))
 }
 
 /// What the protobuf compiler would write: the name, the path, and which method is behind it.
@@ -91,10 +89,7 @@ pub(crate) async fn count(
     metadata: MetadataMap,
 ) -> Result<tonic::Response<String>, Status> {
     let mut client = tonic::client::Grpc::new(channel);
-    client
-        .ready()
-        .await
-        .map_err(|error| Status::unavailable(error.to_string()))?;
+    client.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
     let request = tonic::Request::from_parts(metadata, tonic::Extensions::default(), what.to_owned());
     client.unary(request, PathAndQuery::from_static(COUNT), TextCodec).await
 }
@@ -106,13 +101,11 @@ async fn main() -> Result<(), Failure> {
     let origin = format!("http://{}", listener.local_addr()?);
     let (issuer, client) = (Issuer::new()?, Client::new()?);
     let server = cast::resource_server(&origin, &issuer, cast::verifier()?.build()?, now())?.build()?;
-    let serving = tokio::spawn(
-        app(server)?.serve_with_incoming_shutdown(TcpIncoming::from(listener), async {
-            if let Err(error) = tokio::signal::ctrl_c().await {
-                eprintln!("cannot wait for Ctrl-C: {error}");
-            }
-        }),
-    );
+    let serving = tokio::spawn(app(server)?.serve_with_incoming_shutdown(TcpIncoming::from(listener), async {
+        if let Err(error) = tokio::signal::ctrl_c().await {
+            eprintln!("cannot wait for Ctrl-C: {error}");
+        }
+    }));
 
     let channel = Channel::from_shared(origin.clone())?.connect().await?;
     let token = issuer.sign(&Issuer::claims(&client, &origin, "orders:read", now()))?;
@@ -121,19 +114,11 @@ async fn main() -> Result<(), Failure> {
     metadata.insert("authorization", format!("DPoP {token}").parse()?);
     println!(
         "without a proof: {:?}",
-        count(channel.clone(), "books", metadata.clone())
-            .await
-            .map_err(|status| status.code())
+        count(channel.clone(), "books", metadata.clone()).await.map_err(|status| status.code())
     );
     metadata.insert("dpop", proof.parse()?);
-    println!(
-        "with a proof: {:?}",
-        count(channel.clone(), "books", metadata.clone()).await?.into_inner()
-    );
-    println!(
-        "again: {:?}",
-        count(channel, "books", metadata).await.map_err(|status| status.code())
-    );
+    println!("with a proof: {:?}", count(channel.clone(), "books", metadata.clone()).await?.into_inner());
+    println!("again: {:?}", count(channel, "books", metadata).await.map_err(|status| status.code()));
     println!("serving {origin}{COUNT}; Ctrl-C ends it");
     Ok(serving.await??)
 }

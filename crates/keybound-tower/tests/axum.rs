@@ -29,10 +29,7 @@ impl Served {
         let origin = format!("http://{}", listener.local_addr().unwrap());
         let (issuer, client) = (Issuer::new().unwrap(), Client::new().unwrap());
         let verifier = cast::verifier().unwrap().nonce_policy(nonces).build().unwrap();
-        let server = cast::resource_server(&origin, &issuer, verifier, now())
-            .unwrap()
-            .build()
-            .unwrap();
+        let server = cast::resource_server(&origin, &issuer, verifier, now()).unwrap().build().unwrap();
         let app = app(server);
         tokio::spawn(async move { axum::serve(listener, app).await });
         Self { origin, issuer, client }
@@ -48,9 +45,7 @@ impl Served {
     }
 
     fn proof(&self, client: &Client, path: &str, token: &str, nonce: Option<&str>) -> String {
-        client
-            .prove(&Method::GET, &self.url(path), token, nonce, now())
-            .unwrap()
+        client.prove(&Method::GET, &self.url(path), token, nonce, now()).unwrap()
     }
 
     async fn call(&self, path: &str, token: &str, proof: &str) -> Answer {
@@ -60,31 +55,21 @@ impl Served {
 }
 
 fn exposed(answer: &Answer) {
-    assert_eq!(
-        answer.line("access-control-expose-headers"),
-        "WWW-Authenticate, DPoP-Nonce"
-    );
+    assert_eq!(answer.line("access-control-expose-headers"), "WWW-Authenticate, DPoP-Nonce");
 }
 
 // R-RS-03, R-RS-04, R-RS-06, R-RS-28, R-RS-32, R-ERR-05, R-SEC-02
 #[tokio::test]
 async fn the_example_over_a_socket() {
     let served = Served::new(NoncePolicy::Offer, |server| example::app(server).unwrap()).await;
-    assert_eq!(
-        send(Method::GET, &served.url("/"), &[]).await.status,
-        200,
-        "not protected"
-    );
+    assert_eq!(send(Method::GET, &served.url("/"), &[]).await.status, 200, "not protected");
 
     let token = served.token();
     let proof = served.proof(&served.client, "/orders", &token, None);
     let answer = served.call("/orders", &token, &proof).await;
     assert_eq!(answer.status, 200);
     let body: Value = serde_json::from_str(&answer.body).unwrap();
-    assert_eq!(
-        (&body["subject"], &body["jkt"]),
-        (&"alice".into(), &served.client.jkt().into())
-    );
+    assert_eq!((&body["subject"], &body["jkt"]), (&"alice".into(), &served.client.jkt().into()));
     assert_eq!(answer.lines("dpop-nonce").len(), 1, "offered with the first success");
     exposed(&answer);
 
@@ -92,17 +77,12 @@ async fn the_example_over_a_socket() {
     assert_eq!((replayed.status.as_u16(), replayed.reason()), (401, "replay.seen"));
 
     let thief = Client::new().unwrap();
-    let stolen = served
-        .call("/orders", &token, &served.proof(&thief, "/orders", &token, None))
-        .await;
+    let stolen = served.call("/orders", &token, &served.proof(&thief, "/orders", &token, None)).await;
     assert_eq!((stolen.status.as_u16(), stolen.reason()), (401, "key.mismatch"));
 
     let bearer = format!("Bearer {token}");
     let downgraded = send(Method::GET, &served.url("/orders"), &[("authorization", &bearer)]).await;
-    assert_eq!(
-        (downgraded.status.as_u16(), downgraded.reason()),
-        (401, "token.downgrade")
-    );
+    assert_eq!((downgraded.status.as_u16(), downgraded.reason()), (401, "token.downgrade"));
 
     let nobody = send(Method::GET, &served.url("/orders"), &[]).await;
     assert_eq!((nobody.status.as_u16(), nobody.reason()), (401, "credentials.missing"));
@@ -111,10 +91,7 @@ async fn the_example_over_a_socket() {
         exposed(refused);
     }
 
-    let asked = [
-        ("origin", "https://app.example"),
-        ("access-control-request-method", "GET"),
-    ];
+    let asked = [("origin", "https://app.example"), ("access-control-request-method", "GET")];
     let preflight = send(Method::OPTIONS, &served.url("/orders"), &asked).await;
     assert_eq!(preflight.status, 204);
 }
@@ -124,21 +101,12 @@ async fn the_example_over_a_socket() {
 async fn a_nonce_on_whatever_the_service_answers() {
     let app = |server| {
         Router::new()
-            .route(
-                "/broken",
-                get(async || (StatusCode::INTERNAL_SERVER_ERROR, [("dpop-nonce", "its-own")])),
-            )
+            .route("/broken", get(async || (StatusCode::INTERNAL_SERVER_ERROR, [("dpop-nonce", "its-own")])))
             .layer(ProtectLayer::new(server, Policy::required()))
     };
     let served = Served::new(NoncePolicy::Offer, app).await;
     let token = served.token();
-    let broken = served
-        .call(
-            "/broken",
-            &token,
-            &served.proof(&served.client, "/broken", &token, None),
-        )
-        .await;
+    let broken = served.call("/broken", &token, &served.proof(&served.client, "/broken", &token, None)).await;
     assert_eq!(broken.status, 500);
     assert_ne!(broken.line("dpop-nonce"), "its-own");
     assert_eq!(broken.line("cache-control"), "no-store");
@@ -148,10 +116,7 @@ async fn a_nonce_on_whatever_the_service_answers() {
     let proof = served.proof(&served.client, "/broken", &token, Some(nonce));
     let broken = served.call("/broken", &token, &proof).await;
     assert_eq!(broken.status, 500);
-    assert!(
-        broken.lines("dpop-nonce").is_empty(),
-        "none is due: neither ours nor its own"
-    );
+    assert!(broken.lines("dpop-nonce").is_empty(), "none is due: neither ours nor its own");
 }
 
 // R-NONCE-06, R-ERR-14
@@ -159,13 +124,7 @@ async fn a_nonce_on_whatever_the_service_answers() {
 async fn a_demanded_nonce_costs_one_retry() {
     let served = Served::new(NoncePolicy::Require, |server| example::app(server).unwrap()).await;
     let token = served.token();
-    let first = served
-        .call(
-            "/orders",
-            &token,
-            &served.proof(&served.client, "/orders", &token, None),
-        )
-        .await;
+    let first = served.call("/orders", &token, &served.proof(&served.client, "/orders", &token, None)).await;
     assert_eq!((first.status.as_u16(), first.reason()), (401, "nonce.missing"));
     assert!(first.line("www-authenticate").contains(r#"error="use_dpop_nonce""#));
     let proof = served.proof(&served.client, "/orders", &token, Some(first.line("dpop-nonce")));

@@ -89,10 +89,7 @@ async fn keys_by_discovery_and_a_service_of_hyper() {
         let admission = request.extensions().get::<Admission>().unwrap();
         Ok::<_, Infallible>(Response::new(Full::<Bytes>::from(admission.subject().to_owned())))
     });
-    tokio::spawn(serve(
-        listener,
-        ProtectLayer::new(server, Policy::required()).layer(inner),
-    ));
+    tokio::spawn(serve(listener, ProtectLayer::new(server, Policy::required()).layer(inner)));
 
     let mut claims = Issuer::claims(&client, &origin, "", now());
     claims["iss"] = issuer.into();
@@ -104,11 +101,7 @@ async fn keys_by_discovery_and_a_service_of_hyper() {
         let answer = send(Method::GET, &origin, &fields).await;
         assert_eq!((answer.status.as_u16(), &*answer.body), (200, "alice"));
     }
-    assert_eq!(
-        asked.load(Ordering::Relaxed),
-        3,
-        "two places of metadata and the keys, once"
-    );
+    assert_eq!(asked.load(Ordering::Relaxed), 3, "two places of metadata and the keys, once");
 }
 
 // R-SEC-16: bounded, not redirected, and told apart.
@@ -124,9 +117,7 @@ async fn what_is_not_fetched() {
         let mut response = Response::new(Full::<Bytes>::from(vec![b' '; octets]));
         if octets == 0 {
             *response.status_mut() = http::StatusCode::FOUND;
-            response
-                .headers_mut()
-                .insert("location", http::HeaderValue::from_static("/exact"));
+            response.headers_mut().insert("location", http::HeaderValue::from_static("/exact"));
         } else {
             let freshness = http::HeaderValue::from_static("public, max-age=120");
             response.headers_mut().insert("cache-control", freshness);

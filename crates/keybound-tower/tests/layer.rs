@@ -53,13 +53,7 @@ impl Scene {
             .clock(clock.clone())
             .build()
             .unwrap();
-        Self {
-            issuer,
-            client,
-            clock,
-            server,
-            keys,
-        }
+        Self { issuer, client, clock, server, keys }
     }
 
     fn claims(&self) -> Value {
@@ -168,78 +162,25 @@ async fn what_is_wrong_and_what_is_said() {
         (dpop(&token, &posted), 401, "invalid_dpop_proof", Reason::HtmMismatch),
         (dpop(&token, &early), 401, "invalid_dpop_proof", Reason::IatFuture),
         (dpop(&token, "a.b.c"), 401, "invalid_dpop_proof", Reason::ProofEncoding),
-        (
-            dpop(&scene.token_with("jti", &json!("t-2")), &proof()),
-            401,
-            "invalid_dpop_proof",
-            Reason::AthMismatch,
-        ),
-        (
-            dpop(&forged, &scene.proof(&forged)),
-            401,
-            "invalid_token",
-            Reason::TokenSignature,
-        ),
-        (
-            dpop("opaque", &scene.proof("opaque")),
-            401,
-            "invalid_token",
-            Reason::TokenMalformed,
-        ),
-        (
-            with("iss", json!("https://id.example.com/")),
-            401,
-            "invalid_token",
-            Reason::TokenIssuer,
-        ),
-        (
-            with("aud", json!(["https://other.example"])),
-            401,
-            "invalid_token",
-            Reason::TokenAudience,
-        ),
-        (
-            with("exp", json!(START.as_secs() - 6)),
-            401,
-            "invalid_token",
-            Reason::TokenExpired,
-        ),
-        (
-            with("nbf", json!(START.as_secs() + 6)),
-            401,
-            "invalid_token",
-            Reason::TokenEarly,
-        ),
+        (dpop(&scene.token_with("jti", &json!("t-2")), &proof()), 401, "invalid_dpop_proof", Reason::AthMismatch),
+        (dpop(&forged, &scene.proof(&forged)), 401, "invalid_token", Reason::TokenSignature),
+        (dpop("opaque", &scene.proof("opaque")), 401, "invalid_token", Reason::TokenMalformed),
+        (with("iss", json!("https://id.example.com/")), 401, "invalid_token", Reason::TokenIssuer),
+        (with("aud", json!(["https://other.example"])), 401, "invalid_token", Reason::TokenAudience),
+        (with("exp", json!(START.as_secs() - 6)), 401, "invalid_token", Reason::TokenExpired),
+        (with("nbf", json!(START.as_secs() + 6)), 401, "invalid_token", Reason::TokenEarly),
         (with("sub", Value::Null), 401, "invalid_token", Reason::TokenClaims),
         (with("cnf", Value::Null), 401, "invalid_token", Reason::TokenUnbound),
-        (
-            with("cnf", json!({"kid": "1"})),
-            401,
-            "invalid_token",
-            Reason::TokenConfirmation,
-        ),
-        (
-            with("cnf", json!({"jkt": thief.jkt()})),
-            401,
-            "invalid_token",
-            Reason::KeyMismatch,
-        ),
-        (
-            with("scope", json!("orders:write")),
-            403,
-            "insufficient_scope",
-            Reason::ScopeInsufficient,
-        ),
+        (with("cnf", json!({"kid": "1"})), 401, "invalid_token", Reason::TokenConfirmation),
+        (with("cnf", json!({"jkt": thief.jkt()})), 401, "invalid_token", Reason::KeyMismatch),
+        (with("scope", json!("orders:write")), 403, "insufficient_scope", Reason::ScopeInsufficient),
     ] {
         for policy in [Policy::required(), Policy::optional()] {
             let answer = scene.ask(&policy.scope("orders:read").unwrap(), &fields.fields()).await;
             assert_eq!((answer.status.as_u16(), answer.reason()), (status, reason.code()));
             let challenge = answer.lines("www-authenticate")[0];
             assert!(challenge.starts_with("DPoP "), "DPoP first: {challenge}");
-            assert!(
-                challenge.contains(&format!("error=\"{error}\"")),
-                "{reason}: {challenge}"
-            );
+            assert!(challenge.contains(&format!("error=\"{error}\"")), "{reason}: {challenge}");
             assert!(challenge.contains("scope=\"orders:read\""), "{challenge}");
         }
     }
@@ -257,51 +198,26 @@ async fn bearer_tokens_by_mode() {
     let (required, optional) = (Policy::required(), Policy::optional());
     for (policy, token, status, expected, challenges) in [
         (&required, &bound, 401, "token.downgrade", &["DPoP error="][..]),
-        (
-            &optional,
-            &bound,
-            401,
-            "token.downgrade",
-            &["DPoP algs=", "Bearer error="],
-        ),
+        (&optional, &bound, 401, "token.downgrade", &["DPoP algs=", "Bearer error="]),
         (&required, &unbound, 401, "token.unbound", &["DPoP error="]),
         (&optional, &unbound, 200, "", &[]),
         (&required, &mutual_tls, 401, "token.confirmation", &["DPoP error="]),
-        (
-            &optional,
-            &mutual_tls,
-            401,
-            "token.confirmation",
-            &["DPoP algs=", "Bearer error="],
-        ),
+        (&optional, &mutual_tls, 401, "token.confirmation", &["DPoP algs=", "Bearer error="]),
         (&required, &expired, 401, "token.expired", &["DPoP error="]),
-        (
-            &optional,
-            &expired,
-            401,
-            "token.expired",
-            &["DPoP algs=", "Bearer error="],
-        ),
+        (&optional, &expired, 401, "token.expired", &["DPoP algs=", "Bearer error="]),
     ] {
         for scheme in ["Bearer", "bearer", "BEARER"] {
             let credentials = format!("{scheme} {token}");
             // A perfect proof beside it changes nothing.
             let proof = scene.proof(token);
-            for fields in [
-                &[("authorization", &*credentials)][..],
-                &[("authorization", &*credentials), ("dpop", &*proof)],
-            ] {
+            for fields in
+                [&[("authorization", &*credentials)][..], &[("authorization", &*credentials), ("dpop", &*proof)]]
+            {
                 let answer = scene.ask(policy, fields).await;
                 assert_eq!((answer.status.as_u16(), answer.reason()), (status, expected));
                 let lines = answer.lines("www-authenticate");
                 assert_eq!(lines.len(), challenges.len(), "{lines:?}");
-                assert!(
-                    lines
-                        .iter()
-                        .zip(challenges)
-                        .all(|(line, start)| line.starts_with(start)),
-                    "{lines:?}"
-                );
+                assert!(lines.iter().zip(challenges).all(|(line, start)| line.starts_with(start)), "{lines:?}");
             }
         }
     }
@@ -411,29 +327,19 @@ async fn a_nonce_is_demanded_and_given() {
     let token = scene.token();
     let answer = scene.ask_with(&Policy::required(), &token).await;
     assert_eq!((answer.status.as_u16(), answer.reason()), (401, "nonce.missing"));
-    assert!(
-        answer
-            .line("www-authenticate")
-            .starts_with("DPoP error=\"use_dpop_nonce\"")
-    );
+    assert!(answer.line("www-authenticate").starts_with("DPoP error=\"use_dpop_nonce\""));
     assert_eq!(answer.line("cache-control"), "no-store"); // R-RS-29
     let nonce = answer.line("dpop-nonce").to_owned();
 
     let fields = dpop(&token, &scene.proof_with_nonce(&token, Some(&nonce)));
     let answer = scene.ask(&Policy::required(), &fields.fields()).await;
     assert_eq!(answer.status, 200);
-    assert!(
-        answer.lines("dpop-nonce").is_empty(),
-        "it is in the first half of its life"
-    );
+    assert!(answer.lines("dpop-nonce").is_empty(), "it is in the first half of its life");
 
     // R-NONCE-10: past half its life a new one comes along, whatever the answer is.
     scene.clock.turn(200);
     let fields = dpop(&token, &scene.proof_with_nonce(&token, Some(&nonce)));
-    for (policy, status) in [
-        (Policy::required().scope("admin").unwrap(), 403),
-        (Policy::required(), 200),
-    ] {
+    for (policy, status) in [(Policy::required().scope("admin").unwrap(), 403), (Policy::required(), 200)] {
         let answer = scene.ask(&policy, &fields.fields()).await;
         assert_eq!(answer.status, status);
         assert_ne!(answer.line("dpop-nonce"), nonce);
@@ -455,15 +361,11 @@ async fn a_wrong_clock_is_no_trouble_with_a_nonce() {
     let token = scene.token();
     let wrong = START.minus(core::time::Duration::from_secs(4000));
     let prove = |nonce| scene.client.prove(&Method::GET, ORDERS, &token, nonce, wrong).unwrap();
-    let answer = scene
-        .ask(&Policy::required(), &dpop(&token, &prove(None)).fields())
-        .await;
+    let answer = scene.ask(&Policy::required(), &dpop(&token, &prove(None)).fields()).await;
     assert_eq!(answer.reason(), "iat.past");
     assert!(answer.line("www-authenticate").contains("use_dpop_nonce"));
     let nonce = answer.line("dpop-nonce");
-    let answer = scene
-        .ask(&Policy::required(), &dpop(&token, &prove(Some(nonce))).fields())
-        .await;
+    let answer = scene.ask(&Policy::required(), &dpop(&token, &prove(Some(nonce))).fields()).await;
     assert_eq!(answer.status, 200);
 }
 
@@ -519,11 +421,7 @@ async fn what_a_store_says_and_what_is_answered() {
         (Err(Fault::ReplayFull), 503, "replay.full", false),
         (Err(Fault::ReplayUnreachable), 503, "replay.unreachable", false),
     ] {
-        let verifier = cast::verifier()
-            .unwrap()
-            .nonce_policy(NoncePolicy::Off)
-            .build()
-            .unwrap();
+        let verifier = cast::verifier().unwrap().nonce_policy(NoncePolicy::Off).build().unwrap();
         let origins = keybound::request::Origins::new(vec![ORIGIN.parse().unwrap()]).unwrap();
         let server = ResourceServer::builder(verifier, origins, Says(says, AtomicU32::new(0)))
             .issuer(TokenPolicy::new(cast::ISSUER, [ORIGIN]), scene.keys.clone())
@@ -535,16 +433,8 @@ async fn what_a_store_says_and_what_is_answered() {
         let answer = ask(&layer, &dpop(&token, &scene.proof(&token)).fields()).await;
         assert_eq!((answer.status.as_u16(), answer.reason()), (status, reason));
         assert_eq!(answer.lines("dpop-nonce").len(), usize::from(nonce), "{reason}");
-        assert_eq!(
-            answer.lines("retry-after").len(),
-            usize::from(status == 503),
-            "{reason}"
-        );
-        assert_eq!(
-            answer.lines("www-authenticate").len(),
-            usize::from(status == 401),
-            "{reason}"
-        );
+        assert_eq!(answer.lines("retry-after").len(), usize::from(status == 503), "{reason}");
+        assert_eq!(answer.lines("www-authenticate").len(), usize::from(status == 401), "{reason}");
         assert_eq!(server.replays().1.load(Ordering::Relaxed), 1);
     }
 }
@@ -577,11 +467,7 @@ async fn the_target_is_what_the_client_aimed_at() {
     };
     assert_eq!(stripped(layer.clone()).await.reason(), "htu.mismatch");
     let answer = stripped(layer.target(|parts| parts.extensions.get().cloned())).await;
-    assert_eq!(
-        (answer.status.as_u16(), &*answer.body),
-        (200, "/"),
-        "the service sees what it saw before"
-    );
+    assert_eq!((answer.status.as_u16(), &*answer.body), (200, "/"), "the service sees what it saw before");
 
     let two_hosts = scene.ask(&Policy::required(), &[("host", "api.example.com")]).await;
     assert_eq!((two_hosts.status.as_u16(), two_hosts.reason()), (400, "host.invalid"));
@@ -594,16 +480,10 @@ async fn preflight_without_a_proof_and_exposure_always() {
     let token = scene.token();
     let layer = ProtectLayer::new(scene.server.clone(), Policy::required());
     let page = ("origin", "https://app.example");
-    for fields in [
-        &[page][..],
-        &[page, ("authorization", "DPoP x")],
-        &dpop(&token, &scene.proof(&token)).fields()[..],
-    ] {
+    for fields in [&[page][..], &[page, ("authorization", "DPoP x")], &dpop(&token, &scene.proof(&token)).fields()[..]]
+    {
         let answer = ask(&layer, fields).await;
-        assert_eq!(
-            answer.line("access-control-expose-headers"),
-            "WWW-Authenticate, DPoP-Nonce"
-        );
+        assert_eq!(answer.line("access-control-expose-headers"), "WWW-Authenticate, DPoP-Nonce");
         assert_eq!(answer.line("access-control-allow-origin"), "*");
     }
 
@@ -622,10 +502,7 @@ async fn preflight_without_a_proof_and_exposure_always() {
     };
     let here = preflight(layer.clone(), None).await;
     assert_eq!(here.status, 204);
-    assert!(
-        here.line("access-control-allow-headers")
-            .starts_with("Authorization, DPoP")
-    );
+    assert!(here.line("access-control-allow-headers").starts_with("Authorization, DPoP"));
     let by_inner = preflight(layer.clone().cors(Cors::any().preflight(Preflight::Inner)), None).await;
     assert_eq!((by_inner.status.as_u16(), &*by_inner.body), (202, "inner"));
     let with_credentials = preflight(layer, Some(("authorization", "DPoP x"))).await;

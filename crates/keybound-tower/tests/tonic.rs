@@ -27,19 +27,11 @@ impl Served {
         let origin = format!("http://{}", listener.local_addr().unwrap());
         let (issuer, client) = (Issuer::new().unwrap(), Client::new().unwrap());
         let verifier = cast::verifier().unwrap().nonce_policy(nonces).build().unwrap();
-        let server = cast::resource_server(&origin, &issuer, verifier, now())
-            .unwrap()
-            .build()
-            .unwrap();
+        let server = cast::resource_server(&origin, &issuer, verifier, now()).unwrap().build().unwrap();
         let app = example::app(server).unwrap();
         tokio::spawn(app.serve_with_incoming(TcpIncoming::from(listener)));
         let channel = Channel::from_shared(origin.clone()).unwrap().connect().await.unwrap();
-        Self {
-            origin,
-            issuer,
-            client,
-            channel,
-        }
+        Self { origin, issuer, client, channel }
     }
 
     fn token(&self, scope: &str) -> String {
@@ -88,23 +80,10 @@ async fn refusals_as_clients_of_grpc_read_them() {
         (&dpop, Some(&proof), Code::Unauthenticated, "replay.seen"),
         (&dpop, Some(&thief), Code::Unauthenticated, "key.mismatch"),
         (&dpop, None, Code::Unauthenticated, "proof.missing"),
-        (
-            &format!("Bearer {token}"),
-            None,
-            Code::Unauthenticated,
-            "token.downgrade",
-        ),
-        (
-            &format!("DPoP {other}"),
-            Some(&unscoped),
-            Code::PermissionDenied,
-            "scope.insufficient",
-        ),
+        (&format!("Bearer {token}"), None, Code::Unauthenticated, "token.downgrade"),
+        (&format!("DPoP {other}"), Some(&unscoped), Code::PermissionDenied, "scope.insufficient"),
     ] {
-        let status = served
-            .call("books", credentials, proof.map(|proof| &**proof))
-            .await
-            .unwrap_err();
+        let status = served.call("books", credentials, proof.map(|proof| &**proof)).await.unwrap_err();
         assert_eq!((status.code(), status.message()), (code, reason));
         let challenge = field(status.metadata(), "www-authenticate");
         assert!(challenge.starts_with("DPoP error="), "{challenge}");
@@ -117,14 +96,9 @@ async fn nonces_in_metadata() {
     let served = Served::new(NoncePolicy::Require).await;
     let token = served.token("orders:read");
     let dpop = format!("DPoP {token}");
-    let first = served
-        .call("books", &dpop, Some(&served.proof(&served.client, &token, None)))
-        .await;
+    let first = served.call("books", &dpop, Some(&served.proof(&served.client, &token, None))).await;
     let demand = first.unwrap_err();
-    assert_eq!(
-        (demand.code(), demand.message()),
-        (Code::Unauthenticated, "nonce.missing")
-    );
+    assert_eq!((demand.code(), demand.message()), (Code::Unauthenticated, "nonce.missing"));
     let nonce = field(demand.metadata(), "dpop-nonce");
     let proof = served.proof(&served.client, &token, Some(nonce));
     assert!(served.call("books", &dpop, Some(&proof)).await.is_ok());

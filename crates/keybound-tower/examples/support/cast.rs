@@ -46,9 +46,7 @@ impl Issuer {
     /// A token that says this and nothing else.
     pub(crate) fn sign(&self, claims: &Value) -> Result<String, Failure> {
         let header = json!({"typ": "at+jwt", "alg": self.key.alg().name()}).to_string();
-        let signed = [header, claims.to_string()]
-            .map(|part| encode_base64url(part.as_bytes()))
-            .join(".");
+        let signed = [header, claims.to_string()].map(|part| encode_base64url(part.as_bytes())).join(".");
         let signature = encode_base64url(&self.key.sign(signed.as_bytes())?);
         Ok(format!("{signed}.{signature}"))
     }

@@ -37,8 +37,6 @@ impl Decoder for TextCodec {
 
     fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<String>, Status> {
         let octets = bytes::Buf::copy_to_bytes(buffer, bytes::Buf::remaining(buffer));
-        String::from_utf8(octets.into())
-            .map(Some)
-            .map_err(|_| Status::invalid_argument("not UTF-8"))
+        String::from_utf8(octets.into()).map(Some).map_err(|_| Status::invalid_argument("not UTF-8"))
     }
 }

@@ -24,11 +24,7 @@ struct Pages {
 
 impl Pages {
     fn up(kids: &[&str]) -> Arc<Self> {
-        let pages = Arc::new(Self {
-            pages: Mutex::default(),
-            asked: Mutex::default(),
-            gate: watch::Sender::new(true),
-        });
+        let pages = Arc::new(Self { pages: Mutex::default(), asked: Mutex::default(), gate: watch::Sender::new(true) });
         pages.put(RFC8414, Ok(metadata(ISSUER)));
         pages.put(JWKS, Ok(key_set(kids)));
         pages
@@ -288,11 +284,9 @@ async fn an_issuer_that_is_down_is_left_alone_and_found_again() {
 
 #[tokio::test]
 async fn openid_metadata_will_do() {
-    for first in [
-        Err(FetchError::Status(404)),
-        Ok(Document::new(b"<html>".to_vec())),
-        Ok(metadata("https://id.example.com")),
-    ] {
+    for first in
+        [Err(FetchError::Status(404)), Ok(Document::new(b"<html>".to_vec())), Ok(metadata("https://id.example.com"))]
+    {
         let scene = Scene::new(&["a"]);
         scene.pages.put(RFC8414, first);
         scene.pages.put(OPENID, Ok(metadata(ISSUER)));

@@ -41,19 +41,10 @@ impl Scene {
         let issuers = ISSUERS
             .into_iter()
             .zip([&first, &second])
-            .map(|(name, keys)| Issuer {
-                policy: TokenPolicy::new(name, ["here"]),
-                keys: keys.clone().into(),
-            })
+            .map(|(name, keys)| Issuer { policy: TokenPolicy::new(name, ["here"]), keys: keys.clone().into() })
             .collect();
         let hand = Arc::new(Hand::default());
-        Self {
-            tokens: Tokens::new(issuers, TokenMemory::new(bytes)),
-            keys: first,
-            clock: hand.clone(),
-            signers,
-            hand,
-        }
+        Self { tokens: Tokens::new(issuers, TokenMemory::new(bytes)), keys: first, clock: hand.clone(), signers, hand }
     }
 
     fn token(&self, issuer: &str, signer: usize, jti: &str) -> String {
@@ -69,9 +60,7 @@ impl Scene {
     }
 
     async fn resolve(&self, token: &str) -> Result<Resolved, Denial> {
-        self.tokens
-            .resolve(AccessToken::parse(token).unwrap(), &self.clock)
-            .await
+        self.tokens.resolve(AccessToken::parse(token).unwrap(), &self.clock).await
     }
 
     /// Resolves the token as that of an admitted request; whether it was remembered already.
@@ -118,10 +107,7 @@ async fn strangers_leave_no_trace() {
     }
     assert!(!scene.admitted(&token).await);
     assert!(scene.admitted(&token).await);
-    assert!(
-        !scene.admitted(&scene.token(ISSUERS[0], 0, "2")).await,
-        "under the whole token"
-    );
+    assert!(!scene.admitted(&scene.token(ISSUERS[0], 0, "2")).await, "under the whole token");
 }
 
 #[tokio::test]
@@ -145,10 +131,7 @@ async fn forgotten_with_its_key_and_at_a_reload() {
     assert!(!scene.admitted(&token).await, "verified again after a reload");
     assert!(scene.admitted(&token).await);
     scene.keys.replace(set(&[second]));
-    assert_eq!(
-        scene.resolve(&token).await.unwrap_err(),
-        Denial::from(Reason::TokenSignature)
-    );
+    assert_eq!(scene.resolve(&token).await.unwrap_err(), Denial::from(Reason::TokenSignature));
 }
 
 #[tokio::test]

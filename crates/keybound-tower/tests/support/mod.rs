@@ -56,11 +56,7 @@ impl Answer {
     {
         let (parts, body) = response.into_parts();
         let octets = body.collect().await.unwrap().to_bytes();
-        Self {
-            status: parts.status,
-            headers: parts.headers,
-            body: String::from_utf8(octets.into()).unwrap(),
-        }
+        Self { status: parts.status, headers: parts.headers, body: String::from_utf8(octets.into()).unwrap() }
     }
 
     /// Every line of this field.
