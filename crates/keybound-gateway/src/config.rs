@@ -172,6 +172,18 @@ pub struct ProofPolicy {
     pub nonce_lifetime: Duration,
     /// Accepted and advertised.
     pub algorithms: AlgSet,
+    /// How far off `iat` may be where a nonce tells the time; the presets `fapi` and `mcp` hold it to the window.
+    pub iat_with_nonce: IatWithNonce,
+}
+
+/// How far off the `iat` of a proof with a nonce may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum IatWithNonce {
+    /// A day, so that a client with a wrong clock recovers by a nonce.
+    WithinDay,
+    /// As far as without a nonce.
+    InWindow,
 }
 
 /// What is asked in the way of nonces.

@@ -19,7 +19,7 @@ use keybound_issuer::{Authentication, Clock, GrantType, Issuer, IssuerConfig, Ke
 use keybound_tower::fetch::HttpFetch;
 use keybound_tower::{DiscoveredKeys, FixedKeys, Policy, ProofHandling, ResourceServer};
 
-use crate::config::{self, ClientAuthentication, Config, KeySource, Mode, NoncePolicy};
+use crate::config::{self, ClientAuthentication, Config, IatWithNonce, KeySource, Mode, NoncePolicy};
 
 /// A configuration that could not be put to work, in words for its author.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,7 +98,12 @@ fn verifier(proof: &config::ProofPolicy, nonces: StatelessNonces) -> Result<Veri
         NoncePolicy::Offer => verify::NoncePolicy::Offer,
         NoncePolicy::Require => verify::NoncePolicy::Require,
     };
-    Verifier::builder(Arc::new(AwsLc), Arc::new(nonces))
+    let builder = Verifier::builder(Arc::new(AwsLc), Arc::new(nonces));
+    let builder = match proof.iat_with_nonce {
+        IatWithNonce::WithinDay => builder,
+        IatWithNonce::InWindow => builder.iat_always_in_window(),
+    };
+    builder
         .algorithms(proof.algorithms)
         .max_age(proof.max_age)
         .max_future(proof.max_future)

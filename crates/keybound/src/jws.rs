@@ -42,8 +42,8 @@ impl<'j> Compact<'j> {
     }
 }
 
-/// The longest signature we read: RSA of 8192 bits.
-const MAX_SIGNATURE: usize = 1024;
+/// The longest signature we read: RSA of 4096 bits.
+const MAX_SIGNATURE: usize = 512;
 
 /// A decoded signature, kept without an allocation.
 pub(crate) struct SignatureOctets {

@@ -10,9 +10,9 @@ use http::Method;
 use crate::crypto::Alg;
 use crate::jwk::PublicJwk;
 use crate::jws::json::{Number, Object, Value};
-use crate::jws::{Compact, JwsError, SignatureOctets, decode_base64url, decode_exact};
+use crate::jws::{Compact, JwsError, SignatureOctets, decode_base64url, decode_exact, decode_into};
 use crate::refusal::{Reason, Refusal};
-use crate::request::{ProofField, TargetUri};
+use crate::request::ProofField;
 use crate::time::UnixTime;
 
 /// The value of `typ`, in its one spelling (R-PRF-11).
@@ -37,19 +37,17 @@ pub(crate) struct Header {
     pub(crate) jwk: PublicJwk,
 }
 
-/// A proof cut into its parts: the syntax is right and the header segment has not been looked into.
+/// A proof cut into its parts: nothing is decoded but the signature.
 pub(crate) struct SplitProof<'p> {
     compact: Compact<'p>,
-    payload: Vec<u8>,
     signature: SignatureOctets,
 }
 
 impl<'p> SplitProof<'p> {
     pub(crate) fn split(field: ProofField<'p>) -> Result<Self, Reason> {
         let compact = Compact::split(field.as_str()).map_err(reason_of)?; // (2)
-        let payload = decode_base64url(compact.payload).map_err(reason_of)?;
         let signature = compact.signature().map_err(reason_of)?;
-        Ok(Self { compact, payload, signature })
+        Ok(Self { compact, signature })
     }
 
     pub(crate) const fn header_segment(&self) -> &'p str {
@@ -58,17 +56,36 @@ impl<'p> SplitProof<'p> {
 
     /// With a header that was read earlier, from a segment of the same octets.
     pub(crate) fn with_header(self, header: impl FnOnce() -> Header) -> Result<ParsedProof<'p>, Reason> {
-        let claims = Claims::read(&Object::parse(&self.payload).map_err(|_| Reason::ProofJson)?);
+        let claims = with_decoded(self.compact.payload, |payload| Ok(Claims::read(&object(payload)?)))?;
         Ok(ParsedProof { compact: self.compact, header: header(), claims, signature: self.signature })
     }
 
     fn parse(self) -> Result<ParsedProof<'p>, Reason> {
-        let octets = decode_base64url(self.compact.header).map_err(reason_of)?;
-        let header = Object::parse(&octets).map_err(|_| Reason::ProofJson)?;
-        let payload = Object::parse(&self.payload).map_err(|_| Reason::ProofJson)?;
-        let (header, claims) = (Header::read(&header)?, Claims::read(&payload));
+        // Both segments are sound before anybody is told what the header lacks.
+        let (header, claims) = with_decoded(self.compact.header, |header| {
+            with_decoded(self.compact.payload, |payload| {
+                let (header, payload) = (object(header)?, object(payload)?);
+                Ok((Header::read(&header)?, Claims::read(&payload)))
+            })
+        })?;
         Ok(ParsedProof { compact: self.compact, header, claims, signature: self.signature })
     }
+}
+
+/// An ordinary segment, decoded, fits here: one with an RSA key of 4096 bits has about 800 octets.
+const ON_STACK: usize = 1024;
+
+/// Decodes a segment and reads it, without an allocation if it is an ordinary one.
+fn with_decoded<T>(segment: &str, read: impl FnOnce(&[u8]) -> Result<T, Reason>) -> Result<T, Reason> {
+    let mut room = [0; ON_STACK];
+    match decode_into(segment, &mut room) {
+        Ok(length) => read(room.get(..length).unwrap_or_default()),
+        Err(_) => read(&decode_base64url(segment).map_err(reason_of)?),
+    }
+}
+
+fn object(octets: &[u8]) -> Result<Object<'_>, Reason> {
+    Object::parse(octets).map_err(|_| Reason::ProofJson)
 }
 
 impl<'p> ParsedProof<'p> {
@@ -164,7 +181,8 @@ pub(crate) fn usage(jwk: &Object<'_>, alg: Alg) -> Result<(), Reason> {
 pub(crate) struct Claims {
     pub(crate) jti: Result<Box<str>, Reason>,
     pub(crate) htm: Result<Htm, Reason>,
-    pub(crate) htu: Result<TargetUri, Reason>,
+    /// As it was sent.
+    pub(crate) htu: Result<Box<str>, Reason>,
     pub(crate) iat: Result<Seconds, Reason>,
     pub(crate) exp: Result<Option<Seconds>, Reason>,
     pub(crate) nbf: Result<Option<Seconds>, Reason>,
@@ -197,7 +215,7 @@ impl Claims {
             },
             htm: text("htm", Reason::HtmInvalid)
                 .map(|htm| Method::from_bytes(htm.as_bytes()).map_or(Htm::NoMethod, Htm::Method)),
-            htu: text("htu", Reason::HtuInvalid).and_then(|htu| TargetUri::parse(htu).map_err(|_| Reason::HtuInvalid)),
+            htu: text("htu", Reason::HtuInvalid).map(Into::into),
             iat: payload.get("iat").and_then(Seconds::read).ok_or(Reason::IatInvalid),
             exp: optional(payload.get("exp"), Seconds::read),
             nbf: optional(payload.get("nbf"), Seconds::read),

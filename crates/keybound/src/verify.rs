@@ -242,7 +242,12 @@ impl Verifier {
             .saturating_sub(i64::try_from(now.as_secs()).unwrap_or(i64::MAX));
         Ok(VerifiedProof {
             jti: proof.claims.jti?,
-            htu: expected.target.clone(),
+            htu: proof
+                .claims
+                .htu
+                .ok()
+                .filter(|htu| **htu == *expected.target.as_str())
+                .unwrap_or_else(|| expected.target.as_str().into()),
             header_segment,
             key,
             epoch,
@@ -275,7 +280,8 @@ pub(crate) struct Expected<'e> {
 #[must_use = "a verified proof is not yet an admission"]
 pub struct VerifiedProof<'r> {
     jti: Box<str>,
-    htu: TargetUri,
+    /// The target in normal form.
+    htu: Box<str>,
     header_segment: &'r str,
     key: Arc<KnownHeader>,
     epoch: Epoch,
@@ -306,7 +312,7 @@ impl VerifiedProof<'_> {
     }
 
     pub(crate) fn replay_entry(&self) -> ReplayEntry<'_> {
-        ReplayEntry::new(*self.jkt(), &self.jti, self.htu.as_str(), self.epoch, self.expires)
+        ReplayEntry::new(*self.jkt(), &self.jti, &self.htu, self.epoch, self.expires)
     }
 }
 

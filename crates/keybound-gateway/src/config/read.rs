@@ -11,8 +11,9 @@ use super::mistake::Mistakes;
 use super::section::{ChosenPreset, Read, Section, child, shortened};
 use super::source::{Located, Value, unknown};
 use super::{
-    AmbiguousPaths, AuthorizationServer, Client, ClientAuthentication, Config, Issuer, IssuerStore, KeySource, Limits,
-    Listen, Mode, NoncePolicy, ProofHandling, ProofPolicy, Replay, Route, UpstreamAuthorization, WhenUnavailable, keys,
+    AmbiguousPaths, AuthorizationServer, Client, ClientAuthentication, Config, IatWithNonce, Issuer, IssuerStore,
+    KeySource, Limits, Listen, Mode, NoncePolicy, ProofHandling, ProofPolicy, Replay, Route, UpstreamAuthorization,
+    WhenUnavailable, keys,
 };
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -251,6 +252,10 @@ fn proof(section: Section<'_>, base: &Path, root: &Located) -> (Option<ProofPoli
             nonce: nonce?.value,
             nonce_lifetime: nonce_lifetime?,
             algorithms: algorithms?,
+            iat_with_nonce: match preset {
+                ChosenPreset::Default => IatWithNonce::WithinDay,
+                ChosenPreset::Fapi | ChosenPreset::Mcp => IatWithNonce::InWindow,
+            },
         })
     };
     (policy(), preset)

@@ -11,6 +11,7 @@ use crate::nonce::Verdict;
 use crate::proof::{Ath, Htm, ParsedProof};
 use crate::refusal::{Reason, Refusal};
 use crate::replay::Epoch;
+use crate::request::TargetUri;
 use crate::time::UnixTime;
 
 type Check<'c> = fn(&mut Checking<'c>) -> Result<(), Refusal>;
@@ -102,12 +103,9 @@ impl<'c> Checking<'c> {
     /// (3) All required claims are there, and each has its type.
     fn claims(&mut self) -> Result<(), Refusal> {
         let claims = &self.proof.claims;
-        let required = [
-            claims.jti.as_ref().err(),
-            claims.htm.as_ref().err(),
-            claims.htu.as_ref().err(),
-            claims.iat.as_ref().err(),
-        ];
+        let htu = self.normal_htu();
+        let required =
+            [claims.jti.as_ref().err(), claims.htm.as_ref().err(), htu.as_ref().err(), claims.iat.as_ref().err()];
         let optional = [
             claims.exp.as_ref().err(),
             claims.nbf.as_ref().err(),
@@ -135,11 +133,20 @@ impl<'c> Checking<'c> {
     /// (9) `htu` is the target URI, both in normal form.
     fn htu(&mut self) -> Result<(), Refusal> {
         let target = self.expected.target;
-        match &self.proof.claims.htu {
-            Ok(htu) if htu == target => Ok(()),
-            Ok(htu) => Err(Refusal::with_detail(Reason::HtuMismatch, difference(htu.as_str(), target.as_str()))),
-            Err(reason) => Err((*reason).into()),
+        match self.normal_htu()? {
+            None => Ok(()),
+            Some(htu) if htu == *target => Ok(()),
+            Some(htu) => Err(Refusal::with_detail(Reason::HtuMismatch, difference(htu.as_str(), target.as_str()))),
         }
+    }
+
+    /// The normal form of `htu`; nothing if it is the very text of the target, whose normal form is known.
+    fn normal_htu(&self) -> Result<Option<TargetUri>, Reason> {
+        let htu = self.proof.claims.htu.as_deref().map_err(|reason| *reason)?;
+        if htu == self.expected.target.as_str() {
+            return Ok(None);
+        }
+        TargetUri::parse(htu).map(Some).map_err(|_| Reason::HtuInvalid)
     }
 
     /// (10) The nonce is one of ours, where one is due. Under `Off` it is judged only while a barrier stands, for then it
