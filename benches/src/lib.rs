@@ -22,29 +22,17 @@ pub struct Figure {
 impl Figure {
     /// A figure without a yardstick.
     pub fn new(name: impl Into<String>, unit: &'static str, value: f64) -> Self {
-        Self {
-            name: name.into(),
-            unit,
-            value,
-            yardstick: None,
-            aim: None,
-        }
+        Self { name: name.into(), unit, value, yardstick: None, aim: None }
     }
 
     /// What the yardstick took in the same run, in the same unit.
     pub fn beside(self, yardstick: f64) -> Self {
-        Self {
-            yardstick: Some(yardstick),
-            ..self
-        }
+        Self { yardstick: Some(yardstick), ..self }
     }
 
     /// The most that the ratio to the yardstick should be; without a yardstick, the value itself.
     pub fn aim(self, most: f64) -> Self {
-        Self {
-            aim: Some(most),
-            ..self
-        }
+        Self { aim: Some(most), ..self }
     }
 }
 
@@ -106,10 +94,7 @@ impl CpuTime {
     pub fn measure(times: u64, work: impl FnOnce()) -> Self {
         let before = thread_time();
         work();
-        Self {
-            spent: thread_time().saturating_sub(before),
-            times,
-        }
+        Self { spent: thread_time().saturating_sub(before), times }
     }
 
     /// Nanoseconds each time.
@@ -137,8 +122,5 @@ fn thread_time() -> Duration {
 
 fn field(path: &str, index: usize) -> u64 {
     let text = fs::read_to_string(path).expect("Linux with /proc");
-    text.split_whitespace()
-        .nth(index)
-        .and_then(|field| field.parse().ok())
-        .expect("a number, by proc(5)")
+    text.split_whitespace().nth(index).and_then(|field| field.parse().ok()).expect("a number, by proc(5)")
 }

@@ -16,16 +16,22 @@ fn main() {
     let proof = subject.prove();
     let signed = proof.rsplit_once('.').expect("three segments").0;
     let rounds = interleaved(|round| {
-        round.time("bare", CpuTime::measure(BATCH, || {
-            for _ in 0..BATCH {
-                std::hint::black_box(bare.sign(&random, signed.as_bytes()).expect("a signature"));
-            }
-        }));
-        round.time("prove", CpuTime::measure(BATCH, || {
-            for _ in 0..BATCH {
-                std::hint::black_box(subject.prove());
-            }
-        }));
+        round.time(
+            "bare",
+            CpuTime::measure(BATCH, || {
+                for _ in 0..BATCH {
+                    std::hint::black_box(bare.sign(&random, signed.as_bytes()).expect("a signature"));
+                }
+            }),
+        );
+        round.time(
+            "prove",
+            CpuTime::measure(BATCH, || {
+                for _ in 0..BATCH {
+                    std::hint::black_box(subject.prove());
+                }
+            }),
+        );
     });
     let figure = Figure::new("prove", "ns CPU", rounds.median("prove")).beside(rounds.median("bare")).aim(1.2);
     println!("{figure}");

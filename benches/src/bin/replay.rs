@@ -67,9 +67,7 @@ impl Load {
 }
 
 fn scramble(number: u64) -> u64 {
-    let mixed = number
-        .wrapping_add(0x9e37_79b9_7f4a_7c15)
-        .wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let mixed = number.wrapping_add(0x9e37_79b9_7f4a_7c15).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let mixed = (mixed ^ (mixed >> 29)).wrapping_mul(0x94d0_49bb_1331_11eb);
     mixed ^ (mixed >> 32)
 }
@@ -134,13 +132,7 @@ fn measure(name: &str, load: Load, with_moka: bool) {
     println!("{}", figure("fill", "ns CPU", filling.nanos()));
     println!("{}", beside(figure("insert", "ns CPU", ours.nanos()), moka.nanos()));
     let bytes = store.bytes() as f64 / unexpired;
-    println!(
-        "{}",
-        beside(
-            figure("bytes", "bytes per unexpired entry", bytes),
-            per_entry(resident_moka)
-        )
-    );
+    println!("{}", beside(figure("bytes", "bytes per unexpired entry", bytes), per_entry(resident_moka)));
     println!("{}", figure("resident", "bytes per entry", per_entry(resident_ours)));
     black_box(cache);
 }
@@ -150,47 +142,11 @@ fn main() {
     let millions: Vec<u64> = words.iter().filter_map(|word| word.parse().ok()).collect();
     let with_moka = !words.iter().any(|word| word == "--alone");
     for million in if millions.is_empty() { vec![1, 10] } else { millions } {
-        let base = Load {
-            live: million * 1_000_000,
-            entries_per_key: 1_000,
-            per_key: 100_000,
-            scattered: false,
-        };
+        let base = Load { live: million * 1_000_000, entries_per_key: 1_000, per_key: 100_000, scattered: false };
         measure(&format!("{million}m.many-per-key"), base, with_moka);
-        measure(
-            &format!("{million}m.one-per-key"),
-            Load {
-                entries_per_key: 1,
-                ..base
-            },
-            false,
-        );
-        measure(
-            &format!("{million}m.scattered"),
-            Load {
-                entries_per_key: 1,
-                scattered: true,
-                ..base
-            },
-            false,
-        );
-        measure(
-            &format!("{million}m.quota-3"),
-            Load {
-                entries_per_key: 1,
-                per_key: 3,
-                ..base
-            },
-            false,
-        );
-        measure(
-            &format!("{million}m.quota-100"),
-            Load {
-                entries_per_key: 1,
-                per_key: 100,
-                ..base
-            },
-            false,
-        );
+        measure(&format!("{million}m.one-per-key"), Load { entries_per_key: 1, ..base }, false);
+        measure(&format!("{million}m.scattered"), Load { entries_per_key: 1, scattered: true, ..base }, false);
+        measure(&format!("{million}m.quota-3"), Load { entries_per_key: 1, per_key: 3, ..base }, false);
+        measure(&format!("{million}m.quota-100"), Load { entries_per_key: 1, per_key: 100, ..base }, false);
     }
 }

@@ -58,7 +58,8 @@ fn main() {
         let bare = Bare::of(&new, &first);
         round.time("bare", CpuTime::measure(BATCH, || bare.check()));
         round.time("new", CpuTime::measure(BATCH, || first.iter().for_each(|parts| drop(new.admit(parts)))));
-        round.time("returning", CpuTime::measure(BATCH, || again.iter().for_each(|parts| drop(returning.admit(parts)))));
+        round
+            .time("returning", CpuTime::measure(BATCH, || again.iter().for_each(|parts| drop(returning.admit(parts)))));
         #[cfg(feature = "peers")]
         {
             let others = requests(&mut new);

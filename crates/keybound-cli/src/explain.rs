@@ -53,29 +53,18 @@ pub(crate) struct Explain {
 
 impl Explain {
     pub(crate) fn run(&self) -> Result {
-        let subject = if self.subject == "-" {
-            from_stdin()?
-        } else {
-            self.subject.clone()
-        };
+        let subject = if self.subject == "-" { from_stdin()? } else { self.subject.clone() };
         let subject = subject.trim();
         if let Some(row) = reason_row(subject) {
             self.print_row(&row);
             return Ok(Outcome::Done);
         }
         if subject.len() < 40 && subject.split('.').count() == 2 {
-            return Err(Failure::usage(format!(
-                "{subject:?} is no reason code{}",
-                nearest(subject)
-            )));
+            return Err(Failure::usage(format!("{subject:?} is no reason code{}", nearest(subject))));
         }
         let report = self.examine(subject)?;
         report.print(self.json);
-        Ok(if report.is_good() {
-            Outcome::Done
-        } else {
-            Outcome::Refused
-        })
+        Ok(if report.is_good() { Outcome::Done } else { Outcome::Refused })
     }
 
     fn examine(&self, text: &str) -> std::result::Result<Report, Failure> {
@@ -87,26 +76,16 @@ impl Explain {
         };
         let now = self.at.unwrap_or_else(|| std::time::SystemTime::now().into());
         let [header, payload] = decode_for_display(text);
-        let mut report = Report {
-            header,
-            payload,
-            jkt: None,
-            at: now,
-            checks: Vec::new(),
-        };
+        let mut report = Report { header, payload, jkt: None, at: now, checks: Vec::new() };
         let parsed = ProofField::from_octets(text.as_bytes()).and_then(ParsedProof::parse);
         let proof = match parsed {
             Ok(proof) => proof,
             Err(refusal) => {
-                report
-                    .checks
-                    .push(Check::new("form", "4.3(1) to (5), (7)", Verdict::Refused(refusal)));
+                report.checks.push(Check::new("form", "4.3(1) to (5), (7)", Verdict::Refused(refusal)));
                 return Ok(report);
             }
         };
-        report
-            .checks
-            .push(Check::new("form", "4.3(1) to (5), (7)", Verdict::Passed));
+        report.checks.push(Check::new("form", "4.3(1) to (5), (7)", Verdict::Passed));
         report.jkt = Some(proof.jwk().clone());
         self.check_claims(&proof, token, &mut report)?;
         self.check_binding(&mut report);
@@ -121,33 +100,19 @@ impl Explain {
         report: &mut Report,
     ) -> std::result::Result<(), Failure> {
         let claim = |name: &str| report.payload.as_ref().and_then(|payload| payload.get(name)?.as_str());
-        let method = self
-            .method
-            .clone()
-            .or_else(|| claim("htm")?.parse().ok())
-            .unwrap_or_default();
+        let method = self.method.clone().or_else(|| claim("htm")?.parse().ok()).unwrap_or_default();
         let url = self.url.clone().or_else(|| claim("htu")?.parse().ok());
         let anywhere = TargetUri::parse("https://localhost/").map_err(Failure::failed)?;
         let has_nonce = claim("nonce").is_some();
 
         let secret = random_array().map_err(Failure::failed)?;
-        let verifier = Verifier::builder(
-            Arc::new(AwsLc),
-            Arc::new(StatelessNonces::new(NonceKey::new(0, secret))),
-        )
-        .nonce_policy(NoncePolicy::Off)
-        .build()
-        .map_err(Failure::failed)?;
+        let verifier = Verifier::builder(Arc::new(AwsLc), Arc::new(StatelessNonces::new(NonceKey::new(0, secret))))
+            .nonce_policy(NoncePolicy::Off)
+            .build()
+            .map_err(Failure::failed)?;
         // An epoch from before every proof: no barrier stands here.
         let epoch = Epoch::new(0, UnixTime::from_secs(0));
-        let examination = verifier.examine(
-            proof,
-            &method,
-            url.as_ref().unwrap_or(&anywhere),
-            token,
-            epoch,
-            report.at,
-        );
+        let examination = verifier.examine(proof, &method, url.as_ref().unwrap_or(&anywhere), token, epoch, report.at);
         for finding in examination.findings() {
             let verdict = match (finding.name(), finding.refusal()) {
                 ("htm", None) if self.method.is_none() => Verdict::Open("give -X to compare it with a method"),
@@ -167,9 +132,7 @@ impl Explain {
     fn check_binding(&self, report: &mut Report) {
         let Some(token) = &self.token else { return };
         let claims = decode_for_display(token)[1].take();
-        let jkt = claims
-            .as_ref()
-            .and_then(|claims| claims.get("cnf")?.get("jkt")?.as_str());
+        let jkt = claims.as_ref().and_then(|claims| claims.get("cnf")?.get("jkt")?.as_str());
         let key = report.jkt.as_ref().map(|jwk| jwk.thumbprint().to_string());
         let verdict = match (jkt, key) {
             (Some(jkt), Some(key)) if jkt == key => Verdict::Passed,
@@ -182,23 +145,12 @@ impl Explain {
 
     fn print_row(&self, row: &Row) {
         if self.json {
-            let Row {
-                code,
-                rule,
-                answer,
-                meaning,
-                advice,
-            } = row;
+            let Row { code, rule, answer, meaning, advice } = row;
             let object = json!({"code": code, "rule": rule, "answer": answer, "meaning": meaning, "advice": advice});
             println!("{object:#}");
         } else {
             anstream::println!("{STRONG}{}{PLAIN}  {}", row.code, row.meaning);
-            anstream::println!(
-                "  rule    {}\n  answer  {}\n  do      {}",
-                row.rule,
-                row.answer,
-                row.advice
-            );
+            anstream::println!("  rule    {}\n  answer  {}\n  do      {}", row.rule, row.answer, row.advice);
         }
     }
 }
@@ -220,40 +172,21 @@ fn reason_row(code: &str) -> Option<Row> {
             Answer::Status(status) => status.to_string(),
             _ => String::new(),
         };
-        Row {
-            code: entry.code,
-            rule: entry.rule,
-            answer,
-            meaning: entry.meaning,
-            advice: entry.advice,
-        }
+        Row { code: entry.code, rule: entry.rule, answer, meaning: entry.meaning, advice: entry.advice }
     });
     reason.or_else(|| {
         let fault = Fault::from_code(code)?;
         let (meaning, advice) = (fault.meaning(), fault.advice());
-        Some(Row {
-            code: fault.code(),
-            rule: "the server's own fault",
-            answer: "503".to_owned(),
-            meaning,
-            advice,
-        })
+        Some(Row { code: fault.code(), rule: "the server's own fault", answer: "503".to_owned(), meaning, advice })
     })
 }
 
 /// The codes of the same subject, for somebody who mistyped one.
 fn nearest(code: &str) -> String {
     let subject = code.split('.').next().unwrap_or_default();
-    let known: Vec<_> = Reason::ALL
-        .iter()
-        .map(|reason| reason.code())
-        .filter(|known| known.starts_with(subject))
-        .collect();
-    if known.is_empty() {
-        String::new()
-    } else {
-        format!("; there are {}", known.join(", "))
-    }
+    let known: Vec<_> =
+        Reason::ALL.iter().map(|reason| reason.code()).filter(|known| known.starts_with(subject)).collect();
+    if known.is_empty() { String::new() } else { format!("; there are {}", known.join(", ")) }
 }
 
 fn from_stdin() -> std::result::Result<String, Failure> {
@@ -271,9 +204,8 @@ fn time(text: &str) -> std::result::Result<UnixTime, String> {
     if let Ok(seconds) = text.parse() {
         return Ok(UnixTime::from_secs(seconds));
     }
-    let moment: jiff::Timestamp = text
-        .parse()
-        .map_err(|_| "neither seconds since 1970 nor like 2026-01-31T12:00:00Z".to_owned())?;
+    let moment: jiff::Timestamp =
+        text.parse().map_err(|_| "neither seconds since 1970 nor like 2026-01-31T12:00:00Z".to_owned())?;
     Ok(UnixTime::from_secs(u64::try_from(moment.as_second()).unwrap_or(0)))
 }
 

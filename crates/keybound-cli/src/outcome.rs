@@ -24,28 +24,23 @@ pub(crate) struct Failure {
 impl Failure {
     /// Something went wrong while running: status 1.
     pub(crate) fn failed(message: impl fmt::Display) -> Self {
-        Self {
-            status: 1,
-            message: message.to_string(),
-        }
+        Self { status: 1, message: message.to_string() }
     }
 
     /// The command line or the configuration must be mended: status 2.
     pub(crate) fn usage(message: impl fmt::Display) -> Self {
-        Self {
-            status: 2,
-            message: message.to_string(),
-        }
+        Self { status: 2, message: message.to_string() }
+    }
+
+    /// The configuration must be mended: status 2, and its mistakes as they are, one a line.
+    pub(crate) fn configuration(mistakes: impl fmt::Display) -> Self {
+        Self::usage(mistakes)
     }
 
     /// Says what went wrong on standard error.
     pub(crate) fn report(self) -> ExitCode {
         for (position, line) in self.message.lines().enumerate() {
-            let lead = if position == 0 {
-                format!("{}error:{} ", style::BAD, style::PLAIN)
-            } else {
-                String::new()
-            };
+            let lead = if position == 0 { format!("{}error:{} ", style::BAD, style::PLAIN) } else { String::new() };
             anstream::eprintln!("{lead}{line}");
         }
         ExitCode::from(self.status)

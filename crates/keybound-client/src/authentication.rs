@@ -79,16 +79,12 @@ impl Authentication {
                 form.append_pair("client_id", client_id);
             }
             Self::Secret(secret) | Self::SecretPost(secret) => {
-                form.append_pair("client_id", client_id)
-                    .append_pair("client_secret", &secret.0);
+                form.append_pair("client_id", client_id).append_pair("client_secret", &secret.0);
             }
             Self::PrivateKeyJwt { key, kid } => {
                 let assertion = assertion(&**key, kid.as_deref(), client_id, metadata.issuer(), now)?;
                 form.append_pair("client_id", client_id)
-                    .append_pair(
-                        "client_assertion_type",
-                        "urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
-                    )
+                    .append_pair("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer")
                     .append_pair("client_assertion", &assertion);
             }
         }

@@ -42,10 +42,7 @@ impl Client {
             servers: None,
             plain: PlainHttp::Never,
             redirects: 5,
-            limits: Limits {
-                connect: Duration::from_secs(10),
-                answer: Duration::from_secs(60),
-            },
+            limits: Limits { connect: Duration::from_secs(10), answer: Duration::from_secs(60) },
             watch: None,
             http: reqwest::Client::builder().user_agent(concat!("keybound/", env!("CARGO_PKG_VERSION"))),
         }
@@ -73,9 +70,7 @@ impl Client {
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Client")
-            .field("key", &self.core.key)
-            .finish_non_exhaustive()
+        f.debug_struct("Client").field("key", &self.core.key).finish_non_exhaustive()
     }
 }
 
@@ -190,9 +185,7 @@ impl ClientBuilder {
 
 impl fmt::Debug for ClientBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ClientBuilder")
-            .field("key", &self.key)
-            .finish_non_exhaustive()
+        f.debug_struct("ClientBuilder").field("key", &self.key).finish_non_exhaustive()
     }
 }
 

@@ -134,24 +134,15 @@ impl fmt::Display for Error {
             Self::Signing(why) => why.fmt(f),
             Self::Random => f.write_str("the random generator has no entropy"),
             Self::TokenRequest(why) => why.fmt(f),
-            Self::TokenRefused {
-                issuer,
-                status,
-                error,
-                description,
-            } => {
+            Self::TokenRefused { issuer, status, error, description } => {
                 write!(f, "{issuer} gave no token: {}", status.as_u16())?;
-                [error, description]
-                    .into_iter()
-                    .flatten()
-                    .try_for_each(|text| write!(f, " {text}"))
+                [error, description].into_iter().flatten().try_for_each(|text| write!(f, " {text}"))
             }
             Self::TokenResponse { issuer, fault } => write!(f, "{issuer} gave no token: {fault}"),
             Self::Refused(refused) => refused.fmt(f),
-            Self::RedirectAcross { from, to } => write!(
-                f,
-                "{from} redirects to {to}: token and proof do not go to another server"
-            ),
+            Self::RedirectAcross { from, to } => {
+                write!(f, "{from} redirects to {to}: token and proof do not go to another server")
+            }
             Self::RedirectNowhere(from) => write!(f, "{from} redirects without a usable Location"),
             Self::Redirects { limit, at } => write!(f, "stopped at {at} after {limit} redirects in a row"),
             Self::BodyGone(from) => write!(f, "{from} redirects, and the request body cannot be sent again"),

@@ -35,9 +35,7 @@ fn read_private(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
     }
     check_mode(&about, path)?;
-    let mut octets = Zeroizing::new(Vec::with_capacity(
-        usize::try_from(about.len().min(MAX_FILE)).unwrap_or(0) + 1,
-    ));
+    let mut octets = Zeroizing::new(Vec::with_capacity(usize::try_from(about.len().min(MAX_FILE)).unwrap_or(0) + 1));
     file.take(MAX_FILE + 1).read_to_end(&mut octets)?;
     if octets.len() as u64 > MAX_FILE {
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, "larger than 64 KiB"));
@@ -53,10 +51,7 @@ fn check_mode(about: &fs::Metadata, path: &Path) -> io::Result<()> {
     if mode & 0o077 == 0 {
         return Ok(());
     }
-    let why = format!(
-        "others may read it (mode {mode:03o}); mend that: chmod 600 {}",
-        path.display()
-    );
+    let why = format!("others may read it (mode {mode:03o}); mend that: chmod 600 {}", path.display());
     Err(io::Error::new(io::ErrorKind::PermissionDenied, why))
 }
 

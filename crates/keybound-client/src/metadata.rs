@@ -38,9 +38,7 @@ impl Metadata {
             let target = Target::parse(&address)?;
             let mut fields = HeaderMap::new();
             fields.insert(ACCEPT, HeaderValue::from_static("application/json"));
-            let response = transport
-                .send(&Method::GET, &target, fields, reqwest::Body::default())
-                .await?;
+            let response = transport.send(&Method::GET, &target, fields, reqwest::Body::default()).await?;
             let origin = target.uri().origin();
             servers.learn(origin, Role::AuthorizationServer, response.headers(), now());
             if response.status() != StatusCode::OK {
@@ -102,10 +100,7 @@ impl Metadata {
 pub(crate) fn accept(server: &str, alg: Alg, theirs: Option<AlgSet>) -> Result<(), Error> {
     match choose_alg([alg].into_iter().collect(), theirs.as_slice()) {
         Ok(_) => Ok(()),
-        Err(lists) => Err(Error::NoCommonAlg {
-            server: server.into(),
-            lists,
-        }),
+        Err(lists) => Err(Error::NoCommonAlg { server: server.into(), lists }),
     }
 }
 

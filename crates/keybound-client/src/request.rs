@@ -28,13 +28,7 @@ pub struct RequestBuilder {
 
 impl RequestBuilder {
     pub(crate) fn new(client: Client, method: Method, url: &str) -> Self {
-        Self {
-            client,
-            method,
-            url: url.to_owned(),
-            fields: HeaderMap::new(),
-            body: Body::empty(),
-        }
+        Self { client, method, url: url.to_owned(), fields: HeaderMap::new(), body: Body::empty() }
     }
 
     /// Adds a field. `Authorization`, `DPoP`, `Host` and the fields of framing are this client's own.
@@ -61,13 +55,7 @@ impl RequestBuilder {
             return Err(Error::Field(name));
         }
         let mut target = Target::parse(&self.url)?;
-        let mut exchange = Exchange {
-            core,
-            method: self.method,
-            fields: self.fields,
-            body: self.body,
-            tries: 0,
-        };
+        let mut exchange = Exchange { core, method: self.method, fields: self.fields, body: self.body, tries: 0 };
         let mut hops = 0;
         loop {
             let response = exchange.with(&target).await?;
@@ -151,9 +139,7 @@ impl Exchange<'_> {
         attempt: Attempt<'r, T>,
     ) -> Result<(Sent<'r, T>, reqwest::Response), Error> {
         let core = self.core;
-        let sent = attempt
-            .prove(&core.prover, &core.servers, jti()?, now())
-            .sign(&*core.key)?;
+        let sent = attempt.prove(&core.prover, &core.servers, jti()?, now()).sign(&*core.key)?;
         let mut fields = self.fields.clone();
         sent.apply(&mut fields);
         let gone = || Error::BodyGone(target.uri().clone());
@@ -166,16 +152,10 @@ impl Exchange<'_> {
     /// Makes this the request of the next hop (RFC 9110 section 15.4, R-CLI-18).
     fn follow(&mut self, status: StatusCode, from: &Target, to: &Target, hops: usize) -> Result<(), Error> {
         if !same_origin(from.uri(), to.uri()) {
-            return Err(Error::RedirectAcross {
-                from: from.uri().clone(),
-                to: to.uri().origin().into(),
-            });
+            return Err(Error::RedirectAcross { from: from.uri().clone(), to: to.uri().origin().into() });
         }
         if hops >= self.core.redirects {
-            return Err(Error::Redirects {
-                limit: self.core.redirects,
-                at: from.uri().clone(),
-            });
+            return Err(Error::Redirects { limit: self.core.redirects, at: from.uri().clone() });
         }
         let rewrites = match status {
             StatusCode::SEE_OTHER => self.method != Method::HEAD,

@@ -19,12 +19,7 @@ pub struct Response {
 
 impl Response {
     pub(crate) const fn new(inner: reqwest::Response, target: Target, tries: u32, limits: Limits) -> Self {
-        Self {
-            inner,
-            target,
-            tries,
-            limits,
-        }
+        Self { inner, target, tries, limits }
     }
 
     /// The status.

@@ -132,13 +132,7 @@ impl Token {
     /// [`Error::MalformedToken`] if it cannot be sent in `Authorization`.
     pub fn new(text: impl Into<String>) -> Result<Self, Error> {
         let text = Zeroizing::new(text.into());
-        Ok(Self {
-            credentials: Credentials::new(&text)?,
-            text,
-            scope: None,
-            obtained: now(),
-            expires: None,
-        })
+        Ok(Self { credentials: Credentials::new(&text)?, text, scope: None, obtained: now(), expires: None })
     }
 
     /// Obtained then, expiring then.
@@ -200,10 +194,7 @@ impl Token {
 
 impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Token")
-            .field("scope", &self.scope)
-            .field("expires", &self.expires)
-            .finish_non_exhaustive()
+        f.debug_struct("Token").field("scope", &self.scope).field("expires", &self.expires).finish_non_exhaustive()
     }
 }
 
@@ -254,11 +245,7 @@ impl Tokens {
     }
 
     fn new(issuer: Option<Issuer>, current: Option<Arc<Token>>) -> Self {
-        Self {
-            issuer,
-            current: RwLock::new(current),
-            flight: Mutex::default(),
-        }
+        Self { issuer, current: RwLock::new(current), flight: Mutex::default() }
     }
 
     /// The token to send now.
@@ -338,10 +325,7 @@ impl Tokens {
 
 impl Issuer {
     async fn ask(&self, flight: &mut Flight, core: &Core) -> Result<Token, Error> {
-        let known = flight
-            .metadata
-            .take()
-            .filter(|(_, read)| read.elapsed() < METADATA_LIFE);
+        let known = flight.metadata.take().filter(|(_, read)| read.elapsed() < METADATA_LIFE);
         let (metadata, read) = match known {
             Some(known) => known,
             None => {

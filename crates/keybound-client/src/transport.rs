@@ -46,11 +46,7 @@ impl Target {
         let mut url = Url::parse(text).map_err(|_| Error::Url)?;
         url.set_fragment(None);
         let sent = TargetUri::parse(url.as_str()).map_err(|_| Error::Url)?;
-        if sent == uri {
-            Ok(Self { url, uri })
-        } else {
-            Err(Error::Url)
-        }
+        if sent == uri { Ok(Self { url, uri }) } else { Err(Error::Url) }
     }
 
     /// The target that `location` names, seen from this one (RFC 9110 section 10.2.2).
@@ -112,11 +108,7 @@ impl Transport {
             let proxy = reqwest::Proxy::https(proxy.as_str()).map_err(Error::Settings)?;
             settings = settings.proxy(proxy.no_proxy(reqwest::NoProxy::from_env()));
         }
-        Ok(Self {
-            http: settings.build().map_err(Error::Settings)?,
-            limits,
-            watch,
-        })
+        Ok(Self { http: settings.build().map_err(Error::Settings)?, limits, watch })
     }
 
     pub(crate) const fn limits(&self) -> Limits {
@@ -195,10 +187,7 @@ pub(crate) async fn within<T>(
 }
 
 fn late(server: &str, limit: Duration) -> Error {
-    Error::Timeout {
-        server: server.into(),
-        limit,
-    }
+    Error::Timeout { server: server.into(), limit }
 }
 
 fn network(server: &str, source: reqwest::Error) -> Error {

@@ -75,10 +75,7 @@ problems! {
 impl Problem {
     /// Whether the connection must not be used again: what comes next on it may be no request, or not the client's.
     const fn spoils_connection(self) -> bool {
-        !matches!(
-            self,
-            Self::UpstreamUnreachable | Self::UpstreamInvalid | Self::UpstreamTimeout
-        )
+        !matches!(self, Self::UpstreamUnreachable | Self::UpstreamInvalid | Self::UpstreamTimeout)
     }
 
     /// The answer.

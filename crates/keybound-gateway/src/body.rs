@@ -55,8 +55,7 @@ impl RequestBody {
 
     /// How much of it has gone by, for whoever waits for the answer; `None` if there is no body.
     pub(crate) fn progress(&mut self) -> Option<Rc<Progress>> {
-        self.due
-            .map(|due| Rc::clone(self.progress.get_or_insert_with(|| Rc::new(Progress::until(due)))))
+        self.due.map(|due| Rc::clone(self.progress.get_or_insert_with(|| Rc::new(Progress::until(due)))))
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Problem>>> {
@@ -116,9 +115,7 @@ impl http_body::Body for RequestBody {
 
 impl fmt::Debug for RequestBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RequestBody")
-            .field("left", &self.left)
-            .finish_non_exhaustive()
+        f.debug_struct("RequestBody").field("left", &self.left).finish_non_exhaustive()
     }
 }
 
@@ -132,21 +129,14 @@ pub struct Body {
 enum Kind {
     Empty,
     Whole(Bytes),
-    Upstream {
-        inner: Incoming,
-        silence: Silence,
-        lease: Option<Lease>,
-    },
+    Upstream { inner: Incoming, silence: Silence, lease: Option<Lease> },
     Streaming(Pin<Box<dyn http_body::Body<Data = Bytes, Error = BoxError>>>),
 }
 
 impl Body {
     /// No octets.
     pub const fn empty() -> Self {
-        Self {
-            kind: Kind::Empty,
-            ended: None,
-        }
+        Self { kind: Kind::Empty, ended: None }
     }
 
     /// What another service makes, such as a router of the same process.
@@ -155,22 +145,12 @@ impl Body {
         B: http_body::Body<Data = Bytes> + 'static,
         B::Error: Into<BoxError>,
     {
-        Self {
-            kind: Kind::Streaming(Box::pin(body.map_err(Into::into))),
-            ended: None,
-        }
+        Self { kind: Kind::Streaming(Box::pin(body.map_err(Into::into))), ended: None }
     }
 
     /// What an upstream sends; it may be silent for this long, and gives the connection back at its end.
     pub(crate) const fn upstream(inner: Incoming, silence: Duration, lease: Lease) -> Self {
-        Self {
-            kind: Kind::Upstream {
-                inner,
-                silence: Silence::of(silence),
-                lease: Some(lease),
-            },
-            ended: None,
-        }
+        Self { kind: Kind::Upstream { inner, silence: Silence::of(silence), lease: Some(lease) }, ended: None }
     }
 
     pub(crate) fn until(mut self, ended: Ended) -> Self {
@@ -181,10 +161,7 @@ impl Body {
 
 impl From<Bytes> for Body {
     fn from(octets: Bytes) -> Self {
-        Self {
-            kind: Kind::Whole(octets),
-            ended: None,
-        }
+        Self { kind: Kind::Whole(octets), ended: None }
     }
 }
 

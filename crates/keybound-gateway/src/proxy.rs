@@ -71,12 +71,7 @@ pub struct Terms<'a> {
 impl<'a> Terms<'a> {
     /// Nothing is vouched for, and `Authorization` and `DPoP` pass unchanged: the modes `report` and `open`.
     pub const fn unchanged(origin: &'a Origin) -> Self {
-        Self {
-            origin,
-            authorization: UpstreamAuthorization::Pass,
-            proof: ProofHandling::Check,
-            identity: None,
-        }
+        Self { origin, authorization: UpstreamAuthorization::Pass, proof: ProofHandling::Check, identity: None }
     }
 
     /// The caller is `identity`; its token and proof are treated as said.
@@ -86,12 +81,7 @@ impl<'a> Terms<'a> {
         authorization: UpstreamAuthorization,
         proof: ProofHandling,
     ) -> Self {
-        Self {
-            origin,
-            authorization,
-            proof,
-            identity: Some(identity),
-        }
+        Self { origin, authorization, proof, identity: Some(identity) }
     }
 }
 
@@ -106,10 +96,7 @@ pub(crate) struct From<'a> {
 impl Proxy {
     /// With nothing connected yet. Make one in each worker, inside its runtime.
     pub fn new(limits: &Limits) -> Self {
-        Self {
-            limits: *limits,
-            servers: RefCell::default(),
-        }
+        Self { limits: *limits, servers: RefCell::default() }
     }
 
     /// The servers of a route. Routes that name the same server share its connections.
@@ -119,10 +106,7 @@ impl Proxy {
             let new = || Rc::new(Server::new(url.clone(), &self.limits));
             Rc::clone(servers.entry(url.clone()).or_insert_with(new))
         };
-        Upstreams {
-            servers: urls.iter().map(server).collect(),
-            turn: Rc::default(),
-        }
+        Upstreams { servers: urls.iter().map(server).collect(), turn: Rc::default() }
     }
 
     /// Closes connections that have rested for too long, for ever.

@@ -129,7 +129,8 @@ impl Stack {
     /// Whether the embedded issuer answers for this path.
     fn is_issuers(&self, path: &str) -> bool {
         let below = self.engine.config.authorization_server.as_ref().map(|settings| settings.url.path());
-        let under = |prefix: &str| path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        let under =
+            |prefix: &str| path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
         path.starts_with("/.well-known/oauth-authorization-server") || below.is_some_and(under)
     }
 }

@@ -58,36 +58,21 @@ fn each_mistake_has_its_line() {
             "[listen]\naddress = \"localhost:80\"",
             r#"1:2: listen.address: "localhost:80" is not an IP address and port, like "127.0.0.1:8080""#,
         ),
-        (
-            "[listen]\naddress = 8080",
-            "1:2: listen.address: is a number; write it in quotes, \"..\"",
-        ),
-        (
-            "[listen]\nworkers = \"two\"",
-            "1:2: listen.workers: is text; write a number",
-        ),
-        (
-            "[listen]\nworkers = 5000",
-            "1:2: listen.workers: 5000 is out of range; use 0 to 1024",
-        ),
+        ("[listen]\naddress = 8080", "1:2: listen.address: is a number; write it in quotes, \"..\""),
+        ("[listen]\nworkers = \"two\"", "1:2: listen.workers: is text; write a number"),
+        ("[listen]\nworkers = 5000", "1:2: listen.workers: 5000 is out of range; use 0 to 1024"),
         (
             "[listen]\ntrusted_peers = [\"10.0.0.7\", \"ten\"]",
             r#"1:2: listen.trusted_peers: "ten" is not an IP address or network, like "10.0.0.7" or "10.0.0.0/8""#,
         ),
         ("listen = 3", "1:1: listen: is a number; write a table, [listen]"),
-        (
-            "[proof]\nmax_age = 300",
-            "1:2: proof.max_age: is a number; write it in quotes, \"..\"",
-        ),
+        ("[proof]\nmax_age = 300", "1:2: proof.max_age: is a number; write it in quotes, \"..\""),
         (
             "[proof]\nmax_age = \"300\"",
             r#"1:2: proof.max_age: "300" is not a span of time; write a number and ms, s, m, h or d, like "30s""#,
         ),
         ("[proof]\nmax_age = \"0s\"", "1:2: proof.max_age: must not be zero"),
-        (
-            "[proof]\nmax_age = \"25h\"",
-            "1:2: proof.max_age: is longer than 24h, which is the most",
-        ),
+        ("[proof]\nmax_age = \"25h\"", "1:2: proof.max_age: is longer than 24h, which is the most"),
         (
             "[proof]\nnonce = \"always\"",
             r#"1:2: proof.nonce: "always" is not a nonce policy; use off, offer or require"#,
@@ -104,40 +89,19 @@ fn each_mistake_has_its_line() {
             "[replay]\nmemory = \"256MB\"",
             r#"1:2: replay.memory: "256MB" is not a size; write a number and B, KiB, MiB or GiB, like "64MiB""#,
         ),
-        (
-            "[replay]\nper_key = 0",
-            "1:2: replay.per_key: 0 is out of range; use 1 to 4294967295",
-        ),
-        (
-            "[limits]\nheader_bytes = \"1GiB\"",
-            "1:2: limits.header_bytes: is out of range; use 4KiB to 1MiB",
-        ),
+        ("[replay]\nper_key = 0", "1:2: replay.per_key: 0 is out of range; use 1 to 4294967295"),
+        ("[limits]\nheader_bytes = \"1GiB\"", "1:2: limits.header_bytes: is out of range; use 4KiB to 1MiB"),
         // Names.
-        (
-            "[proof]\nmax-age = \"60s\"",
-            "1:2: proof.max-age: is not a setting; did you mean max_age?",
-        ),
-        (
-            "[listen]\nmax_age = \"60s\"",
-            "1:2: listen.max_age: is not a setting of this table; there is proof.max_age",
-        ),
-        (
-            "[listen]\nfoo = 1",
-            "1:2: listen.foo: is not a setting; keybound config default lists all",
-        ),
-        (
-            "[prof]\nmax_age = \"60s\"",
-            "1:1: prof: is not a table of the configuration; did you mean proof?",
-        ),
+        ("[proof]\nmax-age = \"60s\"", "1:2: proof.max-age: is not a setting; did you mean max_age?"),
+        ("[listen]\nmax_age = \"60s\"", "1:2: listen.max_age: is not a setting of this table; there is proof.max_age"),
+        ("[listen]\nfoo = 1", "1:2: listen.foo: is not a setting; keybound config default lists all"),
+        ("[prof]\nmax_age = \"60s\"", "1:1: prof: is not a table of the configuration; did you mean proof?"),
         // What goes together, and what does not.
         (
             "[proof]\npreset = \"fapi\"\n[replay]\nwhen_unavailable = \"nonce-only\"",
             r#"1:4: replay.when_unavailable: "nonce-only" does not go with proof.preset = "fapi"; use refuse"#,
         ),
-        (
-            "[listen]\naddress = \"127.0.0.1:8081\"",
-            "1:1: listen.admin: is 127.0.0.1:8081, which listen.address is too",
-        ),
+        ("[listen]\naddress = \"127.0.0.1:8081\"", "1:1: listen.admin: is 127.0.0.1:8081, which listen.address is too"),
         (
             "[listen]\nadmin = \"0.0.0.0:8081\"",
             "1:2: listen.admin: is off loopback; the console and the metrics are for this machine only",
@@ -187,10 +151,7 @@ fn each_mistake_has_its_line() {
             "[replay]\nstore = \"redis://127.0.0.1\"",
             "1:2: replay.store: redis is not in this version; use \"memory\", in one process",
         ),
-        (
-            "[replay]\nstore = \"disk\"",
-            r#"1:2: replay.store: "disk" is not a store; use "memory""#,
-        ),
+        ("[replay]\nstore = \"disk\"", r#"1:2: replay.store: "disk" is not a store; use "memory""#),
         // The embedded issuer.
         (
             "[authorization_server]\nurl = \"https://api.example.com/issuer\"",
@@ -223,22 +184,13 @@ fn each_mistake_has_its_line() {
 #[test]
 fn each_mistake_of_a_route_has_its_line() {
     let cases: &[(&str, &str)] = &[
-        (
-            "path = \"orders\"",
-            r#"6: route[0].path: "orders" does not begin with /"#,
-        ),
-        (
-            "path = \"/orders/\"",
-            r#"6: route[0].path: "/orders/" ends in /; write "/orders", which covers it"#,
-        ),
+        ("path = \"orders\"", r#"6: route[0].path: "orders" does not begin with /"#),
+        ("path = \"/orders/\"", r#"6: route[0].path: "/orders/" ends in /; write "/orders", which covers it"#),
         (
             "path = \"/a/../b\"",
             r#"6: route[0].path: "/a/../b" is not in normal form: no empty or dotted segments, nothing encoded that need not be"#,
         ),
-        (
-            "path = \"/a b\"",
-            r#"6: route[0].path: "/a b" holds ' ', which cannot stand in a path; percent-encode it"#,
-        ),
+        ("path = \"/a b\"", r#"6: route[0].path: "/a b" holds ' ', which cannot stand in a path; percent-encode it"#),
         (
             "upstream = [\"https://127.0.0.1:9000\"]",
             r#"6: route[0].upstream: "https://127.0.0.1:9000": https to upstreams is not in this version; use http on a network you trust"#,
@@ -247,14 +199,8 @@ fn each_mistake_of_a_route_has_its_line() {
             "upstream = [\"http://127.0.0.1:9000/api\"]",
             r#"6: route[0].upstream: "http://127.0.0.1:9000/api" has a path; a request's own path is forwarded as it is"#,
         ),
-        (
-            "upstream = \"http://127.0.0.1:9000\"",
-            "6: route[0].upstream: is text; write a list, [\"..\"]",
-        ),
-        (
-            "upstream = []",
-            r#"6: route[0].upstream: is empty; name at least one, like ["http://127.0.0.1:9000"]"#,
-        ),
+        ("upstream = \"http://127.0.0.1:9000\"", "6: route[0].upstream: is text; write a list, [\"..\"]"),
+        ("upstream = []", r#"6: route[0].upstream: is empty; name at least one, like ["http://127.0.0.1:9000"]"#),
         (
             "scope = [\"orders:read orders:write\"]",
             r#"6: route[0].scope: "orders:read orders:write" is not one scope; write each as an item of the list, without spaces or quotes"#,
@@ -263,10 +209,7 @@ fn each_mistake_of_a_route_has_its_line() {
             "proof = \"check\"",
             r#"6: route[0].proof: "check" leaves the proof to the upstream, which needs the token too: add upstream_authorization = "pass""#,
         ),
-        (
-            "proof = \"attest\"",
-            r#"6: route[0].proof: "attest" is not in this version; use consume or check"#,
-        ),
+        ("proof = \"attest\"", r#"6: route[0].proof: "attest" is not in this version; use consume or check"#),
         (
             "upstream_authorization = \"keep\"",
             r#"6: route[0].upstream_authorization: "keep" is not a way to treat Authorization; use strip, pass or bearer"#,
@@ -305,10 +248,7 @@ fn what_is_missing_is_named() {
 #[test]
 fn identical_prefixes_are_one_too_many() {
     let text = format!("{REST}[[route]]\npath = \"/\"\nupstream = [\"http://127.0.0.1:9001\"]");
-    assert_eq!(
-        lines_of(&text),
-        "keybound.toml:10: route[1].path: \"/\" stands in line 7 already"
-    );
+    assert_eq!(lines_of(&text), "keybound.toml:10: route[1].path: \"/\" stands in line 7 already");
 }
 
 #[test]
@@ -317,10 +257,7 @@ fn what_is_no_toml_does_not_hide_the_rest() {
     let lines = lines_of(&text);
     assert_eq!(lines.lines().count(), 2, "{lines}");
     assert!(lines.starts_with("keybound.toml:2: "), "{lines}");
-    assert!(
-        lines.ends_with("keybound.toml:3: proof.max_age: must not be zero"),
-        "{lines}"
-    );
+    assert!(lines.ends_with("keybound.toml:3: proof.max_age: must not be zero"), "{lines}");
 }
 
 #[test]
@@ -337,10 +274,7 @@ fn a_file_that_cannot_be_read_says_how_to_begin() {
 fn flags_go_before_the_environment_and_that_before_the_file() {
     let text = format!("[proof]\nnonce = \"off\"\nmax_age = \"60s\"\n{REST}");
     let environment = |pairs: &[(&str, &str)]| -> Vec<(String, String)> {
-        pairs
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-            .collect()
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
     };
     let variables = environment(&[
         ("KEYBOUND_PROOF_NONCE", "require"),
@@ -426,19 +360,13 @@ dpop_bound_access_tokens = true
     assert!(config.listen.trusted_peers[0].contains("10.0.0.7".parse().unwrap()));
     assert_eq!(config.issuers[0].keys, KeySource::File("Cargo.toml".into()));
     let orders = &config.routes[0];
-    assert_eq!(
-        (orders.path.as_str(), orders.mode, orders.proof),
-        ("/orders", Mode::Required, ProofHandling::Check)
-    );
+    assert_eq!((orders.path.as_str(), orders.mode, orders.proof), ("/orders", Mode::Required, ProofHandling::Check));
     assert_eq!(orders.upstream_authorization, UpstreamAuthorization::Pass);
     assert_eq!(orders.upstreams.len(), 2);
     assert_eq!(config.routes[1].path.as_str(), "/");
     assert_eq!(config.proof.max_age, Duration::from_secs(30));
     assert_eq!(config.proof.max_future, Duration::from_secs(10));
-    assert_eq!(
-        (config.proof.nonce, config.proof.algorithms),
-        (NoncePolicy::Require, AlgSet::FAPI)
-    );
+    assert_eq!((config.proof.nonce, config.proof.algorithms), (NoncePolicy::Require, AlgSet::FAPI));
     let server = config.authorization_server.unwrap();
     assert!(!format!("{server:?}").contains("sixteen"));
 }
@@ -449,10 +377,7 @@ fn the_printed_default_is_a_configuration() {
     assert_eq!(config.listen.address.to_string(), "127.0.0.1:8080");
     assert_eq!(config.proof.max_age, Duration::from_secs(300));
     assert_eq!(config.proof.max_future, Duration::from_secs(60));
-    assert_eq!(
-        (config.proof.nonce, config.proof.algorithms),
-        (NoncePolicy::Offer, AlgSet::ALL)
-    );
+    assert_eq!((config.proof.nonce, config.proof.algorithms), (NoncePolicy::Offer, AlgSet::ALL));
     assert_eq!(config.replay.memory, 256 << 20);
     assert!(config.authorization_server.is_none());
 }
@@ -462,11 +387,7 @@ fn the_printed_default_is_a_configuration() {
 fn every_example_of_the_printed_default_is_a_setting() {
     let examples = default_text()
         .lines()
-        .map(|line| {
-            line.strip_prefix('#')
-                .filter(|rest| !rest.starts_with(' '))
-                .unwrap_or(line)
-        })
+        .map(|line| line.strip_prefix('#').filter(|rest| !rest.starts_with(' ')).unwrap_or(line))
         .collect::<Vec<_>>()
         .join("\n");
     let errors = Config::parse(&examples, file()).unwrap_err();
@@ -480,14 +401,8 @@ fn every_example_of_the_printed_default_is_a_setting() {
 fn the_schema_knows_every_table() {
     let schema = schema();
     let properties = &schema["properties"];
-    assert_eq!(
-        properties["route"]["items"]["properties"]["mode"]["enum"][0],
-        "required"
-    );
-    assert_eq!(
-        properties["route"]["items"]["required"],
-        serde_json::json!(["path", "upstream"])
-    );
+    assert_eq!(properties["route"]["items"]["properties"]["mode"]["enum"][0], "required");
+    assert_eq!(properties["route"]["items"]["required"], serde_json::json!(["path", "upstream"]));
     assert_eq!(properties["limits"]["properties"]["connections"]["default"], 10_000);
     let client = &properties["authorization_server"]["properties"]["client"]["items"];
     assert_eq!(client["properties"]["client_id"]["type"], "string");

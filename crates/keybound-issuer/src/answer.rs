@@ -14,18 +14,14 @@ use keybound::refusal::Reason;
 pub(crate) fn json(status: StatusCode, body: impl Into<Body>) -> Response {
     let mut response = Response::new(body.into());
     *response.status_mut() = status;
-    response
-        .headers_mut()
-        .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }
 
 /// JSON that anybody may keep for this long.
 pub(crate) fn public(body: impl Into<Body>, cache: &'static str) -> Response {
     let mut response = json(StatusCode::OK, body);
-    response
-        .headers_mut()
-        .insert(CACHE_CONTROL, HeaderValue::from_static(cache));
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static(cache));
     response
 }
 
@@ -64,10 +60,7 @@ pub(crate) fn preflight(methods: &'static str) -> Response {
     let headers = response.headers_mut();
     headers.insert(ALLOW, HeaderValue::from_static(methods));
     headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static(methods));
-    headers.insert(
-        ACCESS_CONTROL_ALLOW_HEADERS,
-        HeaderValue::from_static("DPoP, Authorization, Content-Type"),
-    );
+    headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("DPoP, Authorization, Content-Type"));
     headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
     response
 }
@@ -83,8 +76,5 @@ pub(crate) fn never_stored(response: &mut Response) {
 pub(crate) fn readable_anywhere(response: &mut Response) {
     let headers = response.headers_mut();
     headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
-    headers.insert(
-        ACCESS_CONTROL_EXPOSE_HEADERS,
-        HeaderValue::from_static("DPoP-Nonce, WWW-Authenticate"),
-    );
+    headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("DPoP-Nonce, WWW-Authenticate"));
 }

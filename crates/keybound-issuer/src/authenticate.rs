@@ -32,10 +32,7 @@ pub(crate) struct Authenticated<'c> {
 
 impl Clients {
     pub(crate) fn new(clients: &[Client], nobodys: KeySet) -> Self {
-        let by_id = clients
-            .iter()
-            .map(|client| (client.id.clone(), client.clone()))
-            .collect();
+        let by_id = clients.iter().map(|client| (client.id.clone(), client.clone())).collect();
         Self { by_id, nobodys }
     }
 
@@ -103,16 +100,10 @@ impl<'r> Credentials<'r> {
         let id = form.get("client_id");
         let credentials = if let Some(field) = authorization {
             let (id, secret) = basic(field.as_bytes()).ok_or_else(|| refused("Authorization is not Basic"))?;
-            Self {
-                id,
-                method: Method::Basic(secret),
-            }
+            Self { id, method: Method::Basic(secret) }
         } else if let Some(assertion) = assertion {
             let assertion = ClientAssertion::parse(assertion)?;
-            Self {
-                id: Zeroizing::new(assertion.client_id().to_owned()),
-                method: Method::Assertion(assertion),
-            }
+            Self { id: Zeroizing::new(assertion.client_id().to_owned()), method: Method::Assertion(assertion) }
         } else {
             let id = id.ok_or_else(|| refused("no client is named"))?;
             Self {
@@ -133,9 +124,7 @@ impl<'r> Credentials<'r> {
 
 /// Whether the client tried HTTP Basic, so that the refusal has a challenge of that scheme.
 pub(crate) fn tried_basic(headers: &HeaderMap) -> bool {
-    headers
-        .get(AUTHORIZATION)
-        .is_some_and(|field| basic_payload(field.as_bytes()).is_some())
+    headers.get(AUTHORIZATION).is_some_and(|field| basic_payload(field.as_bytes()).is_some())
 }
 
 /// Identifier and secret, each form-encoded before they were joined (RFC 6749 section 2.3.1, RFC 7617 section 2).

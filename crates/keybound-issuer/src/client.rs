@@ -84,11 +84,7 @@ impl Client {
 
     /// What its token requests must prove, whatever the grant (R-AS-10).
     pub(crate) const fn binding(&self) -> GrantBinding {
-        if self.bound {
-            GrantBinding::AnyKey
-        } else {
-            GrantBinding::Free
-        }
+        if self.bound { GrantBinding::AnyKey } else { GrantBinding::Free }
     }
 }
 
@@ -130,11 +126,7 @@ impl FromStr for GrantType {
     type Err = UnknownGrantType;
 
     fn from_str(text: &str) -> Result<Self, UnknownGrantType> {
-        Self::ALL
-            .iter()
-            .copied()
-            .find(|grant| grant.as_str() == text)
-            .ok_or(UnknownGrantType)
+        Self::ALL.iter().copied().find(|grant| grant.as_str() == text).ok_or(UnknownGrantType)
     }
 }
 

@@ -117,9 +117,7 @@ pub(crate) fn issuer_uri(issuer: &str) -> Option<TargetUri> {
 /// An absolute URI without fragment (RFC 8707 section 2), printable so that it can stand in a configuration.
 fn is_resource(resource: &str) -> bool {
     let printable = resource.bytes().all(|octet| matches!(octet, 0x21..=0x7e));
-    let has_scheme = resource
-        .split_once(':')
-        .is_some_and(|(scheme, rest)| is_scheme(scheme) && !rest.is_empty());
+    let has_scheme = resource.split_once(':').is_some_and(|(scheme, rest)| is_scheme(scheme) && !rest.is_empty());
     printable && has_scheme && !resource.contains('#')
 }
 
@@ -132,17 +130,12 @@ fn is_redirect_uri(uri: &str) -> bool {
 
 fn is_scheme(text: &str) -> bool {
     text.starts_with(|first: char| first.is_ascii_alphabetic())
-        && text
-            .bytes()
-            .all(|octet| octet.is_ascii_alphanumeric() || matches!(octet, b'+' | b'-' | b'.'))
+        && text.bytes().all(|octet| octet.is_ascii_alphanumeric() || matches!(octet, b'+' | b'-' | b'.'))
 }
 
 /// One scope: `1*( %x21 / %x23-5B / %x5D-7E )` (RFC 6749 section 3.3).
 pub(crate) fn is_scope_token(scope: &str) -> bool {
-    !scope.is_empty()
-        && scope
-            .bytes()
-            .all(|octet| matches!(octet, 0x21 | 0x23..=0x5b | 0x5d..=0x7e))
+    !scope.is_empty() && scope.bytes().all(|octet| matches!(octet, 0x21 | 0x23..=0x5b | 0x5d..=0x7e))
 }
 
 /// One thing that is wrong with the settings of an issuer.
@@ -180,14 +173,10 @@ impl fmt::Display for ConfigError {
             Self::TokenLifetime => f.write_str("access tokens live between one second and one day"),
             Self::ClientRepeated(id) => write!(f, "the client {id:?} is registered twice"),
             Self::ClientId(id) => write!(f, "the client identifier {id:?} is not printable ASCII"),
-            Self::PublicClient(id) => write!(
-                f,
-                "the client {id:?} does not authenticate, so it cannot use client_credentials"
-            ),
-            Self::Scope(id) => write!(
-                f,
-                "the scope of client {id:?} is not a list of scopes with one space between"
-            ),
+            Self::PublicClient(id) => {
+                write!(f, "the client {id:?} does not authenticate, so it cannot use client_credentials")
+            }
+            Self::Scope(id) => write!(f, "the scope of client {id:?} is not a list of scopes with one space between"),
             Self::RedirectUri(id, uri) => write!(
                 f,
                 "the client {id:?} has the redirect URI {uri:?}, which is not an absolute URI without fragment, https unless on loopback"

@@ -105,11 +105,7 @@ mod tests {
             ("%ff", None),
             ("%C3", None),
         ] {
-            assert_eq!(
-                decode(text.as_bytes()).as_ref().map(|text| text.as_str()),
-                expected,
-                "{text}"
-            );
+            assert_eq!(decode(text.as_bytes()).as_ref().map(|text| text.as_str()), expected, "{text}");
         }
         assert!(decode(b"\xff").is_none());
     }

@@ -133,10 +133,7 @@ impl Issuer {
             return Err(ConfigErrors(mistakes));
         };
         if config.token_lifetime > LONG_TOKEN_LIFETIME {
-            tracing::warn!(
-                seconds = config.token_lifetime.as_secs(),
-                "access tokens live longer than an hour"
-            );
+            tracing::warn!(seconds = config.token_lifetime.as_secs(), "access tokens live longer than an hour");
         }
         let metadata = metadata::document(&config, &endpoints, server.verifier().algorithms());
         let realm = Realm::new("token endpoint").expect("words and a space are a realm");

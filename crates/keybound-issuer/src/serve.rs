@@ -73,10 +73,7 @@ impl Issuer {
 }
 
 async fn accept(listener: &TcpListener, room: &Arc<Semaphore>) -> (TcpStream, OwnedSemaphorePermit) {
-    let permit = Arc::clone(room)
-        .acquire_owned()
-        .await
-        .expect("nobody closes the semaphore");
+    let permit = Arc::clone(room).acquire_owned().await.expect("nobody closes the semaphore");
     loop {
         match listener.accept().await {
             Ok((stream, _)) => return (stream, permit),

@@ -71,11 +71,7 @@ impl TestIssuer {
             let issuer = issuer.clone();
             async move { issuer.serve(listener, std::future::pending()).await }
         });
-        Ok(Self {
-            issuer,
-            client_secret,
-            running,
-        })
+        Ok(Self { issuer, client_secret, running })
     }
 
     /// The issuer itself: its keys, its identifier.

@@ -57,10 +57,7 @@ async fn read_body(parts: &Parts, mut body: Body) -> Result<Zeroizing<Vec<u8>>, 
     if !is_form(&parts.headers) {
         return Err(StatusCode::BAD_REQUEST);
     }
-    let announced = body
-        .size_hint()
-        .upper()
-        .map_or(MAX_BODY, |upper| usize::try_from(upper).unwrap_or(usize::MAX));
+    let announced = body.size_hint().upper().map_or(MAX_BODY, |upper| usize::try_from(upper).unwrap_or(usize::MAX));
     if announced > MAX_BODY {
         return Err(StatusCode::PAYLOAD_TOO_LARGE);
     }
@@ -77,9 +74,7 @@ async fn read_body(parts: &Parts, mut body: Body) -> Result<Zeroizing<Vec<u8>>, 
         }
         Ok(octets)
     };
-    tokio::time::timeout(BODY_TIME, reading)
-        .await
-        .unwrap_or(Err(StatusCode::REQUEST_TIMEOUT))
+    tokio::time::timeout(BODY_TIME, reading).await.unwrap_or(Err(StatusCode::REQUEST_TIMEOUT))
 }
 
 /// Whether the one `Content-Type` is that of a form, whatever its parameters (RFC 6749 section 3.2).
@@ -88,14 +83,8 @@ fn is_form(headers: &HeaderMap) -> bool {
     let (Some(field), None) = (fields.next(), fields.next()) else {
         return false;
     };
-    let essence = field
-        .as_bytes()
-        .split(|octet| *octet == b';')
-        .next()
-        .unwrap_or_default();
-    essence
-        .trim_ascii()
-        .eq_ignore_ascii_case(b"application/x-www-form-urlencoded")
+    let essence = field.as_bytes().split(|octet| *octet == b';').next().unwrap_or_default();
+    essence.trim_ascii().eq_ignore_ascii_case(b"application/x-www-form-urlencoded")
 }
 
 /// One token request on its way.
@@ -128,9 +117,7 @@ impl Exchange<'_> {
             return Err(Reason::CredentialsRepeated.into());
         }
         let state = self.state;
-        let proven = state
-            .server
-            .verify(self.headers, &state.endpoints.token, self.epoch, self.now)?;
+        let proven = state.server.verify(self.headers, &state.endpoints.token, self.epoch, self.now)?;
         if let Some(proven) = &proven {
             self.learnt.jkt = Some(*proven.jkt());
             self.learnt.nonce_due = proven.proof().nonce_due();
@@ -138,9 +125,7 @@ impl Exchange<'_> {
         let form = Form::parse(body)?;
         let credentials = Credentials::read(self.headers, &form)?;
         let Authenticated { client, assertion } =
-            state
-                .clients
-                .authenticate(&credentials, &state.audience(), self.epoch, self.now)?;
+            state.clients.authenticate(&credentials, &state.audience(), self.epoch, self.now)?;
         self.learnt.client_id = Some(client.id.clone());
         let grant = Grant::read(&form, client, &state.config)?;
         client.binding().check(proven.as_ref())?;
@@ -206,10 +191,7 @@ impl Exchange<'_> {
         if !grant.scope.is_empty() {
             body["scope"] = json!(grant.scope);
         }
-        Ok(Issued {
-            body: body.to_string(),
-            token_type,
-        })
+        Ok(Issued { body: body.to_string(), token_type })
     }
 
     fn issued(&self, issued: &Issued) -> Response {

@@ -52,8 +52,7 @@ impl Form {
     pub(crate) fn wanted(headers: &HeaderMap) -> Self {
         let sent = headers.get(CONTENT_TYPE).map_or(&b""[..], |value| value.as_bytes());
         let is = |media_type: &str| {
-            sent.get(..media_type.len())
-                .is_some_and(|start| start.eq_ignore_ascii_case(media_type.as_bytes()))
+            sent.get(..media_type.len()).is_some_and(|start| start.eq_ignore_ascii_case(media_type.as_bytes()))
         };
         if is("application/grpc-web-text") {
             Self::Grpc("application/grpc-web-text")

@@ -52,18 +52,12 @@ enum Pages {
 impl Cors {
     /// Pages of any origin; preflight requests are answered here.
     pub const fn any() -> Self {
-        Self {
-            pages: Pages::Any,
-            preflight: Preflight::Here,
-        }
+        Self { pages: Pages::Any, preflight: Preflight::Here }
     }
 
     /// Pages of these origins, as browsers write them: scheme, host and port without a slash.
     pub fn origins<O: Into<Box<str>>>(origins: impl IntoIterator<Item = O>) -> Self {
-        Self {
-            pages: Pages::Of(origins.into_iter().map(Into::into).collect()),
-            preflight: Preflight::Here,
-        }
+        Self { pages: Pages::Of(origins.into_iter().map(Into::into).collect()), preflight: Preflight::Here }
     }
 
     /// Who answers preflight requests; [`Preflight::Here`] unless set.
@@ -153,11 +147,7 @@ mod tests {
     }
 
     fn lines<'h>(headers: &'h HeaderMap, name: &str) -> Vec<&'h str> {
-        headers
-            .get_all(name)
-            .iter()
-            .map(|value| value.to_str().unwrap())
-            .collect()
+        headers.get_all(name).iter().map(|value| value.to_str().unwrap()).collect()
     }
 
     // R-RS-28
@@ -179,10 +169,7 @@ mod tests {
 
     #[test]
     fn a_preflight_allows_token_and_proof() {
-        let asked = [
-            ("origin", "https://app.example"),
-            ("access-control-request-method", "PATCH"),
-        ];
+        let asked = [("origin", "https://app.example"), ("access-control-request-method", "PATCH")];
         let response = Cors::any().answer_preflight(&parts("OPTIONS", &asked));
         assert_eq!(response.status(), 204);
         let headers = response.headers();
@@ -222,10 +209,7 @@ mod tests {
             (&["*"], &["*", "WWW-Authenticate, DPoP-Nonce"]),
         ] {
             let mut headers = HeaderMap::new();
-            headers.insert(
-                "access-control-allow-origin",
-                HeaderValue::from_static("https://own.example"),
-            );
+            headers.insert("access-control-allow-origin", HeaderValue::from_static("https://own.example"));
             for line in inner {
                 headers.append("access-control-expose-headers", HeaderValue::from_static(line));
             }

@@ -102,11 +102,7 @@ impl IssuerLocation {
         // The strict reading refuses whatever two parsers might take for two hosts.
         let place = TargetUri::parse(&metadata.jwks_uri).map_err(|_| Trouble::Place)?;
         let at_home = !self.uri.is_https() && place.is_loopback();
-        if place.is_https() || at_home {
-            Ok(metadata.jwks_uri.into())
-        } else {
-            Err(Trouble::Place)
-        }
+        if place.is_https() || at_home { Ok(metadata.jwks_uri.into()) } else { Err(Trouble::Place) }
     }
 }
 
@@ -165,9 +161,7 @@ mod tests {
         let local = IssuerLocation::parse("http://localhost:9000").unwrap();
         let place = |issuer: &IssuerLocation, name: &str, keys: &str| {
             let text = format!(r#"{{"issuer":"{name}","jwks_uri":"{keys}","x":[1,{{}}]}}"#);
-            issuer
-                .place_of_keys("here", &Document::new(text.into_bytes()))
-                .map_err(|trouble| trouble.to_string())
+            issuer.place_of_keys("here", &Document::new(text.into_bytes())).map_err(|trouble| trouble.to_string())
         };
         let keys = "https://keys.example.net/jwks?tenant=1";
         assert_eq!(place(&public, "https://id.example.com", keys), Ok(keys.into()));
@@ -186,16 +180,10 @@ mod tests {
         }
         let keys = "http://127.0.0.1:9001/jwks";
         assert_eq!(place(&local, "http://localhost:9000", keys), Ok(keys.into()));
-        assert_eq!(
-            place(&local, "http://localhost:9000", "http://id.example.com/jwks"),
-            no_place
-        );
+        assert_eq!(place(&local, "http://localhost:9000", "http://id.example.com/jwks"), no_place);
         for text in ["", "[]", "{}", r#"{"issuer":"https://id.example.com"}"#, "<html>"] {
             let document = Document::new(text.into());
-            assert!(
-                matches!(public.place_of_keys("here", &document), Err(Trouble::Metadata(_))),
-                "{text:?}"
-            );
+            assert!(matches!(public.place_of_keys("here", &document), Err(Trouble::Metadata(_))), "{text:?}");
         }
     }
 }

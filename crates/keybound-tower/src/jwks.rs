@@ -183,10 +183,7 @@ impl Shared {
         let place = match place {
             Some(place) if now < place.believed_until => place,
             old => match self.discover().await {
-                Ok(uri) => Place {
-                    uri,
-                    believed_until: now.saturating_add(METADATA_FRESH),
-                },
+                Ok(uri) => Place { uri, believed_until: now.saturating_add(METADATA_FRESH) },
                 Err(trouble) => old.ok_or(trouble)?,
             },
         };

@@ -58,13 +58,7 @@ impl Policy {
 
     /// A policy of this mode: proofs are consumed, no scope is asked for.
     pub const fn new(mode: Mode) -> Self {
-        Self {
-            mode,
-            proof: ProofHandling::Consume,
-            scope: None,
-            scopes: Vec::new(),
-            audience: Vec::new(),
-        }
+        Self { mode, proof: ProofHandling::Consume, scope: None, scopes: Vec::new(), audience: Vec::new() }
     }
 
     /// Asks for every one of these scopes: scope tokens with one space between.

@@ -45,14 +45,7 @@ struct Settings<S> {
 impl<S> ProtectLayer<S> {
     /// Protects by this server, under this policy. Pages of any origin may ask: see [`ProtectLayer::cors`].
     pub fn new(server: ResourceServer<S>, policy: Policy) -> Self {
-        Self {
-            settings: Arc::new(Settings {
-                server,
-                policy,
-                cors: Arc::new(Cors::any()),
-                target: None,
-            }),
-        }
+        Self { settings: Arc::new(Settings { server, policy, cors: Arc::new(Cors::any()), target: None }) }
     }
 
     /// Which pages may use this resource from a browser; [`Cors::any`] unless set.
@@ -80,9 +73,7 @@ impl<S> ProtectLayer<S> {
     fn with(self, change: impl FnOnce(&mut Settings<S>)) -> Self {
         let mut settings = Arc::unwrap_or_clone(self.settings);
         change(&mut settings);
-        Self {
-            settings: Arc::new(settings),
-        }
+        Self { settings: Arc::new(settings) }
     }
 }
 
@@ -156,10 +147,7 @@ impl<S, I> Layer<I> for ProtectLayer<S> {
     type Service = Protect<I, S>;
 
     fn layer(&self, inner: I) -> Protect<I, S> {
-        Protect {
-            inner,
-            settings: Arc::clone(&self.settings),
-        }
+        Protect { inner, settings: Arc::clone(&self.settings) }
     }
 }
 
@@ -222,18 +210,13 @@ impl<S> Clone for Settings<S> {
 
 impl<S> Clone for ProtectLayer<S> {
     fn clone(&self) -> Self {
-        Self {
-            settings: Arc::clone(&self.settings),
-        }
+        Self { settings: Arc::clone(&self.settings) }
     }
 }
 
 impl<I: Clone, S> Clone for Protect<I, S> {
     fn clone(&self) -> Self {
-        Self {
-            inner: self.inner.clone(),
-            settings: Arc::clone(&self.settings),
-        }
+        Self { inner: self.inner.clone(), settings: Arc::clone(&self.settings) }
     }
 }
 
@@ -255,9 +238,6 @@ impl<S> fmt::Debug for ProtectLayer<S> {
 
 impl<I: fmt::Debug, S> fmt::Debug for Protect<I, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Protect")
-            .field("inner", &self.inner)
-            .field("settings", &self.settings)
-            .finish()
+        f.debug_struct("Protect").field("inner", &self.inner).field("settings", &self.settings).finish()
     }
 }

@@ -148,12 +148,7 @@ impl<S: ReplayStore> ResourceServer<S> {
         findings: &mut Findings,
         extras: &mut Extras,
     ) -> Result<keybound::token::Admission, Denial> {
-        let Inner {
-            verifier,
-            replays,
-            clock,
-            ..
-        } = &*self.inner;
+        let Inner { verifier, replays, clock, .. } = &*self.inner;
         let epoch: Epoch = replays.epoch();
         let proof = verifier.verify(request, epoch, clock.now())?;
         findings.jkt = Some(*proof.jkt());
@@ -223,9 +218,7 @@ struct Extras {
 
 impl<S> Clone for ResourceServer<S> {
     fn clone(&self) -> Self {
-        Self {
-            inner: Arc::clone(&self.inner),
-        }
+        Self { inner: Arc::clone(&self.inner) }
     }
 }
 

@@ -54,10 +54,7 @@ impl Tokens {
             && let Some(issuer) = self.issuers.get(known.issuer)
             && issuer.keys.still_vouch(&known.vouched, clock)
         {
-            return Ok(Resolved {
-                token: known.vouched.facts.judge(&issuer.policy, clock.now())?,
-                unremembered: None,
-            });
+            return Ok(Resolved { token: known.vouched.facts.judge(&issuer.policy, clock.now())?, unremembered: None });
         }
         let jwt = SignedJwt::parse(token)?;
         let claimed = jwt.claimed_issuer()?;
@@ -67,18 +64,11 @@ impl Tokens {
 
         let keys = issuer.keys.fitting(&jwt, clock).await?; // I/O
         let (facts, mark) = jwt.verify(&keys.set)?;
-        let vouched = Vouched {
-            facts,
-            mark,
-            generation: keys.generation,
-        };
+        let vouched = Vouched { facts, mark, generation: keys.generation };
         // The keys may have been long in coming: the time is asked for anew.
         let valid = vouched.facts.judge(&issuer.policy, clock.now())?;
         let known = Known::new(vouched, index, token, clock.uptime());
-        Ok(Resolved {
-            token: valid,
-            unremembered: Some((hash, known)),
-        })
+        Ok(Resolved { token: valid, unremembered: Some((hash, known)) })
     }
 
     /// Remembers a token whose request was admitted: strangers leave no trace.

@@ -69,20 +69,14 @@ impl AuthorizationServer {
             return Ok(None);
         };
         let purpose = Purpose::new(Role::AuthorizationServer, endpoint.origin(), epoch.id());
-        let expected = Expected {
-            method: &Method::POST,
-            target: endpoint,
-            ath: None,
-            purpose,
-        };
+        let expected = Expected { method: &Method::POST, target: endpoint, ath: None, purpose };
         let proof = self.verifier.verify_field(field, &expected, epoch, now)?;
         Ok(Some(ProvenKey { proof }))
     }
 
     /// A new nonce for clients of this endpoint.
     pub fn issue_nonce(&self, endpoint: &TargetUri, epoch: Epoch, now: UnixTime) -> Nonce {
-        self.verifier
-            .issue_nonce(Role::AuthorizationServer, endpoint.origin(), epoch, now)
+        self.verifier.issue_nonce(Role::AuthorizationServer, endpoint.origin(), epoch, now)
     }
 
     /// Remembers the header of a proof whose request was granted; see [`Verifier::remember`].
@@ -199,10 +193,7 @@ impl GrantBinding {
 /// [`Reason::JktMalformed`] if it is repeated or no thumbprint.
 pub fn dpop_jkt<'v>(values: impl IntoIterator<Item = &'v str>) -> Result<Option<Thumbprint>, Refusal> {
     let mut values = values.into_iter();
-    let first = values
-        .next()
-        .map(|jkt| jkt.parse().map_err(|_| Reason::JktMalformed))
-        .transpose()?;
+    let first = values.next().map(|jkt| jkt.parse().map_err(|_| Reason::JktMalformed)).transpose()?;
     if values.next().is_some() {
         return Err(Reason::JktMalformed.into());
     }
@@ -235,18 +226,9 @@ mod tests {
         let jkt = "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I";
         assert_eq!(dpop_jkt([]).unwrap(), None);
         assert_eq!(dpop_jkt([jkt]).unwrap(), Some(jkt.parse().unwrap()));
-        for values in [
-            &[""][..],
-            &["abc"],
-            &[&jkt[1..]],
-            &[jkt, jkt],
-            &["0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4J"],
-        ] {
-            assert_eq!(
-                dpop_jkt(values.iter().copied()).unwrap_err().reason(),
-                Reason::JktMalformed,
-                "{values:?}"
-            );
+        for values in [&[""][..], &["abc"], &[&jkt[1..]], &[jkt, jkt], &["0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4J"]]
+        {
+            assert_eq!(dpop_jkt(values.iter().copied()).unwrap_err().reason(), Reason::JktMalformed, "{values:?}");
         }
     }
 

@@ -98,10 +98,7 @@ impl FromStr for ErrorCode {
 
     /// In exactly this letter case.
     fn from_str(code: &str) -> Result<Self, UnknownErrorCode> {
-        Self::ALL
-            .into_iter()
-            .find(|known| known.as_str() == code)
-            .ok_or(UnknownErrorCode)
+        Self::ALL.into_iter().find(|known| known.as_str() == code).ok_or(UnknownErrorCode)
     }
 }
 

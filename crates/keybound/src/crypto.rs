@@ -140,12 +140,7 @@ pub struct UnknownAlg(Box<str>);
 
 impl fmt::Display for UnknownAlg {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{:?} is not a signature algorithm for proofs; known are {}",
-            self.0,
-            AlgSet::ALL
-        )
+        write!(f, "{:?} is not a signature algorithm for proofs; known are {}", self.0, AlgSet::ALL)
     }
 }
 
@@ -229,10 +224,7 @@ pub trait PreparedKey: Send + Sync + fmt::Debug {
 
 /// The signature is not this key's over this message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(
-    clippy::exhaustive_structs,
-    reason = "implementations of PreparedKey make it, and it never says more"
-)]
+#[expect(clippy::exhaustive_structs, reason = "implementations of PreparedKey make it, and it never says more")]
 pub struct BadSignature;
 
 /// Holds a private key and signs with it. For a key that answers slowly (an HSM, a cloud KMS) take the two halves of

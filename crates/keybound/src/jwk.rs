@@ -81,18 +81,9 @@ impl PublicJwk {
     pub(crate) fn parse_public_members(jwk: &Object<'_>) -> Result<Self, Reason> {
         let member = |name| jwk.get(name).and_then(Value::as_str);
         let material = match (member("kty").ok_or(Reason::KeyUnsupported)?, member("crv")) {
-            ("EC", Some("P-256")) => Material::P256 {
-                x: coordinate(member("x"))?,
-                y: coordinate(member("y"))?,
-            },
-            ("EC", Some("P-384")) => Material::P384 {
-                x: coordinate(member("x"))?,
-                y: coordinate(member("y"))?,
-            },
-            ("EC", Some("P-521")) => Material::P521 {
-                x: coordinate(member("x"))?,
-                y: coordinate(member("y"))?,
-            },
+            ("EC", Some("P-256")) => Material::P256 { x: coordinate(member("x"))?, y: coordinate(member("y"))? },
+            ("EC", Some("P-384")) => Material::P384 { x: coordinate(member("x"))?, y: coordinate(member("y"))? },
+            ("EC", Some("P-521")) => Material::P521 { x: coordinate(member("x"))?, y: coordinate(member("y"))? },
             ("OKP", Some("Ed25519")) => ed25519(coordinate(member("x"))?)?,
             ("RSA", _) => rsa(integer(member("n"))?, integer(member("e"))?)?,
             _ => return Err(Reason::KeyUnsupported),
@@ -203,9 +194,7 @@ fn coordinate<const N: usize>(text: Option<&str>) -> Result<[u8; N], Reason> {
 
 /// A Base64urlUInt in its shortest form (RFC 7518 section 2).
 fn integer(text: Option<&str>) -> Result<Box<[u8]>, Reason> {
-    let octets = text
-        .and_then(|text| decode_base64url(text).ok())
-        .ok_or(Reason::KeyInvalid)?;
+    let octets = text.and_then(|text| decode_base64url(text).ok()).ok_or(Reason::KeyInvalid)?;
     if octets.first().is_none_or(|first| *first == 0) {
         return Err(Reason::KeyInvalid);
     }
@@ -234,15 +223,9 @@ fn is_reduced(encoded: &[u8; 32]) -> bool {
 /// that a check costs little.
 fn rsa(n: Box<[u8]>, e: Box<[u8]>) -> Result<Material, Reason> {
     let leading = n.first().map_or(0, |first| first.leading_zeros());
-    let bits = n
-        .len()
-        .saturating_mul(8)
-        .saturating_sub(usize::try_from(leading).unwrap_or(0));
+    let bits = n.len().saturating_mul(8).saturating_sub(usize::try_from(leading).unwrap_or(0));
     let exponent = e.iter().try_fold(0_u64, |value, octet| {
-        value
-            .checked_mul(256)
-            .and_then(|value| value.checked_add(u64::from(*octet)))
-            .filter(|value| *value <= 1 << 32)
+        value.checked_mul(256).and_then(|value| value.checked_add(u64::from(*octet))).filter(|value| *value <= 1 << 32)
     });
     let odd = n.last().is_some_and(|last| last & 1 == 1);
     match exponent {

@@ -34,12 +34,7 @@ impl<'j> Compact<'j> {
         if payload.contains('.') {
             return Err(JwsError::Segments);
         }
-        Ok(Self {
-            header,
-            payload,
-            signing_input,
-            signature,
-        })
+        Ok(Self { header, payload, signing_input, signature })
     }
 
     pub(crate) fn signature(&self) -> Result<SignatureOctets, JwsError> {
@@ -87,9 +82,7 @@ pub fn encode_base64url(octets: &[u8]) -> String {
 pub(crate) fn decode_into(text: &str, out: &mut [u8]) -> Result<usize, JwsError> {
     let length = BASE64URL_NOPAD.decode_len(text.len()).map_err(|_| JwsError::Encoding)?;
     let room = out.get_mut(..length).ok_or(JwsError::Encoding)?;
-    BASE64URL_NOPAD
-        .decode_mut(text.as_bytes(), room)
-        .map_err(|_| JwsError::Encoding)
+    BASE64URL_NOPAD.decode_mut(text.as_bytes(), room).map_err(|_| JwsError::Encoding)
 }
 
 /// Decodes exactly `N` octets.

@@ -177,11 +177,7 @@ pub struct StatelessNonces {
 impl StatelessNonces {
     /// Nonces that live [`DEFAULT_LIFETIME`], under one key.
     pub const fn new(current: NonceKey) -> Self {
-        Self {
-            current,
-            previous: None,
-            lifetime: DEFAULT_LIFETIME,
-        }
+        Self { current, previous: None, lifetime: DEFAULT_LIFETIME }
     }
 
     /// Knows the nonces of an earlier key as well.
@@ -199,9 +195,7 @@ impl StatelessNonces {
     }
 
     fn key(&self, id: u8) -> Option<&NonceKey> {
-        core::iter::once(&self.current)
-            .chain(&self.previous)
-            .find(|key| key.id == id)
+        core::iter::once(&self.current).chain(&self.previous).find(|key| key.id == id)
     }
 }
 
@@ -233,10 +227,7 @@ impl Opened {
 impl NonceSource for StatelessNonces {
     fn issue(&self, purpose: Purpose<'_>, now: UnixTime) -> Nonce {
         let mut body = [0; BODY];
-        let parts = [self.current.id]
-            .into_iter()
-            .chain(now.as_secs().to_be_bytes())
-            .chain(purpose.epoch.to_be_bytes());
+        let parts = [self.current.id].into_iter().chain(now.as_secs().to_be_bytes()).chain(purpose.epoch.to_be_bytes());
         body.iter_mut().zip(parts).for_each(|(to, from)| *to = from);
         let tag = self.current.tag(&body, purpose);
         Nonce(encode_base64url(&[&body[..], &tag[..]].concat()).into())
@@ -290,16 +281,9 @@ mod tests {
             (300, Verdict::Aging { issued: NOW }),
             (301, Verdict::Stale),
         ] {
-            assert_eq!(
-                nonces.judge(nonce.as_str(), HERE, after(seconds)),
-                expected,
-                "{seconds} s"
-            );
+            assert_eq!(nonces.judge(nonce.as_str(), HERE, after(seconds)), expected, "{seconds} s");
         }
-        assert_eq!(
-            nonces.judge(nonce.as_str(), HERE, NOW.minus(Duration::from_secs(6))),
-            Verdict::Stale
-        );
+        assert_eq!(nonces.judge(nonce.as_str(), HERE, NOW.minus(Duration::from_secs(6))), Verdict::Stale);
     }
 
     // R-NONCE-13: role, origin and epoch are inside the authenticated value.
@@ -308,18 +292,9 @@ mod tests {
         let nonces = StatelessNonces::new(NonceKey::new(1, [1; 32]));
         let nonce = nonces.issue(HERE, NOW);
         for (elsewhere, expected) in [
-            (
-                Purpose::new(Role::AuthorizationServer, "https://api.example.com", 9),
-                Verdict::Unknown,
-            ),
-            (
-                Purpose::new(Role::ResourceServer, "https://api.example.org", 9),
-                Verdict::Unknown,
-            ),
-            (
-                Purpose::new(Role::ResourceServer, "https://api.example.com", 10),
-                Verdict::Stale,
-            ),
+            (Purpose::new(Role::AuthorizationServer, "https://api.example.com", 9), Verdict::Unknown),
+            (Purpose::new(Role::ResourceServer, "https://api.example.org", 9), Verdict::Unknown),
+            (Purpose::new(Role::ResourceServer, "https://api.example.com", 10), Verdict::Stale),
         ] {
             assert_eq!(nonces.judge(nonce.as_str(), elsewhere, NOW), expected, "{elsewhere:?}");
         }
@@ -351,10 +326,7 @@ mod tests {
         let after = StatelessNonces::new(NonceKey::new(2, [2; 32])).previous(NonceKey::new(1, [1; 32]));
         let nonce = before.issue(HERE, NOW);
         assert_eq!(after.judge(nonce.as_str(), HERE, NOW), Verdict::Current { issued: NOW });
-        assert_eq!(
-            before.judge(after.issue(HERE, NOW).as_str(), HERE, NOW),
-            Verdict::Unknown
-        );
+        assert_eq!(before.judge(after.issue(HERE, NOW).as_str(), HERE, NOW), Verdict::Unknown);
     }
 
     #[test]

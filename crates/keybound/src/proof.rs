@@ -49,11 +49,7 @@ impl<'p> SplitProof<'p> {
         let compact = Compact::split(field.as_str()).map_err(reason_of)?; // (2)
         let payload = decode_base64url(compact.payload).map_err(reason_of)?;
         let signature = compact.signature().map_err(reason_of)?;
-        Ok(Self {
-            compact,
-            payload,
-            signature,
-        })
+        Ok(Self { compact, payload, signature })
     }
 
     pub(crate) const fn header_segment(&self) -> &'p str {
@@ -63,12 +59,7 @@ impl<'p> SplitProof<'p> {
     /// With a header that was read earlier, from a segment of the same octets.
     pub(crate) fn with_header(self, header: impl FnOnce() -> Header) -> Result<ParsedProof<'p>, Reason> {
         let claims = Claims::read(&Object::parse(&self.payload).map_err(|_| Reason::ProofJson)?);
-        Ok(ParsedProof {
-            compact: self.compact,
-            header: header(),
-            claims,
-            signature: self.signature,
-        })
+        Ok(ParsedProof { compact: self.compact, header: header(), claims, signature: self.signature })
     }
 
     fn parse(self) -> Result<ParsedProof<'p>, Reason> {
@@ -76,12 +67,7 @@ impl<'p> SplitProof<'p> {
         let header = Object::parse(&octets).map_err(|_| Reason::ProofJson)?;
         let payload = Object::parse(&self.payload).map_err(|_| Reason::ProofJson)?;
         let (header, claims) = (Header::read(&header)?, Claims::read(&payload));
-        Ok(ParsedProof {
-            compact: self.compact,
-            header,
-            claims,
-            signature: self.signature,
-        })
+        Ok(ParsedProof { compact: self.compact, header, claims, signature: self.signature })
     }
 }
 
@@ -122,9 +108,7 @@ impl<'p> ParsedProof<'p> {
 
 impl fmt::Debug for ParsedProof<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ParsedProof")
-            .field("header", &self.header)
-            .finish_non_exhaustive()
+        f.debug_struct("ParsedProof").field("header", &self.header).finish_non_exhaustive()
     }
 }
 
@@ -171,15 +155,9 @@ pub(crate) fn alg(value: Option<&Value<'_>>) -> Result<Alg, Reason> {
 pub(crate) fn usage(jwk: &Object<'_>, alg: Alg) -> Result<(), Reason> {
     let says = |member, expected| jwk.get(member).is_none_or(|value| value.as_str() == Some(expected));
     let verifies = jwk.get("key_ops").is_none_or(|operations| {
-        operations
-            .as_array()
-            .is_some_and(|operations| operations.iter().any(|one| one.as_str() == Some("verify")))
+        operations.as_array().is_some_and(|operations| operations.iter().any(|one| one.as_str() == Some("verify")))
     });
-    if says("use", "sig") && says("alg", alg.name()) && verifies {
-        Ok(())
-    } else {
-        Err(Reason::KeyUsage)
-    }
+    if says("use", "sig") && says("alg", alg.name()) && verifies { Ok(()) } else { Err(Reason::KeyUsage) }
 }
 
 /// The claims as they were found. What is wrong with one is kept until it may be told.
@@ -224,8 +202,7 @@ impl Claims {
             exp: optional(payload.get("exp"), Seconds::read),
             nbf: optional(payload.get("nbf"), Seconds::read),
             ath: optional(payload.get("ath"), |ath| {
-                ath.as_str()
-                    .map(|ath| decode_exact(ath).map_or(Ath::NoDigest, Ath::Digest))
+                ath.as_str().map(|ath| decode_exact(ath).map_or(Ath::NoDigest, Ath::Digest))
             }),
             nonce: optional(payload.get("nonce"), |nonce| nonce.as_str().map(Into::into)),
         }
@@ -255,10 +232,7 @@ impl Seconds {
                 (since.as_secs(), since.subsec_nanos() > 0)
             }
         };
-        (whole <= UnixTime::MAX.as_secs()).then_some(Self {
-            whole: UnixTime::from_secs(whole),
-            fraction,
-        })
+        (whole <= UnixTime::MAX.as_secs()).then_some(Self { whole: UnixTime::from_secs(whole), fraction })
     }
 
     /// The second it falls into.
@@ -268,11 +242,7 @@ impl Seconds {
 
     /// The first whole second that is not before it.
     pub(crate) const fn ceil(self) -> UnixTime {
-        if self.fraction {
-            self.whole.plus(Duration::from_secs(1))
-        } else {
-            self.whole
-        }
+        if self.fraction { self.whole.plus(Duration::from_secs(1)) } else { self.whole }
     }
 }
 

@@ -361,11 +361,7 @@ pub struct Refusal {
 impl Refusal {
     /// A refusal with words for the log. Never put a token, a proof or key material there.
     pub fn with_detail(reason: Reason, detail: impl Into<Box<str>>) -> Self {
-        Self {
-            reason,
-            outcome: reason.entry().outcome,
-            detail: Some(detail.into()),
-        }
+        Self { reason, outcome: reason.entry().outcome, detail: Some(detail.into()) }
     }
 
     /// The same refusal, answered by `use_dpop_nonce`: a new nonce gets the client out of it (RFC 9449 section 8).
@@ -397,11 +393,7 @@ impl Refusal {
 
 impl From<Reason> for Refusal {
     fn from(reason: Reason) -> Self {
-        Self {
-            reason,
-            outcome: reason.entry().outcome,
-            detail: None,
-        }
+        Self { reason, outcome: reason.entry().outcome, detail: None }
     }
 }
 

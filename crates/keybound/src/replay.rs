@@ -55,13 +55,7 @@ impl<'p> ReplayEntry<'p> {
     /// An entry for a proof that was verified elsewhere. `htu` is in normal form; `expires` is the last second in which the
     /// proof could be accepted, and the allowance for skew.
     pub const fn new(jkt: Thumbprint, jti: &'p str, htu: &'p str, epoch: Epoch, expires: UnixTime) -> Self {
-        Self {
-            jkt,
-            jti,
-            htu,
-            epoch,
-            expires,
-        }
+        Self { jkt, jti, htu, epoch, expires }
     }
 
     /// The key that signed; quotas count by it.
@@ -92,10 +86,7 @@ impl<'p> ReplayEntry<'p> {
 
 impl fmt::Debug for ReplayEntry<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ReplayEntry")
-            .field("jkt", &self.jkt)
-            .field("expires", &self.expires)
-            .finish_non_exhaustive()
+        f.debug_struct("ReplayEntry").field("jkt", &self.jkt).field("expires", &self.expires).finish_non_exhaustive()
     }
 }
 

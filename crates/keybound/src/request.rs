@@ -45,13 +45,7 @@ impl<'r> ResourceRequest<'r> {
     pub(crate) fn read(parts: &'r Parts, origin: &'r Origin, token: AccessToken<'r>) -> Result<Self, Refusal> {
         let proof = ProofField::read(&parts.headers)?.ok_or(Reason::ProofMissing)?;
         let path = RequestPath::parse(parts.uri.path())?;
-        Ok(Self {
-            method: &parts.method,
-            target: origin.target(&path),
-            origin,
-            token,
-            proof,
-        })
+        Ok(Self { method: &parts.method, target: origin.target(&path), origin, token, proof })
     }
 
     /// The URI the client aimed at, in normal form.
@@ -99,9 +93,7 @@ impl<'r> ProofField<'r> {
         if octets.contains(&b',') {
             return Err(Reason::ProofRepeated.into());
         }
-        credentials::token68(octets)
-            .map(Self)
-            .ok_or_else(|| Reason::ProofMalformed.into())
+        credentials::token68(octets).map(Self).ok_or_else(|| Reason::ProofMalformed.into())
     }
 
     /// The text.

@@ -25,11 +25,7 @@ impl UnixTime {
 
     /// This many whole seconds since the epoch; anything beyond [`UnixTime::MAX`] becomes that.
     pub const fn from_secs(seconds: u64) -> Self {
-        if seconds > Self::MAX.0 {
-            Self::MAX
-        } else {
-            Self(seconds)
-        }
+        if seconds > Self::MAX.0 { Self::MAX } else { Self(seconds) }
     }
 
     /// Whole seconds since the epoch.
@@ -58,10 +54,7 @@ impl UnixTime {
 impl From<SystemTime> for UnixTime {
     /// A system time before the epoch becomes the epoch.
     fn from(time: SystemTime) -> Self {
-        Self::from_secs(
-            time.duration_since(SystemTime::UNIX_EPOCH)
-                .map_or(0, |since| since.as_secs()),
-        )
+        Self::from_secs(time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs()))
     }
 }
 

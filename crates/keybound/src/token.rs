@@ -33,30 +33,15 @@ pub struct TokenFacts {
 impl TokenFacts {
     /// Reads the claims of a JWT access token, all of which must be there with the right type (RFC 9068 section 2.2).
     pub(crate) fn of_jwt(claims: &Object<'_>) -> Result<Self, Reason> {
-        let text = |name| {
-            claims
-                .get(name)
-                .and_then(Value::as_str)
-                .map(Box::from)
-                .ok_or(Reason::TokenClaims)
-        };
-        let time = |name| {
-            claims
-                .get(name)
-                .map(|value| Seconds::read(value).ok_or(Reason::TokenClaims))
-                .transpose()
-        };
+        let text = |name| claims.get(name).and_then(Value::as_str).map(Box::from).ok_or(Reason::TokenClaims);
+        let time = |name| claims.get(name).map(|value| Seconds::read(value).ok_or(Reason::TokenClaims)).transpose();
         time("iat")?.ok_or(Reason::TokenClaims)?;
         text("jti")?;
         Ok(Self {
             issuer: text("iss")?,
             subject: text("sub")?,
             client_id: text("client_id")?,
-            scope: if claims.contains("scope") {
-                text("scope")?
-            } else {
-                Box::default()
-            },
+            scope: if claims.contains("scope") { text("scope")? } else { Box::default() },
             audience: audience(claims.get("aud").ok_or(Reason::TokenClaims)?)?,
             expires: time("exp")?.ok_or(Reason::TokenClaims)?.floor(),
             not_before: time("nbf")?.map(Seconds::ceil),
@@ -116,15 +101,10 @@ impl TokenFacts {
         if now >= self.expires.plus(TokenPolicy::LEEWAY) {
             return Err(Reason::TokenExpired.into());
         }
-        if self
-            .not_before
-            .is_some_and(|start| start > now.plus(TokenPolicy::LEEWAY))
-        {
+        if self.not_before.is_some_and(|start| start > now.plus(TokenPolicy::LEEWAY)) {
             return Err(Reason::TokenEarly.into());
         }
-        Ok(ValidToken {
-            facts: Arc::clone(self),
-        })
+        Ok(ValidToken { facts: Arc::clone(self) })
     }
 }
 
@@ -161,10 +141,7 @@ impl TokenPolicy {
 
     /// Tokens of `issuer` for any one of `audience`.
     pub fn new<A: Into<Box<str>>>(issuer: impl Into<Box<str>>, audience: impl IntoIterator<Item = A>) -> Self {
-        Self {
-            issuer: issuer.into(),
-            audience: audience.into_iter().map(Into::into).collect(),
-        }
+        Self { issuer: issuer.into(), audience: audience.into_iter().map(Into::into).collect() }
     }
 
     /// The issuer.
@@ -231,14 +208,8 @@ impl UnboundToken {
 }
 
 fn has_scopes<S: AsRef<str>>(facts: &TokenFacts, required: &[S]) -> Result<(), Refusal> {
-    let missing = required
-        .iter()
-        .any(|scope| !facts.scopes().any(|granted| granted == scope.as_ref()));
-    if missing {
-        Err(Reason::ScopeInsufficient.into())
-    } else {
-        Ok(())
-    }
+    let missing = required.iter().any(|scope| !facts.scopes().any(|granted| granted == scope.as_ref()));
+    if missing { Err(Reason::ScopeInsufficient.into()) } else { Ok(()) }
 }
 
 impl<'r> VerifiedProof<'r> {
@@ -249,10 +220,7 @@ impl<'r> VerifiedProof<'r> {
     /// [`Reason::TokenUnbound`], [`Reason::TokenConfirmation`], [`Reason::KeyMismatch`].
     pub fn bind(self, token: ValidToken) -> Result<BoundToken<'r>, Refusal> {
         match token.facts.confirmation {
-            Confirmation::Jkt(jkt) if jkt == *self.jkt() => Ok(BoundToken {
-                proof: self,
-                facts: token.facts,
-            }),
+            Confirmation::Jkt(jkt) if jkt == *self.jkt() => Ok(BoundToken { proof: self, facts: token.facts }),
             Confirmation::Jkt(jkt) => Err(Refusal::with_detail(
                 Reason::KeyMismatch,
                 format!("the token is bound to {jkt}, the proof is signed by {}", self.jkt()),
@@ -322,11 +290,7 @@ impl BoundToken<'_> {
     }
 
     fn admission(self, proof: ProofUse) -> Admission {
-        Admission {
-            jkt: *self.proof.jkt(),
-            proof,
-            facts: self.facts,
-        }
+        Admission { jkt: *self.proof.jkt(), proof, facts: self.facts }
     }
 }
 

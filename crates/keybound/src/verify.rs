@@ -186,12 +186,7 @@ impl Verifier {
     ) -> Result<VerifiedProof<'r>, Refusal> {
         let ath = request.token.hash();
         let purpose = Purpose::new(Role::ResourceServer, request.origin.as_str(), epoch.id());
-        let expected = Expected {
-            method: request.method,
-            target: &request.target,
-            ath: Some(ath),
-            purpose,
-        };
+        let expected = Expected { method: request.method, target: &request.target, ath: Some(ath), purpose };
         self.verify_field(request.proof, &expected, epoch, now)
     }
 
@@ -218,12 +213,7 @@ impl Verifier {
         now: UnixTime,
     ) -> Examination {
         let purpose = Purpose::new(Role::ResourceServer, target.origin(), epoch.id());
-        let expected = Expected {
-            method,
-            target,
-            ath: token.map(|token| token.hash()),
-            purpose,
-        };
+        let expected = Expected { method, target, ath: token.map(|token| token.hash()), purpose };
         Checking::new(self, proof, &expected, epoch, now).examine()
     }
 
@@ -244,12 +234,7 @@ impl Verifier {
         let mut checking = Checking::new(self, &proof, expected, epoch, now);
         checking.key = known;
         checking.run()?;
-        let Checking {
-            key: Some(key),
-            freshness: Some(freshness),
-            ..
-        } = checking
-        else {
+        let Checking { key: Some(key), freshness: Some(freshness), .. } = checking else {
             return Err(crate::refusal::Reason::SignatureInvalid.into());
         };
         let offset = i64::try_from(freshness.iat.as_secs())
@@ -271,13 +256,8 @@ impl Verifier {
     /// clocks of nodes may differ by (R-SEC-03).
     fn expires(&self, freshness: &Freshness) -> UnixTime {
         let by_iat = freshness.iat.plus(self.settings.max_age);
-        let by_nonce = freshness
-            .nonce_issued
-            .map(|issued| issued.plus(self.settings.nonces.lifetime()));
-        by_iat
-            .max(by_nonce.unwrap_or(by_iat))
-            .plus(NODE_SKEW)
-            .plus(Duration::from_secs(1))
+        let by_nonce = freshness.nonce_issued.map(|issued| issued.plus(self.settings.nonces.lifetime()));
+        by_iat.max(by_nonce.unwrap_or(by_iat)).plus(NODE_SKEW).plus(Duration::from_secs(1))
     }
 }
 
@@ -332,9 +312,6 @@ impl VerifiedProof<'_> {
 
 impl fmt::Debug for VerifiedProof<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("VerifiedProof")
-            .field("jkt", self.jkt())
-            .field("htu", &self.htu)
-            .finish_non_exhaustive()
+        f.debug_struct("VerifiedProof").field("jkt", self.jkt()).field("htu", &self.htu).finish_non_exhaustive()
     }
 }

@@ -23,23 +23,11 @@ fn run(text: &str, alg: Alg, ours: impl Fn(&Value, &Value) -> bool) -> Tally {
     let mut tally = Tally::default();
     for group in list(&file, "testGroups") {
         let key = import(group).unwrap_or_else(|reason| panic!("{alg}: {reason}: {}", group["publicKey"]));
-        let prepared = AwsLc
-            .prepare(&key, alg)
-            .unwrap_or_else(|reason| panic!("{alg}: {reason}: {key:?}"));
+        let prepared = AwsLc.prepare(&key, alg).unwrap_or_else(|reason| panic!("{alg}: {reason}: {key:?}"));
         for vector in list(group, "tests") {
             let verified = prepared.verify(&hex(&vector["msg"]), &hex(&vector["sig"])).is_ok();
-            assert_eq!(
-                verified,
-                ours(group, vector),
-                "{alg} {} {}",
-                vector["tcId"],
-                vector["comment"]
-            );
-            *(if verified {
-                &mut tally.verified
-            } else {
-                &mut tally.refused
-            }) += 1;
+            assert_eq!(verified, ours(group, vector), "{alg} {} {}", vector["tcId"], vector["comment"]);
+            *(if verified { &mut tally.verified } else { &mut tally.refused }) += 1;
         }
     }
     tally
@@ -72,16 +60,8 @@ fn import(group: &Value) -> Result<PublicJwk, Reason> {
         _ => json!({"kty": "RSA", "n": integer(&public["modulus"]), "e": integer(&public["publicExponent"])}),
     };
     let key = PublicJwk::from_json(jwk.to_string().as_bytes())?;
-    for given in ["publicKeyJwk", "keyJwk"]
-        .iter()
-        .filter_map(|name| group.get(name))
-        .filter(|jwk| jwk.is_object())
-    {
-        assert_eq!(
-            PublicJwk::from_json(given.to_string().as_bytes()).as_ref(),
-            Ok(&key),
-            "{given}"
-        );
+    for given in ["publicKeyJwk", "keyJwk"].iter().filter_map(|name| group.get(name)).filter(|jwk| jwk.is_object()) {
+        assert_eq!(PublicJwk::from_json(given.to_string().as_bytes()).as_ref(), Ok(&key), "{given}");
     }
     Ok(key)
 }
@@ -95,9 +75,7 @@ fn list<'v>(value: &'v Value, name: &str) -> &'v [Value] {
 }
 
 fn hex(text: &Value) -> Vec<u8> {
-    HEXLOWER_PERMISSIVE
-        .decode(text.as_str().expect("octets are text").as_bytes())
-        .expect("octets are hexadecimal")
+    HEXLOWER_PERMISSIVE.decode(text.as_str().expect("octets are text").as_bytes()).expect("octets are hexadecimal")
 }
 
 fn integer(text: &Value) -> String {
@@ -134,14 +112,7 @@ fn ecdsa_in_der_is_refused() {
 fn ed25519() {
     for alg in [Alg::Ed25519, Alg::EdDsa] {
         let tally = run(eddsa::TestName::Ed25519.json_data(), alg, valid);
-        assert_eq!(
-            tally,
-            Tally {
-                verified: 88,
-                refused: 63
-            },
-            "{alg}"
-        );
+        assert_eq!(tally, Tally { verified: 88, refused: 63 }, "{alg}");
     }
 }
 
@@ -181,11 +152,7 @@ fn rsa_pss() {
 /// RFC 7518 section 3.5: the salt is as long as the hash, and the mask uses the same hash.
 #[test]
 fn rsa_pss_with_other_parameters_is_refused() {
-    for (alg, hash, salt) in [
-        (Alg::Ps256, "SHA-256", 32),
-        (Alg::Ps384, "SHA-384", 48),
-        (Alg::Ps512, "SHA-512", 64),
-    ] {
+    for (alg, hash, salt) in [(Alg::Ps256, "SHA-256", 32), (Alg::Ps384, "SHA-384", 48), (Alg::Ps512, "SHA-512", 64)] {
         let ours = |group: &Value, vector: &Value| {
             valid(group, vector) && group["sha"] == hash && group["mgfSha"] == hash && group["sLen"] == salt
         };
@@ -200,18 +167,8 @@ fn rsa_pss_with_other_parameters_is_refused() {
     }
     // One signature of this file has the salt that is wrong there and right here.
     let salted = |_: &Value, vector: &Value| vector["comment"] == "s_len changed to 32";
-    let tally = run(
-        pss::TestName::RsaPss2048Sha256Mgf1SaltLen0.json_data(),
-        Alg::Ps256,
-        salted,
-    );
-    assert_eq!(
-        tally,
-        Tally {
-            verified: 1,
-            refused: 102
-        }
-    );
+    let tally = run(pss::TestName::RsaPss2048Sha256Mgf1SaltLen0.json_data(), Alg::Ps256, salted);
+    assert_eq!(tally, Tally { verified: 1, refused: 102 });
 }
 
 /// R-PRF-15, R-PRF-20: the keys of these files never become a [`PublicJwk`].
@@ -219,18 +176,9 @@ fn rsa_pss_with_other_parameters_is_refused() {
 fn keys_that_are_not_ours_are_refused() {
     for (text, reason) in [
         (pkcs1::TestName::Rsa8192Sha256.json_data(), Reason::KeyWeak),
-        (
-            ecdsa::TestName::EcdsaSecp256k1Sha256P1363.json_data(),
-            Reason::KeyUnsupported,
-        ),
-        (
-            ecdsa::TestName::EcdsaSecp224r1Sha256P1363.json_data(),
-            Reason::KeyUnsupported,
-        ),
-        (
-            ecdsa::TestName::EcdsaBrainpool256r1Sha256P1363.json_data(),
-            Reason::KeyUnsupported,
-        ),
+        (ecdsa::TestName::EcdsaSecp256k1Sha256P1363.json_data(), Reason::KeyUnsupported),
+        (ecdsa::TestName::EcdsaSecp224r1Sha256P1363.json_data(), Reason::KeyUnsupported),
+        (ecdsa::TestName::EcdsaBrainpool256r1Sha256P1363.json_data(), Reason::KeyUnsupported),
     ] {
         for group in list(&parse(text), "testGroups") {
             assert_eq!(import(group), Err(reason), "{}", group["publicKey"]);

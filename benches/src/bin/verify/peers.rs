@@ -37,19 +37,26 @@ impl Peers {
     pub(crate) fn run(&mut self, round: &mut Round, times: u64, token: &str, requests: &[Parts]) {
         let proofs: Vec<_> = requests.iter().map(|parts| parts.headers["dpop"].to_str().expect("ASCII")).collect();
         let Self { runtime, store, turbomcp } = self;
-        round.time("peer dpop-verifier", CpuTime::measure(times, || {
-            for proof in &proofs {
-                let verifier = DpopVerifier::new().with_max_age_seconds(300);
-                let verified = runtime.block_on(verifier.verify(store, proof, URL, "GET", Some(token)));
-                verified.expect("dpop-verifier takes the proof");
-            }
-        }));
-        round.time("peer turbomcp-dpop", CpuTime::measure(times, || {
-            for proof in &proofs {
-                let context = ProofContext::ResourceServer;
-                let result = runtime.block_on(turbomcp.parse_and_validate_jwt(proof, "GET", URL, Some(token), context));
-                assert!(result.expect("turbomcp-dpop reads the proof").valid);
-            }
-        }));
+        round.time(
+            "peer dpop-verifier",
+            CpuTime::measure(times, || {
+                for proof in &proofs {
+                    let verifier = DpopVerifier::new().with_max_age_seconds(300);
+                    let verified = runtime.block_on(verifier.verify(store, proof, URL, "GET", Some(token)));
+                    verified.expect("dpop-verifier takes the proof");
+                }
+            }),
+        );
+        round.time(
+            "peer turbomcp-dpop",
+            CpuTime::measure(times, || {
+                for proof in &proofs {
+                    let context = ProofContext::ResourceServer;
+                    let result =
+                        runtime.block_on(turbomcp.parse_and_validate_jwt(proof, "GET", URL, Some(token), context));
+                    assert!(result.expect("turbomcp-dpop reads the proof").valid);
+                }
+            }),
+        );
     }
 }

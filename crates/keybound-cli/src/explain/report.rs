@@ -80,10 +80,7 @@ impl Check {
 impl Report {
     /// Whether no check failed.
     pub(super) fn is_good(&self) -> bool {
-        !self
-            .checks
-            .iter()
-            .any(|check| matches!(check.verdict, Verdict::Refused(_)))
+        !self.checks.iter().any(|check| matches!(check.verdict, Verdict::Refused(_)))
     }
 
     pub(super) fn print(&self, as_json: bool) {

@@ -54,9 +54,7 @@ impl KeyStore {
     pub fn add(&self, name: &str, key: &SoftwareKey) -> Result<(), KeyFileError> {
         let file = file_name(name)?;
         let path = self.directory.join(&file);
-        let text = key
-            .to_private_jwk()
-            .map_err(|why| KeyFileError::of(&path, Fault::Key(why)))?;
+        let text = key.to_private_jwk().map_err(|why| KeyFileError::of(&path, Fault::Key(why)))?;
         write_private(&self.directory, &file, text.as_bytes(), Present::Keep).map_err(|why| match why.kind() {
             io::ErrorKind::AlreadyExists => KeyFileError::of(&path, Fault::Exists),
             _ => KeyFileError::of(&path, Fault::Io(why)),
@@ -119,11 +117,7 @@ fn file_name(name: &str) -> Result<OsString, KeyFileError> {
     let fine = (1..=MAX_NAME).contains(&name.len())
         && name.bytes().all(plain)
         && name.starts_with(|first: char| first.is_ascii_alphanumeric());
-    if fine {
-        Ok(format!("{name}{SUFFIX}").into())
-    } else {
-        Err(KeyFileError::of(Path::new(name), Fault::Name))
-    }
+    if fine { Ok(format!("{name}{SUFFIX}").into()) } else { Err(KeyFileError::of(Path::new(name), Fault::Name)) }
 }
 
 /// Reads a private key from a file: a JWK, or PEM. The file must be readable for its owner alone.
@@ -183,14 +177,10 @@ impl fmt::Display for KeyFileError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let path = self.path.display();
         match &self.fault {
-            Fault::Name => write!(
-                f,
-                "{path:?} is no name for a key: letters, digits, - _ and . make one, a letter or digit first"
-            ),
-            Fault::Exists => write!(
-                f,
-                "{path} is there already and stays; delete it first, or take another name"
-            ),
+            Fault::Name => {
+                write!(f, "{path:?} is no name for a key: letters, digits, - _ and . make one, a letter or digit first")
+            }
+            Fault::Exists => write!(f, "{path} is there already and stays; delete it first, or take another name"),
             Fault::Io(why) => write!(f, "{path}: {why}"),
             Fault::Key(why) => write!(f, "{path}: {why}"),
         }

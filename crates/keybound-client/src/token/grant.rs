@@ -63,15 +63,10 @@ async fn send<'r, T>(
 ) -> Result<(Sent<'r, T>, Reply), Error> {
     let endpoint = metadata.token_endpoint();
     let server = endpoint.uri().origin();
-    let sent = attempt
-        .prove(&core.prover, &core.servers, jti()?, now())
-        .sign(&*core.key)?;
+    let sent = attempt.prove(&core.prover, &core.servers, jti()?, now()).sign(&*core.key)?;
     let mut fields = HeaderMap::new();
     fields.insert(ACCEPT, HeaderValue::from_static("application/json"));
-    fields.insert(
-        CONTENT_TYPE,
-        HeaderValue::from_static("application/x-www-form-urlencoded"),
-    );
+    fields.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
     let mut form = Form::new(String::new());
     form.append_pair("grant_type", "client_credentials");
     if let Some(scope) = &access.scope {
@@ -93,10 +88,7 @@ async fn send<'r, T>(
 
 /// Reads a token response (RFC 6749 section 5.1).
 fn token(access: &ClientCredentials, body: &[u8], asked: UnixTime) -> Result<Token, Error> {
-    let fault = |fault| Error::TokenResponse {
-        issuer: access.issuer.clone(),
-        fault,
-    };
+    let fault = |fault| Error::TokenResponse { issuer: access.issuer.clone(), fault };
     let object = Object::parse(body).map_err(|_| fault("its answer is not one JSON object"))?;
     let member = |name| object.get(name).and_then(Value::as_str);
     judge_token_type(member("token_type"), Unbound::Refuse)?;
@@ -124,8 +116,6 @@ fn refused(access: &ClientCredentials, reply: &Reply, no_retry: Option<NoRetry>)
         issuer: access.issuer.clone(),
         status: reply.status,
         error: member("error"),
-        description: no_retry
-            .map(|why| why.to_string().into())
-            .or_else(|| member("error_description")),
+        description: no_retry.map(|why| why.to_string().into()).or_else(|| member("error_description")),
     }
 }

@@ -15,11 +15,7 @@ pub(crate) struct Progress {
 impl Progress {
     /// Of a body that must have come whole by `due`.
     pub(crate) const fn until(due: Instant) -> Self {
-        Self {
-            due,
-            frames: Cell::new(0),
-            finished: Cell::new(None),
-        }
+        Self { due, frames: Cell::new(0), finished: Cell::new(None) }
     }
 
     pub(crate) fn moved(&self, finished: bool) {

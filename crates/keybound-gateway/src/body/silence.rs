@@ -15,11 +15,7 @@ pub(crate) struct Silence {
 
 impl Silence {
     pub(crate) const fn of(most: Duration) -> Self {
-        Self {
-            most,
-            began: None,
-            timer: None,
-        }
+        Self { most, began: None, timer: None }
     }
 
     /// Something came.

@@ -47,11 +47,7 @@ fn listener(written: &Written<'_>, mistakes: &Mistakes) {
 fn twice<T>(tables: &[Option<Read<T>>], path: &str, name: &str, text: impl Fn(&T) -> &str, mistakes: &Mistakes) {
     for (position, table) in tables.iter().enumerate() {
         let Some(table) = table else { continue };
-        let earlier = tables
-            .iter()
-            .take(position)
-            .flatten()
-            .find(|other| text(&other.value) == text(&table.value));
+        let earlier = tables.iter().take(position).flatten().find(|other| text(&other.value) == text(&table.value));
         if let Some(earlier) = earlier {
             let line = match &earlier.place {
                 Place::Line(line) => format!(" in line {line}"),
@@ -81,20 +77,14 @@ fn issuer_of_our_own(written: &Written<'_>, mistakes: &Mistakes) {
     let url = &server.value.url;
     let path = "authorization_server.url";
     if written.issuers.iter().flatten().any(|issuer| issuer.value.url == *url) {
-        mistakes.add(
-            &server.place,
-            path,
-            "is an [[issuer]] too; it is trusted by itself, so leave that out",
-        );
+        mistakes.add(&server.place, path, "is an [[issuer]] too; it is trusted by itself, so leave that out");
     }
     let shared = |origin: &&Read<PublicUrl>| origin.value.authority().eq_ignore_ascii_case(url.authority());
     if !url.is_loopback()
         && let Some(origin) = written.origins.iter().flatten().find(shared)
     {
-        let message = format!(
-            "shares its host with the origin {}; off loopback an issuer has a host of its own",
-            origin.value
-        );
+        let message =
+            format!("shares its host with the origin {}; off loopback an issuer has a host of its own", origin.value);
         mistakes.add(&server.place, path, message);
     }
     if let (Some(user), Some(listen)) = (&server.value.auto_approve, written.listen)

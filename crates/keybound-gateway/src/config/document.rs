@@ -22,11 +22,7 @@ pub fn default_text() -> String {
 
 fn print_section(text: &mut String, section: &Section) {
     let mark = if section.optional { "#" } else { "" };
-    let header = if section.repeated {
-        format!("[[{}]]", section.path)
-    } else {
-        format!("[{}]", section.path)
-    };
+    let header = if section.repeated { format!("[[{}]]", section.path) } else { format!("[{}]", section.path) };
     text.push('\n');
     comment(text, section.doc);
     let _ = writeln!(text, "{mark}{header}");
@@ -79,19 +75,15 @@ fn tables_in(path: &str) -> Map<String, Value> {
         Some((parent, _)) => parent == path,
         None => path.is_empty(),
     });
-    inside
-        .map(|section| (last(section.path).to_owned(), section_schema(section)))
-        .collect()
+    inside.map(|section| (last(section.path).to_owned(), section_schema(section))).collect()
 }
 
 fn section_schema(section: &Section) -> Value {
     let own = || KEYS.iter().filter(|key| keys::is_in(key.path, section.path));
     let mut properties = tables_in(section.path);
     properties.extend(own().map(|key| (last(key.path).to_owned(), key_schema(key))));
-    let required: Vec<&str> = own()
-        .filter(|key| matches!(key.absent, Absent::Required(_)))
-        .map(|key| last(key.path))
-        .collect();
+    let required: Vec<&str> =
+        own().filter(|key| matches!(key.absent, Absent::Required(_))).map(|key| last(key.path)).collect();
     let table = json!({
         "type": "object",
         "description": section.doc.replace('\n', " "),
@@ -99,11 +91,7 @@ fn section_schema(section: &Section) -> Value {
         "properties": properties,
         "required": required,
     });
-    if section.repeated {
-        json!({ "type": "array", "items": table })
-    } else {
-        table
-    }
+    if section.repeated { json!({ "type": "array", "items": table }) } else { table }
 }
 
 fn key_schema(key: &Key) -> Value {
@@ -116,10 +104,7 @@ fn key_schema(key: &Key) -> Value {
         Kind::Choice(choices) => json!({ "enum": choices }),
         Kind::Texts => json!({ "type": "array", "items": { "type": "string" } }),
         Kind::Algorithms => {
-            let names: Vec<_> = keybound::crypto::AlgSet::ALL
-                .iter()
-                .map(keybound::crypto::Alg::name)
-                .collect();
+            let names: Vec<_> = keybound::crypto::AlgSet::ALL.iter().map(keybound::crypto::Alg::name).collect();
             json!({ "type": "array", "items": { "enum": names }, "minItems": 1 })
         }
         Kind::Table => json!({ "type": "object" }),

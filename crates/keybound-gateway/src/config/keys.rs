@@ -41,16 +41,9 @@ pub(crate) enum Absent {
     /// It must be written; an example for the printed file.
     Required(&'static str),
     /// What `proof.preset` says.
-    ByPreset {
-        default: &'static str,
-        fapi: &'static str,
-        mcp: &'static str,
-    },
+    ByPreset { default: &'static str, fapi: &'static str, mcp: &'static str },
     /// Nothing, and it cannot be set in this version.
-    NotYet {
-        example: &'static str,
-        instead: &'static str,
-    },
+    NotYet { example: &'static str, instead: &'static str },
 }
 
 /// A table of the file.
@@ -65,21 +58,11 @@ pub(crate) struct Section {
 }
 
 const fn section(path: &'static str, doc: &'static str) -> Section {
-    Section {
-        path,
-        repeated: false,
-        optional: false,
-        doc,
-    }
+    Section { path, repeated: false, optional: false, doc }
 }
 
 const fn key(path: &'static str, kind: Kind, absent: Absent, doc: &'static str) -> Key {
-    Key {
-        path,
-        kind,
-        absent,
-        doc,
-    }
+    Key { path, kind, absent, doc }
 }
 
 const fn count(least: u64, most: u64) -> Kind {
@@ -260,25 +243,16 @@ pub(crate) const KEYS: &[Key] = &[
 
 /// The setting of this path.
 pub(crate) fn find(path: &str) -> &'static Key {
-    KEYS.iter()
-        .find(|key| key.path == path)
-        .expect("the reader asks for keys of the table: a test reads each")
+    KEYS.iter().find(|key| key.path == path).expect("the reader asks for keys of the table: a test reads each")
 }
 
 /// The names that may stand in the table at `path`; the whole file, if that is empty.
 pub(crate) fn names_in(path: &str) -> impl Iterator<Item = &'static str> {
     let inside = move |full: &'static str| {
-        let rest = if path.is_empty() {
-            full
-        } else {
-            full.strip_prefix(path)?.strip_prefix('.')?
-        };
+        let rest = if path.is_empty() { full } else { full.strip_prefix(path)?.strip_prefix('.')? };
         (!rest.contains('.')).then_some(rest)
     };
-    KEYS.iter()
-        .map(|key| key.path)
-        .chain(SECTIONS.iter().map(|section| section.path))
-        .filter_map(inside)
+    KEYS.iter().map(|key| key.path).chain(SECTIONS.iter().map(|section| section.path)).filter_map(inside)
 }
 
 /// The settings the environment can give: those that stand once.

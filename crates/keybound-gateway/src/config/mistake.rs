@@ -50,15 +50,8 @@ impl ConfigErrors {
             "cannot be read: {error}; name another with --config, or begin with: keybound config default > {}",
             file.display()
         );
-        let error = ConfigError {
-            place: Place::Missing,
-            path: "".into(),
-            message: message.into(),
-        };
-        Self {
-            file: file.display().to_string().into(),
-            errors: vec![error],
-        }
+        let error = ConfigError { place: Place::Missing, path: "".into(), message: message.into() };
+        Self { file: file.display().to_string().into(), errors: vec![error] }
     }
 }
 
@@ -93,11 +86,7 @@ pub(crate) struct Mistakes {
 
 impl Mistakes {
     pub(crate) fn add(&self, place: &Place, path: &str, message: impl Into<Box<str>>) {
-        let error = ConfigError {
-            place: place.clone(),
-            path: path.into(),
-            message: message.into(),
-        };
+        let error = ConfigError { place: place.clone(), path: path.into(), message: message.into() };
         self.found.borrow_mut().push(error);
     }
 
@@ -118,10 +107,7 @@ impl Mistakes {
         errors.dedup();
         match value {
             Some(value) if errors.is_empty() => Ok(value),
-            _ => Err(ConfigErrors {
-                file: file.into(),
-                errors,
-            }),
+            _ => Err(ConfigErrors { file: file.into(), errors }),
         }
     }
 }
@@ -130,10 +116,7 @@ impl Mistakes {
 pub(crate) fn meant<'k>(typed: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
     let typed = typed.to_ascii_lowercase().replace('-', "_");
     let near = |name: &&str| distance(&typed, &name.to_ascii_lowercase()) <= 1 + name.len() / 4;
-    known
-        .into_iter()
-        .filter(near)
-        .min_by_key(|name| distance(&typed, &name.to_ascii_lowercase()))
+    known.into_iter().filter(near).min_by_key(|name| distance(&typed, &name.to_ascii_lowercase()))
 }
 
 /// How many letters to add, drop, change or swap with their neighbour to get from one to the other.
@@ -143,9 +126,7 @@ fn distance(from: &str, to: &str) -> usize {
     for (i, a) in from.iter().enumerate() {
         let mut row = vec![i + 1];
         for (j, b) in to.iter().enumerate() {
-            let mut best = (rows[i][j] + usize::from(a != b))
-                .min(rows[i][j + 1] + 1)
-                .min(row[j] + 1);
+            let mut best = (rows[i][j] + usize::from(a != b)).min(rows[i][j + 1] + 1).min(row[j] + 1);
             if i > 0 && j > 0 && *a == to[j - 1] && from[i - 1] == *b {
                 best = best.min(rows[i - 1][j - 1] + 1);
             }

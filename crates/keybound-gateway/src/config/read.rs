@@ -35,9 +35,7 @@ pub(crate) fn config(root: &Located, base: &Path, mistakes: &Mistakes) -> Option
     let replay = replay(Section::single(root, "replay", mistakes), preset);
     let limits = limits(Section::single(root, "limits", mistakes));
     let section = Section::single(root, "authorization_server", mistakes);
-    let server = section
-        .is_there()
-        .then(|| authorization_server(section, root, base, mistakes));
+    let server = section.is_there().then(|| authorization_server(section, root, base, mistakes));
     check::whole(
         &Written {
             listen: listen.as_ref(),
@@ -65,10 +63,7 @@ pub(crate) fn config(root: &Located, base: &Path, mistakes: &Mistakes) -> Option
 
 /// The limits where nothing is written.
 pub(crate) fn default_limits() -> Limits {
-    let nothing = Located {
-        place: super::Place::Missing,
-        value: Value::Table(std::collections::BTreeMap::new()),
-    };
+    let nothing = Located { place: super::Place::Missing, value: Value::Table(std::collections::BTreeMap::new()) };
     limits(Section::single(&nothing, "limits", &Mistakes::default())).expect("defaults are right: a test reads each")
 }
 
@@ -78,10 +73,7 @@ fn each<T>(
     mistakes: &Mistakes,
     read: impl Fn(Section<'_>) -> Option<T>,
 ) -> Vec<Option<T>> {
-    Section::repeated(Some(root), path, mistakes)
-        .into_iter()
-        .map(read)
-        .collect()
+    Section::repeated(Some(root), path, mistakes).into_iter().map(read).collect()
 }
 
 /// The values alone; `None` if one of them could not be read.
@@ -94,11 +86,7 @@ fn unknown_tables(root: &Located, mistakes: &Mistakes) {
     for (name, entry) in entries {
         if !keys::names_in("").any(|known| known == name) {
             let guess = super::mistake::meant(name, keys::names_in(""));
-            mistakes.add(
-                &entry.key,
-                &shortened(name),
-                unknown("is not a table of the configuration", guess),
-            );
+            mistakes.add(&entry.key, &shortened(name), unknown("is not a table of the configuration", guess));
         }
     }
 }
@@ -120,11 +108,7 @@ fn listen(section: Section<'_>) -> Option<Read<Listen>> {
         && address.value == admin.value
         && address.value.port() != 0
     {
-        section.mistake(
-            "admin",
-            &admin.place,
-            format!("is {}, which listen.address is too", admin.value),
-        );
+        section.mistake("admin", &admin.place, format!("is {}, which listen.address is too", admin.value));
     }
     section.finish();
     let address = address?;
@@ -134,11 +118,7 @@ fn listen(section: Section<'_>) -> Option<Read<Listen>> {
         trusted_peers: trusted_peers?.value.into_iter().map(|network| network.value).collect(),
         workers: NonZero::new(workers?.value),
     };
-    Some(Read {
-        value: listen,
-        place: address.place,
-        written: address.written,
-    })
+    Some(Read { value: listen, place: address.place, written: address.written })
 }
 
 fn issuer(section: Section<'_>, base: &Path) -> Option<Read<Issuer>> {
@@ -162,22 +142,14 @@ fn issuer(section: Section<'_>, base: &Path) -> Option<Read<Issuer>> {
         keys: file.map_or(KeySource::Discovery, |file| KeySource::File(file.value)),
         algorithms: algorithms?,
     };
-    Some(Read {
-        value: issuer,
-        place: url.place,
-        written: true,
-    })
+    Some(Read { value: issuer, place: url.place, written: true })
 }
 
 fn route(section: Section<'_>) -> Option<Read<Route>> {
     let path = section.text("path", FromStr::from_str);
     let upstreams = section.texts("upstream", FromStr::from_str);
     if let Some(upstreams) = upstreams.as_ref().filter(|upstreams| upstreams.value.is_empty()) {
-        section.mistake(
-            "upstream",
-            &upstreams.place,
-            "is empty; name at least one, like [\"http://127.0.0.1:9000\"]",
-        );
+        section.mistake("upstream", &upstreams.place, "is empty; name at least one, like [\"http://127.0.0.1:9000\"]");
     }
     let mode = section.choice("mode", "a mode", |text| match text {
         "required" => Some(Mode::Required),
@@ -189,16 +161,12 @@ fn route(section: Section<'_>) -> Option<Read<Route>> {
     let scope = section.texts("scope", scope_token);
     let audience = section.texts("audience", not_empty);
     let proof = proof_handling(&section);
-    let authorization = section.choice(
-        "upstream_authorization",
-        "a way to treat Authorization",
-        |text| match text {
-            "strip" => Some(UpstreamAuthorization::Strip),
-            "pass" => Some(UpstreamAuthorization::Pass),
-            "bearer" => Some(UpstreamAuthorization::Bearer),
-            _ => None,
-        },
-    );
+    let authorization = section.choice("upstream_authorization", "a way to treat Authorization", |text| match text {
+        "strip" => Some(UpstreamAuthorization::Strip),
+        "pass" => Some(UpstreamAuthorization::Pass),
+        "bearer" => Some(UpstreamAuthorization::Bearer),
+        _ => None,
+    });
     if let (Some(proof), Some(authorization)) = (&proof, &authorization)
         && proof.value == ProofHandling::Check
         && authorization.value != UpstreamAuthorization::Pass
@@ -223,11 +191,7 @@ fn route(section: Section<'_>) -> Option<Read<Route>> {
         upstream_authorization: authorization?.value,
         ambiguous_paths: ambiguous_paths?.value,
     };
-    Some(Read {
-        value: route,
-        place: path.place,
-        written: true,
-    })
+    Some(Read { value: route, place: path.place, written: true })
 }
 
 fn proof_handling(section: &Section<'_>) -> Option<Read<ProofHandling>> {
@@ -238,18 +202,10 @@ fn proof_handling(section: &Section<'_>) -> Option<Read<ProofHandling>> {
         _ => None,
     })?;
     let Some(value) = proof.value else {
-        section.mistake(
-            "proof",
-            &proof.place,
-            "\"attest\" is not in this version; use consume or check",
-        );
+        section.mistake("proof", &proof.place, "\"attest\" is not in this version; use consume or check");
         return None;
     };
-    Some(Read {
-        value,
-        place: proof.place,
-        written: proof.written,
-    })
+    Some(Read { value, place: proof.place, written: proof.written })
 }
 
 fn proof(section: Section<'_>, base: &Path, root: &Located) -> (Option<ProofPolicy>, ChosenPreset) {
@@ -305,9 +261,9 @@ fn replay(section: Section<'_>, preset: ChosenPreset) -> Option<Replay> {
         let scheme = text.split_once(':').map_or(text, |(scheme, _)| scheme);
         match scheme {
             "memory" if text == scheme => Ok(()),
-            "redis" | "rediss" | "postgres" | "sqlite" => Err(format!(
-                "{scheme} is not in this version; use \"memory\", in one process"
-            )),
+            "redis" | "rediss" | "postgres" | "sqlite" => {
+                Err(format!("{scheme} is not in this version; use \"memory\", in one process"))
+            }
             _ => Err(format!("{:?} is not a store; use \"memory\"", shortened(text))),
         }
     });
@@ -318,9 +274,7 @@ fn replay(section: Section<'_>, preset: ChosenPreset) -> Option<Replay> {
         "nonce-only" => Some(WhenUnavailable::NonceOnly),
         _ => None,
     });
-    if let Some(when) = when_unavailable
-        .as_ref()
-        .filter(|when| when.value == WhenUnavailable::NonceOnly)
+    if let Some(when) = when_unavailable.as_ref().filter(|when| when.value == WhenUnavailable::NonceOnly)
         && preset == ChosenPreset::Fapi
     {
         section.mistake(
@@ -331,11 +285,7 @@ fn replay(section: Section<'_>, preset: ChosenPreset) -> Option<Replay> {
     }
     section.finish();
     store?;
-    Some(Replay {
-        memory: memory?.value,
-        per_key: per_key?.value,
-        when_unavailable: when_unavailable?.value,
-    })
+    Some(Replay { memory: memory?.value, per_key: per_key?.value, when_unavailable: when_unavailable?.value })
 }
 
 fn limits(section: Section<'_>) -> Option<Limits> {
@@ -395,10 +345,7 @@ fn authorization_server(
         None if text == "memory" => Ok(IssuerStore::Memory),
         Some(("sqlite", file)) if !file.is_empty() => Ok(IssuerStore::Sqlite(base.join(file))),
         Some(("postgres", _)) => Err("postgres is not in this version; use \"sqlite:FILE\" or \"memory\"".to_owned()),
-        _ => Err(format!(
-            "{:?} is not a store; use \"sqlite:FILE\" or \"memory\"",
-            shortened(text)
-        )),
+        _ => Err(format!("{:?} is not a store; use \"sqlite:FILE\" or \"memory\"", shortened(text))),
     });
     let auto_approve = section.text("auto_approve", not_empty);
     if let (Some(url), Some(user)) = (&url, &auto_approve) {
@@ -408,11 +355,7 @@ fn authorization_server(
             section.mistake("auto_approve", &user.place, message);
         }
     }
-    let tables = Section::repeated(
-        child(root, "authorization_server"),
-        "authorization_server.client",
-        mistakes,
-    );
+    let tables = Section::repeated(child(root, "authorization_server"), "authorization_server.client", mistakes);
     let clients: Vec<_> = tables.into_iter().map(|table| client(table, base)).collect();
     section.finish();
     let url = url?;
@@ -422,11 +365,7 @@ fn authorization_server(
         auto_approve: auto_approve.map(|user| user.value),
         clients: plain(clients)?,
     };
-    Some(Read {
-        value: server,
-        place: url.place,
-        written: true,
-    })
+    Some(Read { value: server, place: url.place, written: true })
 }
 
 fn client(section: Section<'_>, base: &Path) -> Option<Read<Client>> {
@@ -435,29 +374,20 @@ fn client(section: Section<'_>, base: &Path) -> Option<Read<Client>> {
         16.. => Ok(text.to_owned()),
         _ => Err("is shorter than 16 characters, and could be guessed".to_owned()),
     });
-    let file = section
-        .text("jwks_file", |text| readable(base, text))
-        .map(|file| file.value);
-    let method = section.choice("token_endpoint_auth_method", "a way to authenticate", |text| {
-        Some(text.to_owned())
-    });
+    let file = section.text("jwks_file", |text| readable(base, text)).map(|file| file.value);
+    let method = section.choice("token_endpoint_auth_method", "a way to authenticate", |text| Some(text.to_owned()));
     let authentication = method.and_then(|method| {
         let needs = |what| {
-            section.mistake(
-                "token_endpoint_auth_method",
-                &method.place,
-                format!("{:?} needs {what}", method.value),
-            );
+            section.mistake("token_endpoint_auth_method", &method.place, format!("{:?} needs {what}", method.value));
             None
         };
         match &*method.value {
             "client_secret_basic" | "client_secret_post" if secret.is_none() => needs("a client_secret"),
             "client_secret_basic" => Some(ClientAuthentication::SecretBasic),
             "client_secret_post" => Some(ClientAuthentication::SecretPost),
-            "private_key_jwt" => file.map_or_else(
-                || needs("a jwks_file"),
-                |file| Some(ClientAuthentication::PrivateKeyJwt(file)),
-            ),
+            "private_key_jwt" => {
+                file.map_or_else(|| needs("a jwks_file"), |file| Some(ClientAuthentication::PrivateKeyJwt(file)))
+            }
             _ => Some(ClientAuthentication::None),
         }
     });
@@ -467,11 +397,7 @@ fn client(section: Section<'_>, base: &Path) -> Option<Read<Client>> {
         && grants.value.iter().any(|grant| grant.value == "authorization_code")
         && uris.value.is_empty()
     {
-        section.mistake(
-            "redirect_uris",
-            &uris.place,
-            "is empty, and authorization_code needs one to send codes to",
-        );
+        section.mistake("redirect_uris", &uris.place, "is empty, and authorization_code needs one to send codes to");
     }
     let scope = section.texts("scope", scope_token);
     let bound = section.flag("dpop_bound_access_tokens");
@@ -486,11 +412,7 @@ fn client(section: Section<'_>, base: &Path) -> Option<Read<Client>> {
         scope: texts(scope?),
         dpop_bound_access_tokens: bound?.value,
     };
-    Some(Read {
-        value: client,
-        place: id.place,
-        written: true,
-    })
+    Some(Read { value: client, place: id.place, written: true })
 }
 
 fn texts(read: Read<Vec<Read<String>>>) -> Vec<String> {
@@ -498,20 +420,11 @@ fn texts(read: Read<Vec<Read<String>>>) -> Vec<String> {
 }
 
 fn socket_address(text: &str) -> Result<SocketAddr, String> {
-    text.parse().map_err(|_| {
-        format!(
-            "{:?} is not an IP address and port, like \"127.0.0.1:8080\"",
-            shortened(text)
-        )
-    })
+    text.parse().map_err(|_| format!("{:?} is not an IP address and port, like \"127.0.0.1:8080\"", shortened(text)))
 }
 
 fn not_empty(text: &str) -> Result<String, String> {
-    if text.is_empty() {
-        Err("is empty".to_owned())
-    } else {
-        Ok(text.to_owned())
-    }
+    if text.is_empty() { Err("is empty".to_owned()) } else { Ok(text.to_owned()) }
 }
 
 /// RFC 6749 section 3.3.
@@ -537,11 +450,7 @@ fn grant_type(text: &str) -> Result<String, String> {
     if KNOWN.contains(&text) {
         Ok(text.to_owned())
     } else {
-        Err(format!(
-            "{:?} is not a grant type; use {}",
-            shortened(text),
-            KNOWN.join(", ")
-        ))
+        Err(format!("{:?} is not a grant type; use {}", shortened(text), KNOWN.join(", ")))
     }
 }
 

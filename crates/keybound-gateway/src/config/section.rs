@@ -49,21 +49,11 @@ impl<'a> Section<'a> {
         let entries = held.and_then(|held| match &held.value {
             Value::Table(entries) => Some(entries),
             other => {
-                mistakes.add(
-                    &held.place,
-                    path,
-                    format!("is {}; write a table, [{path}]", other.kind()),
-                );
+                mistakes.add(&held.place, path, format!("is {}; write a table, [{path}]", other.kind()));
                 None
             }
         });
-        Self::new(
-            path.to_owned(),
-            path,
-            held.map_or(Place::Missing, |held| held.place.clone()),
-            entries,
-            mistakes,
-        )
+        Self::new(path.to_owned(), path, held.map_or(Place::Missing, |held| held.place.clone()), entries, mistakes)
     }
 
     /// Each table `[[path]]` of `parent`, in the order of the file.
@@ -82,13 +72,7 @@ impl<'a> Section<'a> {
                 wrong(&table.place, table.value.kind());
                 return None;
             };
-            Some(Self::new(
-                format!("{path}[{position}]"),
-                path,
-                table.place.clone(),
-                Some(entries),
-                mistakes,
-            ))
+            Some(Self::new(format!("{path}[{position}]"), path, table.place.clone(), Some(entries), mistakes))
         };
         tables.iter().enumerate().filter_map(section).collect()
     }
@@ -101,15 +85,7 @@ impl<'a> Section<'a> {
         mistakes: &'a Mistakes,
     ) -> Self {
         let preset = core::cell::Cell::new(ChosenPreset::Default);
-        Self {
-            shown,
-            path,
-            place,
-            entries,
-            asked: RefCell::default(),
-            preset,
-            mistakes,
-        }
+        Self { shown, path, place, entries, asked: RefCell::default(), preset, mistakes }
     }
 
     /// Whether the file has this table.
@@ -124,11 +100,7 @@ impl<'a> Section<'a> {
 
     /// Notes a mistake in the setting `name`; at the table itself, if `name` is empty.
     pub(crate) fn mistake(&self, name: &str, place: &Place, message: impl Into<Box<str>>) {
-        let path = if name.is_empty() {
-            self.shown.clone()
-        } else {
-            format!("{}.{name}", self.shown)
-        };
+        let path = if name.is_empty() { self.shown.clone() } else { format!("{}.{name}", self.shown) };
         self.mistakes.add(place, &path, message);
     }
 
@@ -142,11 +114,7 @@ impl<'a> Section<'a> {
                 return None;
             }
             let place = entry.held.place.clone();
-            return Some(Read {
-                value: entry.held.clone(),
-                place,
-                written: true,
-            });
+            return Some(Read { value: entry.held.clone(), place, written: true });
         }
         let default = match (key.absent, self.preset.get()) {
             (Absent::Is(default), _)
@@ -159,20 +127,12 @@ impl<'a> Section<'a> {
             }
             (Absent::Unset(_) | Absent::NotYet { .. }, _) => return None,
         };
-        Some(Read {
-            value: literal(default),
-            place: self.place.clone(),
-            written: false,
-        })
+        Some(Read { value: literal(default), place: self.place.clone(), written: false })
     }
 
     /// The setting `name`, put through `convert`, which says what is wrong with it.
     pub(crate) fn value<T>(&self, name: &str, convert: impl FnOnce(&Value) -> Result<T, String>) -> Option<Read<T>> {
-        let Read {
-            value: located,
-            place,
-            written,
-        } = self.located(name)?;
+        let Read { value: located, place, written } = self.located(name)?;
         match convert(&located.value) {
             Ok(value) => Some(Read { value, place, written }),
             Err(message) => {
@@ -184,46 +144,28 @@ impl<'a> Section<'a> {
 
     /// A text, parsed.
     pub(crate) fn text<T, E: Display>(&self, name: &str, parse: impl FnOnce(&str) -> Result<T, E>) -> Option<Read<T>> {
-        self.value(name, |value| {
-            parse(expect_text(value)?).map_err(|error| error.to_string())
-        })
+        self.value(name, |value| parse(expect_text(value)?).map_err(|error| error.to_string()))
     }
 
     /// A list of texts, each parsed; a mistake in one does not hide the next.
     pub(crate) fn texts<T>(&self, name: &str, parse: impl Fn(&str) -> Result<T, String>) -> Option<Read<Vec<Read<T>>>> {
-        let Read {
-            value: located,
-            place,
-            written,
-        } = self.located(name)?;
+        let Read { value: located, place, written } = self.located(name)?;
         let Value::List(items) = &located.value else {
-            self.mistake(
-                name,
-                &place,
-                format!("is {}; write a list, [\"..\"]", located.value.kind()),
-            );
+            self.mistake(name, &place, format!("is {}; write a list, [\"..\"]", located.value.kind()));
             return None;
         };
         let mut read = Vec::with_capacity(items.len());
         let mut whole = true;
         for item in items {
             match expect_text(&item.value).and_then(&parse) {
-                Ok(value) => read.push(Read {
-                    value,
-                    place: item.place.clone(),
-                    written,
-                }),
+                Ok(value) => read.push(Read { value, place: item.place.clone(), written }),
                 Err(message) => {
                     whole = false;
                     self.mistake(name, &item.place, message);
                 }
             }
         }
-        whole.then_some(Read {
-            value: read,
-            place,
-            written,
-        })
+        whole.then_some(Read { value: read, place, written })
     }
 
     /// One of the choices of the table of keys, as `meaning` reads it; `noun` says what it is: "a mode".
@@ -259,9 +201,7 @@ impl<'a> Section<'a> {
             let Value::Integer(number) = value else {
                 return Err(format!("is {}; write a number", value.kind()));
             };
-            let within = u64::try_from(*number)
-                .ok()
-                .filter(|number| (least..=most).contains(number));
+            let within = u64::try_from(*number).ok().filter(|number| (least..=most).contains(number));
             within
                 .and_then(|number| N::try_from(number).ok())
                 .ok_or_else(|| format!("{number} is out of range; use {least} to {most}"))
@@ -288,11 +228,7 @@ impl<'a> Section<'a> {
             })
         })?;
         if algs.value.is_empty() {
-            self.mistake(
-                name,
-                &algs.place,
-                "is empty: no proof or token could pass; leave it out to allow all",
-            );
+            self.mistake(name, &algs.place, "is empty: no proof or token could pass; leave it out to allow all");
             return None;
         }
         Some(algs.value.into_iter().map(|alg| alg.value).collect())
@@ -337,11 +273,7 @@ pub(crate) fn child<'a>(parent: &'a Located, name: &str) -> Option<&'a Located> 
 
 /// At most 40 characters of a name somebody wrote.
 pub(crate) fn shortened(text: &str) -> String {
-    if text.chars().count() <= 40 {
-        text.to_owned()
-    } else {
-        text.chars().take(40).chain("..".chars()).collect()
-    }
+    if text.chars().count() <= 40 { text.to_owned() } else { text.chars().take(40).chain("..".chars()).collect() }
 }
 
 fn expect_text(value: &Value) -> Result<&str, String> {
@@ -353,17 +285,11 @@ fn expect_text(value: &Value) -> Result<&str, String> {
 }
 
 fn parse_duration(text: &str) -> Result<Duration, String> {
-    let milliseconds = number_with_unit(
-        text,
-        &[
-            ("ms", 1),
-            ("s", 1_000),
-            ("m", 60_000),
-            ("h", 3_600_000),
-            ("d", 86_400_000),
-        ],
-    )
-    .ok_or_else(|| format!("{text:?} is not a span of time; write a number and ms, s, m, h or d, like \"30s\""))?;
+    let milliseconds =
+        number_with_unit(text, &[("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)])
+            .ok_or_else(|| {
+                format!("{text:?} is not a span of time; write a number and ms, s, m, h or d, like \"30s\"")
+            })?;
     match milliseconds {
         0 => Err("must not be zero".to_owned()),
         _ if milliseconds > 366 * 86_400_000 => Err(format!("{text:?} is longer than a year")),
@@ -372,22 +298,10 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
 }
 
 fn parse_size(text: &str) -> Result<u64, String> {
-    let octets = number_with_unit(
-        text,
-        &[
-            ("B", 1),
-            ("KiB", 1 << 10),
-            ("MiB", 1 << 20),
-            ("GiB", 1 << 30),
-            ("TiB", 1 << 40),
-        ],
-    )
-    .ok_or_else(|| format!("{text:?} is not a size; write a number and B, KiB, MiB or GiB, like \"64MiB\""))?;
-    if octets == 0 {
-        Err("must not be zero".to_owned())
-    } else {
-        Ok(octets)
-    }
+    let octets =
+        number_with_unit(text, &[("B", 1), ("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30), ("TiB", 1 << 40)])
+            .ok_or_else(|| format!("{text:?} is not a size; write a number and B, KiB, MiB or GiB, like \"64MiB\""))?;
+    if octets == 0 { Err("must not be zero".to_owned()) } else { Ok(octets) }
 }
 
 fn number_with_unit(text: &str, units: &[(&str, u64)]) -> Option<u64> {
@@ -423,13 +337,9 @@ mod tests {
 
     #[test]
     fn reads_sizes() {
-        for (text, expected) in [
-            ("256MiB", Some(1 << 28)),
-            ("8192 B", Some(8192)),
-            ("1MB", None),
-            ("0KiB", None),
-            ("MiB", None),
-        ] {
+        for (text, expected) in
+            [("256MiB", Some(1 << 28)), ("8192 B", Some(8192)), ("1MB", None), ("0KiB", None), ("MiB", None)]
+        {
             assert_eq!(parse_size(text).ok(), expected, "{text}");
         }
     }

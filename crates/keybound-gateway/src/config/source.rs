@@ -55,30 +55,17 @@ pub(crate) fn document(text: &str) -> (Located, Vec<ConfigError>) {
         .iter()
         .map(|error| {
             let place = error.span().map_or(Place::Missing, |span| lines.place(span.start));
-            ConfigError {
-                place,
-                path: "".into(),
-                message: error.message().replace('\n', " ").into(),
-            }
+            ConfigError { place, path: "".into(), message: error.message().replace('\n', " ").into() }
         })
         .collect();
-    (
-        Located {
-            place: Place::Missing,
-            value: table(root.get_ref(), &lines),
-        },
-        syntax,
-    )
+    (Located { place: Place::Missing, value: table(root.get_ref(), &lines) }, syntax)
 }
 
 fn table(entries: &DeTable<'_>, lines: &Lines) -> Value {
     let entry = |(key, held): (&Spanned<_>, _)| {
         (
             AsRef::<str>::as_ref(key.get_ref()).to_owned(),
-            Entry {
-                key: lines.place(key.span().start),
-                held: located(held, lines),
-            },
+            Entry { key: lines.place(key.span().start), held: located(held, lines) },
         )
     };
     Value::Table(entries.iter().map(entry).collect())
@@ -95,19 +82,13 @@ fn located(spanned: &Spanned<DeValue<'_>>, lines: &Lines) -> Located {
         DeValue::Float(_) => Value::Other("a number with a fraction"),
         DeValue::Datetime(_) => Value::Other("a date"),
     };
-    Located {
-        place: lines.place(spanned.span().start),
-        value,
-    }
+    Located { place: lines.place(spanned.span().start), value }
 }
 
 /// The value a default of the table of keys stands for.
 pub(crate) fn literal(toml: &str) -> Located {
     let value = DeValue::parse(toml).expect("defaults are TOML values: a test reads each");
-    Located {
-        place: Place::Missing,
-        ..located(&value, &Lines::of(toml))
-    }
+    Located { place: Place::Missing, ..located(&value, &Lines::of(toml)) }
 }
 
 /// Puts what the environment says over what the file says.
@@ -120,14 +101,7 @@ pub(crate) fn overlay_environment(
     for (variable, text) in variables {
         let place = Place::Environment(variable.as_str().into());
         if let Some((_, key)) = known.iter().find(|(name, _)| *name == variable) {
-            set(
-                root,
-                key.path,
-                &Located {
-                    value: from_text(key.kind, &text, &place),
-                    place,
-                },
-            );
+            set(root, key.path, &Located { value: from_text(key.kind, &text, &place), place });
         } else if keys::looks_like_ours(&variable) {
             let guess = meant(&variable, known.iter().map(|(name, _)| name.as_str()));
             mistakes.add(&place, "", unknown("not a setting", guess));
@@ -138,14 +112,7 @@ pub(crate) fn overlay_environment(
 /// Puts what the command line says over all.
 pub(crate) fn overlay_flags(root: &mut Located, flags: &Overrides) {
     if let Some(listen) = &flags.listen {
-        set(
-            root,
-            "listen.address",
-            &Located {
-                place: Place::Flag("--listen"),
-                value: Value::Text(listen.clone()),
-            },
-        );
+        set(root, "listen.address", &Located { place: Place::Flag("--listen"), value: Value::Text(listen.clone()) });
     }
 }
 
@@ -158,25 +125,13 @@ pub(crate) fn unknown(what: &str, guess: Option<&str>) -> String {
 }
 
 fn from_text(kind: Kind, text: &str, place: &Place) -> Value {
-    let item = |item: &str| Located {
-        place: place.clone(),
-        value: Value::Text(item.trim().to_owned()),
-    };
+    let item = |item: &str| Located { place: place.clone(), value: Value::Text(item.trim().to_owned()) };
     match kind {
-        Kind::Texts | Kind::Algorithms => Value::List(
-            text.split(',')
-                .filter(|item| !item.trim().is_empty())
-                .map(item)
-                .collect(),
-        ),
-        Kind::Count { .. } => text
-            .trim()
-            .parse()
-            .map_or_else(|_| Value::Text(text.to_owned()), Value::Integer),
-        Kind::Flag => text
-            .trim()
-            .parse()
-            .map_or_else(|_| Value::Text(text.to_owned()), Value::Flag),
+        Kind::Texts | Kind::Algorithms => {
+            Value::List(text.split(',').filter(|item| !item.trim().is_empty()).map(item).collect())
+        }
+        Kind::Count { .. } => text.trim().parse().map_or_else(|_| Value::Text(text.to_owned()), Value::Integer),
+        Kind::Flag => text.trim().parse().map_or_else(|_| Value::Text(text.to_owned()), Value::Flag),
         _ => Value::Text(text.to_owned()),
     }
 }
@@ -185,21 +140,13 @@ fn from_text(kind: Kind, text: &str, place: &Place) -> Value {
 /// way it is left alone: the reader says so.
 pub(crate) fn set(root: &mut Located, path: &str, located: &Located) {
     let Value::Table(entries) = &mut root.value else { return };
-    let made = |value| Entry {
-        key: located.place.clone(),
-        held: Located {
-            place: located.place.clone(),
-            value,
-        },
-    };
+    let made = |value| Entry { key: located.place.clone(), held: Located { place: located.place.clone(), value } };
     match path.split_once('.') {
         None => {
             entries.insert(path.to_owned(), made(located.value.clone()));
         }
         Some((first, rest)) => {
-            let entry = entries
-                .entry(first.to_owned())
-                .or_insert_with(|| made(Value::Table(BTreeMap::new())));
+            let entry = entries.entry(first.to_owned()).or_insert_with(|| made(Value::Table(BTreeMap::new())));
             set(&mut entry.held, rest, located);
         }
     }
@@ -210,11 +157,7 @@ struct Lines(Vec<usize>);
 
 impl Lines {
     fn of(text: &str) -> Self {
-        Self(
-            core::iter::once(0)
-                .chain(text.match_indices('\n').map(|(at, _)| at + 1))
-                .collect(),
-        )
+        Self(core::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect())
     }
 
     fn place(&self, offset: usize) -> Place {

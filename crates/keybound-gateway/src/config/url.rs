@@ -48,24 +48,13 @@ impl FromStr for PublicUrl {
     fn from_str(text: &str) -> Result<Self, String> {
         let (https, authority, path) = take_apart(text, "https://api.example.com")?;
         if !https && !is_loopback(host_of(authority)) {
-            return Err(format!(
-                "{:?} is plain http; use https: http is for loopback only",
-                shortened(text)
-            ));
+            return Err(format!("{:?} is plain http; use https: http is for loopback only", shortened(text)));
         }
         if !is_plain(path) {
-            return Err(format!(
-                "{:?} has a path with an empty, dotted or encoded segment",
-                shortened(text)
-            ));
+            return Err(format!("{:?} has a path with an empty, dotted or encoded segment", shortened(text)));
         }
         let start = text.len() - path.len() - authority.len();
-        Ok(Self {
-            text: text.into(),
-            https,
-            authority: start,
-            path: text.len() - path.len(),
-        })
+        Ok(Self { text: text.into(), https, authority: start, path: text.len() - path.len() })
     }
 }
 
@@ -106,21 +95,12 @@ impl FromStr for UpstreamUrl {
             ));
         }
         if !matches!(path, "" | "/") {
-            return Err(format!(
-                "{:?} has a path; a request's own path is forwarded as it is",
-                shortened(text)
-            ));
+            return Err(format!("{:?} has a path; a request's own path is forwarded as it is", shortened(text)));
         }
         let host = host_of(authority);
-        let port = authority
-            .get(host.len() + 1..)
-            .filter(|port| !port.is_empty())
-            .map_or(Ok(80), str::parse);
+        let port = authority.get(host.len() + 1..).filter(|port| !port.is_empty()).map_or(Ok(80), str::parse);
         let port = port.map_err(|_| format!("{:?} has no sensible port", shortened(text)))?;
-        Ok(Self {
-            host: host.trim_matches(['[', ']']).into(),
-            port,
-        })
+        Ok(Self { host: host.trim_matches(['[', ']']).into(), port })
     }
 }
 
@@ -146,10 +126,7 @@ impl Prefix {
 
     /// Whether `path`, in normal form and without its query, lies under the prefix.
     pub fn covers(&self, path: &str) -> bool {
-        &*self.0 == "/"
-            || path
-                .strip_prefix(&*self.0)
-                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        &*self.0 == "/" || path.strip_prefix(&*self.0).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     }
 }
 
@@ -168,9 +145,7 @@ impl FromStr for Prefix {
             ));
         }
         if let Some(odd) = text.chars().find(|c| !is_path_character(*c)) {
-            return Err(format!(
-                "{shown:?} holds {odd:?}, which cannot stand in a path; percent-encode it"
-            ));
+            return Err(format!("{shown:?} holds {odd:?}, which cannot stand in a path; percent-encode it"));
         }
         if text != "/" && !is_plain(text) {
             return Err(format!(
@@ -209,23 +184,13 @@ impl FromStr for Network {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || {
-            format!(
-                "{:?} is not an IP address or network, like \"10.0.0.7\" or \"10.0.0.0/8\"",
-                shortened(text)
-            )
-        };
-        let (address, bits) = text
-            .split_once('/')
-            .map_or((text, None), |(address, bits)| (address, Some(bits)));
+        let wrong =
+            || format!("{:?} is not an IP address or network, like \"10.0.0.7\" or \"10.0.0.0/8\"", shortened(text));
+        let (address, bits) = text.split_once('/').map_or((text, None), |(address, bits)| (address, Some(bits)));
         let address = address.parse::<IpAddr>().map_err(|_| wrong())?.to_canonical();
         let most = if address.is_ipv4() { 32 } else { 128 };
         let bits = bits.map_or(Ok(most), |bits| bits.parse::<u32>().map_err(|_| wrong()))?;
-        if bits > most {
-            Err(wrong())
-        } else {
-            Ok(Self { address, bits })
-        }
+        if bits > most { Err(wrong()) } else { Ok(Self { address, bits }) }
     }
 }
 
@@ -240,12 +205,9 @@ fn take_apart<'t>(text: &'t str, example: &str) -> Result<(bool, &'t str, &'t st
     } else {
         return Err(wrong("does not begin with https:// or http://"));
     };
-    for (mark, what) in [
-        ('?', "has a query"),
-        ('#', "has a fragment"),
-        ('@', "has user information"),
-        ('\\', "has a backslash"),
-    ] {
+    for (mark, what) in
+        [('?', "has a query"), ('#', "has a fragment"), ('@', "has user information"), ('\\', "has a backslash")]
+    {
         if text.contains(mark) {
             return Err(wrong(what));
         }
@@ -272,12 +234,7 @@ pub(crate) fn is_authority(text: &str) -> bool {
     let (host, port) = text.split_at(host_of(text).len());
     let host_is_fine = match host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
         Some(address) => address.parse::<core::net::Ipv6Addr>().is_ok(),
-        None => {
-            !host.is_empty()
-                && host
-                    .bytes()
-                    .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'))
-        }
+        None => !host.is_empty() && host.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_')),
     };
     let port_is_fine = match port.strip_prefix(':') {
         Some(digits) => {
@@ -291,10 +248,7 @@ pub(crate) fn is_authority(text: &str) -> bool {
 /// Whether a host is this machine: `localhost` or a loopback address.
 pub(crate) fn is_loopback(host: &str) -> bool {
     host.eq_ignore_ascii_case("localhost")
-        || host
-            .trim_matches(['[', ']'])
-            .parse::<IpAddr>()
-            .is_ok_and(|address| address.to_canonical().is_loopback())
+        || host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
 }
 
 const fn is_path_character(c: char) -> bool {
@@ -306,9 +260,8 @@ const fn is_path_character(c: char) -> bool {
 /// percent-encoding needed, in capitals, and none of them a slash, backslash or null.
 fn is_plain(path: &str) -> bool {
     let encodings_are_needed = path.split('%').skip(1).all(|rest| {
-        let Some(digits) = rest
-            .get(..2)
-            .filter(|digits| digits.bytes().all(|b| matches!(b, b'0'..=b'9' | b'A'..=b'F')))
+        let Some(digits) =
+            rest.get(..2).filter(|digits| digits.bytes().all(|b| matches!(b, b'0'..=b'9' | b'A'..=b'F')))
         else {
             return false;
         };
@@ -316,11 +269,7 @@ fn is_plain(path: &str) -> bool {
         !(octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'.' | b'_' | b'~' | b'/' | b'\\' | 0))
     });
     let whole = path.strip_suffix('/').unwrap_or(path);
-    encodings_are_needed
-        && whole
-            .split('/')
-            .skip(1)
-            .all(|segment| !matches!(segment, "" | "." | ".."))
+    encodings_are_needed && whole.split('/').skip(1).all(|segment| !matches!(segment, "" | "." | ".."))
 }
 
 #[cfg(test)]
@@ -336,10 +285,7 @@ mod tests {
             "http://localhost",
             "http://[::1]:8080/issuer",
         ] {
-            assert_eq!(
-                fine.parse::<PublicUrl>().map(|url| url.to_string()),
-                Ok(fine.to_owned())
-            );
+            assert_eq!(fine.parse::<PublicUrl>().map(|url| url.to_string()), Ok(fine.to_owned()));
         }
         for wrong in [
             "http://api.example.com",
@@ -361,10 +307,7 @@ mod tests {
             assert!(wrong.parse::<PublicUrl>().is_err(), "{wrong}");
         }
         let url = "https://api.example.com:8443/v1".parse::<PublicUrl>().unwrap();
-        assert_eq!(
-            (url.scheme(), url.authority(), url.path()),
-            ("https", "api.example.com:8443", "/v1")
-        );
+        assert_eq!((url.scheme(), url.authority(), url.path()), ("https", "api.example.com:8443", "/v1"));
     }
 
     #[test]
@@ -377,14 +320,7 @@ mod tests {
             let upstream = text.parse::<UpstreamUrl>().unwrap();
             assert_eq!((upstream.host(), upstream.port()), (host, port));
         }
-        for wrong in [
-            "https://a",
-            "http://a/b",
-            "http://a:99999",
-            "http://:80",
-            "a:80",
-            "http://a?b",
-        ] {
+        for wrong in ["https://a", "http://a/b", "http://a:99999", "http://:80", "a:80", "http://a?b"] {
             assert!(wrong.parse::<UpstreamUrl>().is_err(), "{wrong}");
         }
     }
@@ -403,9 +339,9 @@ mod tests {
             assert_eq!(orders.covers(path), expected, "{path}");
         }
         assert!("/".parse::<Prefix>().unwrap().covers("/anything"));
-        for wrong in [
-            "", "orders", "/orders/", "/a//b", "/a/../b", "/%7Ea", "/%2F", "/a%2fb", "/ä", "/a?b", "/a%zz", "//",
-        ] {
+        for wrong in
+            ["", "orders", "/orders/", "/a//b", "/a/../b", "/%7Ea", "/%2F", "/a%2fb", "/ä", "/a?b", "/a%zz", "//"]
+        {
             assert!(wrong.parse::<Prefix>().is_err(), "{wrong}");
         }
     }
@@ -423,11 +359,7 @@ mod tests {
             ("fd00::/8", "10.0.0.1", false),
         ] {
             let network: Network = network.parse().unwrap();
-            assert_eq!(
-                network.contains(address.parse().unwrap()),
-                expected,
-                "{network:?} {address}"
-            );
+            assert_eq!(network.contains(address.parse().unwrap()), expected, "{network:?} {address}");
         }
         for wrong in ["10.0.0.0/33", "10.0.0", "fd00::/129", "a", "10.0.0.0/x"] {
             assert!(wrong.parse::<Network>().is_err(), "{wrong}");

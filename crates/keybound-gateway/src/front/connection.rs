@@ -67,12 +67,7 @@ impl<H> Shop<H> {
         if limits.header_fields != LIBRARY_FIELDS {
             builder.max_headers(limits.header_fields);
         }
-        Self {
-            handler,
-            limits,
-            builder,
-            draining: Draining::default(),
-        }
+        Self { handler, limits, builder, draining: Draining::default() }
     }
 }
 
@@ -92,10 +87,7 @@ pub(crate) async fn serve<H: Handler>(shop: Rc<Shop<H>>, guard: Guard, peer: Pee
         let (shop, peer) = (Rc::clone(&shop), peer.clone());
         async move { Ok::<_, Infallible>(respond(&shop, request, peer, turned_away).await) }
     });
-    let connection = shop
-        .builder
-        .serve_connection(TokioIo::new(guard), service)
-        .with_upgrades();
+    let connection = shop.builder.serve_connection(TokioIo::new(guard), service).with_upgrades();
     let mut connection = pin!(connection);
     let mut told = pin!(shop.draining.told.notified());
     let mut waits = false;
@@ -178,12 +170,7 @@ async fn respond<H: Handler>(
                 None => Problem::BodyOversized.answer(),
                 Some(body) => {
                     let request = Request::from_parts(head, body);
-                    shop.handler
-                        .handle(Inbound {
-                            request,
-                            peer: peer.clone(),
-                        })
-                        .await
+                    shop.handler.handle(Inbound { request, peer: peer.clone() }).await
                 }
             }
         }

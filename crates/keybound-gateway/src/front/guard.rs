@@ -86,10 +86,7 @@ impl Shared {
 
     /// Since when the client has taken nothing of what is to be written.
     pub(crate) fn stuck_since(&self) -> Option<Instant> {
-        self.stuck
-            .load(Relaxed)
-            .checked_sub(1)
-            .map(|milliseconds| self.began + Duration::from_millis(milliseconds))
+        self.stuck.load(Relaxed).checked_sub(1).map(|milliseconds| self.began + Duration::from_millis(milliseconds))
     }
 
     fn now(&self) -> u64 {
@@ -124,12 +121,7 @@ const MOST_LINGERING: usize = 1 << 20;
 
 impl Guard {
     pub(crate) fn new(stream: TcpStream, shared: Arc<Shared>) -> Self {
-        Self {
-            stream,
-            shared,
-            head: Head::default(),
-            linger: None,
-        }
+        Self { stream, shared, head: Head::default(), linger: None }
     }
 
     /// Looks at what was read, before the library does.
@@ -202,10 +194,7 @@ impl AsyncWrite for Guard {
             self.shared.enter(Phase::Busy);
         }
         let Self { stream, linger, .. } = &mut *self;
-        let linger = linger.get_or_insert_with(|| Linger {
-            patience: Box::pin(sleep(LINGER)),
-            octets: 0,
-        });
+        let linger = linger.get_or_insert_with(|| Linger { patience: Box::pin(sleep(LINGER)), octets: 0 });
         let mut scratch = [0; 4096];
         while linger.octets < MOST_LINGERING {
             let mut buffer = ReadBuf::new(&mut scratch);

@@ -66,10 +66,7 @@ impl Head {
             // Empty lines before the request line are passed over, here as in the library.
             self.whole = self.lines > 0;
         } else {
-            let is = |name: &[u8]| {
-                line.get(..name.len())
-                    .is_some_and(|start| start.eq_ignore_ascii_case(name))
-            };
+            let is = |name: &[u8]| line.get(..name.len()).is_some_and(|start| start.eq_ignore_ascii_case(name));
             self.length |= is(LENGTH);
             self.encoding |= is(ENCODING);
             self.lines += 1;
@@ -84,30 +81,15 @@ mod tests {
     const CASES: [(&str, Framing); 8] = [
         ("GET / HTTP/1.1\r\nHost: a\r\n\r\n", Framing::Plain),
         ("GET / HTTP/1.1\r\nHost: a\r\n", Framing::Unseen),
-        (
-            "POST / HTTP/1.1\r\nContent-Length: 4\r\n\r\ntransfer-encoding: chunked\r\n\r\n",
-            Framing::Plain,
-        ),
-        (
-            "POST / HTTP/1.1\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n",
-            Framing::Both,
-        ),
+        ("POST / HTTP/1.1\r\nContent-Length: 4\r\n\r\ntransfer-encoding: chunked\r\n\r\n", Framing::Plain),
+        ("POST / HTTP/1.1\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n", Framing::Both),
         (
             "\r\n\r\nPOST / HTTP/1.1\r\nTRANSFER-ENCODING: chunked\r\nHost: a\r\ncontent-length: 4\r\n\r\n",
             Framing::Both,
         ),
-        (
-            "POST / HTTP/1.1\nContent-Length: 4\nTransfer-Encoding: chunked\n\n",
-            Framing::Both,
-        ),
-        (
-            "POST / HTTP/1.1\r\nX-Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n",
-            Framing::Plain,
-        ),
-        (
-            "POST / HTTP/1.1\r\nX: content-length: 4\r\nTransfer-Encoding: chunked\r\n\r\n",
-            Framing::Plain,
-        ),
+        ("POST / HTTP/1.1\nContent-Length: 4\nTransfer-Encoding: chunked\n\n", Framing::Both),
+        ("POST / HTTP/1.1\r\nX-Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n", Framing::Plain),
+        ("POST / HTTP/1.1\r\nX: content-length: 4\r\nTransfer-Encoding: chunked\r\n\r\n", Framing::Plain),
     ];
 
     #[test]

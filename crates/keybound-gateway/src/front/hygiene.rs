@@ -21,11 +21,7 @@ pub(crate) fn clean<B>(request: &mut Request<B>, framing: Framing) -> Result<(),
     let (Some(host), None) = (hosts.next(), hosts.next()) else {
         return Err(Problem::HostInvalid);
     };
-    let host = host
-        .to_str()
-        .ok()
-        .filter(|host| is_authority(host))
-        .ok_or(Problem::HostInvalid)?;
+    let host = host.to_str().ok().filter(|host| is_authority(host)).ok_or(Problem::HostInvalid)?;
     if let Some(authority) = request.uri().authority() {
         // R-URI-10. With user information it disagrees with every Host that is well formed.
         if !authority.as_str().eq_ignore_ascii_case(host) {
@@ -34,11 +30,7 @@ pub(crate) fn clean<B>(request: &mut Request<B>, framing: Framing) -> Result<(),
         if !matches!(request.uri().scheme_str(), Some("http" | "https")) {
             return Err(Problem::TargetInvalid);
         }
-        let target = request
-            .uri()
-            .path_and_query()
-            .cloned()
-            .unwrap_or_else(|| PathAndQuery::from_static("/"));
+        let target = request.uri().path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
         *request.uri_mut() = Uri::from(target);
     }
     let path = request.uri().path();

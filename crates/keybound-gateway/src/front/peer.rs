@@ -59,9 +59,8 @@ impl Peer {
     /// The element of `Forwarded` for this connection (RFC 7239 section 4).
     pub(crate) fn forwarded(&self, scheme: &HeaderValue, host: &HeaderValue) -> HeaderValue {
         let mut last = self.0.forwarded.borrow_mut();
-        if let Some((_, _, value)) = last
-            .as_ref()
-            .filter(|(last_scheme, last_host, _)| last_scheme == scheme && last_host == host)
+        if let Some((_, _, value)) =
+            last.as_ref().filter(|(last_scheme, last_host, _)| last_scheme == scheme && last_host == host)
         {
             return value.clone();
         }
@@ -123,13 +122,7 @@ impl Counted {
     pub(crate) fn one(all: &Arc<AtomicUsize>, own: &Rc<OwnCount>) -> (Self, usize) {
         own.open.set(own.open.get() + 1);
         let before = all.fetch_add(1, Ordering::Relaxed);
-        (
-            Self {
-                all: Arc::clone(all),
-                own: Rc::clone(own),
-            },
-            before + 1,
-        )
+        (Self { all: Arc::clone(all), own: Rc::clone(own) }, before + 1)
     }
 }
 

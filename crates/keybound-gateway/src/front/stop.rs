@@ -49,9 +49,7 @@ impl Stop {
             tracing::warn!("second signal: requests in flight are dropped");
             std::process::exit(1);
         };
-        std::thread::Builder::new()
-            .name("keybound-signals".to_owned())
-            .spawn(wait)?;
+        std::thread::Builder::new().name("keybound-signals".to_owned()).spawn(wait)?;
         Ok(())
     }
 

@@ -62,15 +62,8 @@ impl Front {
             off_loopback: !listen.address.ip().is_loopback(),
             open: Arc::default(),
         };
-        let workers = listen
-            .workers
-            .or_else(|| thread::available_parallelism().ok())
-            .map_or(1, NonZero::get);
-        Ok(Self {
-            listener,
-            settings: Arc::new(settings),
-            workers,
-        })
+        let workers = listen.workers.or_else(|| thread::available_parallelism().ok()).map_or(1, NonZero::get);
+        Ok(Self { listener, settings: Arc::new(settings), workers })
     }
 
     /// Where it listens; with port 0 in the configuration, the port that was found.
@@ -93,22 +86,14 @@ impl Front {
         H: Handler,
         M: Fn(Rc<Proxy>) -> H + Send + Sync,
     {
-        let Self {
-            listener,
-            settings,
-            workers,
-        } = self;
-        let listeners = (1..workers)
-            .map(|_| listener.try_clone())
-            .collect::<io::Result<Vec<_>>>()?;
+        let Self { listener, settings, workers } = self;
+        let listeners = (1..workers).map(|_| listener.try_clone()).collect::<io::Result<Vec<_>>>()?;
         let listeners = listeners.into_iter().chain([listener]);
         thread::scope(|scope| {
             let start = |(number, listener): (usize, TcpListener)| {
                 let (settings, make, stopped) = (&settings, &make, stop.watch());
                 let work = move || work(listener, settings, make, stopped);
-                thread::Builder::new()
-                    .name(format!("keybound-{number}"))
-                    .spawn_scoped(scope, work)
+                thread::Builder::new().name(format!("keybound-{number}")).spawn_scoped(scope, work)
             };
             let started: Vec<_> = listeners.enumerate().map(start).collect();
             if started.iter().any(Result::is_err) {
@@ -130,9 +115,7 @@ fn work<H: Handler>(
     make: impl Fn(Rc<Proxy>) -> H,
     stopped: watch::Receiver<bool>,
 ) -> io::Result<usize> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build_local(Default::default())?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build_local(Default::default())?;
     runtime.block_on(async {
         let listener = tokio::net::TcpListener::from_std(listener)?;
         let proxy = Rc::new(Proxy::new(&settings.limits));

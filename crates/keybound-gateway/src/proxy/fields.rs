@@ -29,9 +29,7 @@ pub(crate) fn wish<B: http_body::Body>(request: &Request<B>) -> Wish {
     let fields = request.headers();
     let websocket = request.method() == Method::GET
         && request.version() == Version::HTTP_11
-        && fields
-            .get(UPGRADE)
-            .is_some_and(|upgrade| upgrade.as_bytes().eq_ignore_ascii_case(b"websocket"))
+        && fields.get(UPGRADE).is_some_and(|upgrade| upgrade.as_bytes().eq_ignore_ascii_case(b"websocket"))
         && options(fields).any(|option| option.eq_ignore_ascii_case("upgrade"))
         && request.body().is_end_stream();
     if websocket { Wish::WebSocket } else { Wish::Http }
@@ -39,18 +37,10 @@ pub(crate) fn wish<B: http_body::Body>(request: &Request<B>) -> Wish {
 
 /// Removes from a request what the upstream must not see, then sets what it must.
 pub(crate) fn onward(fields: &mut HeaderMap, wish: Wish, terms: &Terms<'_>, from: &super::From<'_>) {
-    let earlier = if from.trusted {
-        Earlier::read(fields)
-    } else {
-        Earlier::default()
-    };
-    let trailers_welcome = fields
-        .get_all(TE)
-        .iter()
-        .any(|te| te.to_str().is_ok_and(|te| te.eq_ignore_ascii_case("trailers")));
-    remove(fields, |name| {
-        is_of_one_hop(name) || is_ours(name) || is_about_forwarding(name) || name == "expect"
-    });
+    let earlier = if from.trusted { Earlier::read(fields) } else { Earlier::default() };
+    let trailers_welcome =
+        fields.get_all(TE).iter().any(|te| te.to_str().is_ok_and(|te| te.eq_ignore_ascii_case("trailers")));
+    remove(fields, |name| is_of_one_hop(name) || is_ours(name) || is_about_forwarding(name) || name == "expect");
     match terms.authorization {
         UpstreamAuthorization::Pass => {}
         UpstreamAuthorization::Strip => {
@@ -92,10 +82,7 @@ pub(crate) fn clean_trailers(trailers: &mut HeaderMap) {
         is_of_one_hop(name)
             || is_ours(name)
             || is_about_forwarding(name)
-            || matches!(
-                name,
-                "authorization" | "dpop" | "host" | "content-length" | "cookie" | "trailer"
-            )
+            || matches!(name, "authorization" | "dpop" | "host" | "content-length" | "cookie" | "trailer")
     });
 }
 
@@ -119,14 +106,8 @@ fn remove(fields: &mut HeaderMap, unwanted: impl Fn(&str) -> bool) {
 
 /// The options in every `Connection` field.
 fn options(fields: &HeaderMap) -> impl Iterator<Item = &str> {
-    let values = fields
-        .get_all(CONNECTION)
-        .iter()
-        .filter_map(|value| value.to_str().ok());
-    values
-        .flat_map(|value| value.split(','))
-        .map(str::trim)
-        .filter(|option| !option.is_empty())
+    let values = fields.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).map(str::trim).filter(|option| !option.is_empty())
 }
 
 fn is_of_one_hop(name: &str) -> bool {
@@ -165,11 +146,8 @@ fn as_bearer(fields: &mut HeaderMap) {
     let Some(credentials) = fields.remove(AUTHORIZATION) else {
         return;
     };
-    let token = credentials
-        .to_str()
-        .ok()
-        .and_then(|credentials| credentials.split_once(' '))
-        .map(|(_, token)| token.trim());
+    let token =
+        credentials.to_str().ok().and_then(|credentials| credentials.split_once(' ')).map(|(_, token)| token.trim());
     let Some(token) = token else { return };
     if let Ok(mut bearer) = HeaderValue::try_from(["Bearer ", token].concat()) {
         bearer.set_sensitive(true);
@@ -187,17 +165,10 @@ struct Earlier {
 impl Earlier {
     fn read(fields: &HeaderMap) -> Self {
         let joined = |name: HeaderName| {
-            let values: Vec<&str> = fields
-                .get_all(name)
-                .iter()
-                .filter_map(|value| value.to_str().ok())
-                .collect();
+            let values: Vec<&str> = fields.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect();
             (!values.is_empty()).then(|| values.join(", "))
         };
-        Self {
-            x_forwarded_for: joined(X_FORWARDED_FOR),
-            forwarded: joined(FORWARDED),
-        }
+        Self { x_forwarded_for: joined(X_FORWARDED_FOR), forwarded: joined(FORWARDED) }
     }
 }
 

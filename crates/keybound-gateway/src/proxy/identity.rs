@@ -35,46 +35,31 @@ impl Identity {
     /// `sub`.
     #[must_use]
     pub fn subject(self, subject: &str) -> Self {
-        Self {
-            subject: Some(encoded(subject)),
-            ..self
-        }
+        Self { subject: Some(encoded(subject)), ..self }
     }
 
     /// `client_id`.
     #[must_use]
     pub fn client(self, client: &str) -> Self {
-        Self {
-            client: Some(encoded(client)),
-            ..self
-        }
+        Self { client: Some(encoded(client)), ..self }
     }
 
     /// `scope`: the spaces between scopes stay.
     #[must_use]
     pub fn scope(self, scope: &str) -> Self {
-        Self {
-            scope: Some(encode(scope, |octet| octet == b' ')),
-            ..self
-        }
+        Self { scope: Some(encode(scope, |octet| octet == b' ')), ..self }
     }
 
     /// The thumbprint of the key that signed the proof.
     #[must_use]
     pub fn jkt(self, jkt: &str) -> Self {
-        Self {
-            jkt: Some(encoded(jkt)),
-            ..self
-        }
+        Self { jkt: Some(encoded(jkt)), ..self }
     }
 
     /// `iss`.
     #[must_use]
     pub fn issuer(self, issuer: &str) -> Self {
-        Self {
-            issuer: Some(encoded(issuer)),
-            ..self
-        }
+        Self { issuer: Some(encoded(issuer)), ..self }
     }
 
     /// The fields, in this order, with their values.
@@ -86,8 +71,7 @@ impl Identity {
             (JKT, &self.jkt),
             (ISSUER, &self.issuer),
         ];
-        all.into_iter()
-            .filter_map(|(name, value)| value.as_ref().map(|value| (name, value)))
+        all.into_iter().filter_map(|(name, value)| value.as_ref().map(|value| (name, value)))
     }
 
     pub(crate) fn set(&self, fields: &mut HeaderMap) {

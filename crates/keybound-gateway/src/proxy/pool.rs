@@ -70,10 +70,7 @@ impl Server {
                 idle.remove(position);
             } else if resting.sender.is_ready() {
                 let Resting { sender, .. } = idle.remove(position);
-                return Some(Lease {
-                    sender: Some(sender),
-                    server: Rc::clone(self),
-                });
+                return Some(Lease { sender: Some(sender), server: Rc::clone(self) });
             }
         }
         None
@@ -83,25 +80,16 @@ impl Server {
     pub(crate) async fn connect(self: &Rc<Self>) -> io::Result<Lease> {
         let connected = timeout(self.connect_timeout, self.open()).await;
         let opened = connected.unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut)));
-        self.down_until
-            .set(opened.as_ref().err().map(|_| Instant::now() + PASSED_OVER));
-        Ok(Lease {
-            sender: Some(opened?),
-            server: Rc::clone(self),
-        })
+        self.down_until.set(opened.as_ref().err().map(|_| Instant::now() + PASSED_OVER));
+        Ok(Lease { sender: Some(opened?), server: Rc::clone(self) })
     }
 
     async fn open(&self) -> io::Result<SendRequest<RequestBody>> {
         let stream = TcpStream::connect((self.url.host(), self.url.port())).await?;
         stream.set_nodelay(true)?;
         let mut builder = Builder::new();
-        builder
-            .max_header_size(self.header_bytes)
-            .max_buf_size(self.header_bytes.max(64 << 10));
-        let (sender, connection) = builder
-            .handshake(TokioIo::new(stream))
-            .await
-            .map_err(io::Error::other)?;
+        builder.max_header_size(self.header_bytes).max_buf_size(self.header_bytes.max(64 << 10));
+        let (sender, connection) = builder.handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
         tokio::task::spawn_local(async move {
             // What goes wrong on it is told to whoever waits for a response on it.
             let _ = connection.with_upgrades().await;
@@ -112,18 +100,13 @@ impl Server {
     fn put_back(&self, sender: SendRequest<RequestBody>) {
         let mut idle = self.idle.borrow_mut();
         if idle.len() < self.most_idle && !sender.is_closed() {
-            idle.push(Resting {
-                sender,
-                since: Instant::now(),
-            });
+            idle.push(Resting { sender, since: Instant::now() });
         }
     }
 
     /// Closes what has rested for too long.
     pub(crate) fn sweep(&self, now: Instant) {
-        self.idle
-            .borrow_mut()
-            .retain(|resting| !resting.sender.is_closed() && now < resting.since + self.rest);
+        self.idle.borrow_mut().retain(|resting| !resting.sender.is_closed() && now < resting.since + self.rest);
     }
 }
 
@@ -153,17 +136,11 @@ pub(crate) enum Unanswered {
 
 impl Lease {
     pub(crate) async fn send(&mut self, request: Request<RequestBody>) -> Result<http::Response<Incoming>, Unanswered> {
-        let sender = self
-            .sender
-            .as_mut()
-            .expect("a lease has its connection until it is dropped");
-        sender
-            .try_send_request(request)
-            .await
-            .map_err(|mut error| match error.take_message() {
-                Some(request) => Unanswered::Unsent(Box::new(request)),
-                None => Unanswered::Failed(error.into_error()),
-            })
+        let sender = self.sender.as_mut().expect("a lease has its connection until it is dropped");
+        sender.try_send_request(request).await.map_err(|mut error| match error.take_message() {
+            Some(request) => Unanswered::Unsent(Box::new(request)),
+            None => Unanswered::Failed(error.into_error()),
+        })
     }
 
     /// Does not give the connection back.

@@ -42,12 +42,8 @@ pub(crate) fn open(
     let mut opening = Response::new(Body::empty());
     *opening.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     *opening.headers_mut() = head.headers;
-    opening
-        .headers_mut()
-        .insert(CONNECTION, HeaderValue::from_static("upgrade"));
-    opening
-        .headers_mut()
-        .insert(UPGRADE, HeaderValue::from_static("websocket"));
+    opening.headers_mut().insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    opening.headers_mut().insert(UPGRADE, HeaderValue::from_static("websocket"));
     opening
 }
 

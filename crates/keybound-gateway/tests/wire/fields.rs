@@ -3,10 +3,7 @@
 use crate::support::{Gateway, Upstream, field};
 
 fn vouched(upstream: &Upstream, route: &str) -> Gateway {
-    Gateway::with(&format!(
-        "[[route]]\npath = \"/\"\nupstream = [\"http://{}\"]\n{route}",
-        upstream.address
-    ))
+    Gateway::with(&format!("[[route]]\npath = \"/\"\nupstream = [\"http://{}\"]\n{route}", upstream.address))
 }
 
 /// What the upstream saw of a request with these fields.
@@ -58,11 +55,7 @@ fn credentials_go_as_the_route_says() {
         ("upstream_authorization = \"strip\"", None, None),
         ("upstream_authorization = \"pass\"", Some("dpop tok.en"), None),
         ("upstream_authorization = \"bearer\"", Some("bearer tok.en"), None),
-        (
-            "upstream_authorization = \"pass\"\nproof = \"check\"",
-            Some("dpop tok.en"),
-            Some("pro.o.f"),
-        ),
+        ("upstream_authorization = \"pass\"\nproof = \"check\"", Some("dpop tok.en"), Some("pro.o.f")),
         ("mode = \"open\"", Some("dpop tok.en"), Some("pro.o.f")),
     ];
     for (route, authorization, proof) in cases {
@@ -77,21 +70,9 @@ fn fields_of_one_hop_stay_there() {
     let upstream = Upstream::echo();
     let gateway = Gateway::open(upstream.address, "");
     for (fields, gone, kept) in [
-        (
-            "Connection: keep-alive\r\nKeep-Alive: timeout=5\r\n",
-            "keep-alive",
-            "host: api.example.com",
-        ),
-        (
-            "Connection: X-Secret, close\r\nX-Secret: 1\r\n",
-            "x-secret",
-            "host: api.example.com",
-        ),
-        (
-            "Connection: X-One\r\nConnection: x-two\r\nX-One: 1\r\nX-Two: 2\r\n",
-            "x-two",
-            "host: api.example.com",
-        ),
+        ("Connection: keep-alive\r\nKeep-Alive: timeout=5\r\n", "keep-alive", "host: api.example.com"),
+        ("Connection: X-Secret, close\r\nX-Secret: 1\r\n", "x-secret", "host: api.example.com"),
+        ("Connection: X-One\r\nConnection: x-two\r\nX-One: 1\r\nX-Two: 2\r\n", "x-two", "host: api.example.com"),
         ("Connection: host\r\n", "connection", "host: api.example.com"),
         ("Proxy-Connection: keep-alive\r\n", "proxy-connection", "host"),
         ("Proxy-Authorization: Basic YTpi\r\n", "proxy-authorization", "host"),
@@ -120,10 +101,7 @@ fn forwarded_fields_are_ours() {
     let lies = "X-Forwarded-For: 1.2.3.4\r\nX_Forwarded_For: 1.2.3.4\r\nX-Forwarded-Host: evil.example\r\nX-Forwarded-Proto: http\r\n\
                 X-Forwarded-Port: 1\r\nX-Real-IP: 1.2.3.4\r\nForwarded: for=1.2.3.4;host=evil.example\r\n";
     let seen_of_stranger = seen(&Gateway::open(upstream.address, ""), lies);
-    assert!(
-        !seen_of_stranger.contains("1.2.3.4") && !seen_of_stranger.contains("evil"),
-        "{seen_of_stranger}"
-    );
+    assert!(!seen_of_stranger.contains("1.2.3.4") && !seen_of_stranger.contains("evil"), "{seen_of_stranger}");
     for (name, expected) in [
         ("x-forwarded-for", "127.0.0.1"),
         ("x-forwarded-host", "api.example.com"),
@@ -162,15 +140,9 @@ fn responses_lose_what_was_meant_for_us() {
     for (response, gone, kept) in cases {
         let upstream = Upstream::saying(format!("HTTP/1.1 200 OK\r\n{response}"));
         let answer = Gateway::open(upstream.address, "").answer("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
-        assert_eq!(
-            (answer.status, answer.text().as_str()),
-            (200, "hi"),
-            "{response:?}: {answer:?}"
-        );
-        gone.iter()
-            .for_each(|name| assert_eq!(answer.field(name), None, "{response:?}: {answer:?}"));
-        kept.iter()
-            .for_each(|name| assert!(answer.field(name).is_some(), "{response:?}: {answer:?}"));
+        assert_eq!((answer.status, answer.text().as_str()), (200, "hi"), "{response:?}: {answer:?}");
+        gone.iter().for_each(|name| assert_eq!(answer.field(name), None, "{response:?}: {answer:?}"));
+        kept.iter().for_each(|name| assert!(answer.field(name).is_some(), "{response:?}: {answer:?}"));
     }
 }
 
@@ -183,11 +155,7 @@ fn trailers_pass_without_what_only_a_header_may_say() {
          Trailer: X-Sum, Keybound-Subject, keybound_jkt, Authorization, DPoP\r\n\r\n\
          2\r\nhi\r\n0\r\nX-Sum: 7\r\nKeybound-Subject: eve\r\nKEYBOUND_JKT: eve\r\nAuthorization: eve\r\nDPoP: eve\r\n\r\n",
     );
-    let (_, after) = answer
-        .text()
-        .to_ascii_lowercase()
-        .split_once("\r\n\r\n")
-        .map(|(h, b)| (h.to_owned(), b.to_owned()))
-        .unwrap();
+    let (_, after) =
+        answer.text().to_ascii_lowercase().split_once("\r\n\r\n").map(|(h, b)| (h.to_owned(), b.to_owned())).unwrap();
     assert_eq!(after, "hi\nx-sum: 7");
 }

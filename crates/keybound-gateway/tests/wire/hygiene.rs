@@ -10,86 +10,21 @@ fn ambiguous_requests_are_refused_and_the_connection_ends() {
     let cases: &[(&str, &str, u16, &str)] = &[
         ("no host", "GET / HTTP/1.1\r\n\r\n", 400, "host.invalid"),
         ("no host in 1.0", "GET / HTTP/1.0\r\n\r\n", 400, "host.invalid"),
-        (
-            "two hosts",
-            "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
-            400,
-            "host.invalid",
-        ),
-        (
-            "one host twice",
-            "GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n",
-            400,
-            "host.invalid",
-        ),
+        ("two hosts", "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 400, "host.invalid"),
+        ("one host twice", "GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", 400, "host.invalid"),
         ("empty host", "GET / HTTP/1.1\r\nHost:\r\n\r\n", 400, "host.invalid"),
-        (
-            "list of hosts",
-            "GET / HTTP/1.1\r\nHost: a, b\r\n\r\n",
-            400,
-            "host.invalid",
-        ),
-        (
-            "host with a path",
-            "GET / HTTP/1.1\r\nHost: a/b\r\n\r\n",
-            400,
-            "host.invalid",
-        ),
-        (
-            "host with user information",
-            "GET / HTTP/1.1\r\nHost: a@b\r\n\r\n",
-            400,
-            "host.invalid",
-        ),
-        (
-            "host with a bad port",
-            "GET / HTTP/1.1\r\nHost: a:99999\r\n\r\n",
-            400,
-            "host.invalid",
-        ),
-        (
-            "host with a space",
-            "GET / HTTP/1.1\r\nHost: a b\r\n\r\n",
-            400,
-            "host.invalid",
-        ),
-        (
-            "target of another host",
-            "GET http://b/ HTTP/1.1\r\nHost: a\r\n\r\n",
-            400,
-            "host.invalid",
-        ),
-        (
-            "target of another port",
-            "GET http://a:81/ HTTP/1.1\r\nHost: a\r\n\r\n",
-            400,
-            "host.invalid",
-        ),
-        (
-            "target with user information",
-            "GET http://x@a/ HTTP/1.1\r\nHost: a\r\n\r\n",
-            400,
-            "host.invalid",
-        ),
-        (
-            "target of another scheme",
-            "GET ftp://a/ HTTP/1.1\r\nHost: a\r\n\r\n",
-            400,
-            "target.invalid",
-        ),
-        (
-            "target that is an authority",
-            "GET a:80 HTTP/1.1\r\nHost: a:80\r\n\r\n",
-            400,
-            "target.invalid",
-        ),
+        ("list of hosts", "GET / HTTP/1.1\r\nHost: a, b\r\n\r\n", 400, "host.invalid"),
+        ("host with a path", "GET / HTTP/1.1\r\nHost: a/b\r\n\r\n", 400, "host.invalid"),
+        ("host with user information", "GET / HTTP/1.1\r\nHost: a@b\r\n\r\n", 400, "host.invalid"),
+        ("host with a bad port", "GET / HTTP/1.1\r\nHost: a:99999\r\n\r\n", 400, "host.invalid"),
+        ("host with a space", "GET / HTTP/1.1\r\nHost: a b\r\n\r\n", 400, "host.invalid"),
+        ("target of another host", "GET http://b/ HTTP/1.1\r\nHost: a\r\n\r\n", 400, "host.invalid"),
+        ("target of another port", "GET http://a:81/ HTTP/1.1\r\nHost: a\r\n\r\n", 400, "host.invalid"),
+        ("target with user information", "GET http://x@a/ HTTP/1.1\r\nHost: a\r\n\r\n", 400, "host.invalid"),
+        ("target of another scheme", "GET ftp://a/ HTTP/1.1\r\nHost: a\r\n\r\n", 400, "target.invalid"),
+        ("target that is an authority", "GET a:80 HTTP/1.1\r\nHost: a:80\r\n\r\n", 400, "target.invalid"),
         ("asterisk", "GET * HTTP/1.1\r\nHost: a\r\n\r\n", 400, "target.invalid"),
-        (
-            "connect",
-            "CONNECT a:80 HTTP/1.1\r\nHost: a:80\r\n\r\n",
-            405,
-            "method.refused",
-        ),
+        ("connect", "CONNECT a:80 HTTP/1.1\r\nHost: a:80\r\n\r\n", 405, "method.refused"),
         ("trace", "TRACE / HTTP/1.1\r\nHost: a\r\n\r\n", 405, "method.refused"),
         (
             "length before encoding",
@@ -109,84 +44,19 @@ fn ambiguous_requests_are_refused_and_the_connection_ends() {
             400,
             "framing.ambiguous",
         ),
-        (
-            "two lengths",
-            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello",
-            400,
-            "",
-        ),
-        (
-            "list of lengths",
-            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5, 6\r\n\r\nhello",
-            400,
-            "",
-        ),
-        (
-            "signed length",
-            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: +5\r\n\r\nhello",
-            400,
-            "",
-        ),
-        (
-            "negative length",
-            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: -5\r\n\r\nhello",
-            400,
-            "",
-        ),
-        (
-            "huge length",
-            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999999999999\r\n\r\n",
-            400,
-            "",
-        ),
-        (
-            "encoding in 1.0",
-            "POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-            400,
-            "",
-        ),
-        (
-            "encoding not chunked",
-            "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\n",
-            400,
-            "",
-        ),
-        (
-            "chunked not last",
-            "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked, gzip\r\n\r\n",
-            400,
-            "",
-        ),
-        (
-            "almost chunked",
-            "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
-            400,
-            "",
-        ),
-        (
-            "space before colon",
-            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length : 5\r\n\r\nhello",
-            400,
-            "",
-        ),
-        (
-            "folded field",
-            "GET / HTTP/1.1\r\nHost: a\r\nX: a\r\n b\r\n\r\n",
-            400,
-            "",
-        ),
-        (
-            "control character",
-            "GET / HTTP/1.1\r\nHost: a\r\nX: a\x01b\r\n\r\n",
-            400,
-            "",
-        ),
-        (
-            "bare carriage return",
-            "GET / HTTP/1.1\r\nHost: a\r\nX: a\rb\r\n\r\n",
-            400,
-            "",
-        ),
+        ("two lengths", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello", 400, ""),
+        ("list of lengths", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5, 6\r\n\r\nhello", 400, ""),
+        ("signed length", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: +5\r\n\r\nhello", 400, ""),
+        ("negative length", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: -5\r\n\r\nhello", 400, ""),
+        ("huge length", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999999999999\r\n\r\n", 400, ""),
+        ("encoding in 1.0", "POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400, ""),
+        ("encoding not chunked", "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\n", 400, ""),
+        ("chunked not last", "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked, gzip\r\n\r\n", 400, ""),
+        ("almost chunked", "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: xchunked\r\n\r\n0\r\n\r\n", 400, ""),
+        ("space before colon", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length : 5\r\n\r\nhello", 400, ""),
+        ("folded field", "GET / HTTP/1.1\r\nHost: a\r\nX: a\r\n b\r\n\r\n", 400, ""),
+        ("control character", "GET / HTTP/1.1\r\nHost: a\r\nX: a\x01b\r\n\r\n", 400, ""),
+        ("bare carriage return", "GET / HTTP/1.1\r\nHost: a\r\nX: a\rb\r\n\r\n", 400, ""),
         ("space in target", "GET /a b HTTP/1.1\r\nHost: a\r\n\r\n", 400, ""),
         ("unknown version", "GET / HTTP/1.2\r\nHost: a\r\n\r\n", 400, ""),
         ("no HTTP", "\x16\x03\x01\x02\x00\x01\x00\x01\r\n\r\n", 400, ""),
@@ -195,11 +65,7 @@ fn ambiguous_requests_are_refused_and_the_connection_ends() {
         let mut client = gateway.client();
         client.send(request);
         let answer = client.answer();
-        assert_eq!(
-            (answer.status, answer.reason().as_str()),
-            (*status, *reason),
-            "{name}: {answer:?}"
-        );
+        assert_eq!((answer.status, answer.reason().as_str()), (*status, *reason), "{name}: {answer:?}");
         if !reason.is_empty() {
             assert_eq!(answer.field("connection"), Some("close"), "{name}");
         }
@@ -214,36 +80,12 @@ fn odd_but_sound_requests_pass() {
     let upstream = Upstream::echo();
     let gateway = Gateway::open(upstream.address, "");
     let cases: &[(&str, &str, &str)] = &[
-        (
-            "absolute target",
-            "GET http://a/x?y HTTP/1.1\r\nHost: A\r\n\r\n",
-            "GET /x?y HTTP/1.1\r\n",
-        ),
-        (
-            "absolute target without a path",
-            "GET http://a HTTP/1.1\r\nHost: a\r\n\r\n",
-            "GET / HTTP/1.1\r\n",
-        ),
-        (
-            "HTTP/1.0 with host",
-            "GET /x HTTP/1.0\r\nHost: a\r\n\r\n",
-            "GET /x HTTP/1.1\r\n",
-        ),
-        (
-            "empty line first",
-            "\r\nGET /x HTTP/1.1\r\nHost: a\r\n\r\n",
-            "GET /x HTTP/1.1\r\n",
-        ),
-        (
-            "address and port",
-            "GET /x HTTP/1.1\r\nHost: [::1]:8080\r\n\r\n",
-            "GET /x HTTP/1.1\r\n",
-        ),
-        (
-            "encoded path",
-            "GET /a%2Fb//c/../%7e HTTP/1.1\r\nHost: a\r\n\r\n",
-            "GET /a%2Fb//c/../%7e HTTP/1.1\r\n",
-        ),
+        ("absolute target", "GET http://a/x?y HTTP/1.1\r\nHost: A\r\n\r\n", "GET /x?y HTTP/1.1\r\n"),
+        ("absolute target without a path", "GET http://a HTTP/1.1\r\nHost: a\r\n\r\n", "GET / HTTP/1.1\r\n"),
+        ("HTTP/1.0 with host", "GET /x HTTP/1.0\r\nHost: a\r\n\r\n", "GET /x HTTP/1.1\r\n"),
+        ("empty line first", "\r\nGET /x HTTP/1.1\r\nHost: a\r\n\r\n", "GET /x HTTP/1.1\r\n"),
+        ("address and port", "GET /x HTTP/1.1\r\nHost: [::1]:8080\r\n\r\n", "GET /x HTTP/1.1\r\n"),
+        ("encoded path", "GET /a%2Fb//c/../%7e HTTP/1.1\r\nHost: a\r\n\r\n", "GET /a%2Fb//c/../%7e HTTP/1.1\r\n"),
         (
             "length twice the same",
             "POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\nhi",
@@ -291,11 +133,7 @@ fn nothing_is_smuggled_behind_an_earlier_request() {
     );
     assert_eq!(client.answer().status, 200);
     let second = client.answer();
-    assert!(
-        !second.text().to_ascii_lowercase().contains("content-length"),
-        "{}",
-        second.text()
-    );
+    assert!(!second.text().to_ascii_lowercase().contains("content-length"), "{}", second.text());
     assert_eq!((second.status, second.field("connection")), (200, Some("close")));
     assert!(client.is_over());
 

@@ -11,12 +11,8 @@ const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 fn a_body_is_bounded() {
     let upstream = Upstream::echo();
     let gateway = Gateway::open(upstream.address, "body_bytes = \"1KiB\"");
-    let sized = |length: usize| {
-        format!(
-            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n{}",
-            "x".repeat(length)
-        )
-    };
+    let sized =
+        |length: usize| format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n{}", "x".repeat(length));
     let chunked = |length: usize| {
         format!(
             "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n{length:x}\r\n{}\r\n0\r\n\r\n",
@@ -49,21 +45,10 @@ fn an_expected_body_that_is_too_long_is_not_asked_for() {
 fn a_body_with_broken_chunks_is_refused() {
     let upstream = Upstream::echo();
     let gateway = Gateway::open(upstream.address, "");
-    for chunks in [
-        "xyz\r\n",
-        "5\r\nhello!!\r\n0\r\n\r\n",
-        "ffffffffffffffffff\r\n",
-        "-1\r\n",
-        "5;\n\r\nhello",
-    ] {
-        let answer = gateway.answer(format!(
-            "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n{chunks}"
-        ));
-        assert_eq!(
-            (answer.status, answer.reason().as_str()),
-            (400, "body.malformed"),
-            "{chunks:?}"
-        );
+    for chunks in ["xyz\r\n", "5\r\nhello!!\r\n0\r\n\r\n", "ffffffffffffffffff\r\n", "-1\r\n", "5;\n\r\nhello"] {
+        let answer =
+            gateway.answer(format!("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n{chunks}"));
+        assert_eq!((answer.status, answer.reason().as_str()), (400, "body.malformed"), "{chunks:?}");
     }
 }
 
@@ -100,10 +85,7 @@ fn a_connection_at_rest_is_closed() {
     }
     assert!(client.is_over());
     let rested = began.elapsed();
-    assert!(
-        rested > Duration::from_millis(140) && rested < Duration::from_secs(3),
-        "{rested:?}"
-    );
+    assert!(rested > Duration::from_millis(140) && rested < Duration::from_secs(3), "{rested:?}");
 }
 
 /// The times of a client do not run while an upstream thinks.
@@ -181,9 +163,6 @@ fn too_many_connections_are_told_so() {
     drop(kept);
     let began = Instant::now();
     while gateway.answer(GET).status != 200 {
-        assert!(
-            began.elapsed() < Duration::from_secs(10),
-            "the places are not free again"
-        );
+        assert!(began.elapsed() < Duration::from_secs(10), "the places are not free again");
     }
 }

@@ -46,10 +46,7 @@ fn requests_in_flight_are_finished() {
     assert_eq!((answer.status, answer.text().as_str()), (200, "done"));
     assert!(busy.is_over());
     assert_eq!(gateway.drained().cut_off, 0);
-    assert!(
-        std::net::TcpStream::connect(address).is_err(),
-        "nobody listens any more"
-    );
+    assert!(std::net::TcpStream::connect(address).is_err(), "nobody listens any more");
 }
 
 #[test]

@@ -45,18 +45,9 @@ impl Plain {
             proof: route.proof,
         };
         let routes = config.routes.iter().map(route).collect();
-        let identity = Identity::default()
-            .subject("alice smith")
-            .client("app")
-            .jkt("thumb")
-            .scope("a b")
-            .issuer("https://id");
-        Self {
-            origin: Origin::new(&config.origins[0]),
-            identity,
-            routes,
-            proxy,
-        }
+        let identity =
+            Identity::default().subject("alice smith").client("app").jkt("thumb").scope("a b").issuer("https://id");
+        Self { origin: Origin::new(&config.origins[0]), identity, routes, proxy }
     }
 }
 
@@ -103,11 +94,7 @@ impl Gateway {
         let stop = Stop::new();
         let stopped = stop.clone();
         let running = thread::spawn(move || front.run(|proxy| Plain::new(proxy, &config), &stopped).unwrap());
-        Self {
-            address,
-            stop,
-            running: Some(running),
-        }
+        Self { address, stop, running: Some(running) }
     }
 
     pub(crate) fn client(&self) -> Client {
@@ -195,10 +182,7 @@ impl Client {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
         stream.set_nodelay(true).unwrap();
-        Self {
-            stream,
-            buffer: Vec::new(),
-        }
+        Self { stream, buffer: Vec::new() }
     }
 
     pub(crate) fn send(&mut self, octets: impl AsRef<[u8]>) {
@@ -214,10 +198,7 @@ impl Client {
                 length
             }
             Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => 0,
-            Err(error) => panic!(
-                "nothing came: {error}; so far {:?}",
-                String::from_utf8_lossy(&self.buffer)
-            ),
+            Err(error) => panic!("nothing came: {error}; so far {:?}", String::from_utf8_lossy(&self.buffer)),
         }
     }
 
@@ -229,11 +210,7 @@ impl Client {
                 return Some(String::from_utf8(head).unwrap());
             }
             if self.more() == 0 {
-                assert!(
-                    self.buffer.is_empty(),
-                    "ended inside {:?}",
-                    String::from_utf8_lossy(&self.buffer)
-                );
+                assert!(self.buffer.is_empty(), "ended inside {:?}", String::from_utf8_lossy(&self.buffer));
                 return None;
             }
         }
@@ -256,14 +233,14 @@ impl Client {
         }
     }
 
-    pub(crate) fn to_end(&mut self) -> Vec<u8> {
+    pub(crate) fn read_out(&mut self) -> Vec<u8> {
         while self.more() > 0 {}
         std::mem::take(&mut self.buffer)
     }
 
     /// Whether the other side has ended the connection and said no more.
     pub(crate) fn is_over(&mut self) -> bool {
-        self.to_end().is_empty()
+        self.read_out().is_empty()
     }
 
     /// The body that goes with a header, with the trailers of a chunked one.
@@ -300,11 +277,8 @@ impl Client {
         let head = self.head()?;
         let status = head.split(' ').nth(1).unwrap().parse().unwrap();
         let delimited = field(&head, "content-length").is_some() || field(&head, "transfer-encoding").is_some();
-        let body = if delimited || matches!(status, 100..=199 | 204 | 304) {
-            self.body(&head).0
-        } else {
-            self.to_end()
-        };
+        let body =
+            if delimited || matches!(status, 100..=199 | 204 | 304) { self.body(&head).0 } else { self.read_out() };
         Some(Answer { status, head, body })
     }
 

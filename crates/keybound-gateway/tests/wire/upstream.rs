@@ -41,9 +41,7 @@ fn requests_at_once_have_connections_of_their_own() {
     (0..4).for_each(|_| arrivals.recv_timeout(Duration::from_secs(10)).unwrap());
     assert_eq!(upstream.connections(), 4);
     go.open();
-    clients
-        .iter_mut()
-        .for_each(|client| assert_eq!(client.answer().status, 204));
+    clients.iter_mut().for_each(|client| assert_eq!(client.answer().status, 204));
 }
 
 /// A door that stays shut until it is opened, and open from then on.
@@ -144,11 +142,7 @@ fn what_is_no_answer_is_502() {
     ] {
         let upstream = Upstream::saying(rubbish);
         let answer = Gateway::open(upstream.address, "").answer(GET);
-        assert_eq!(
-            (answer.status, answer.reason().as_str()),
-            (502, "upstream.invalid"),
-            "{rubbish:?}"
-        );
+        assert_eq!((answer.status, answer.reason().as_str()), (502, "upstream.invalid"), "{rubbish:?}");
         assert_eq!(upstream.connections(), 1, "{rubbish:?} was asked for again");
     }
     let long = format!("HTTP/1.1 200 OK\r\nX: {}\r\n\r\n", "x".repeat(40_000));
@@ -161,21 +155,15 @@ fn what_is_no_answer_is_502() {
 fn a_body_that_breaks_off_breaks_off_for_the_client() {
     for (begun, framed) in [
         ("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf", "content-length"),
-        (
-            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n",
-            "transfer-encoding",
-        ),
-        (
-            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\nrubbish\r\n",
-            "transfer-encoding",
-        ),
+        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n", "transfer-encoding"),
+        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\nrubbish\r\n", "transfer-encoding"),
     ] {
         let gateway = Gateway::open(Upstream::saying(begun).address, "");
         let mut client = gateway.client();
         client.send(GET);
         let head = client.head().unwrap();
         assert!(crate::support::field(&head, framed).is_some(), "{head}");
-        let rest = String::from_utf8(client.to_end()).unwrap();
+        let rest = String::from_utf8(client.read_out()).unwrap();
         assert!(rest.contains("half") && !rest.contains("0\r\n\r\n"), "{rest:?}");
     }
 }
@@ -196,7 +184,7 @@ fn a_body_without_a_length_ends_with_the_connection() {
 fn an_upstream_that_hangs_is_504() {
     let upstream = Upstream::doing(|mut client| {
         client.head();
-        client.to_end();
+        client.read_out();
     });
     let gateway = Gateway::open(upstream.address, "response_timeout = \"100ms\"");
     let answer = gateway.answer(GET);
@@ -239,7 +227,7 @@ fn an_upstream_that_falls_silent_breaks_off() {
     let mut client = gateway.client();
     client.send(GET);
     client.head().unwrap();
-    assert_eq!(client.to_end(), b"half");
+    assert_eq!(client.read_out(), b"half");
 }
 
 /// What the upstream says before its answer is not for the client, and is not the answer.
@@ -253,17 +241,9 @@ fn interim_responses_are_passed_over() {
 #[test]
 fn responses_without_a_body_have_none() {
     for (request, said, status) in [
-        (
-            "HEAD / HTTP/1.1\r\nHost: a\r\n\r\n",
-            "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n",
-            "200",
-        ),
+        ("HEAD / HTTP/1.1\r\nHost: a\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", "200"),
         (GET, "HTTP/1.1 204 No Content\r\n\r\n", "204"),
-        (
-            GET,
-            "HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\nETag: \"x\"\r\n\r\n",
-            "304",
-        ),
+        (GET, "HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\nETag: \"x\"\r\n\r\n", "304"),
     ] {
         let gateway = Gateway::open(Upstream::saying(said).address, "");
         let mut client = gateway.client();
@@ -271,10 +251,7 @@ fn responses_without_a_body_have_none() {
         let head = client.head().unwrap();
         assert!(head.contains(status), "{head}");
         client.send(request);
-        assert!(
-            client.head().unwrap().starts_with("HTTP/1.1 "),
-            "{said:?}: something stood between the answers"
-        );
+        assert!(client.head().unwrap().starts_with("HTTP/1.1 "), "{said:?}: something stood between the answers");
     }
 }
 

@@ -22,9 +22,7 @@ pub struct HttpFetch {
 impl HttpFetch {
     /// One without a client yet.
     pub const fn new() -> Self {
-        Self {
-            client: OnceLock::new(),
-        }
+        Self { client: OnceLock::new() }
     }
 
     fn client(&self) -> Result<&Client, FetchError> {
@@ -50,10 +48,7 @@ impl HttpFetch {
             return Err(FetchError::Status(response.status().as_u16()));
         }
         let max_age = max_age(response.headers());
-        Ok(Document {
-            body: bounded(response).await?,
-            max_age,
-        })
+        Ok(Document { body: bounded(response).await?, max_age })
     }
 }
 
@@ -83,15 +78,7 @@ fn max_age(headers: &HeaderMap) -> Option<Duration> {
         let (name, value) = directive.split_once('=').unwrap_or((directive, ""));
         match &*name.trim().to_ascii_lowercase() {
             "no-store" | "no-cache" => return Some(Duration::ZERO),
-            "max-age" => {
-                found = value
-                    .trim()
-                    .trim_matches('"')
-                    .parse()
-                    .ok()
-                    .map(Duration::from_secs)
-                    .or(found)
-            }
+            "max-age" => found = value.trim().trim_matches('"').parse().ok().map(Duration::from_secs).or(found),
             _ => {}
         }
     }
@@ -102,11 +89,7 @@ fn max_age(headers: &HeaderMap) -> Option<Duration> {
 fn transport(error: &reqwest::Error) -> FetchError {
     use std::error::Error as _;
 
-    let mut why = if error.is_timeout() {
-        "no answer in time".to_owned()
-    } else {
-        "no answer".to_owned()
-    };
+    let mut why = if error.is_timeout() { "no answer in time".to_owned() } else { "no answer".to_owned() };
     let mut cause = error.source();
     while let Some(error) = cause {
         why.push_str(": ");

@@ -26,16 +26,12 @@ pin_project! {
 
 impl<B> ProtectBody<B> {
     pub(super) const fn inner(body: B) -> Self {
-        Self {
-            kind: Kind::Inner { body },
-        }
+        Self { kind: Kind::Inner { body } }
     }
 
     pub(super) fn own(text: String) -> Self {
         let octets = (!text.is_empty()).then(|| text.into());
-        Self {
-            kind: Kind::Own { octets },
-        }
+        Self { kind: Kind::Own { octets } }
     }
 }
 
@@ -61,9 +57,7 @@ impl<B: Body<Data = Bytes>> Body for ProtectBody<B> {
         match &self.kind {
             Kind::Inner { body } => body.size_hint(),
             Kind::Own { octets } => SizeHint::with_exact(
-                octets
-                    .as_ref()
-                    .map_or(0, |octets| u64::try_from(octets.len()).unwrap_or(u64::MAX)),
+                octets.as_ref().map_or(0, |octets| u64::try_from(octets.len()).unwrap_or(u64::MAX)),
             ),
         }
     }

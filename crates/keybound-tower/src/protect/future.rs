@@ -40,27 +40,15 @@ where
     I: Service<Request<B>>,
 {
     pub(super) const fn deciding(decision: Decision, body: B, inner: I) -> Self {
-        Self {
-            state: State::Deciding {
-                decision,
-                body: Some(body),
-                inner,
-            },
-        }
+        Self { state: State::Deciding { decision, body: Some(body), inner } }
     }
 
     pub(super) const fn serving(future: I::Future, finish: Finish) -> Self {
-        Self {
-            state: State::Serving { future, finish },
-        }
+        Self { state: State::Serving { future, finish } }
     }
 
     pub(super) const fn answered(response: Response<String>) -> Self {
-        Self {
-            state: State::Answered {
-                response: Some(response),
-            },
-        }
+        Self { state: State::Answered { response: Some(response) } }
     }
 }
 
@@ -80,9 +68,7 @@ where
                         let future = inner.call(Request::from_parts(parts, body));
                         State::Serving { future, finish }
                     }
-                    Err(response) => State::Answered {
-                        response: Some(response),
-                    },
+                    Err(response) => State::Answered { response: Some(response) },
                 },
                 StateProj::Serving { future, finish } => {
                     let mut response = ready!(future.poll(cx))?;

@@ -34,10 +34,9 @@ impl fmt::Display for ConfigError {
         match self {
             Self::NoIssuer => f.write_str("no issuer is named, so that no token could be accepted"),
             Self::IssuerRepeated(issuer) => write!(f, "the issuer {issuer} is named twice"),
-            Self::NoAudience(issuer) => write!(
-                f,
-                "the issuer {issuer} has no audience, so that none of its tokens is for us"
-            ),
+            Self::NoAudience(issuer) => {
+                write!(f, "the issuer {issuer} has no audience, so that none of its tokens is for us")
+            }
             Self::Challenge(error) => error.fmt(f),
         }
     }
@@ -169,12 +168,7 @@ impl<S> ResourceServerBuilder<S> {
         }
         for (position, issuer) in self.issuers.iter().enumerate() {
             let name = issuer.policy.issuer();
-            if self
-                .issuers
-                .iter()
-                .take(position)
-                .any(|other| other.policy.issuer() == name)
-            {
+            if self.issuers.iter().take(position).any(|other| other.policy.issuer() == name) {
                 errors.push(ConfigError::IssuerRepeated(name.into()));
             }
             if issuer.policy.audience().next().is_none() {

@@ -48,19 +48,13 @@ pub(crate) struct Keys {
 impl FixedKeys {
     /// These keys.
     pub fn new(set: KeySet) -> Self {
-        Self(Arc::new(ArcSwap::from_pointee(Keys {
-            set: Arc::new(set),
-            generation: 0,
-        })))
+        Self(Arc::new(ArcSwap::from_pointee(Keys { set: Arc::new(set), generation: 0 })))
     }
 
     /// Takes other keys instead, for every clone. Tokens remembered until now are verified again.
     pub fn replace(&self, set: KeySet) {
         let set = Arc::new(set);
-        self.0.rcu(|keys| Keys {
-            set: Arc::clone(&set),
-            generation: keys.generation.wrapping_add(1),
-        });
+        self.0.rcu(|keys| Keys { set: Arc::clone(&set), generation: keys.generation.wrapping_add(1) });
     }
 
     /// The keys in force.

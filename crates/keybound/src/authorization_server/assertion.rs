@@ -156,9 +156,7 @@ impl<'a> ClientAssertion<'a> {
 
 impl fmt::Debug for ClientAssertion<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ClientAssertion")
-            .field("alg", &self.alg)
-            .finish_non_exhaustive()
+        f.debug_struct("ClientAssertion").field("alg", &self.alg).finish_non_exhaustive()
     }
 }
 
@@ -196,20 +194,15 @@ impl VerifiedAssertion {
 
 impl fmt::Debug for VerifiedAssertion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("VerifiedAssertion")
-            .field("expires", &self.expires)
-            .finish_non_exhaustive()
+        f.debug_struct("VerifiedAssertion").field("expires", &self.expires).finish_non_exhaustive()
     }
 }
 
 /// `alg` and `kid`. Other kinds of JWT say so in `typ` (RFC 8725 section 3.11): a proof or access token is no assertion.
 fn read_header(header: &Object<'_>) -> Result<(Alg, Option<Box<str>>), Refusal> {
     let known = |typ: &Value<'_>| {
-        typ.as_str().is_some_and(|typ| {
-            ["JWT", "client-authentication+jwt"]
-                .iter()
-                .any(|known| typ.eq_ignore_ascii_case(known))
-        })
+        typ.as_str()
+            .is_some_and(|typ| ["JWT", "client-authentication+jwt"].iter().any(|known| typ.eq_ignore_ascii_case(known)))
     };
     if header.get("typ").is_some_and(|typ| !known(typ)) {
         return Err(refused("the JWT is of another type than a client assertion"));
@@ -220,11 +213,7 @@ fn read_header(header: &Object<'_>) -> Result<(Alg, Option<Box<str>>), Refusal> 
     let alg = proof::alg(header.get("alg")).map_err(|_| refused("alg of the assertion is no asymmetric algorithm"))?;
     let kid = match header.get("kid") {
         None => None,
-        Some(kid) => Some(
-            kid.as_str()
-                .ok_or_else(|| refused("kid of the assertion is no string"))?
-                .into(),
-        ),
+        Some(kid) => Some(kid.as_str().ok_or_else(|| refused("kid of the assertion is no string"))?.into()),
     };
     Ok((alg, kid))
 }

@@ -52,9 +52,7 @@ impl Challenge {
 
     /// The value of a parameter, its name in any letter case, the value with quotes and escapes taken off.
     pub fn param(&self, name: &str) -> Option<&str> {
-        self.params
-            .iter()
-            .find_map(|(known, value)| known.eq_ignore_ascii_case(name).then_some(&**value))
+        self.params.iter().find_map(|(known, value)| known.eq_ignore_ascii_case(name).then_some(&**value))
     }
 
     /// The parameters in their order, as they were spelled.
@@ -90,12 +88,7 @@ impl core::error::Error for MalformedChallenge {}
 /// broken line meant is anybody's guess, and a guess would let quoted text pass for a challenge (R-CLI-15). Lines after the
 /// sixteenth are not looked at.
 pub fn parse_challenges<'l>(lines: impl IntoIterator<Item = &'l str>) -> Vec<Challenge> {
-    lines
-        .into_iter()
-        .take(MAX_LINES)
-        .filter_map(|line| parse_line(line).ok())
-        .flatten()
-        .collect()
+    lines.into_iter().take(MAX_LINES).filter_map(|line| parse_line(line).ok()).flatten().collect()
 }
 
 /// The challenges of one field line.
@@ -105,14 +98,8 @@ pub fn parse_challenges<'l>(lines: impl IntoIterator<Item = &'l str>) -> Vec<Cha
 /// [`MalformedChallenge`].
 pub fn parse_line(line: &str) -> Result<Vec<Challenge>, MalformedChallenge> {
     let mut reader = Reader { rest: line };
-    let challenges = if line.len() > MAX_LINE {
-        None
-    } else {
-        reader.challenges()
-    };
-    challenges.ok_or_else(|| MalformedChallenge {
-        position: line.len().saturating_sub(reader.rest.len()),
-    })
+    let challenges = if line.len() > MAX_LINE { None } else { reader.challenges() };
+    challenges.ok_or_else(|| MalformedChallenge { position: line.len().saturating_sub(reader.rest.len()) })
 }
 
 /// The DPoP challenge of a response (RFC 9449 section 7.1).
@@ -141,10 +128,7 @@ impl DpopChallenge {
             .collect();
         let mut challenges = parse_challenges(lines.iter().map(|line| &**line));
         challenges.retain(|challenge| challenge.is("DPoP"));
-        let chosen = challenges
-            .iter()
-            .position(|challenge| challenge.param("error").is_some())
-            .unwrap_or(0);
+        let chosen = challenges.iter().position(|challenge| challenge.param("error").is_some()).unwrap_or(0);
         challenges.into_iter().nth(chosen).map(Self)
     }
 
@@ -165,9 +149,7 @@ impl DpopChallenge {
 
     /// The algorithms the server accepts; names we do not know are left out. `None` if it does not say.
     pub fn algs(&self) -> Option<AlgSet> {
-        self.0
-            .param("algs")
-            .map(|names| names.split(' ').filter_map(Alg::from_name).collect())
+        self.0.param("algs").map(|names| names.split(' ').filter_map(Alg::from_name).collect())
     }
 
     /// The scope the resource asks for.
@@ -218,11 +200,9 @@ pub fn nonce_of(headers: &HeaderMap) -> NonceField {
     match (fields.next(), fields.next()) {
         (None, _) => NonceField::None,
         (Some(_), Some(_)) => NonceField::Several,
-        (Some(field), None) => field
-            .to_str()
-            .ok()
-            .and_then(Nonce::parse)
-            .map_or(NonceField::Malformed, NonceField::One),
+        (Some(field), None) => {
+            field.to_str().ok().and_then(Nonce::parse).map_or(NonceField::Malformed, NonceField::One)
+        }
     }
 }
 
@@ -260,11 +240,7 @@ impl<'l> Reader<'l> {
 
     /// What stands behind a scheme: nothing, a token68, or the first parameter.
     fn challenge(&mut self, scheme: &str, space: &str) -> Option<Challenge> {
-        let mut challenge = Challenge {
-            scheme: scheme.into(),
-            token68: None,
-            params: Vec::new(),
-        };
+        let mut challenge = Challenge { scheme: scheme.into(), token68: None, params: Vec::new() };
         if self.rest.is_empty() || self.rest.starts_with(',') {
             return Some(challenge);
         }
@@ -300,11 +276,7 @@ impl<'l> Reader<'l> {
     fn value(&mut self) -> Option<Box<str>> {
         self.rest = self.rest.strip_prefix('=')?;
         self.space();
-        if self.rest.starts_with('"') {
-            self.quoted().map(Into::into)
-        } else {
-            self.token().map(Into::into)
-        }
+        if self.rest.starts_with('"') { self.quoted().map(Into::into) } else { self.token().map(Into::into) }
     }
 
     fn quoted(&mut self) -> Option<String> {
@@ -333,11 +305,7 @@ impl<'l> Reader<'l> {
 
     /// `wanted` says yes to ASCII alone, so that the cut is between characters.
     fn take_while(&mut self, wanted: impl Fn(u8) -> bool) -> &'l str {
-        let end = self
-            .rest
-            .bytes()
-            .position(|octet| !wanted(octet))
-            .unwrap_or(self.rest.len());
+        let end = self.rest.bytes().position(|octet| !wanted(octet)).unwrap_or(self.rest.len());
         let (taken, rest) = self.rest.split_at_checked(end).unwrap_or((self.rest, ""));
         self.rest = rest;
         taken

@@ -45,14 +45,7 @@ impl TokenErrorAnswer {
             Denial::Failed(_) => (StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE),
         };
         let retry_after = (error == UNAVAILABLE).then_some(RETRY_AFTER);
-        Self {
-            status,
-            error,
-            code: denial.code(),
-            basic: None,
-            retry_after,
-            nonce: nonce.cloned(),
-        }
+        Self { status, error, code: denial.code(), basic: None, retry_after, nonce: nonce.cloned() }
     }
 
     /// For a client that tried to authenticate by HTTP Basic: an `invalid_client` then has a challenge of that scheme
@@ -114,11 +107,7 @@ fn refused(reason: Reason, outcome: Outcome) -> (StatusCode, &'static str) {
         }
         Outcome::Error(error) => error,
     };
-    let status = if error == ErrorCode::InvalidClient {
-        StatusCode::UNAUTHORIZED
-    } else {
-        StatusCode::BAD_REQUEST
-    };
+    let status = if error == ErrorCode::InvalidClient { StatusCode::UNAUTHORIZED } else { StatusCode::BAD_REQUEST };
     (status, error.as_str())
 }
 
@@ -148,11 +137,7 @@ mod tests {
             ("9110 15.5.20", Reason::HostUnknown, 421, "invalid_request"),
         ] {
             let answer = TokenErrorAnswer::new(&reason.into(), None);
-            assert_eq!(
-                (answer.status().as_u16(), answer.error()),
-                (status, error),
-                "{rows} {reason}"
-            );
+            assert_eq!((answer.status().as_u16(), answer.error()), (status, error), "{rows} {reason}");
         }
     }
 
@@ -166,19 +151,12 @@ mod tests {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("DPoP"));
             answer.apply(&mut headers);
             let challenge = headers.get(WWW_AUTHENTICATE).map(|value| value.to_str().unwrap());
-            assert_eq!(
-                challenge,
-                (answer.error() == "invalid_client").then_some("Basic realm=\"tokens\""),
-                "{reason}"
-            );
+            assert_eq!(challenge, (answer.error() == "invalid_client").then_some("Basic realm=\"tokens\""), "{reason}");
             assert_eq!(headers[CACHE_CONTROL], "no-store");
             assert_eq!(headers[CONTENT_TYPE], "application/json");
             assert!(!headers.contains_key(&DPOP_NONCE));
             let body: serde_json::Value = serde_json::from_str(&answer.body()).unwrap();
-            assert_eq!(
-                body,
-                serde_json::json!({"error": answer.error(), "error_description": reason.code()})
-            );
+            assert_eq!(body, serde_json::json!({"error": answer.error(), "error_description": reason.code()}));
         }
     }
 
@@ -197,9 +175,6 @@ mod tests {
         answer.apply(&mut headers);
         assert_eq!(answer.status(), 503);
         assert_eq!(headers[RETRY_AFTER], "9");
-        assert_eq!(
-            answer.body(),
-            r#"{"error":"temporarily_unavailable","error_description":"store.unavailable"}"#
-        );
+        assert_eq!(answer.body(), r#"{"error":"temporarily_unavailable","error_description":"store.unavailable"}"#);
     }
 }

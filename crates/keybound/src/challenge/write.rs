@@ -120,13 +120,7 @@ impl Challenges {
         if algs.is_empty() {
             return Err(ChallengeError::AlgsEmpty);
         }
-        Ok(Self {
-            algs,
-            bearer: false,
-            realm: None,
-            scope: None,
-            resource_metadata: None,
-        })
+        Ok(Self { algs, bearer: false, realm: None, scope: None, resource_metadata: None })
     }
 
     /// Serves bearer tokens as well.
@@ -161,9 +155,7 @@ impl Challenges {
     ///
     /// [`ChallengeError::ResourceMetadata`].
     pub fn resource_metadata(mut self, address: &str) -> Result<Self, ChallengeError> {
-        let rest = address
-            .strip_prefix("https://")
-            .or_else(|| address.strip_prefix("http://"));
+        let rest = address.strip_prefix("https://").or_else(|| address.strip_prefix("http://"));
         if rest.is_none_or(str::is_empty) || !address.bytes().all(is_nqchar) {
             return Err(ChallengeError::ResourceMetadata);
         }
@@ -210,10 +202,7 @@ struct Params {
 
 impl Params {
     fn new(scheme: &str) -> Self {
-        Self {
-            text: scheme.to_owned(),
-            separator: " ",
-        }
+        Self { text: scheme.to_owned(), separator: " " }
     }
 
     /// `value` holds no quote and no backslash that is not part of an escape.
@@ -267,14 +256,7 @@ impl ResourceAnswer {
         };
         let waits = matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS);
         let retry_after = waits.then_some(RETRY_AFTER);
-        Self {
-            status,
-            error,
-            code: denial.code(),
-            challenges,
-            retry_after,
-            nonce: nonce.cloned(),
-        }
+        Self { status, error, code: denial.code(), challenges, retry_after, nonce: nonce.cloned() }
     }
 
     /// Asks the client to wait this many seconds.
@@ -344,11 +326,7 @@ fn refused(
 ) -> (StatusCode, Option<ErrorCode>, Vec<HeaderValue>) {
     let (status, error, place) = match refusal.outcome() {
         Outcome::Status(status) => {
-            return (
-                StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST),
-                None,
-                Vec::new(),
-            );
+            return (StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST), None, Vec::new());
         }
         Outcome::Challenge => (StatusCode::UNAUTHORIZED, None, Place::Everywhere),
         Outcome::Error(error) => match error {
@@ -359,30 +337,19 @@ fn refused(
             ErrorCode::InvalidToken => (StatusCode::UNAUTHORIZED, Some(error), place_of(used, challenges)),
             ErrorCode::InsufficientScope => (StatusCode::FORBIDDEN, Some(error), place_of(used, challenges)),
             // The rest are an authorization server's and come here by mistake alone.
-            _ => (
-                StatusCode::BAD_REQUEST,
-                Some(ErrorCode::InvalidRequest),
-                Place::Everywhere,
-            ),
+            _ => (StatusCode::BAD_REQUEST, Some(ErrorCode::InvalidRequest), Place::Everywhere),
         },
     };
     let told = error.map(|error| (error, refusal.reason().code()));
     let told_at = |here| told.filter(|_| place == here || place == Place::Everywhere);
     let dpop = challenges.write(DPOP_SCHEME, told_at(Place::Dpop));
-    let bearer = challenges
-        .bearer
-        .then(|| challenges.write(BEARER_SCHEME, told_at(Place::Bearer)))
-        .flatten();
+    let bearer = challenges.bearer.then(|| challenges.write(BEARER_SCHEME, told_at(Place::Bearer))).flatten();
     (status, error, dpop.into_iter().chain(bearer).collect())
 }
 
 /// The challenge of the scheme that was used; of DPoP if that scheme is not served (R-ERR-04, -06, -07).
 fn place_of(used: Scheme, challenges: &Challenges) -> Place {
-    if used == Scheme::Bearer && challenges.bearer {
-        Place::Bearer
-    } else {
-        Place::Dpop
-    }
+    if used == Scheme::Bearer && challenges.bearer { Place::Bearer } else { Place::Dpop }
 }
 
 #[cfg(test)]

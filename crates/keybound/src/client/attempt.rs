@@ -66,31 +66,17 @@ pub struct Attempt<'r, T = First> {
 impl<'r> Attempt<'r, First> {
     /// A request to a protected resource, with an access token.
     pub const fn at_resource(method: &'r Method, target: Permitted<'r>, credentials: &'r Credentials) -> Self {
-        Self::first(Request {
-            method,
-            target,
-            credentials: Some(credentials),
-            role: Role::ResourceServer,
-        })
+        Self::first(Request { method, target, credentials: Some(credentials), role: Role::ResourceServer })
     }
 
     /// A request to an authorization server, for a token or to push an authorization request; without an access token, so
     /// without `ath` (R-CLI-27).
     pub const fn at_authorization_server(method: &'r Method, target: Permitted<'r>) -> Self {
-        Self::first(Request {
-            method,
-            target,
-            credentials: None,
-            role: Role::AuthorizationServer,
-        })
+        Self::first(Request { method, target, credentials: None, role: Role::AuthorizationServer })
     }
 
     const fn first(request: Request<'r>) -> Self {
-        Self {
-            request,
-            demanded: None,
-            turn: PhantomData,
-        }
+        Self { request, demanded: None, turn: PhantomData }
     }
 }
 
@@ -104,12 +90,7 @@ impl<'r, T> Attempt<'r, T> {
         jti: [u8; 16],
         now: UnixTime,
     ) -> Proving<'r, 'p, T> {
-        let Request {
-            method,
-            target,
-            credentials,
-            role,
-        } = self.request;
+        let Request { method, target, credentials, role } = self.request;
         let origin = target.target().origin();
         let nonce = servers.newest(origin, role).or(self.demanded);
         let mut claims = ProofClaims::new(method, target.target(), jti, servers.time_at(origin, now));
@@ -119,11 +100,7 @@ impl<'r, T> Attempt<'r, T> {
         if let Some(nonce) = &nonce {
             claims = claims.nonce(nonce);
         }
-        Proving {
-            proof: prover.prepare(&claims),
-            request: self.request,
-            turn: PhantomData,
-        }
+        Proving { proof: prover.prepare(&claims), request: self.request, turn: PhantomData }
     }
 }
 
@@ -173,11 +150,7 @@ impl<'r, T> Sent<'r, T> {
     fn new(request: Request<'r>, proof: &Proof) -> Result<Self, SigningFailed> {
         let mut proof = HeaderValue::from_str(proof.as_str()).map_err(|_| SigningFailed::new("no field value"))?;
         proof.set_sensitive(true);
-        Ok(Self {
-            request,
-            proof,
-            turn: PhantomData,
-        })
+        Ok(Self { request, proof, turn: PhantomData })
     }
 
     /// Sets `DPoP`, and at a protected resource `Authorization`, in place of any that are there. Send the request with the
@@ -224,11 +197,7 @@ impl<'r> Sent<'r, First> {
             (NonceField::Several, _) => Verdict::Challenged(NoRetry::NonceSeveral),
             (NonceField::Malformed, _) => Verdict::Challenged(NoRetry::NonceMalformed),
         });
-        verdict.map(|nonce| Attempt {
-            request: self.request,
-            demanded: Some(nonce),
-            turn: PhantomData,
-        })
+        verdict.map(|nonce| Attempt { request: self.request, demanded: Some(nonce), turn: PhantomData })
     }
 }
 
@@ -242,9 +211,7 @@ impl Sent<'_, Retry> {
 
 impl<T> fmt::Debug for Sent<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Sent")
-            .field("request", &self.request)
-            .finish_non_exhaustive()
+        f.debug_struct("Sent").field("request", &self.request).finish_non_exhaustive()
     }
 }
 
@@ -259,11 +226,7 @@ pub struct Answer<'a> {
 impl<'a> Answer<'a> {
     /// Status and fields; enough for a protected resource.
     pub const fn new(status: StatusCode, headers: &'a HeaderMap) -> Self {
-        Self {
-            status,
-            headers,
-            token_error: None,
-        }
+        Self { status, headers, token_error: None }
     }
 
     /// The `error` of an authorization server's JSON, where the caller has read it already.
@@ -278,10 +241,7 @@ impl<'a> Answer<'a> {
     #[must_use]
     pub fn token_body(self, body: &[u8]) -> Self {
         let error = Object::parse(body).ok().and_then(|object| {
-            object
-                .get("error")
-                .and_then(Value::as_str)
-                .and_then(|error| ErrorCode::from_str(error).ok())
+            object.get("error").and_then(Value::as_str).and_then(|error| ErrorCode::from_str(error).ok())
         });
         self.token_error(error)
     }
@@ -290,9 +250,9 @@ impl<'a> Answer<'a> {
     fn error(&self, role: Role) -> Option<ErrorCode> {
         let at_resource = || DpopChallenge::find(self.headers).and_then(|challenge| challenge.error());
         match (role, self.status) {
-            (Role::AuthorizationServer, StatusCode::BAD_REQUEST) => self
-                .token_error
-                .filter(|error| matches!(error, ErrorCode::UseDpopNonce | ErrorCode::InvalidDpopProof)),
+            (Role::AuthorizationServer, StatusCode::BAD_REQUEST) => {
+                self.token_error.filter(|error| matches!(error, ErrorCode::UseDpopNonce | ErrorCode::InvalidDpopProof))
+            }
             (Role::AuthorizationServer, _) => None,
             (Role::ResourceServer, StatusCode::UNAUTHORIZED) => {
                 at_resource().filter(|error| *error != ErrorCode::InsufficientScope)

@@ -44,10 +44,7 @@ impl Credentials {
         }
         let mut field = HeaderValue::try_from(format!("DPoP {token}")).map_err(|_| MalformedToken)?;
         field.set_sensitive(true);
-        Ok(Self {
-            field,
-            ath: access_token_hash(token).into(),
-        })
+        Ok(Self { field, ath: access_token_hash(token).into() })
     }
 
     /// The value of `Authorization` (R-CLI-10). It is marked as sensitive.
@@ -113,14 +110,7 @@ impl<'c> ProofClaims<'c> {
     /// For one request with this method to this URI, signed at `iat`. `jti` is 16 octets of a cryptographic generator,
     /// never used before.
     pub const fn new(method: &'c Method, target: &'c TargetUri, jti: [u8; 16], iat: UnixTime) -> Self {
-        Self {
-            method,
-            target,
-            jti,
-            iat,
-            ath: None,
-            nonce: None,
-        }
+        Self { method, target, jti, iat, ath: None, nonce: None }
     }
 
     /// For a request that carries this access token. Token and pushed authorization requests have none (R-CLI-27).
@@ -163,10 +153,7 @@ fn push_all<const N: usize>(text: &mut String, pieces: [&str; N]) {
 
 /// A string of JSON. A URI by RFC 3986 needs no escape; should one come all the same, `serde_json` writes it.
 fn push_json(text: &mut String, value: &str) {
-    if value
-        .bytes()
-        .all(|octet| matches!(octet, b' '..=b'~') && !matches!(octet, b'"' | b'\\'))
-    {
+    if value.bytes().all(|octet| matches!(octet, b' '..=b'~') && !matches!(octet, b'"' | b'\\')) {
         push_all(text, ["\"", value, "\""]);
     } else {
         text.push_str(&serde_json::Value::from(value).to_string());
@@ -216,11 +203,7 @@ impl Prover {
         let json = format!(r#"{{"typ":"dpop+jwt","alg":"{alg}","jwk":{}}}"#, key.to_json());
         let mut header = encode_base64url(json.as_bytes());
         header.push('.');
-        Ok(Self {
-            alg,
-            key: key.clone(),
-            header: header.into(),
-        })
+        Ok(Self { alg, key: key.clone(), header: header.into() })
     }
 
     /// For proofs that `signer` signs.
@@ -274,13 +257,7 @@ pub struct AlgMisfit {
 
 impl fmt::Display for AlgMisfit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} signs with {:?} keys, and this key is {:?}",
-            self.alg,
-            self.alg.key_kind(),
-            self.kind
-        )
+        write!(f, "{} signs with {:?} keys, and this key is {:?}", self.alg, self.alg.key_kind(), self.kind)
     }
 }
 
@@ -308,9 +285,7 @@ impl UnsignedProof<'_> {
         let expected = self.prover.signature_length();
         if signature.len() != expected {
             let found = signature.len();
-            return Err(SigningFailed::new(format!(
-                "a signature of {found} octets where {expected} were expected"
-            )));
+            return Err(SigningFailed::new(format!("a signature of {found} octets where {expected} were expected")));
         }
         self.text.push('.');
         BASE64URL_NOPAD.encode_append(signature, &mut self.text);
@@ -324,9 +299,7 @@ impl UnsignedProof<'_> {
     /// [`SigningFailed`] if the signer fails, or is not the one this proof was made for.
     pub fn sign(self, signer: &dyn Signer) -> Result<Proof, SigningFailed> {
         if signer.alg() != self.prover.alg || *signer.public_jwk() != self.prover.key {
-            return Err(SigningFailed::new(
-                "the signer holds another key than the proof was made for",
-            ));
+            return Err(SigningFailed::new("the signer holds another key than the proof was made for"));
         }
         let signature = signer.sign(self.signing_input())?;
         self.with_signature(&signature)

@@ -112,9 +112,7 @@ pub fn same_origin(from: &TargetUri, to: &TargetUri) -> bool {
 pub fn choose_alg(ours: AlgSet, theirs: &[AlgSet]) -> Result<Alg, NoCommonAlg> {
     let shared = |alg: &Alg| theirs.iter().all(|list| list.contains(*alg));
     let theirs = || AlgSet::ALL.iter().filter(shared).collect();
-    ours.iter()
-        .find(shared)
-        .ok_or_else(|| NoCommonAlg { ours, theirs: theirs() })
+    ours.iter().find(shared).ok_or_else(|| NoCommonAlg { ours, theirs: theirs() })
 }
 
 /// No algorithm is on the client's and on all of the servers' lists.
@@ -129,11 +127,7 @@ pub struct NoCommonAlg {
 
 impl fmt::Display for NoCommonAlg {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "no common signature algorithm: ours are [{}], the server accepts [{}]",
-            self.ours, self.theirs
-        )
+        write!(f, "no common signature algorithm: ours are [{}], the server accepts [{}]", self.ours, self.theirs)
     }
 }
 

@@ -97,19 +97,12 @@ impl ServerMemory {
 
     /// Remembers this many servers.
     pub fn with_capacity(capacity: NonZeroUsize) -> Self {
-        Self {
-            capacity,
-            table: Mutex::default(),
-        }
+        Self { capacity, table: Mutex::default() }
     }
 
     /// The newest nonce that the server at `origin` gave in this role.
     pub fn newest(&self, origin: &str, role: Role) -> Option<Nonce> {
-        self.table
-            .lock()
-            .servers
-            .get_mut(origin)
-            .and_then(|known| known.nonce(role).clone())
+        self.table.lock().servers.get_mut(origin).and_then(|known| known.nonce(role).clone())
     }
 
     /// The time by the clock of the server at `origin`, as far as it is known, when ours says `now` (R-CLI-19).
@@ -128,11 +121,7 @@ impl ServerMemory {
     /// Says what the response held for a nonce.
     pub fn learn(&self, origin: &str, role: Role, headers: &HeaderMap, now: UnixTime) -> NonceField {
         let field = nonce_of(headers);
-        let nonce = if let NonceField::One(nonce) = &field {
-            Some(nonce)
-        } else {
-            None
-        };
+        let nonce = if let NonceField::One(nonce) = &field { Some(nonce) } else { None };
         let clock = clock_of(headers, now);
         if (nonce.is_some() || clock.is_some()) && origin.len() <= MAX_ORIGIN {
             self.keep(origin, role, nonce, clock);
@@ -172,11 +161,7 @@ impl Default for ServerMemory {
 impl Table {
     /// Looks at every server; that happens only when a new one comes and the table is full.
     fn forget_oldest(&mut self) {
-        let oldest = self
-            .servers
-            .iter()
-            .min_by_key(|(_, known)| known.heard)
-            .map(|(origin, _)| origin.clone());
+        let oldest = self.servers.iter().min_by_key(|(_, known)| known.heard).map(|(origin, _)| origin.clone());
         if let Some(origin) = oldest {
             self.servers.remove(&origin);
         }

@@ -39,10 +39,7 @@ impl Signer for Stamp {
 
 fn stamp() -> Stamp {
     let jwk = br#"{"kty":"OKP","crv":"Ed25519","kid":"k","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
-    Stamp {
-        key: PublicJwk::from_json(jwk).unwrap(),
-        signature: vec![7; 64],
-    }
+    Stamp { key: PublicJwk::from_json(jwk).unwrap(), signature: vec![7; 64] }
 }
 
 /// The parts a try is made of, but for its method and target.
@@ -57,19 +54,11 @@ impl Pocket {
     fn new() -> Self {
         let key = stamp();
         let (prover, token) = (Prover::of(&key).unwrap(), Credentials::new(TOKEN).unwrap());
-        Self {
-            key,
-            prover,
-            servers: ServerMemory::new(),
-            token,
-        }
+        Self { key, prover, servers: ServerMemory::new(), token }
     }
 
     fn send<'r, T>(&self, attempt: Attempt<'r, T>, jti: u8) -> (Sent<'r, T>, Value) {
-        let sent = attempt
-            .prove(&self.prover, &self.servers, [jti; 16], NOW)
-            .sign(&self.key)
-            .unwrap();
+        let sent = attempt.prove(&self.prover, &self.servers, [jti; 16], NOW).sign(&self.key).unwrap();
         let mut headers = HeaderMap::new();
         sent.apply(&mut headers);
         let (_, payload) = parts(headers[&DPOP].to_str().unwrap());
@@ -128,24 +117,9 @@ fn the_payload_says_what_belongs_to_the_request() {
     let jti = "BwcHBwcHBwcHBwcHBwcHBw";
     let htu = "https://api.example.com/a";
     for (method, ath, nonce, expected) in [
-        (
-            &Method::GET,
-            false,
-            None,
-            json!({"jti": jti, "htm": "GET", "htu": htu, "iat": 1_700_000_000}),
-        ),
-        (
-            &odd,
-            false,
-            None,
-            json!({"jti": jti, "htm": "pAtCh!#$%&'*+-.^_`|~", "htu": htu, "iat": 1_700_000_000}),
-        ),
-        (
-            &Method::GET,
-            true,
-            None,
-            json!({"jti": jti, "htm": "GET", "htu": htu, "iat": 1_700_000_000, "ath": ATH}),
-        ),
+        (&Method::GET, false, None, json!({"jti": jti, "htm": "GET", "htu": htu, "iat": 1_700_000_000})),
+        (&odd, false, None, json!({"jti": jti, "htm": "pAtCh!#$%&'*+-.^_`|~", "htu": htu, "iat": 1_700_000_000})),
+        (&Method::GET, true, None, json!({"jti": jti, "htm": "GET", "htu": htu, "iat": 1_700_000_000, "ath": ATH})),
         (
             &Method::GET,
             true,
@@ -180,40 +154,16 @@ fn the_jti_is_all_of_the_random_bits() {
 fn a_signature_that_cannot_be_right_is_refused() {
     let pocket = Pocket::new();
     let target = target("https://server.example.com/token");
-    let unsigned = || {
-        pocket
-            .prover
-            .prepare(&ProofClaims::new(&Method::POST, &target, [1; 16], NOW))
-    };
+    let unsigned = || pocket.prover.prepare(&ProofClaims::new(&Method::POST, &target, [1; 16], NOW));
     for length in [0, 63, 65, 70] {
         assert!(unsigned().with_signature(&vec![7; length]).is_err(), "{length}");
     }
-    assert!(
-        unsigned()
-            .sign(&Stamp {
-                signature: vec![7; 72],
-                ..stamp()
-            })
-            .is_err()
-    );
+    assert!(unsigned().sign(&Stamp { signature: vec![7; 72], ..stamp() }).is_err());
     let other = br#"{"kty":"OKP","crv":"Ed25519","x":"Gb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE"}"#;
-    assert!(
-        unsigned()
-            .sign(&Stamp {
-                key: PublicJwk::from_json(other).unwrap(),
-                ..stamp()
-            })
-            .is_err()
-    );
+    assert!(unsigned().sign(&Stamp { key: PublicJwk::from_json(other).unwrap(), ..stamp() }).is_err());
     let misfit = Prover::new(Alg::Es256, pocket.prover.public_jwk()).unwrap_err();
-    assert_eq!(
-        misfit.to_string(),
-        "ES256 signs with P256 keys, and this key is Ed25519"
-    );
-    let both = [
-        unsigned().sign(&pocket.key).unwrap(),
-        unsigned().with_signature(&[7; 64]).unwrap(),
-    ];
+    assert_eq!(misfit.to_string(), "ES256 signs with P256 keys, and this key is Ed25519");
+    let both = [unsigned().sign(&pocket.key).unwrap(), unsigned().with_signature(&[7; 64]).unwrap()];
     assert_eq!(both[0].as_str(), both[1].as_str());
 }
 
@@ -221,17 +171,11 @@ fn a_signature_that_cannot_be_right_is_refused() {
 #[test]
 fn the_fields_of_each_role() {
     let pocket = Pocket::new();
-    let (resource, issuer) = (
-        target("https://api.example.com/a"),
-        target("https://as.example.com/token"),
-    );
+    let (resource, issuer) = (target("https://api.example.com/a"), target("https://as.example.com/token"));
     let (sent, payload) = pocket.send(Attempt::at_resource(&Method::GET, to(&resource), &pocket.token), 1);
     let mut headers = fields(&[("authorization", "Bearer x"), ("dpop", "x"), ("dpop", "y")]);
     sent.apply(&mut headers);
-    assert_eq!(
-        headers.get_all(AUTHORIZATION).iter().collect::<Vec<_>>(),
-        [&format!("DPoP {TOKEN}")]
-    );
+    assert_eq!(headers.get_all(AUTHORIZATION).iter().collect::<Vec<_>>(), [&format!("DPoP {TOKEN}")]);
     assert!(headers[AUTHORIZATION].is_sensitive() && headers[&DPOP].is_sensitive());
     assert_eq!(headers.get_all(&DPOP).iter().count(), 1);
     assert_eq!(payload["ath"], ATH);
@@ -251,10 +195,7 @@ fn tokens_that_could_break_the_field_are_refused() {
     assert!(Credentials::new("aA0-._~+/==").is_ok());
 }
 
-const NONCE_401: &[(&str, &str)] = &[
-    ("www-authenticate", "DPoP error=\"use_dpop_nonce\""),
-    ("dpop-nonce", "n-1"),
-];
+const NONCE_401: &[(&str, &str)] = &[("www-authenticate", "DPoP error=\"use_dpop_nonce\""), ("dpop-nonce", "n-1")];
 
 #[test]
 fn what_a_resource_answers() {
@@ -267,68 +208,23 @@ fn what_a_resource_answers() {
         ("R-NONCE-19", 401, NONCE_401, Possible, RetryOnce(())),
         ("R-CLI-17", 401, NONCE_401, Impossible, Challenged(BodyGone)),
         ("R-NONCE-20", 401, &[demand][..], Possible, Challenged(NonceMissing)),
-        (
-            "R-NONCE-20",
-            401,
-            &[demand, ("dpop-nonce", "a"), ("dpop-nonce", "a")],
-            Possible,
-            Challenged(NonceSeveral),
-        ),
-        (
-            "R-NONCE-20",
-            401,
-            &[demand, ("dpop-nonce", "a b")],
-            Possible,
-            Challenged(NonceMalformed),
-        ),
+        ("R-NONCE-20", 401, &[demand, ("dpop-nonce", "a"), ("dpop-nonce", "a")], Possible, Challenged(NonceSeveral)),
+        ("R-NONCE-20", 401, &[demand, ("dpop-nonce", "a b")], Possible, Challenged(NonceMalformed)),
         ("R-ERR-22", 200, NONCE_401, Possible, Done),
         ("R-ERR-22", 400, NONCE_401, Possible, Done),
         ("R-ERR-22", 403, NONCE_401, Possible, Done),
         (
             "R-CLI-15",
             401,
-            &[
-                ("www-authenticate", "Bearer x=\"DPoP error=use_dpop_nonce\""),
-                NONCE_401[1],
-            ],
+            &[("www-authenticate", "Bearer x=\"DPoP error=use_dpop_nonce\""), NONCE_401[1]],
             Possible,
             Done,
         ),
-        (
-            "R-CLI-14",
-            401,
-            &[("www-authenticate", "Bearer error=use_dpop_nonce"), NONCE_401[1]],
-            Possible,
-            Done,
-        ),
-        (
-            "R-CLI-16",
-            401,
-            &[("www-authenticate", "Bearer, DPoP error=invalid_token")],
-            Possible,
-            TokenRefused,
-        ),
-        (
-            "R-CLI-16",
-            401,
-            &[("www-authenticate", "DPoP error=invalid_dpop_proof")],
-            Possible,
-            ProofRefused,
-        ),
-        (
-            "R-CLI-16",
-            403,
-            &[("www-authenticate", "DPoP error=insufficient_scope")],
-            Possible,
-            ScopeInsufficient,
-        ),
-        (
-            "unknown",
-            401,
-            &[("www-authenticate", "DPoP error=sorry")],
-            Possible,
-            Done,
-        ),
+        ("R-CLI-14", 401, &[("www-authenticate", "Bearer error=use_dpop_nonce"), NONCE_401[1]], Possible, Done),
+        ("R-CLI-16", 401, &[("www-authenticate", "Bearer, DPoP error=invalid_token")], Possible, TokenRefused),
+        ("R-CLI-16", 401, &[("www-authenticate", "DPoP error=invalid_dpop_proof")], Possible, ProofRefused),
+        ("R-CLI-16", 403, &[("www-authenticate", "DPoP error=insufficient_scope")], Possible, ScopeInsufficient),
+        ("unknown", 401, &[("www-authenticate", "DPoP error=sorry")], Possible, Done),
         ("plain", 401, &[("www-authenticate", "DPoP algs=ES256")], Possible, Done),
         ("success", 200, &[("dpop-nonce", "n-2")], Possible, Done),
     ] {
@@ -349,22 +245,10 @@ fn what_an_authorization_server_answers() {
     let nonce = &[("dpop-nonce", "n-1")][..];
     for (row, status, headers, body, expected) in [
         ("R-NONCE-01", 400, nonce, r#"{"error":"use_dpop_nonce"}"#, RetryOnce(())),
-        (
-            "R-NONCE-20",
-            400,
-            &[],
-            r#"{"error":"use_dpop_nonce"}"#,
-            Challenged(NoRetry::NonceMissing),
-        ),
+        ("R-NONCE-20", 400, &[], r#"{"error":"use_dpop_nonce"}"#, Challenged(NoRetry::NonceMissing)),
         ("R-ERR-22", 401, nonce, r#"{"error":"use_dpop_nonce"}"#, Done),
         ("R-ERR-22", 400, NONCE_401, "{}", Done),
-        (
-            "R-CLI-16",
-            400,
-            nonce,
-            r#"{"error":"invalid_dpop_proof"}"#,
-            ProofRefused,
-        ),
+        ("R-CLI-16", 400, nonce, r#"{"error":"invalid_dpop_proof"}"#, ProofRefused),
         ("6749 5.2", 400, nonce, r#"{"error":"invalid_grant"}"#, Done),
         ("no JSON", 400, nonce, r#"{"error":"use_dpop_nonce""#, Done),
         ("doubled", 400, nonce, r#"{"error":"x","error":"use_dpop_nonce"}"#, Done),
@@ -401,15 +285,8 @@ fn one_retry_with_a_new_proof_and_no_second() {
     let demand = fields(NONCE_401);
     let (sent, before) = pocket.send(first(), 1);
     assert_eq!(before.get("nonce"), None);
-    let verdict = sent.learn(
-        &pocket.servers,
-        Answer::new(StatusCode::UNAUTHORIZED, &demand),
-        Replay::Possible,
-        NOW,
-    );
-    let Verdict::RetryOnce(retry) = verdict else {
-        panic!("{verdict:?}")
-    };
+    let verdict = sent.learn(&pocket.servers, Answer::new(StatusCode::UNAUTHORIZED, &demand), Replay::Possible, NOW);
+    let Verdict::RetryOnce(retry) = verdict else { panic!("{verdict:?}") };
     let (sent, after) = pocket.send(retry, 2);
     assert_eq!(after["nonce"], "n-1");
     assert_ne!(before["jti"], after["jti"]);
@@ -422,21 +299,10 @@ fn one_retry_with_a_new_proof_and_no_second() {
     assert_eq!(next["nonce"], "n-2");
 
     let success = fields(&[("dpop-nonce", "n-3")]);
-    let _ = sent.learn(
-        &pocket.servers,
-        Answer::new(StatusCode::OK, &success),
-        Replay::Possible,
-        NOW,
-    );
+    let _ = sent.learn(&pocket.servers, Answer::new(StatusCode::OK, &success), Replay::Possible, NOW);
     assert_eq!(pocket.send(first(), 4).1["nonce"], "n-3");
     // R-NONCE-18: not at the token endpoint of the same host.
-    assert_eq!(
-        pocket
-            .send(Attempt::at_authorization_server(&Method::POST, to(&target)), 5)
-            .1
-            .get("nonce"),
-        None
-    );
+    assert_eq!(pocket.send(Attempt::at_authorization_server(&Method::POST, to(&target)), 5).1.get("nonce"), None);
 }
 
 #[test]
@@ -446,9 +312,7 @@ fn the_retry_has_the_nonce_even_if_the_memory_forgot() {
     let demand = fields(NONCE_401);
     let (sent, _) = pocket.send(Attempt::at_resource(&Method::GET, to(&target), &pocket.token), 1);
     let answer = Answer::new(StatusCode::UNAUTHORIZED, &demand);
-    let Verdict::RetryOnce(retry) = sent.learn(&ServerMemory::new(), answer, Replay::Possible, NOW) else {
-        panic!()
-    };
+    let Verdict::RetryOnce(retry) = sent.learn(&ServerMemory::new(), answer, Replay::Possible, NOW) else { panic!() };
     assert_eq!(pocket.send(retry, 2).1["nonce"], "n-1");
 }
 
@@ -458,9 +322,7 @@ fn the_proof_has_the_time_of_the_server() {
     let pocket = Pocket::new();
     let target = target("https://api.example.com/a");
     let later = fields(&[("date", "Tue, 14 Nov 2023 23:13:20 GMT")]); // an hour after NOW
-    pocket
-        .servers
-        .learn("https://api.example.com", Role::ResourceServer, &later, NOW);
+    pocket.servers.learn("https://api.example.com", Role::ResourceServer, &later, NOW);
     let (_, payload) = pocket.send(Attempt::at_resource(&Method::GET, to(&target), &pocket.token), 1);
     assert_eq!(payload["iat"], 1_700_003_600);
 }

@@ -80,9 +80,7 @@ impl<'t> Object<'t> {
 
     /// The value of this name.
     pub fn get(&self, name: &str) -> Option<&Value<'t>> {
-        self.members
-            .iter()
-            .find_map(|(member, value)| (member == name).then_some(value))
+        self.members.iter().find_map(|(member, value)| (member == name).then_some(value))
     }
 
     /// Whether the name is there, whatever its value.
@@ -97,10 +95,7 @@ impl<'t> Object<'t> {
 
     /// The same as a value of `serde_json`.
     pub fn to_json(&self) -> serde_json::Map<String, serde_json::Value> {
-        self.members
-            .iter()
-            .map(|(name, value)| (name.clone().into_owned(), value.to_json()))
-            .collect()
+        self.members.iter().map(|(name, value)| (name.clone().into_owned(), value.to_json())).collect()
     }
 }
 
@@ -114,12 +109,7 @@ impl<'t> Value<'t> {
         let text = core::str::from_utf8(text).map_err(|_| JsonError)?;
         let budget = Cell::new(MAX_VALUES);
         let mut reader = serde_json::Deserializer::from_str(text);
-        let value = Strict {
-            depth: 0,
-            budget: &budget,
-        }
-        .deserialize(&mut reader)
-        .map_err(|_| JsonError)?;
+        let value = Strict { depth: 0, budget: &budget }.deserialize(&mut reader).map_err(|_| JsonError)?;
         reader.end().map_err(|_| JsonError)?;
         Ok(value)
     }
@@ -341,9 +331,6 @@ mod tests {
         assert_eq!(object.get("a").and_then(Value::as_str), Some("x\ny"));
         assert_eq!(object.get("b"), Some(&Value::Number(Number::Negative(-1))));
         assert_eq!(object.get("c"), Some(&Value::Number(Number::Float(1.5))));
-        assert!(matches!(
-            Object::parse(b"{\"a\":\"x\"}").unwrap().get("a"),
-            Some(Value::String(Cow::Borrowed("x")))
-        ));
+        assert!(matches!(Object::parse(b"{\"a\":\"x\"}").unwrap().get("a"), Some(Value::String(Cow::Borrowed("x")))));
     }
 }

@@ -54,10 +54,7 @@ pub struct MemoryLimits {
 impl MemoryLimits {
     /// [`DEFAULT_BYTES`] and [`DEFAULT_PER_KEY`].
     pub const fn new() -> Self {
-        Self {
-            bytes: DEFAULT_BYTES,
-            per_key: DEFAULT_PER_KEY,
-        }
+        Self { bytes: DEFAULT_BYTES, per_key: DEFAULT_PER_KEY }
     }
 
     /// How many bytes the store may allocate, what it needs while a table grows included. At least [`MIN_BYTES`].
@@ -69,10 +66,7 @@ impl MemoryLimits {
     ///
     /// Up to 64 the count is exact. Above, a key is never admitted beyond it, and never refused below 15/16 of it.
     pub const fn per_key(self, entries: u32) -> Self {
-        Self {
-            per_key: entries,
-            ..self
-        }
+        Self { per_key: entries, ..self }
     }
 }
 
@@ -154,9 +148,8 @@ impl MemoryStore {
         if !(1..=MAX_PER_KEY).contains(&limits.per_key) {
             return Err(LimitsError::PerKey);
         }
-        let shards: Box<[_]> = (0..1_u32 << SHARD_BITS)
-            .map(|_| Mutex::new(Shard::new(epoch.id(), limits.per_key)))
-            .collect();
+        let shards: Box<[_]> =
+            (0..1_u32 << SHARD_BITS).map(|_| Mutex::new(Shard::new(epoch.id(), limits.per_key))).collect();
         let room = Room::new(limits.bytes, size_of::<Self>().saturating_add(size_of_val(&*shards)));
         Ok(Self {
             key,
@@ -201,11 +194,7 @@ impl MemoryStore {
         }
         // Shards nobody has asked since may hold expired buckets; once a bucket's time it is worth a look.
         let edge = bucket_of(now);
-        let seen = if self.swept.swap(edge, Ordering::Relaxed) == edge {
-            seen
-        } else {
-            self.retry(now, record)
-        };
+        let seen = if self.swept.swap(edge, Ordering::Relaxed) == edge { seen } else { self.retry(now, record) };
         if seen == Err(Fault::ReplayFull) {
             self.refused.fetch_add(1, Ordering::Relaxed);
         }
@@ -222,9 +211,7 @@ impl MemoryStore {
 
     /// How many entries are held, expired ones that were not dropped yet included.
     pub fn entries(&self) -> usize {
-        self.shards
-            .iter()
-            .fold(0, |sum, shard| sum.saturating_add(shard.lock().entries()))
+        self.shards.iter().fold(0, |sum, shard| sum.saturating_add(shard.lock().entries()))
     }
 
     /// How many bytes are allocated.

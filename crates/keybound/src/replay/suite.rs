@@ -53,14 +53,7 @@ pub async fn shared<S: ReplayStore>(one: &S, other: &S, run: &str, now: UnixTime
     let jti = format!("{run} shared");
     let entry = |store: &S| ReplayEntry::new(key(1), &jti, HTU, store.epoch(), now.plus(WINDOW));
     expect(one, &entry(one), now, Seen::Never, "recorded by one node").await;
-    expect(
-        other,
-        &entry(other),
-        now,
-        Seen::Before,
-        "recorded by one node, sent to the other",
-    )
-    .await;
+    expect(other, &entry(other), now, Seen::Before, "recorded by one node, sent to the other").await;
     admits_one_of_many(&[one, other], run, now).await;
 }
 
@@ -79,14 +72,7 @@ async fn keeps_to_the_last_second<S: ReplayStore>(store: &S, run: &str, now: Uni
         let jti = format!("{run} kept for {ahead:?}");
         let last = now.plus(ahead);
         let entry = ReplayEntry::new(key(1), &jti, HTU, store.epoch(), last);
-        expect(
-            store,
-            &entry,
-            now,
-            Seen::Never,
-            &format!("an entry to keep for {ahead:?}"),
-        )
-        .await;
+        expect(store, &entry, now, Seen::Never, &format!("an entry to keep for {ahead:?}")).await;
         expect(store, &entry, now.plus(second), Seen::Before, "the same a second later").await;
         expect(store, &entry, now, Seen::Before, "the same, the clock a second back").await;
     }
@@ -110,12 +96,7 @@ async fn tells_entries_apart<S: ReplayStore>(store: &S, run: &str, now: UnixTime
         ("another jti", key(1), "A", &htu),
         ("another key", key(2), "a", &htu),
         ("another htu", key(1), "a", &longer),
-        (
-            "the end of the jti at the front of the htu",
-            key(1),
-            "ax",
-            &format!("y{htu}"),
-        ),
+        ("the end of the jti at the front of the htu", key(1), "ax", &format!("y{htu}")),
         ("the front of the htu at the end of the jti", key(1), "axy", &htu),
         ("the whole htu in the jti", key(1), &format!("axy{htu}"), &String::new()),
     ];
@@ -132,29 +113,12 @@ async fn tells_entries_apart<S: ReplayStore>(store: &S, run: &str, now: UnixTime
 async fn takes_any_text<S: ReplayStore>(store: &S, run: &str, now: UnixTime) {
     let long = "j".repeat(8 * 1024);
     let longer = format!("{long}j");
-    let texts = [
-        "\0",
-        "\0\0",
-        "\0x",
-        "%s%n%d",
-        "a b",
-        "a\r\nDEL *\r\n",
-        "\"'`$(x){}",
-        "\u{1f511}\u{feff}",
-        &long,
-        &longer,
-    ];
+    let texts =
+        ["\0", "\0\0", "\0x", "%s%n%d", "a b", "a\r\nDEL *\r\n", "\"'`$(x){}", "\u{1f511}\u{feff}", &long, &longer];
     for text in texts {
         let jti = format!("{text}{run}");
         let entry = ReplayEntry::new(key(3), &jti, HTU, store.epoch(), now.plus(WINDOW));
-        expect(
-            store,
-            &entry,
-            now,
-            Seen::Never,
-            &format!("the jti {:?}", text.get(..8).unwrap_or(text)),
-        )
-        .await;
+        expect(store, &entry, now, Seen::Never, &format!("the jti {:?}", text.get(..8).unwrap_or(text))).await;
         expect(store, &entry, now, Seen::Before, "the same again").await;
     }
 }
@@ -164,22 +128,8 @@ async fn forgets_with_the_epoch<S: ReplayStore>(store: &S, run: &str, now: UnixT
     let other = Epoch::new(!store.epoch().id(), store.epoch().opened());
     let expires = now.plus(WINDOW);
     let judged_under = |epoch| ReplayEntry::new(key(4), &jti, HTU, epoch, expires);
-    expect(
-        store,
-        &judged_under(other),
-        now,
-        Seen::Forgotten,
-        "an entry of another epoch",
-    )
-    .await;
-    expect(
-        store,
-        &judged_under(store.epoch()),
-        now,
-        Seen::Never,
-        "the same under the epoch in force",
-    )
-    .await;
+    expect(store, &judged_under(other), now, Seen::Forgotten, "an entry of another epoch").await;
+    expect(store, &judged_under(store.epoch()), now, Seen::Never, "the same under the epoch in force").await;
     expect(store, &judged_under(store.epoch()), now, Seen::Before, "and again").await;
 }
 
@@ -191,25 +141,12 @@ async fn admits_one_of_many<S: ReplayStore>(stores: &[&S], run: &str, now: UnixT
             .iter()
             .cycle()
             .take(16)
-            .map(|store| {
-                (
-                    *store,
-                    ReplayEntry::new(key(5), &jti, HTU, store.epoch(), now.plus(WINDOW)),
-                )
-            })
+            .map(|store| (*store, ReplayEntry::new(key(5), &jti, HTU, store.epoch(), now.plus(WINDOW))))
             .collect();
         let answers = together(entries.iter().map(|(store, entry)| store.record(entry, now))).await;
         let count = |wanted| answers.iter().filter(|answer| **answer == Ok(wanted)).count();
-        assert_eq!(
-            count(Seen::Never),
-            1,
-            "of 16 equal entries at once, one is new: {answers:?}"
-        );
-        assert_eq!(
-            count(Seen::Before),
-            15,
-            "of 16 equal entries at once, 15 are repetitions: {answers:?}"
-        );
+        assert_eq!(count(Seen::Never), 1, "of 16 equal entries at once, one is new: {answers:?}");
+        assert_eq!(count(Seen::Before), 15, "of 16 equal entries at once, 15 are repetitions: {answers:?}");
     }
 }
 
@@ -231,11 +168,7 @@ async fn together(
             }
             Poll::Pending => true,
         });
-        if waiting.is_empty() {
-            Poll::Ready(())
-        } else {
-            Poll::Pending
-        }
+        if waiting.is_empty() { Poll::Ready(()) } else { Poll::Pending }
     })
     .await;
     answers

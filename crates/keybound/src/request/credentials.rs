@@ -69,10 +69,7 @@ impl<'r> Presented<'r> {
         if fields.next().is_some() {
             return Err(Reason::CredentialsRepeated.into());
         }
-        let in_query = parts
-            .uri
-            .query()
-            .is_some_and(|query| form_holds_token(query.as_bytes()));
+        let in_query = parts.uri.query().is_some_and(|query| form_holds_token(query.as_bytes()));
         let (scheme, rest) = match field.and_then(|field| scheme(field.as_bytes())) {
             Some(_) if in_query => return Err(Reason::CredentialsRepeated.into()),
             None if in_query => return Err(Reason::CredentialsQuery.into()),
@@ -127,16 +124,11 @@ fn scheme(value: &[u8]) -> Option<(Scheme, &[u8])> {
 /// One or more spaces and one token68 (R-RS-02).
 fn token(rest: &[u8]) -> Result<AccessToken<'_>, Refusal> {
     let blanks = rest.iter().take_while(|octet| **octet == b' ').count();
-    let (_, token) = rest
-        .split_at_checked(blanks)
-        .filter(|_| blanks > 0)
-        .ok_or(Reason::CredentialsMalformed)?;
+    let (_, token) = rest.split_at_checked(blanks).filter(|_| blanks > 0).ok_or(Reason::CredentialsMalformed)?;
     if token.len() > MAX_TOKEN {
         return Err(Reason::TokenOversized.into());
     }
-    token68(token)
-        .map(AccessToken)
-        .ok_or_else(|| Reason::CredentialsMalformed.into())
+    token68(token).map(AccessToken).ok_or_else(|| Reason::CredentialsMalformed.into())
 }
 
 /// Whether `application/x-www-form-urlencoded` text, a body or a query, has a parameter `access_token`, however its name
@@ -258,11 +250,7 @@ mod tests {
         let proof = ("dpop", "a.b.c");
         for (fields, uri, expected) in [
             (&[token, token, proof][..], "/", CredentialsRepeated),
-            (
-                &[token, ("authorization", "Bearer abc"), proof],
-                "/",
-                CredentialsRepeated,
-            ),
+            (&[token, ("authorization", "Bearer abc"), proof], "/", CredentialsRepeated),
             (&[token, proof], "/?access_token=abc", CredentialsRepeated),
             (&[token, proof], "/?x=1&access%5ftoken=abc", CredentialsRepeated),
             (&[], "/?access_token=abc", CredentialsQuery),
@@ -283,15 +271,9 @@ mod tests {
     #[test]
     fn lengths_are_bounded() {
         let long = format!("DPoP {}", "a".repeat(MAX_TOKEN + 1));
-        assert_eq!(
-            read(&[("authorization", &long), ("dpop", "a")], "/"),
-            Err(Reason::TokenOversized)
-        );
+        assert_eq!(read(&[("authorization", &long), ("dpop", "a")], "/"), Err(Reason::TokenOversized));
         let long = "a".repeat(super::super::MAX_PROOF + 1);
-        assert_eq!(
-            read(&[("authorization", "DPoP a"), ("dpop", &long)], "/"),
-            Err(Reason::ProofOversized)
-        );
+        assert_eq!(read(&[("authorization", "DPoP a"), ("dpop", &long)], "/"), Err(Reason::ProofOversized));
     }
 
     #[test]

@@ -87,9 +87,7 @@ impl TargetUri {
         host == "localhost"
             || host.ends_with(".localhost")
             || host.parse().is_ok_and(|address: Ipv4Addr| address.is_loopback())
-            || v6
-                .and_then(|host| host.parse().ok())
-                .is_some_and(|address: Ipv6Addr| address.is_loopback())
+            || v6.and_then(|host| host.parse().ok()).is_some_and(|address: Ipv6Addr| address.is_loopback())
     }
 }
 
@@ -168,10 +166,7 @@ impl Origin {
     /// The URI a client aimed at when this path arrived here.
     pub fn target(&self, path: &RequestPath<'_>) -> TargetUri {
         let text = [self.as_str(), self.prefix(), path.as_str()].concat();
-        TargetUri {
-            text: text.into(),
-            origin_length: self.as_str().len(),
-        }
+        TargetUri { text: text.into(), origin_length: self.as_str().len() }
     }
 
     /// Whether this authority, of a `Host` field or an absolute target, names this origin.
@@ -244,11 +239,7 @@ impl<'r> RequestPath<'r> {
     ///
     /// [`Reason::PathAmbiguous`].
     pub fn unambiguous(self) -> Result<Self, Refusal> {
-        if self.ambiguous {
-            Err(Reason::PathAmbiguous.into())
-        } else {
-            Ok(self)
-        }
+        if self.ambiguous { Err(Reason::PathAmbiguous.into()) } else { Ok(self) }
     }
 }
 
@@ -270,9 +261,7 @@ fn normalize(text: &str) -> Result<TargetUri, UriError> {
     }
     let end = rest.find(['?', '#']).unwrap_or(rest.len());
     let rest = rest.get(..end).ok_or(UriError)?;
-    let (authority, path) = rest
-        .split_at_checked(rest.find('/').unwrap_or(rest.len()))
-        .ok_or(UriError)?;
+    let (authority, path) = rest.split_at_checked(rest.find('/').unwrap_or(rest.len())).ok_or(UriError)?;
 
     let mut normal = String::with_capacity(text.len().saturating_add(1));
     normal.push_str(scheme);
@@ -286,10 +275,7 @@ fn normalize(text: &str) -> Result<TargetUri, UriError> {
     push_authority(&mut normal, authority, default_port)?;
     let origin_length = normal.len();
     normal.push_str(&normal_path(path)?);
-    Ok(TargetUri {
-        text: normal.into(),
-        origin_length,
-    })
+    Ok(TargetUri { text: normal.into(), origin_length })
 }
 
 /// Host in lower case, port unless it is empty or the default one (R-URI-02, R-URI-05). User information is refused.
@@ -303,9 +289,7 @@ fn push_authority(normal: &mut String, authority: &str, default_port: Option<u16
     } else {
         let decoded = decode_unreserved(host)?;
         if decoded.is_empty()
-            || !decoded
-                .bytes()
-                .all(|octet| is_unreserved(octet) || is_sub_delim(octet) || octet == b'%')
+            || !decoded.bytes().all(|octet| is_unreserved(octet) || is_sub_delim(octet) || octet == b'%')
         {
             return Err(UriError);
         }
@@ -357,11 +341,7 @@ fn normal_path(path: &str) -> Result<Cow<'_, str>, UriError> {
         return Err(UriError);
     }
     let decoded = decode_unreserved(path)?;
-    if decoded.contains("/.") {
-        Ok(remove_dot_segments(&decoded).into())
-    } else {
-        Ok(decoded)
-    }
+    if decoded.contains("/.") { Ok(remove_dot_segments(&decoded).into()) } else { Ok(decoded) }
 }
 
 /// RFC 3986 section 5.2.4.
@@ -377,21 +357,12 @@ fn remove_dot_segments(path: &str) -> String {
             input = "/";
         } else if input.starts_with("/../") || input == "/.." {
             output.truncate(output.rfind('/').unwrap_or(0));
-            input = if input == "/.." {
-                "/"
-            } else {
-                input.get(3..).unwrap_or_default()
-            };
+            input = if input == "/.." { "/" } else { input.get(3..).unwrap_or_default() };
         } else if input == "." || input == ".." {
             input = "";
         } else {
-            let end = input
-                .char_indices()
-                .skip(1)
-                .find_map(|(at, letter)| (letter == '/').then_some(at));
-            let (segment, rest) = input
-                .split_at_checked(end.unwrap_or(input.len()))
-                .unwrap_or((input, ""));
+            let end = input.char_indices().skip(1).find_map(|(at, letter)| (letter == '/').then_some(at));
+            let (segment, rest) = input.split_at_checked(end.unwrap_or(input.len())).unwrap_or((input, ""));
             output.push_str(segment);
             input = rest;
         }
@@ -425,11 +396,7 @@ fn decode_unreserved(text: &str) -> Result<Cow<'_, str>, UriError> {
 
 /// The octet of two hexadecimal digits.
 pub(super) fn octet(high: u8, low: u8) -> Option<u8> {
-    let digit = |digit: u8| {
-        char::from(digit)
-            .to_digit(16)
-            .and_then(|value| u8::try_from(value).ok())
-    };
+    let digit = |digit: u8| char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok());
     digit(high)?.checked_mul(16)?.checked_add(digit(low)?)
 }
 
@@ -438,10 +405,7 @@ const fn is_unreserved(octet: u8) -> bool {
 }
 
 const fn is_sub_delim(octet: u8) -> bool {
-    matches!(
-        octet,
-        b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'='
-    )
+    matches!(octet, b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'=')
 }
 
 const fn is_pchar(octet: u8) -> bool {

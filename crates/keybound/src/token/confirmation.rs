@@ -23,10 +23,7 @@ impl Confirmation {
         let Some(methods) = cnf.as_object() else {
             return Self::Unusable;
         };
-        let jkt = methods
-            .get("jkt")
-            .and_then(Value::as_str)
-            .and_then(|jkt| jkt.parse().ok());
+        let jkt = methods.get("jkt").and_then(Value::as_str).and_then(|jkt| jkt.parse().ok());
         match (jkt, methods.iter().count()) {
             (Some(jkt), 1) => Self::Jkt(jkt),
             _ => Self::Unusable,
@@ -45,10 +42,7 @@ mod tests {
         let jkt = "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I";
         let read = |text: String| Confirmation::read(Object::parse(text.as_bytes()).unwrap().get("cnf"));
         assert_eq!(read("{}".into()), Confirmation::Absent);
-        assert_eq!(
-            read(format!(r#"{{"cnf":{{"jkt":"{jkt}"}}}}"#)),
-            Confirmation::Jkt(jkt.parse().unwrap())
-        );
+        assert_eq!(read(format!(r#"{{"cnf":{{"jkt":"{jkt}"}}}}"#)), Confirmation::Jkt(jkt.parse().unwrap()));
         for cnf in [
             "null".into(),
             "[]".into(),

@@ -37,10 +37,7 @@ impl<'t> SignedJwt<'t> {
         let octets = decode_base64url(compact.header).map_err(|_| Reason::TokenMalformed)?;
         let header = Object::parse(&octets).map_err(|_| Reason::TokenMalformed)?;
         let typ = header.get("typ").and_then(Value::as_str).unwrap_or_default();
-        if !["at+jwt", "application/at+jwt"]
-            .iter()
-            .any(|known| typ.eq_ignore_ascii_case(known))
-        {
+        if !["at+jwt", "application/at+jwt"].iter().any(|known| typ.eq_ignore_ascii_case(known)) {
             return Err(Reason::TokenType.into());
         }
         if header.contains("crit") || header.contains("b64") {
@@ -152,9 +149,7 @@ impl KeySet {
     ///
     /// [`KeySetError`].
     pub fn read_strictly(text: &[u8], crypto: &dyn Crypto, algs: AlgSet) -> Result<Self, KeySetError> {
-        Self::read(text, crypto, algs, |position, reason| {
-            Err(KeySetError::Key(position, reason))
-        })
+        Self::read(text, crypto, algs, |position, reason| Err(KeySetError::Key(position, reason)))
     }
 
     /// Reads a set that an issuer serves: keys of kinds we do not know, for other uses or unfit are left out, as RFC 7517
@@ -174,10 +169,7 @@ impl KeySet {
         mut unfit: impl FnMut(usize, Reason) -> Result<(), KeySetError>,
     ) -> Result<Self, KeySetError> {
         let set = Object::parse(text).map_err(|_| KeySetError::Malformed)?;
-        let members = set
-            .get("keys")
-            .and_then(Value::as_array)
-            .ok_or(KeySetError::Malformed)?;
+        let members = set.get("keys").and_then(Value::as_array).ok_or(KeySetError::Malformed)?;
         if members.len() > MAX_KEYS {
             return Err(KeySetError::TooMany);
         }
@@ -190,11 +182,7 @@ impl KeySet {
                 Err(reason) => unfit(position, reason)?,
             }
         }
-        if keys.is_empty() {
-            Err(KeySetError::Empty)
-        } else {
-            Ok(Self { keys, algs })
-        }
+        if keys.is_empty() { Err(KeySetError::Empty) } else { Ok(Self { keys, algs }) }
     }
 
     /// Whether the key that vouched for a token is still in the set.
@@ -229,11 +217,7 @@ impl KeySet {
                 (Some(wanted), Some(kid)) => *wanted == **kid,
                 _ => true,
             };
-            let prepared = key
-                .prepared
-                .iter()
-                .find(|(known, _)| *known == alg)
-                .map(|(_, prepared)| &**prepared);
+            let prepared = key.prepared.iter().find(|(known, _)| *known == alg).map(|(_, prepared)| &**prepared);
             prepared.filter(|_| named).map(|prepared| (key, prepared))
         })
     }
@@ -260,10 +244,6 @@ impl IssuerKey {
             }
         }
         let kid = jwk.get("kid").and_then(Value::as_str).map(Box::from);
-        Ok((!prepared.is_empty()).then_some(Self {
-            kid,
-            jwk: parsed,
-            prepared,
-        }))
+        Ok((!prepared.is_empty()).then_some(Self { kid, jwk: parsed, prepared }))
     }
 }

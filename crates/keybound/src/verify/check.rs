@@ -55,17 +55,7 @@ impl<'c> Checking<'c> {
         epoch: Epoch,
         now: UnixTime,
     ) -> Self {
-        Self {
-            verifier,
-            proof,
-            expected,
-            epoch,
-            now,
-            key: None,
-            freshness: None,
-            nonce_issued: None,
-            nonce_due: false,
-        }
+        Self { verifier, proof, expected, epoch, now, key: None, freshness: None, nonce_issued: None, nonce_due: false }
     }
 
     /// Stops at the first failure.
@@ -77,11 +67,7 @@ impl<'c> Checking<'c> {
     pub(super) fn examine(mut self) -> Examination {
         let findings = Self::ALL
             .iter()
-            .map(|(name, step, check)| Finding {
-                name,
-                step,
-                refusal: check(&mut self).err(),
-            })
+            .map(|(name, step, check)| Finding { name, step, refusal: check(&mut self).err() })
             .collect();
         Examination { findings }
     }
@@ -93,10 +79,7 @@ impl<'c> Checking<'c> {
             Ok(())
         } else {
             let allowed = self.verifier.settings.algs;
-            Err(Refusal::with_detail(
-                Reason::AlgUnsupported,
-                format!("got {alg}, allowed are {allowed}"),
-            ))
+            Err(Refusal::with_detail(Reason::AlgUnsupported, format!("got {alg}, allowed are {allowed}")))
         }
     }
 
@@ -107,18 +90,11 @@ impl<'c> Checking<'c> {
             None => {
                 let header = self.proof.header.clone();
                 let key = self.verifier.settings.crypto.prepare(&header.jwk, header.alg)?;
-                Arc::new(KnownHeader {
-                    jkt: header.jwk.thumbprint(),
-                    key,
-                    header,
-                })
+                Arc::new(KnownHeader { jkt: header.jwk.thumbprint(), key, header })
             }
         };
         let signed = self.proof.compact.signing_input.as_bytes();
-        known
-            .key
-            .verify(signed, self.proof.signature.as_slice())
-            .map_err(|_| Reason::SignatureInvalid)?;
+        known.key.verify(signed, self.proof.signature.as_slice()).map_err(|_| Reason::SignatureInvalid)?;
         self.key = Some(known);
         Ok(())
     }
@@ -149,10 +125,9 @@ impl<'c> Checking<'c> {
         let sent = self.expected.method;
         match &self.proof.claims.htm {
             Ok(Htm::Method(method)) if method == sent => Ok(()),
-            Ok(found) => Err(Refusal::with_detail(
-                Reason::HtmMismatch,
-                format!("htm is {found:?}, the request is {sent}"),
-            )),
+            Ok(found) => {
+                Err(Refusal::with_detail(Reason::HtmMismatch, format!("htm is {found:?}, the request is {sent}")))
+            }
             Err(reason) => Err((*reason).into()),
         }
     }
@@ -162,10 +137,7 @@ impl<'c> Checking<'c> {
         let target = self.expected.target;
         match &self.proof.claims.htu {
             Ok(htu) if htu == target => Ok(()),
-            Ok(htu) => Err(Refusal::with_detail(
-                Reason::HtuMismatch,
-                difference(htu.as_str(), target.as_str()),
-            )),
+            Ok(htu) => Err(Refusal::with_detail(Reason::HtuMismatch, difference(htu.as_str(), target.as_str()))),
             Err(reason) => Err((*reason).into()),
         }
     }
@@ -220,45 +192,25 @@ impl<'c> Checking<'c> {
             None
         };
         if let Some(reason) = reason {
-            let detail = format!(
-                "iat is {}, now is {}, allowed are {past:?} past and {future:?} ahead",
-                iat.floor(),
-                self.now
-            );
+            let detail =
+                format!("iat is {}, now is {}, allowed are {past:?} past and {future:?} ahead", iat.floor(), self.now);
             let refusal = Refusal::with_detail(reason, detail);
             let recovers = settings.policy != NoncePolicy::Off && !timed_by_nonce && settings.iat_with_nonce.is_some();
-            return Err(if recovers {
-                refusal.recoverable_by_nonce()
-            } else {
-                refusal
-            });
+            return Err(if recovers { refusal.recoverable_by_nonce() } else { refusal });
         }
         self.lifetime_claims()?;
-        self.freshness = Some(Freshness {
-            iat: iat.floor(),
-            nonce_issued: self.nonce_issued,
-            nonce_due: self.nonce_due,
-        });
+        self.freshness =
+            Some(Freshness { iat: iat.floor(), nonce_issued: self.nonce_issued, nonce_due: self.nonce_due });
         Ok(())
     }
 
     /// `exp` and `nbf` need not be there; if they are, they hold, with the allowance of `iat` (R-PRF-37).
     fn lifetime_claims(&self) -> Result<(), Refusal> {
         let allowance = self.verifier.settings.max_future;
-        if self
-            .proof
-            .claims
-            .exp?
-            .is_some_and(|exp| exp.floor().plus(allowance) <= self.now)
-        {
+        if self.proof.claims.exp?.is_some_and(|exp| exp.floor().plus(allowance) <= self.now) {
             return Err(Reason::ExpPast.into());
         }
-        if self
-            .proof
-            .claims
-            .nbf?
-            .is_some_and(|nbf| nbf.ceil() > self.now.plus(allowance))
-        {
+        if self.proof.claims.nbf?.is_some_and(|nbf| nbf.ceil() > self.now.plus(allowance)) {
             return Err(Reason::NbfFuture.into());
         }
         Ok(())
@@ -287,19 +239,9 @@ impl<'c> Checking<'c> {
 
 /// Both sides and where they part, for the log: the most common trouble users have.
 fn difference(htu: &str, target: &str) -> String {
-    let common = htu
-        .bytes()
-        .zip(target.bytes())
-        .take_while(|(left, right)| left == right)
-        .count();
+    let common = htu.bytes().zip(target.bytes()).take_while(|(left, right)| left == right).count();
     let show = |text: &str| text.chars().take(256).collect::<String>();
-    let rest = |text: &str| {
-        text.get(common..)
-            .unwrap_or_default()
-            .chars()
-            .take(32)
-            .collect::<String>()
-    };
+    let rest = |text: &str| text.get(common..).unwrap_or_default().chars().take(32).collect::<String>();
     format!(
         "htu is {:?}, the request is for {:?}; they part at octet {common}: {:?} against {:?}",
         show(htu),

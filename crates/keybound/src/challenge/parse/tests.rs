@@ -14,13 +14,13 @@ fn vectors(text: &str) -> Value {
 }
 
 fn headers(lines: &[&'static str]) -> HeaderMap {
-    lines
-        .iter()
-        .map(|line| (WWW_AUTHENTICATE, HeaderValue::from_static(line)))
-        .fold(HeaderMap::new(), |mut headers, (name, value)| {
+    lines.iter().map(|line| (WWW_AUTHENTICATE, HeaderValue::from_static(line))).fold(
+        HeaderMap::new(),
+        |mut headers, (name, value)| {
             headers.append(name, value);
             headers
-        })
+        },
+    )
 }
 
 // R-CLI-14, R-CLI-15
@@ -30,22 +30,13 @@ fn reads_what_the_specifications_show() {
     let cases = vectors["cases"].as_array().unwrap();
     assert!(!cases.is_empty());
     for case in cases {
-        let lines = case["field_lines"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|line| line.as_str().unwrap());
+        let lines = case["field_lines"].as_array().unwrap().iter().map(|line| line.as_str().unwrap());
         let found = parse_challenges(lines);
         let expected = case["challenges"].as_array().unwrap();
         assert_eq!(found.len(), expected.len(), "{}", case["id"]);
         for (found, expected) in found.iter().zip(expected) {
             assert!(found.is(expected["scheme"].as_str().unwrap()), "{}", case["id"]);
-            assert_eq!(
-                found.token68(),
-                expected.get("token68").and_then(Value::as_str),
-                "{}",
-                case["id"]
-            );
+            assert_eq!(found.token68(), expected.get("token68").and_then(Value::as_str), "{}", case["id"]);
             let params = expected["params"].as_object().unwrap();
             assert_eq!(found.params().count(), params.len(), "{}", case["id"]);
             for (name, value) in params {
@@ -62,20 +53,14 @@ fn reads_the_nonces_the_specification_shows() {
     let field = |case: &Value| HeaderValue::from_bytes(case["nonce"].as_str().unwrap().as_bytes());
     for case in vectors["valid"].as_array().unwrap() {
         let headers = HeaderMap::from_iter([(DPOP_NONCE.clone(), field(case).unwrap())]);
-        let NonceField::One(nonce) = nonce_of(&headers) else {
-            panic!("{case}")
-        };
+        let NonceField::One(nonce) = nonce_of(&headers) else { panic!("{case}") };
         assert_eq!(nonce.as_str(), case["nonce"].as_str().unwrap());
     }
     for case in vectors["invalid"].as_array().unwrap() {
         assert_eq!(Nonce::parse(case["nonce"].as_str().unwrap()), None, "{case}");
         // What is no field value at all never gets so far.
         if let Ok(field) = field(case) {
-            assert_eq!(
-                nonce_of(&HeaderMap::from_iter([(DPOP_NONCE.clone(), field)])),
-                NonceField::Malformed,
-                "{case}"
-            );
+            assert_eq!(nonce_of(&HeaderMap::from_iter([(DPOP_NONCE.clone(), field)])), NonceField::Malformed, "{case}");
         }
     }
     for (challenge, status) in [("as_challenge", 400), ("rs_challenge", 401)] {
@@ -86,10 +71,7 @@ fn reads_the_nonces_the_specification_shows() {
     }
     let line = vectors["rs_challenge"]["headers"]["WWW-Authenticate"].as_str().unwrap();
     let headers = HeaderMap::from_iter([(WWW_AUTHENTICATE, HeaderValue::from_str(line).unwrap())]);
-    assert_eq!(
-        DpopChallenge::find(&headers).unwrap().error(),
-        Some(ErrorCode::UseDpopNonce)
-    );
+    assert_eq!(DpopChallenge::find(&headers).unwrap().error(), Some(ErrorCode::UseDpopNonce));
 }
 
 #[test]
@@ -142,11 +124,7 @@ fn what_the_grammar_tolerates_is_read() {
         ("Negotiate a+/=== , DPoP", vec!["Negotiate", "DPoP"]),
     ] {
         let found = parse_line(line).unwrap();
-        assert_eq!(
-            found.iter().map(Challenge::scheme).collect::<Vec<_>>(),
-            schemes,
-            "{line}"
-        );
+        assert_eq!(found.iter().map(Challenge::scheme).collect::<Vec<_>>(), schemes, "{line}");
     }
     assert_eq!(parse_line("DPoP a=\"\"").unwrap()[0].param("A"), Some(""));
 }
@@ -203,10 +181,7 @@ fn all_that_a_dpop_challenge_says() {
 fn octets_outside_utf8_spoil_no_challenge() {
     let value = HeaderValue::from_bytes(b"Bearer realm=\"caf\xe9\", DPoP error=\"invalid_token\"").unwrap();
     let headers = HeaderMap::from_iter([(WWW_AUTHENTICATE, value)]);
-    assert_eq!(
-        DpopChallenge::find(&headers).unwrap().error(),
-        Some(ErrorCode::InvalidToken)
-    );
+    assert_eq!(DpopChallenge::find(&headers).unwrap().error(), Some(ErrorCode::InvalidToken));
 }
 
 proptest! {

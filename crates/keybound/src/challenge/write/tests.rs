@@ -26,94 +26,17 @@ fn the_error_stands_in_the_challenge_of_the_scheme_used() {
     let nonce = r#"DPoP error="use_dpop_nonce", error_description="nonce.missing", algs="ES256""#;
     let scope = r#"DPoP error="insufficient_scope", error_description="scope.insufficient", algs="ES256""#;
     for (rows, reason, challenges, used, status, expected) in [
-        (
-            "R-ERR-05 R-SEC-10",
-            Reason::CredentialsMissing,
-            dpop_only(),
-            Scheme::None,
-            401,
-            vec![plain],
-        ),
-        (
-            "R-ERR-05",
-            Reason::CredentialsMissing,
-            both(),
-            Scheme::None,
-            401,
-            vec![plain, "Bearer"],
-        ),
-        (
-            "R-ERR-04 R-ERR-11",
-            Reason::TokenUnbound,
-            dpop_only(),
-            Scheme::Dpop,
-            401,
-            vec![unbound],
-        ),
-        (
-            "R-ERR-06",
-            Reason::TokenUnbound,
-            both(),
-            Scheme::Dpop,
-            401,
-            vec![unbound, "Bearer"],
-        ),
-        (
-            "R-ERR-07 R-RS-06",
-            Reason::TokenDowngrade,
-            both(),
-            Scheme::Bearer,
-            401,
-            vec![plain, downgrade],
-        ),
-        (
-            "R-ERR-07 R-RS-06",
-            Reason::TokenDowngrade,
-            dpop_only(),
-            Scheme::Bearer,
-            401,
-            vec![downgrade_dpop],
-        ),
-        (
-            "R-ERR-08",
-            Reason::CredentialsRepeated,
-            both(),
-            Scheme::None,
-            400,
-            vec![repeated, repeated_bearer],
-        ),
-        (
-            "R-ERR-08",
-            Reason::CredentialsRepeated,
-            dpop_only(),
-            Scheme::Dpop,
-            400,
-            vec![repeated],
-        ),
-        (
-            "R-ERR-10",
-            Reason::ReplaySeen,
-            both(),
-            Scheme::Dpop,
-            401,
-            vec![replay, "Bearer"],
-        ),
-        (
-            "R-ERR-14",
-            Reason::NonceMissing,
-            dpop_only(),
-            Scheme::Dpop,
-            401,
-            vec![nonce],
-        ),
-        (
-            "R-ERR-13",
-            Reason::ScopeInsufficient,
-            dpop_only(),
-            Scheme::Dpop,
-            403,
-            vec![scope],
-        ),
+        ("R-ERR-05 R-SEC-10", Reason::CredentialsMissing, dpop_only(), Scheme::None, 401, vec![plain]),
+        ("R-ERR-05", Reason::CredentialsMissing, both(), Scheme::None, 401, vec![plain, "Bearer"]),
+        ("R-ERR-04 R-ERR-11", Reason::TokenUnbound, dpop_only(), Scheme::Dpop, 401, vec![unbound]),
+        ("R-ERR-06", Reason::TokenUnbound, both(), Scheme::Dpop, 401, vec![unbound, "Bearer"]),
+        ("R-ERR-07 R-RS-06", Reason::TokenDowngrade, both(), Scheme::Bearer, 401, vec![plain, downgrade]),
+        ("R-ERR-07 R-RS-06", Reason::TokenDowngrade, dpop_only(), Scheme::Bearer, 401, vec![downgrade_dpop]),
+        ("R-ERR-08", Reason::CredentialsRepeated, both(), Scheme::None, 400, vec![repeated, repeated_bearer]),
+        ("R-ERR-08", Reason::CredentialsRepeated, dpop_only(), Scheme::Dpop, 400, vec![repeated]),
+        ("R-ERR-10", Reason::ReplaySeen, both(), Scheme::Dpop, 401, vec![replay, "Bearer"]),
+        ("R-ERR-14", Reason::NonceMissing, dpop_only(), Scheme::Dpop, 401, vec![nonce]),
+        ("R-ERR-13", Reason::ScopeInsufficient, dpop_only(), Scheme::Dpop, 403, vec![scope]),
         ("plain status", Reason::PathAmbiguous, both(), Scheme::Dpop, 400, vec![]),
         ("6585 4", Reason::ReplayQuota, both(), Scheme::Dpop, 429, vec![]),
     ] {
@@ -159,10 +82,7 @@ fn one_nonce_and_only_if_given() {
 #[test]
 fn challenges_of_somebody_else_are_replaced() {
     let stale = HeaderMap::from_iter([(WWW_AUTHENTICATE, HeaderValue::from_static("Basic"))]);
-    for (denial, lines) in [
-        (Denial::from(Reason::HtuMismatch), 1),
-        (Denial::from(Fault::ReplayFull), 0),
-    ] {
+    for (denial, lines) in [(Denial::from(Reason::HtuMismatch), 1), (Denial::from(Fault::ReplayFull), 0)] {
         let mut headers = stale.clone();
         ResourceAnswer::new(&denial, &dpop_only(), Scheme::Dpop, None).apply(&mut headers);
         let found: Vec<_> = headers.get_all(WWW_AUTHENTICATE).iter().collect();
@@ -197,9 +117,8 @@ fn every_answer_follows_the_grammar() {
         .unwrap()
         .resource_metadata("https://api.example.com/.well-known/oauth-protected-resource")
         .unwrap();
-    for (reason, used) in Reason::ALL
-        .iter()
-        .flat_map(|reason| [Scheme::Dpop, Scheme::Bearer, Scheme::None].map(|used| (*reason, used)))
+    for (reason, used) in
+        Reason::ALL.iter().flat_map(|reason| [Scheme::Dpop, Scheme::Bearer, Scheme::None].map(|used| (*reason, used)))
     {
         let answer = ResourceAnswer::new(&reason.into(), &rich, used, None);
         let challenges = parse_challenges(lines(&answer));
@@ -215,38 +134,20 @@ fn every_answer_follows_the_grammar() {
         }
         let body: serde_json::Value = serde_json::from_str(&answer.body()).unwrap();
         assert_eq!(body["reason"], reason.code());
-        assert_eq!(
-            body.get("error").and_then(|error| error.as_str()),
-            answer.error().map(ErrorCode::as_str)
-        );
+        assert_eq!(body.get("error").and_then(|error| error.as_str()), answer.error().map(ErrorCode::as_str));
     }
 }
 
 #[test]
 fn settings_that_would_break_the_grammar_are_refused() {
-    assert_eq!(
-        Challenges::dpop([].into_iter().collect()),
-        Err(ChallengeError::AlgsEmpty)
-    );
+    assert_eq!(Challenges::dpop([].into_iter().collect()), Err(ChallengeError::AlgsEmpty));
     for realm in ["a\r\nb", "tab\t", "é", "\u{7f}", "\0"] {
         assert_eq!(Realm::new(realm), Err(ChallengeError::Realm), "{realm:?}");
     }
     for scope in ["", " ", "a  b", " a", "a ", "a\"b", "a\\b", "ä", "a\tb"] {
         assert_eq!(dpop_only().scope(scope), Err(ChallengeError::Scope), "{scope:?}");
     }
-    for address in [
-        "",
-        "https://",
-        "ftp://x/",
-        "https://x/\"",
-        "https://x/ y",
-        "/relative",
-        "https://x/\r\n",
-    ] {
-        assert_eq!(
-            dpop_only().resource_metadata(address),
-            Err(ChallengeError::ResourceMetadata),
-            "{address:?}"
-        );
+    for address in ["", "https://", "ftp://x/", "https://x/\"", "https://x/ y", "/relative", "https://x/\r\n"] {
+        assert_eq!(dpop_only().resource_metadata(address), Err(ChallengeError::ResourceMetadata), "{address:?}");
     }
 }

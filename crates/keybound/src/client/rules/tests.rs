@@ -55,30 +55,9 @@ fn the_algorithm_is_on_every_list() {
         (set(&[es, ed]), vec![], Ok(es)),
         (set(&[es, ed]), vec![set(&[ed, rs])], Ok(ed)),
         (set(&[es, ed, rs]), vec![set(&[es, rs]), set(&[rs, ed])], Ok(rs)),
-        (
-            set(&[es]),
-            vec![set(&[rs])],
-            Err(NoCommonAlg {
-                ours: set(&[es]),
-                theirs: set(&[rs]),
-            }),
-        ),
-        (
-            set(&[es]),
-            vec![set(&[es]), set(&[])],
-            Err(NoCommonAlg {
-                ours: set(&[es]),
-                theirs: set(&[]),
-            }),
-        ),
-        (
-            set(&[]),
-            vec![],
-            Err(NoCommonAlg {
-                ours: set(&[]),
-                theirs: AlgSet::ALL,
-            }),
-        ),
+        (set(&[es]), vec![set(&[rs])], Err(NoCommonAlg { ours: set(&[es]), theirs: set(&[rs]) })),
+        (set(&[es]), vec![set(&[es]), set(&[])], Err(NoCommonAlg { ours: set(&[es]), theirs: set(&[]) })),
+        (set(&[]), vec![], Err(NoCommonAlg { ours: set(&[]), theirs: AlgSet::ALL })),
     ] {
         assert_eq!(choose_alg(ours, &theirs), expected, "{ours} against {theirs:?}");
     }

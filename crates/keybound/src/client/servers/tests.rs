@@ -43,10 +43,7 @@ fn the_newest_nonce_wins() {
         (HeaderMap::new(), Some("b")),
         (nonce("c d"), Some("b")),
         (nonce(&"x".repeat(4096)), Some("b")),
-        (
-            fields(&[(DPOP_NONCE.clone(), "c"), (DPOP_NONCE.clone(), "c")]),
-            Some("b"),
-        ),
+        (fields(&[(DPOP_NONCE.clone(), "c"), (DPOP_NONCE.clone(), "c")]), Some("b")),
         (nonce("a"), Some("a")),
     ] {
         servers.learn(API, RS, &headers, NOW);
@@ -60,12 +57,7 @@ fn nonces_stay_with_their_server_and_role() {
     let servers = ServerMemory::new();
     servers.learn(API, RS, &nonce("rs"), NOW);
     assert_eq!(newest(&servers, API, AS), None);
-    for origin in [
-        "http://api.example.com",
-        "https://api.example.com:8443",
-        "https://example.com",
-        "",
-    ] {
+    for origin in ["http://api.example.com", "https://api.example.com:8443", "https://example.com", ""] {
         assert_eq!(newest(&servers, origin, RS), None, "{origin}");
     }
     servers.learn(API, AS, &nonce("as"), NOW);
@@ -80,10 +72,7 @@ fn the_server_heard_of_least_recently_is_forgotten() {
         servers.learn(origin, RS, &nonce("n"), NOW);
     }
     let known = |origin| newest(&servers, origin, RS).is_some();
-    assert_eq!(
-        [known("https://a"), known("https://b"), known("https://c")],
-        [true, false, true]
-    );
+    assert_eq!([known("https://a"), known("https://b"), known("https://c")], [true, false, true]);
     // What says nothing pushes nobody out.
     servers.learn("https://d", RS, &HeaderMap::new(), NOW);
     servers.learn("https://e", RS, &fields(&[(DATE, &date(NOW))]), NOW);
@@ -95,10 +84,8 @@ fn the_server_heard_of_least_recently_is_forgotten() {
 // R-CLI-19: bounded, per server, and never from a date that a cache has kept.
 #[test]
 fn the_clock_of_a_server_is_learnt_within_bounds() {
-    let (ahead, behind) = (
-        |seconds| NOW.plus(Duration::from_secs(seconds)),
-        |seconds| NOW.minus(Duration::from_secs(seconds)),
-    );
+    let (ahead, behind) =
+        (|seconds| NOW.plus(Duration::from_secs(seconds)), |seconds| NOW.minus(Duration::from_secs(seconds)));
     for (said, expected) in [
         (NOW, NOW),
         (ahead(5), NOW),

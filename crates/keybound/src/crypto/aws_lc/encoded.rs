@@ -56,9 +56,7 @@ fn block(text: &str, label: &str) -> Result<Option<Zeroizing<Vec<u8>>>, KeyError
     let Some((_, rest)) = text.split_once(&format!("-----BEGIN {label}-----")) else {
         return Ok(None);
     };
-    let (body, _) = rest
-        .split_once(&format!("-----END {label}-----"))
-        .ok_or(KeyError::Pem)?;
+    let (body, _) = rest.split_once(&format!("-----END {label}-----")).ok_or(KeyError::Pem)?;
     let mut base64 = Zeroizing::new(Vec::with_capacity(body.len()));
     base64.extend(body.bytes().filter(|octet| !octet.is_ascii_whitespace()));
     let mut octets = Zeroizing::new(vec![0; BASE64.decode_len(base64.len()).map_err(|_| KeyError::Pem)?]);

@@ -119,11 +119,7 @@ impl PrivateMember {
 
     /// At the full length of the curve (RFC 7518 section 6.2.2.1).
     fn of_length(self, length: usize) -> Result<Self, KeyError> {
-        if self.length == length {
-            Ok(self)
-        } else {
-            Err(KeyError::Member(self.name))
-        }
+        if self.length == length { Ok(self) } else { Err(KeyError::Member(self.name)) }
     }
 }
 
@@ -176,9 +172,7 @@ impl<'d> Der<'d> {
         let (first, rest) = rest.split_first()?;
         let (length, rest) = match first {
             0x81 => rest.split_first().map(|(length, rest)| (usize::from(*length), rest))?,
-            0x82 => rest
-                .split_first_chunk()
-                .map(|(length, rest)| (usize::from(u16::from_be_bytes(*length)), rest))?,
+            0x82 => rest.split_first_chunk().map(|(length, rest)| (usize::from(u16::from_be_bytes(*length)), rest))?,
             short => (usize::from(*short), rest),
         };
         let (content, rest) = rest.split_at_checked(length)?;

@@ -63,15 +63,9 @@ impl SoftwareKey {
             _ => return Err(KeyError::Size),
         };
         if alg.key_kind() != KeyKind::Rsa {
-            return Err(KeyError::AlgMismatch {
-                alg,
-                kind: KeyKind::Rsa,
-            });
+            return Err(KeyError::AlgMismatch { alg, kind: KeyKind::Rsa });
         }
-        Self::new(
-            Pair::Rsa(RsaKeyPair::generate(size).map_err(|_| KeyError::Library)?),
-            Some(alg),
-        )
+        Self::new(Pair::Rsa(RsaKeyPair::generate(size).map_err(|_| KeyError::Library)?), Some(alg))
     }
 
     /// `pair`, for `alg` or the usual algorithm of its kind.
@@ -88,12 +82,7 @@ impl SoftwareKey {
         if !public.fits(alg) {
             return Err(KeyError::AlgMismatch { alg, kind });
         }
-        Ok(Self {
-            alg,
-            pair,
-            thumbprint: public.thumbprint(),
-            public,
-        })
+        Ok(Self { alg, pair, thumbprint: public.thumbprint(), public })
     }
 
     /// The thumbprint of the public half.
@@ -114,17 +103,12 @@ impl Signer for SoftwareKey {
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SigningFailed> {
         let failed = |_| SigningFailed::new("the cryptography library could not use the key");
         match &self.pair {
-            Pair::Ec(pair) => Ok(pair
-                .sign(&SystemRandom::new(), message)
-                .map_err(failed)?
-                .as_ref()
-                .to_vec()),
+            Pair::Ec(pair) => Ok(pair.sign(&SystemRandom::new(), message).map_err(failed)?.as_ref().to_vec()),
             Pair::Ed25519(pair) => Ok(pair.try_sign(message).map_err(failed)?.as_ref().to_vec()),
             Pair::Rsa(pair) => {
                 let padding = padding(self.alg).ok_or_else(|| SigningFailed::new("the algorithm is not one of RSA"))?;
                 let mut signature = vec![0; pair.public_modulus_len()];
-                pair.sign(padding, &SystemRandom::new(), message, &mut signature)
-                    .map_err(failed)?;
+                pair.sign(padding, &SystemRandom::new(), message, &mut signature).map_err(failed)?;
                 Ok(signature)
             }
         }
@@ -163,18 +147,11 @@ impl Pair {
                 format!(r#"{{"kty":"EC","crv":"{crv}","x":"{x}","y":"{y}"}}"#)
             }
             Self::Ed25519(pair) => {
-                format!(
-                    r#"{{"kty":"OKP","crv":"Ed25519","x":"{}"}}"#,
-                    encode_base64url(pair.public_key().as_ref())
-                )
+                format!(r#"{{"kty":"OKP","crv":"Ed25519","x":"{}"}}"#, encode_base64url(pair.public_key().as_ref()))
             }
             Self::Rsa(pair) => {
                 let RsaPublicKeyComponents { n, e } = pair.public_key().into();
-                format!(
-                    r#"{{"kty":"RSA","n":"{}","e":"{}"}}"#,
-                    encode_base64url(&n),
-                    encode_base64url(&e)
-                )
+                format!(r#"{{"kty":"RSA","n":"{}","e":"{}"}}"#, encode_base64url(&n), encode_base64url(&e))
             }
         };
         PublicJwk::from_json(text.as_bytes()).map_err(KeyError::Public)

@@ -29,10 +29,7 @@ use crate::refusal::Reason;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default)]
-#[expect(
-    clippy::exhaustive_structs,
-    reason = "it holds nothing, and whoever needs it writes its name"
-)]
+#[expect(clippy::exhaustive_structs, reason = "it holds nothing, and whoever needs it writes its name")]
 pub struct AwsLc;
 
 impl Crypto for AwsLc {
@@ -77,8 +74,7 @@ pub(super) const UNCOMPRESSED_MAX: usize = 1 + 2 * 66;
 pub(super) fn uncompressed<'r>(x: &[u8], y: &[u8], room: &'r mut [u8; UNCOMPRESSED_MAX]) -> &'r [u8] {
     let octets = [4].iter().chain(x).chain(y);
     room.iter_mut().zip(octets).for_each(|(place, octet)| *place = *octet);
-    room.get(..x.len().saturating_add(y.len()).saturating_add(1))
-        .unwrap_or_default()
+    room.get(..x.len().saturating_add(y.len()).saturating_add(1)).unwrap_or_default()
 }
 
 fn ecdsa(alg: Alg) -> Option<&'static EcdsaVerificationAlgorithm> {

@@ -64,10 +64,7 @@ impl Keys {
     }
 
     fn resize(&mut self, places: usize, room: &Room) -> Result<(), Fault> {
-        let mut resized = Self {
-            places: room.zeros(places.max(4))?,
-            len: 0,
-        };
+        let mut resized = Self { places: room.zeros(places.max(4))?, len: 0 };
         for place in self.places.iter().filter(|place| **place != 0) {
             resized.set(tag_of(*place), count_of(*place));
         }
@@ -121,11 +118,7 @@ impl Keys {
     /// How far one goes from one place to the other, forward and round.
     fn distance(&self, from: usize, to: usize) -> usize {
         let ahead = to.wrapping_sub(from);
-        if from <= to {
-            ahead
-        } else {
-            ahead.wrapping_add(self.places.len())
-        }
+        if from <= to { ahead } else { ahead.wrapping_add(self.places.len()) }
     }
 }
 

@@ -55,10 +55,7 @@ impl Marks {
         if self.len < most(self.places.len()) {
             return Ok(false);
         }
-        let mut grown = Self {
-            places: room.zeros(wider(self.places.len()))?,
-            len: 0,
-        };
+        let mut grown = Self { places: room.zeros(wider(self.places.len()))?, len: 0 };
         for mark in self.iter() {
             if let Place::Free(place) = grown.seek(mark) {
                 grown.put(mark, place);
@@ -77,10 +74,7 @@ impl Marks {
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = Mark> {
-        self.places
-            .iter()
-            .filter(|bits| **bits != 0)
-            .map(|bits| Mark::from_bits(*bits))
+        self.places.iter().filter(|bits| **bits != 0).map(|bits| Mark::from_bits(*bits))
     }
 
     pub(super) fn release(mut self, room: &Room) {

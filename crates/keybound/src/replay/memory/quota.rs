@@ -27,12 +27,7 @@ pub(super) struct Quota {
 impl Quota {
     pub(super) fn new(per_key: u32) -> Self {
         let slack = if per_key <= EXACT { 0 } else { per_key / 16 };
-        Self {
-            per_key,
-            slack,
-            cells: Vec::new(),
-            keys: Keys::default(),
-        }
+        Self { per_key, slack, cells: Vec::new(), keys: Keys::default() }
     }
 
     /// How many entries this key has, unless it is so few that they are not counted: then zero.
@@ -50,11 +45,7 @@ impl Quota {
             let cells = room.zeros(MIN_CELLS)?;
             room.replace(&mut self.cells, cells);
         }
-        if self.cell(tag) >= self.slack {
-            self.keys.reserve(room)
-        } else {
-            Ok(())
-        }
+        if self.cell(tag) >= self.slack { self.keys.reserve(room) } else { Ok(()) }
     }
 
     /// Adds an entry to the `count` this key has, after [`Quota::reserve`].
@@ -81,11 +72,7 @@ impl Quota {
         if !few && !many {
             return None;
         }
-        let wanted = entries
-            .saturating_mul(4)
-            .checked_div(slack)?
-            .checked_add(1)?
-            .checked_next_power_of_two()?;
+        let wanted = entries.saturating_mul(4).checked_div(slack)?.checked_add(1)?.checked_next_power_of_two()?;
         Some(wanted.max(MIN_CELLS))
     }
 

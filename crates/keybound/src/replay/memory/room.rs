@@ -13,10 +13,7 @@ pub(super) struct Room {
 
 impl Room {
     pub(super) const fn new(limit: usize, used: usize) -> Self {
-        Self {
-            limit,
-            used: AtomicUsize::new(used),
-        }
+        Self { limit, used: AtomicUsize::new(used) }
     }
 
     pub(super) fn used(&self) -> usize {
@@ -65,8 +62,7 @@ impl Room {
         }
         self.give(old);
         // The allocator may have given more than it was asked for.
-        self.used
-            .fetch_add(bytes_of(vec).saturating_sub(new), Ordering::Relaxed);
+        self.used.fetch_add(bytes_of(vec).saturating_sub(new), Ordering::Relaxed);
         Ok(())
     }
 

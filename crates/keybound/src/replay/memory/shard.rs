@@ -72,13 +72,7 @@ pub(super) struct Shard {
 
 impl Shard {
     pub(super) fn new(epoch: u64, per_key: u32) -> Self {
-        Self {
-            epoch,
-            floor: 0,
-            buckets: Vec::new(),
-            entries: 0,
-            quota: Quota::new(per_key),
-        }
+        Self { epoch, floor: 0, buckets: Vec::new(), entries: 0, quota: Quota::new(per_key) }
     }
 
     pub(super) const fn entries(&self) -> usize {
@@ -105,20 +99,12 @@ impl Shard {
         }
         let count = self.quota.count(mark.tag());
         if self.quota.is_used_up(count) {
-            return Ok(Seen::OverQuota {
-                retry_after: self.retry_after(mark.tag(), now),
-            });
+            return Ok(Seen::OverQuota { retry_after: self.retry_after(mark.tag(), now) });
         }
         self.quota.reserve(mark.tag(), room)?;
         if place.is_none() {
             room.extend(&mut self.buckets)?;
-            self.buckets.insert(
-                index,
-                Bucket {
-                    number,
-                    marks: Marks::default(),
-                },
-            );
+            self.buckets.insert(index, Bucket { number, marks: Marks::default() });
         }
         self.insert(index, mark, place, room)?;
         self.quota.add(mark.tag(), count);
@@ -170,8 +156,7 @@ impl Shard {
 
     fn fit_cells(&mut self, room: &Room) {
         if let Some(cells) = self.quota.cells_wanted(self.entries) {
-            self.quota
-                .recount(cells, self.buckets.iter().flat_map(|bucket| bucket.marks.iter()), room);
+            self.quota.recount(cells, self.buckets.iter().flat_map(|bucket| bucket.marks.iter()), room);
         }
     }
 
@@ -184,8 +169,6 @@ impl Shard {
         };
         let oldest = self.buckets.iter().find(has_key).map_or(0, |bucket| bucket.number);
         let gone = oldest.saturating_add(1) << WIDTH_BITS;
-        u32::try_from(gone.saturating_sub(now.as_secs()))
-            .unwrap_or(u32::MAX)
-            .max(1)
+        u32::try_from(gone.saturating_sub(now.as_secs())).unwrap_or(u32::MAX).max(1)
     }
 }

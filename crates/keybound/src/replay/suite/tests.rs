@@ -38,10 +38,7 @@ struct Flawed {
 
 impl Flawed {
     fn new(flaw: Flaw) -> Self {
-        Self {
-            flaw,
-            entries: Mutex::default(),
-        }
+        Self { flaw, entries: Mutex::default() }
     }
 
     fn name(&self, entry: &ReplayEntry<'_>) -> Vec<u8> {
@@ -71,15 +68,12 @@ impl Flawed {
     }
 
     fn holds(&self, name: &[u8], now: UnixTime) -> bool {
-        self.entries
-            .lock()
-            .get(name)
-            .is_some_and(|(arrived, expires)| match self.flaw {
-                Flaw::NeverRemembers => false,
-                Flaw::DropsInLastSecond => now < *expires,
-                Flaw::CountsFromArrival => now <= arrived.plus(Duration::from_secs(306)),
-                _ => now <= *expires,
-            })
+        self.entries.lock().get(name).is_some_and(|(arrived, expires)| match self.flaw {
+            Flaw::NeverRemembers => false,
+            Flaw::DropsInLastSecond => now < *expires,
+            Flaw::CountsFromArrival => now <= arrived.plus(Duration::from_secs(306)),
+            _ => now <= *expires,
+        })
     }
 }
 
@@ -101,14 +95,7 @@ impl ReplayStore for Flawed {
         }
         if self.flaw == Flaw::LooksThenWrites {
             let mut polled = false;
-            poll_fn(|_| {
-                if core::mem::replace(&mut polled, true) {
-                    Poll::Ready(())
-                } else {
-                    Poll::Pending
-                }
-            })
-            .await;
+            poll_fn(|_| if core::mem::replace(&mut polled, true) { Poll::Ready(()) } else { Poll::Pending }).await;
         }
         self.entries.lock().insert(name, (now, entry.expires()));
         Ok(Seen::Never)

@@ -75,14 +75,8 @@ fn points_just_below_the_prime_are_taken() {
     for below in 2..40 {
         let mut point = [0xff; 32];
         (point[0], point[31]) = (0xed - below, 0x7f);
-        let on_curve = curve25519_dalek::edwards::CompressedEdwardsY(point)
-            .decompress()
-            .is_some();
-        assert_eq!(
-            ed25519(point).err(),
-            (!on_curve).then_some(Reason::KeyInvalid),
-            "{below}"
-        );
+        let on_curve = curve25519_dalek::edwards::CompressedEdwardsY(point).decompress().is_some();
+        assert_eq!(ed25519(point).err(), (!on_curve).then_some(Reason::KeyInvalid), "{below}");
         taken += u32::from(on_curve);
     }
     assert!(taken > 10, "{taken}");
@@ -98,27 +92,14 @@ fn ec(crv: &str, x: &[u8], y: &[u8]) -> PublicJwk {
 fn points_off_the_curve_are_refused() {
     for (alg, crv) in [(Alg::Es256, "P-256"), (Alg::Es384, "P-384"), (Alg::Es512, "P-521")] {
         let key = generate(alg);
-        let KeyOctets::Ec { x, y } = key.public_jwk().octets() else {
-            panic!("{alg} has another kind of key")
-        };
+        let KeyOctets::Ec { x, y } = key.public_jwk().octets() else { panic!("{alg} has another kind of key") };
         let mut beside = y.to_vec();
         beside[y.len() - 1] ^= 1;
         let zero = vec![0; x.len()];
         let full = vec![0xff; x.len()];
         assert!(AwsLc.prepare(&ec(crv, x, y), alg).is_ok());
-        for (x, y) in [
-            (x, &beside[..]),
-            (y, x),
-            (&zero, &zero),
-            (&full, y),
-            (x, &full),
-            (&full, &full),
-        ] {
-            assert_eq!(
-                AwsLc.prepare(&ec(crv, x, y), alg).err(),
-                Some(Reason::KeyInvalid),
-                "{crv} {x:x?} {y:x?}"
-            );
+        for (x, y) in [(x, &beside[..]), (y, x), (&zero, &zero), (&full, y), (x, &full), (&full, &full)] {
+            assert_eq!(AwsLc.prepare(&ec(crv, x, y), alg).err(), Some(Reason::KeyInvalid), "{crv} {x:x?} {y:x?}");
         }
     }
 }
@@ -127,9 +108,7 @@ fn points_off_the_curve_are_refused() {
 #[test]
 fn coordinates_are_reduced() {
     let key = generate(Alg::Es512);
-    let KeyOctets::Ec { x, y } = key.public_jwk().octets() else {
-        panic!("ES512 has another kind of key")
-    };
+    let KeyOctets::Ec { x, y } = key.public_jwk().octets() else { panic!("ES512 has another kind of key") };
     let mut x = x.to_vec();
     // p is 2^521 - 1: one less, then bit 521.
     for octet in x.iter_mut().rev() {
@@ -140,10 +119,7 @@ fn coordinates_are_reduced() {
         }
     }
     x[0] += 2;
-    assert_eq!(
-        AwsLc.prepare(&ec("P-521", &x, y), Alg::Es512).err(),
-        Some(Reason::KeyInvalid)
-    );
+    assert_eq!(AwsLc.prepare(&ec("P-521", &x, y), Alg::Es512).err(), Some(Reason::KeyInvalid));
 }
 
 fn rsa(n: &[u8], e: &[u8]) -> Result<PublicJwk, Reason> {
@@ -172,29 +148,13 @@ fn rsa_keys_have_bounds() {
         let key = rsa(&modulus(2048), e).unwrap();
         assert!(AwsLc.prepare(&key, Alg::Rs256).is_ok(), "{e:x?}");
     }
-    for e in [
-        &[1][..],
-        &[2],
-        &[4],
-        &[1, 0, 0],
-        &[1, 0, 0, 0, 0],
-        &[1, 0, 0, 0, 1],
-        &[0xff; 256],
-    ] {
+    for e in [&[1][..], &[2], &[4], &[1, 0, 0], &[1, 0, 0, 0, 0], &[1, 0, 0, 0, 1], &[0xff; 256]] {
         assert_eq!(rsa(&modulus(2048), e), Err(Reason::KeyWeak), "{e:x?}");
     }
-    for (n, e) in [
-        (modulus(2048), &[0][..]),
-        (modulus(2048), &[0, 3]),
-        (modulus(2048), &[]),
-        (vec![], &[3]),
-    ] {
+    for (n, e) in [(modulus(2048), &[0][..]), (modulus(2048), &[0, 3]), (modulus(2048), &[]), (vec![], &[3])] {
         assert_eq!(rsa(&n, e), Err(Reason::KeyInvalid), "{n:x?} {e:x?}");
     }
-    assert_eq!(
-        rsa(&[&[0], &modulus(2048)[..]].concat(), &[1, 0, 1]),
-        Err(Reason::KeyInvalid)
-    );
+    assert_eq!(rsa(&[&[0], &modulus(2048)[..]].concat(), &[1, 0, 1]), Err(Reason::KeyInvalid));
 }
 
 /// No product of two odd primes is even.

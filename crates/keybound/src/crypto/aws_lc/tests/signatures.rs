@@ -37,11 +37,7 @@ fn every_algorithm_verifies_what_it_signs_and_nothing_else() {
             refused("one bit", b"message", &changed);
         }
         assert!(
-            AwsLc
-                .prepare(generate(alg).public_jwk(), alg)
-                .unwrap()
-                .verify(b"message", &signature)
-                .is_err(),
+            AwsLc.prepare(generate(alg).public_jwk(), alg).unwrap().verify(b"message", &signature).is_err(),
             "{alg}"
         );
     }
@@ -58,11 +54,7 @@ fn algorithms_do_not_stand_in_for_each_other() {
                 Err(reason) => assert_eq!((reason, key.public_jwk().fits(asked)), (Reason::AlgMismatch, false)),
                 Ok(prepared) => {
                     let same = signed == asked || signed.key_kind() == KeyKind::Ed25519;
-                    assert_eq!(
-                        prepared.verify(b"message", &signature).is_ok(),
-                        same,
-                        "{signed} as {asked}"
-                    );
+                    assert_eq!(prepared.verify(b"message", &signature).is_ok(), same, "{signed} as {asked}");
                 }
             }
         }
@@ -75,13 +67,7 @@ fn larger_rsa_keys_sign_too() {
         let key = SoftwareKey::generate_rsa(Alg::Ps512, bits).unwrap();
         let signature = key.sign(b"message").unwrap();
         assert_eq!(signature.len() * 8, usize::try_from(bits).unwrap());
-        assert_eq!(
-            AwsLc
-                .prepare(key.public_jwk(), Alg::Ps512)
-                .unwrap()
-                .verify(b"message", &signature),
-            Ok(())
-        );
+        assert_eq!(AwsLc.prepare(key.public_jwk(), Alg::Ps512).unwrap().verify(b"message", &signature), Ok(()));
         let again = SoftwareKey::from_jwk(key.to_private_jwk().unwrap().as_bytes()).unwrap();
         assert_eq!(again.public_jwk(), key.public_jwk());
     }

@@ -1,0 +1,46 @@
+//! `keybound config`: checks a file, prints the documented default, prints the schema.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use keybound_gateway::config::{Config, default_text, schema};
+
+use crate::outcome::{Failure, Outcome, Result};
+
+/// Check a configuration file, or print the documented default or its schema
+#[derive(Debug, Args)]
+#[command(after_help = "Example:
+  keybound config default > keybound.toml && keybound config check keybound.toml")]
+pub(crate) struct ConfigCommand {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Check a file: every mistake at once, with its line; status 2 if there is one
+    Check {
+        /// The file
+        file: PathBuf,
+    },
+    /// Print every setting with its meaning and default
+    Default,
+    /// Print the JSON Schema of the file
+    Schema,
+}
+
+impl ConfigCommand {
+    pub(crate) fn run(&self) -> Result {
+        match &self.what {
+            What::Check { file } => {
+                let text = std::fs::read_to_string(file)
+                    .map_err(|error| Failure::usage(format!("{}: {error}", file.display())))?;
+                Config::parse(&text, file).map_err(Failure::configuration)?;
+                println!("{}: no mistakes", file.display());
+            }
+            What::Default => print!("{}", default_text()),
+            What::Schema => println!("{:#}", schema()),
+        }
+        Ok(Outcome::Done)
+    }
+}

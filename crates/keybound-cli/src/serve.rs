@@ -1,0 +1,128 @@
+//! `keybound serve`: the gateway, with a file, or without one as a self-contained default on loopback.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use clap::Args;
+use keybound::crypto::aws_lc::random_array;
+use keybound::jws::encode_base64url;
+use keybound_gateway::config::{Config, Overrides};
+use keybound_gateway::engine::Engine;
+use keybound_gateway::front::{Front, Stop};
+use keybound_gateway::stack::Stack;
+
+use crate::outcome::{Failure, Outcome, Result};
+use crate::sample;
+use crate::style::{FAINT, PLAIN, STRONG};
+
+/// Run the gateway
+///
+/// With --config, it enforces DPoP in front of your services. Without, it is a complete example on loopback: a gateway, an
+/// issuer under /issuer and a small API behind them, all in memory; nothing is written to disk.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  keybound serve
+  keybound serve --config keybound.toml
+  keybound serve --listen 127.0.0.1:8090")]
+pub(crate) struct Serve {
+    /// The configuration file
+    #[arg(long, value_name = "FILE", env = "KEYBOUND_CONFIG")]
+    config: Option<PathBuf>,
+    /// Where to listen, instead of what the file says
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<String>,
+}
+
+impl Serve {
+    pub(crate) fn run(&self) -> Result {
+        let stop = Stop::new();
+        stop.on_signals().map_err(Failure::failed)?;
+        match &self.config {
+            Some(path) => {
+                let overrides = Overrides::listen(self.listen.clone());
+                let config = Config::load(path, environment(), &overrides).map_err(Failure::configuration)?;
+                let front = Front::bind(&config.listen, &config.limits).map_err(Failure::failed)?;
+                tracing::info!(address = %config.listen.address, "listening");
+                serve(front, config, &stop)
+            }
+            None => self.self_contained(&stop),
+        }
+    }
+
+    fn self_contained(&self, stop: &Stop) -> Result {
+        let listen = self.listen.as_deref().unwrap_or("127.0.0.1:8080");
+        let address: SocketAddr =
+            listen.parse().map_err(|_| Failure::usage(format!("{listen:?} is no address such as 127.0.0.1:8080")))?;
+        if !address.ip().is_loopback() {
+            return Err(Failure::usage("without --config, serve is for trying out: it listens on loopback only"));
+        }
+        let sample = sample::start().map_err(|error| Failure::failed(format!("the sample API: {error}")))?;
+        let secret = encode_base64url(&random_array::<16>().map_err(Failure::failed)?);
+        // Bound before the configuration is complete: the origin holds the port that was found.
+        let config = default_config(address, sample, &secret)?;
+        let front = Front::bind(&config.listen, &config.limits).map_err(Failure::failed)?;
+        let found = front.address().map_err(Failure::failed)?;
+        let config = default_config(found, sample, &secret)?;
+        announce(found, &secret);
+        serve(front, config, stop)
+    }
+}
+
+fn serve(front: Front, config: Config, stop: &Stop) -> Result {
+    let engine = Arc::new(Engine::new(config).map_err(Failure::configuration)?);
+    let drained = front.run(|proxy| Stack::new(Arc::clone(&engine), proxy), stop).map_err(Failure::failed)?;
+    if drained.cut_off > 0 {
+        tracing::warn!(connections = drained.cut_off, "requests were not finished in time and were cut off");
+    }
+    Ok(Outcome::Done)
+}
+
+/// What the environment says over the file; the variables of single commands are not its own.
+fn environment() -> impl Iterator<Item = (String, String)> {
+    const OF_COMMANDS: [&str; 5] =
+        ["KEYBOUND_CONFIG", "KEYBOUND_TOKEN", "KEYBOUND_CLIENT_SECRET", "KEYBOUND_HOME", "KEYBOUND_LOG"];
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .filter(|(name, _)| !OF_COMMANDS.contains(&name.as_str()))
+}
+
+fn default_config(address: SocketAddr, sample: SocketAddr, secret: &str) -> std::result::Result<Config, Failure> {
+    let text = format!(
+        r#"
+[listen]
+address = "{address}"
+[[origin]]
+url = "http://{address}"
+[[route]]
+path = "/"
+upstream = ["http://{sample}"]
+scope = ["read"]
+[authorization_server]
+url = "http://{address}/issuer"
+store = "memory"
+[[authorization_server.client]]
+client_id = "demo"
+client_secret = "{secret}"
+grant_types = ["client_credentials"]
+scope = ["read", "write"]
+dpop_bound_access_tokens = true
+"#
+    );
+    Config::parse(&text, Path::new("default")).map_err(Failure::configuration)
+}
+
+fn announce(address: SocketAddr, secret: &str) {
+    anstream::println!(
+        "{STRONG}keybound{PLAIN} protects a sample API on http://{address}, with an issuer under /issuer."
+    );
+    anstream::println!(
+        "{FAINT}Everything is in memory and ends with this process. Paste into another terminal:{PLAIN}\n"
+    );
+    println!("export KEYBOUND_CLIENT_SECRET={secret}");
+    println!("keybound request --issuer http://{address}/issuer --client-id demo http://{address}/hello");
+    println!("curl -i http://{address}/hello\n");
+    anstream::println!(
+        "{FAINT}The first gets in with a bound token and a fresh proof; curl has neither. Ctrl-C ends it.{PLAIN}"
+    );
+}
