@@ -1,0 +1,78 @@
+//! Nonces: when they are demanded and when they come along.
+
+use super::*;
+
+// R-NONCE-01, -02, -05, -06, -07, R-ERR-14
+#[tokio::test]
+async fn a_nonce_is_demanded_and_given() {
+    let scene = Scene::with(NoncePolicy::Require, MemoryLimits::new());
+    let token = scene.token();
+    let answer = scene.ask_with(&Policy::required(), &token).await;
+    assert_eq!((answer.status.as_u16(), answer.reason()), (401, "nonce.missing"));
+    assert!(
+        answer
+            .line("www-authenticate")
+            .starts_with("DPoP error=\"use_dpop_nonce\"")
+    );
+    assert_eq!(answer.line("cache-control"), "no-store"); // R-RS-29
+    let nonce = answer.line("dpop-nonce").to_owned();
+
+    let fields = dpop(&token, &scene.proof_with_nonce(&token, Some(&nonce)));
+    let answer = scene.ask(&Policy::required(), &fields.fields()).await;
+    assert_eq!(answer.status, 200);
+    assert!(
+        answer.lines("dpop-nonce").is_empty(),
+        "it is in the first half of its life"
+    );
+
+    // R-NONCE-10: past half its life a new one comes along, whatever the answer is.
+    scene.clock.turn(200);
+    let fields = dpop(&token, &scene.proof_with_nonce(&token, Some(&nonce)));
+    for (policy, status) in [
+        (Policy::required().scope("admin").unwrap(), 403),
+        (Policy::required(), 200),
+    ] {
+        let answer = scene.ask(&policy, &fields.fields()).await;
+        assert_eq!(answer.status, status);
+        assert_ne!(answer.line("dpop-nonce"), nonce);
+    }
+    scene.clock.turn(101);
+    for (nonce, reason) in [(&*nonce, "nonce.stale"), ("made-up", "nonce.unknown")] {
+        let fields = dpop(&token, &scene.proof_with_nonce(&token, Some(nonce)));
+        let answer = scene.ask(&Policy::required(), &fields.fields()).await;
+        assert_eq!(answer.reason(), reason);
+        assert!(answer.line("www-authenticate").contains("use_dpop_nonce"));
+        assert_eq!(answer.lines("dpop-nonce").len(), 1);
+    }
+}
+
+// R-NONCE-12: a client with a wrong clock recovers.
+#[tokio::test]
+async fn a_wrong_clock_is_no_trouble_with_a_nonce() {
+    let scene = Scene::with(NoncePolicy::Offer, MemoryLimits::new());
+    let token = scene.token();
+    let wrong = START.minus(core::time::Duration::from_secs(4000));
+    let prove = |nonce| scene.client.prove(&Method::GET, ORDERS, &token, nonce, wrong).unwrap();
+    let answer = scene
+        .ask(&Policy::required(), &dpop(&token, &prove(None)).fields())
+        .await;
+    assert_eq!(answer.reason(), "iat.past");
+    assert!(answer.line("www-authenticate").contains("use_dpop_nonce"));
+    let nonce = answer.line("dpop-nonce");
+    let answer = scene
+        .ask(&Policy::required(), &dpop(&token, &prove(Some(nonce))).fields())
+        .await;
+    assert_eq!(answer.status, 200);
+}
+
+// R-NONCE-15: nobody is given a nonce for a proof that is not signed.
+#[tokio::test]
+async fn no_nonce_before_a_signature() {
+    let scene = Scene::with(NoncePolicy::Require, MemoryLimits::new());
+    let token = scene.token();
+    let proof = scene.proof(&token);
+    let forged = format!("{}AAAA", &proof[..proof.len() - 4]);
+    let answer = scene.ask(&Policy::required(), &dpop(&token, &forged).fields()).await;
+    assert_eq!(answer.reason(), "signature.invalid");
+    assert!(answer.lines("dpop-nonce").is_empty());
+}
