@@ -129,7 +129,7 @@ pub struct Body {
 enum Kind {
     Empty,
     Whole(Bytes),
-    Upstream { inner: Incoming, silence: Silence, lease: Option<Lease> },
+    Upstream(UpstreamBody),
     Streaming(Pin<Box<dyn http_body::Body<Data = Bytes, Error = BoxError>>>),
 }
 
@@ -150,7 +150,10 @@ impl Body {
 
     /// What an upstream sends; it may be silent for this long, and gives the connection back at its end.
     pub(crate) const fn upstream(inner: Incoming, silence: Duration, lease: Lease) -> Self {
-        Self { kind: Kind::Upstream { inner, silence: Silence::of(silence), lease: Some(lease) }, ended: None }
+        Self {
+            kind: Kind::Upstream(UpstreamBody { inner, silence: Silence::of(silence), lease: Some(lease) }),
+            ended: None,
+        }
     }
 
     pub(crate) fn until(mut self, ended: Ended) -> Self {
@@ -177,19 +180,7 @@ impl http_body::Body for Body {
                 self.kind = Kind::Empty;
                 Poll::Ready((!octets.is_empty()).then(|| Ok(Frame::data(octets))))
             }
-            Kind::Upstream { inner, silence, lease } => match Pin::new(inner).poll_frame(cx) {
-                Poll::Ready(frame) => {
-                    silence.broken();
-                    if frame.is_none() {
-                        lease.take();
-                    }
-                    Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
-                }
-                Poll::Pending => {
-                    ready!(silence.poll(cx, None));
-                    Poll::Ready(Some(Err(Problem::UpstreamTimeout.into())))
-                }
-            },
+            Kind::Upstream(body) => body.poll(cx),
             Kind::Streaming(body) => body.as_mut().poll_frame(cx),
         }
     }
@@ -198,7 +189,7 @@ impl http_body::Body for Body {
         match &self.kind {
             Kind::Empty => true,
             Kind::Whole(octets) => octets.is_empty(),
-            Kind::Upstream { inner, .. } => inner.is_end_stream(),
+            Kind::Upstream(body) => body.inner.is_end_stream(),
             Kind::Streaming(body) => body.is_end_stream(),
         }
     }
@@ -207,7 +198,7 @@ impl http_body::Body for Body {
         match &self.kind {
             Kind::Empty => SizeHint::with_exact(0),
             Kind::Whole(octets) => SizeHint::with_exact(octets.len() as u64),
-            Kind::Upstream { inner, .. } => inner.size_hint(),
+            Kind::Upstream(body) => body.inner.size_hint(),
             Kind::Streaming(body) => body.size_hint(),
         }
     }
@@ -218,9 +209,49 @@ impl fmt::Debug for Body {
         let kind = match &self.kind {
             Kind::Empty => "empty",
             Kind::Whole(_) => "whole",
-            Kind::Upstream { .. } => "upstream",
+            Kind::Upstream(_) => "upstream",
             Kind::Streaming(_) => "streaming",
         };
         write!(f, "Body({kind})")
+    }
+}
+
+/// What an upstream sends, and the connection it comes on.
+struct UpstreamBody {
+    inner: Incoming,
+    silence: Silence,
+    lease: Option<Lease>,
+}
+
+impl UpstreamBody {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        match Pin::new(&mut self.inner).poll_frame(cx) {
+            Poll::Ready(frame) => {
+                self.silence.broken();
+                if frame.is_none() {
+                    self.give_back();
+                }
+                Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
+            }
+            Poll::Pending => {
+                ready!(self.silence.poll(cx, None));
+                Poll::Ready(Some(Err(Problem::UpstreamTimeout.into())))
+            }
+        }
+    }
+
+    fn give_back(&mut self) {
+        if let Some(mut lease) = self.lease.take() {
+            lease.answered();
+        }
+    }
+}
+
+impl Drop for UpstreamBody {
+    fn drop(&mut self) {
+        // Of a body with a known length nobody asks for the end.
+        if self.inner.is_end_stream() {
+            self.give_back();
+        }
     }
 }

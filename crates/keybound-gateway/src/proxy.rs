@@ -132,10 +132,7 @@ impl Proxy {
             Err(problem) => problem.answer(),
             Ok((response, lease)) if response.status() == StatusCode::SWITCHING_PROTOCOLS => match client_side {
                 Some(client_side) => tunnel::open(response, lease, client_side, &peer, self.limits.tunnel_timeout),
-                None => {
-                    lease.discard();
-                    Problem::UpstreamInvalid.answer()
-                }
+                None => Problem::UpstreamInvalid.answer(),
             },
             Ok((mut response, lease)) => {
                 fields::back(response.headers_mut());
@@ -162,16 +159,14 @@ impl Proxy {
                         }
                     },
                 };
-                match self.answer(&mut lease, request, progress.as_deref()).await {
+                match self.answer(&mut lease, request, progress.as_ref()).await {
                     Ok(response) => return Ok((response, lease)),
                     Err(Failure::Unsent(back)) => request = *back,
                     Err(Failure::Said(problem)) => {
                         tracing::warn!(upstream = %server.url(), reason = problem.code(), "no answer from upstream");
-                        lease.discard();
                         return Err(problem);
                     }
                 }
-                lease.discard();
                 if !used {
                     break;
                 }
@@ -186,10 +181,10 @@ impl Proxy {
         &self,
         lease: &mut Lease,
         request: Request<RequestBody>,
-        progress: Option<&Progress>,
+        progress: Option<&Rc<Progress>>,
     ) -> Result<Response<Incoming>, Failure> {
         let patience = self.limits.response_timeout;
-        let mut sending = core::pin::pin!(lease.send(request));
+        let mut sending = core::pin::pin!(lease.send(request, progress.cloned()));
         let mut seen = 0;
         let mut deadline = Instant::now() + patience;
         loop {

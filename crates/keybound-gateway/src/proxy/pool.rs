@@ -12,9 +12,10 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1::{Builder, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
+use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout};
 
-use crate::body::RequestBody;
+use crate::body::{Progress, RequestBody};
 use crate::config::{Limits, UpstreamUrl};
 
 /// One server that requests are passed on to.
@@ -30,8 +31,14 @@ pub(crate) struct Server {
 }
 
 struct Resting {
-    sender: SendRequest<RequestBody>,
+    connection: Connection,
     since: Instant,
+}
+
+/// A connection, and the task that moves its octets.
+struct Connection {
+    sender: SendRequest<RequestBody>,
+    task: AbortHandle,
 }
 
 /// How long a server that could not be connected to is passed over while there are others.
@@ -66,11 +73,11 @@ impl Server {
         while position > 0 {
             position -= 1;
             let Some(resting) = idle.get(position) else { break };
-            if resting.sender.is_closed() {
+            if resting.connection.sender.is_closed() {
                 idle.remove(position);
-            } else if resting.sender.is_ready() {
-                let Resting { sender, .. } = idle.remove(position);
-                return Some(Lease { sender: Some(sender), server: Rc::clone(self) });
+            } else if resting.connection.sender.is_ready() {
+                let Resting { connection, .. } = idle.remove(position);
+                return Some(Lease::new(connection, self));
             }
         }
         None
@@ -81,32 +88,34 @@ impl Server {
         let connected = timeout(self.connect_timeout, self.open()).await;
         let opened = connected.unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut)));
         self.down_until.set(opened.as_ref().err().map(|_| Instant::now() + PASSED_OVER));
-        Ok(Lease { sender: Some(opened?), server: Rc::clone(self) })
+        Ok(Lease::new(opened?, self))
     }
 
-    async fn open(&self) -> io::Result<SendRequest<RequestBody>> {
+    async fn open(&self) -> io::Result<Connection> {
         let stream = TcpStream::connect((self.url.host(), self.url.port())).await?;
         stream.set_nodelay(true)?;
         let mut builder = Builder::new();
         builder.max_header_size(self.header_bytes).max_buf_size(self.header_bytes.max(64 << 10));
         let (sender, connection) = builder.handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
-        tokio::task::spawn_local(async move {
+        let task = tokio::task::spawn_local(async move {
             // What goes wrong on it is told to whoever waits for a response on it.
             let _ = connection.with_upgrades().await;
         });
-        Ok(sender)
+        Ok(Connection { sender, task: task.abort_handle() })
     }
 
-    fn put_back(&self, sender: SendRequest<RequestBody>) {
+    fn put_back(&self, connection: Connection) {
         let mut idle = self.idle.borrow_mut();
-        if idle.len() < self.most_idle && !sender.is_closed() {
-            idle.push(Resting { sender, since: Instant::now() });
+        if idle.len() < self.most_idle && !connection.sender.is_closed() {
+            idle.push(Resting { connection, since: Instant::now() });
         }
     }
 
     /// Closes what has rested for too long.
     pub(crate) fn sweep(&self, now: Instant) {
-        self.idle.borrow_mut().retain(|resting| !resting.sender.is_closed() && now < resting.since + self.rest);
+        self.idle
+            .borrow_mut()
+            .retain(|resting| !resting.connection.sender.is_closed() && now < resting.since + self.rest);
     }
 }
 
@@ -119,11 +128,13 @@ impl fmt::Debug for Server {
     }
 }
 
-/// A connection in use. It goes back to its server when dropped; if it is not fit for another request by then, it is not
-/// taken again.
+/// A connection in use. Dropped after a whole exchange it goes back to its server; dropped inside one it is cut off, with
+/// whatever was still to be sent on it: an upstream that takes nothing would hold the client's body for ever.
 pub(crate) struct Lease {
-    sender: Option<SendRequest<RequestBody>>,
+    connection: Option<Connection>,
     server: Rc<Server>,
+    sent: Option<Rc<Progress>>,
+    answered: bool,
 }
 
 /// Why there is no response.
@@ -135,24 +146,44 @@ pub(crate) enum Unanswered {
 }
 
 impl Lease {
-    pub(crate) async fn send(&mut self, request: Request<RequestBody>) -> Result<http::Response<Incoming>, Unanswered> {
-        let sender = self.sender.as_mut().expect("a lease has its connection until it is dropped");
-        sender.try_send_request(request).await.map_err(|mut error| match error.take_message() {
+    fn new(connection: Connection, server: &Rc<Server>) -> Self {
+        Self { connection: Some(connection), server: Rc::clone(server), sent: None, answered: false }
+    }
+
+    /// Sends `request`; `progress` is that of its body, if it has one.
+    pub(crate) async fn send(
+        &mut self,
+        request: Request<RequestBody>,
+        progress: Option<Rc<Progress>>,
+    ) -> Result<http::Response<Incoming>, Unanswered> {
+        self.sent = progress;
+        let connection = self.connection.as_mut().expect("a lease has its connection until it is dropped");
+        connection.sender.try_send_request(request).await.map_err(|mut error| match error.take_message() {
             Some(request) => Unanswered::Unsent(Box::new(request)),
             None => Unanswered::Failed(error.into_error()),
         })
     }
 
-    /// Does not give the connection back.
-    pub(crate) fn discard(mut self) {
-        self.sender.take();
+    /// The response has come whole.
+    pub(crate) const fn answered(&mut self) {
+        self.answered = true;
+    }
+
+    /// The connection has become a tunnel, and is nobody's.
+    pub(crate) fn tunnelled(mut self) {
+        self.connection.take();
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        if let Some(sender) = self.sender.take() {
-            self.server.put_back(sender);
+        let Some(connection) = self.connection.take() else {
+            return;
+        };
+        if self.answered && self.sent.as_ref().is_none_or(|sent| sent.finished().is_some()) {
+            self.server.put_back(connection);
+        } else {
+            connection.task.abort();
         }
     }
 }

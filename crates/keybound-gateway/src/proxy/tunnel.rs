@@ -22,7 +22,7 @@ pub(crate) fn open(
     peer: &Peer,
     silence: Duration,
 ) -> Response<Body> {
-    lease.discard();
+    lease.tunnelled();
     let upstream = hyper::upgrade::on(&mut response);
     let held = peer.clone();
     held.becomes_tunnel();

@@ -24,10 +24,56 @@ fn a_connection_is_used_again() {
     assert_eq!(upstream.connections(), 1);
 }
 
+/// However the bodies are framed.
+#[test]
+fn a_connection_is_used_again_after_any_body() {
+    for said in [
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi",
+        "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+        "HTTP/1.1 204 No Content\r\n\r\n",
+    ] {
+        let upstream = Upstream::doing(move |mut client| {
+            while let Some(head) = client.head() {
+                client.body(&head);
+                client.send(said);
+            }
+        });
+        let gateway = Gateway::open(upstream.address, "");
+        let mut client = gateway.client();
+        for request in [
+            GET,
+            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi",
+            "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n",
+            GET,
+        ] {
+            client.send(request);
+            assert_eq!(client.answer().status / 100, 2, "{request:?} {said:?}");
+        }
+        assert_eq!(upstream.connections(), 1, "{said:?}");
+    }
+}
+
+/// It answers before it has the body, and takes no more of it.
+#[test]
+fn an_answer_before_the_end_of_the_body_is_the_answer() {
+    let upstream = Upstream::doing(|mut client| {
+        client.head();
+        client.send("HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno");
+        client.read_out();
+    });
+    let gateway = Gateway::open(upstream.address, "");
+    let mut client = gateway.client();
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\nbegun");
+    let answer = client.answer();
+    assert_eq!((answer.status, answer.text().as_str()), (403, "no"));
+    assert!(client.is_over());
+}
+
 #[test]
 fn requests_at_once_have_connections_of_their_own() {
     let (arrived, arrivals) = mpsc::channel();
-    let (go, gone) = crossbeam();
+    let (go, gone) = door();
     let upstream = Upstream::doing(move |mut client| {
         while client.head().is_some() {
             arrived.send(()).unwrap();
@@ -45,7 +91,7 @@ fn requests_at_once_have_connections_of_their_own() {
 }
 
 /// A door that stays shut until it is opened, and open from then on.
-fn crossbeam() -> (Door, Door) {
+fn door() -> (Door, Door) {
     let door = std::sync::Arc::new((std::sync::Mutex::new(false), std::sync::Condvar::new()));
     (Door(std::sync::Arc::clone(&door)), Door(door))
 }
@@ -196,9 +242,10 @@ fn an_upstream_that_hangs_is_504() {
 /// It neither takes the body nor answers.
 #[test]
 fn an_upstream_that_takes_no_body_is_504() {
-    let (_open, shut) = crossbeam();
+    let (_open, shut) = door();
     let upstream = Upstream::doing(move |client| {
-        let _held = client;
+        // A buffer that grows by itself would look like somebody who takes a little now and then.
+        socket2::SockRef::from(&client.stream).set_recv_buffer_size(4096).unwrap();
         shut.wait();
     });
     let gateway = Gateway::open(upstream.address, "response_timeout = \"200ms\"");
@@ -217,7 +264,7 @@ fn an_upstream_that_takes_no_body_is_504() {
 
 #[test]
 fn an_upstream_that_falls_silent_breaks_off() {
-    let (_open, shut) = crossbeam();
+    let (_open, shut) = door();
     let upstream = Upstream::doing(move |mut client| {
         client.head();
         client.send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf");
