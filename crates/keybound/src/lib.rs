@@ -13,6 +13,7 @@
 
 pub mod authorization_server;
 pub mod challenge;
+pub mod client;
 pub mod crypto;
 pub mod jwk;
 pub mod jws;
