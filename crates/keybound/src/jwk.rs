@@ -217,13 +217,21 @@ fn ed25519(x: [u8; 32]) -> Result<Material, Reason> {
     if point.is_small_order() {
         return Err(Reason::KeyWeak);
     }
-    if point.compress().0 != x {
+    if !is_reduced(&x) {
         return Err(Reason::KeyInvalid);
     }
     Ok(Material::Ed25519 { x })
 }
 
-/// The modulus bounds, and an exponent that is odd, at least 3 and at most 32 bits, so that a check costs little.
+/// Whether y is below 2^255 - 19 (RFC 8032 section 5.1.3). The two points with a second spelling beyond that, by the sign of
+/// x = 0, are of small order; so this says what encoding the point again would say, without the inversion.
+fn is_reduced(encoded: &[u8; 32]) -> bool {
+    let [lowest, middle @ .., highest] = encoded;
+    *lowest < 0xed || highest & 0x7f != 0x7f || middle.iter().any(|octet| *octet != 0xff)
+}
+
+/// The modulus bounds, odd as every product of odd primes, and an exponent that is odd, at least 3 and at most 32 bits, so
+/// that a check costs little.
 fn rsa(n: Box<[u8]>, e: Box<[u8]>) -> Result<Material, Reason> {
     let leading = n.first().map_or(0, |first| first.leading_zeros());
     let bits = n
@@ -236,8 +244,11 @@ fn rsa(n: Box<[u8]>, e: Box<[u8]>) -> Result<Material, Reason> {
             .and_then(|value| value.checked_add(u64::from(*octet)))
             .filter(|value| *value <= 1 << 32)
     });
+    let odd = n.last().is_some_and(|last| last & 1 == 1);
     match exponent {
-        Some(exponent) if (MIN_RSA_BITS..=MAX_RSA_BITS).contains(&bits) && exponent >= 3 && exponent & 1 == 1 => {
+        Some(exponent)
+            if odd && (MIN_RSA_BITS..=MAX_RSA_BITS).contains(&bits) && exponent >= 3 && exponent & 1 == 1 =>
+        {
             Ok(Material::Rsa { n, e })
         }
         _ => Err(Reason::KeyWeak),

@@ -1,5 +1,5 @@
 //! The cryptography of AWS-LC: [`AwsLc`] checks signatures, [`SoftwareKey`] makes them. No key is taken here that
-//! [`PublicJwk`] would refuse.
+//! [`PublicJwk`](crate::jwk::PublicJwk) would refuse.
 
 mod encoded;
 mod private_jwk;
@@ -12,9 +12,6 @@ pub use software_key::{KeyError, SoftwareKey};
 pub use verify::AwsLc;
 
 use crate::refusal::Fault;
-
-#[cfg(doc)]
-use crate::jwk::PublicJwk;
 
 /// Octets of the library's random generator, for those who start things: keys of nonce rings, `jti` values, states.
 ///

@@ -29,7 +29,7 @@ impl SoftwareKey {
     ///
     /// [`KeyError::Pem`], [`KeyError::Encrypted`], and those of [`SoftwareKey::from_pkcs8_der`].
     pub fn from_pem(text: &str, alg: Option<Alg>) -> Result<Self, KeyError> {
-        if text.contains("ENCRYPTED") {
+        if text.contains("BEGIN ENCRYPTED") || text.contains(",ENCRYPTED") {
             return Err(KeyError::Encrypted);
         }
         if let Some(der) = block(text, "PRIVATE KEY")? {

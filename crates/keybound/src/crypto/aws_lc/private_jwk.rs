@@ -1,12 +1,12 @@
 //! Private keys as JWK (RFC 7518 section 6, RFC 8037 section 2), in and out.
 
-use aws_lc_rs::encoding::{AsDer as _, Pkcs8V1Der};
+use aws_lc_rs::encoding::{AsBigEndian as _, AsDer as _, Pkcs8V1Der};
 use aws_lc_rs::rsa::KeyPairComponents;
 use aws_lc_rs::signature::{EcdsaKeyPair, Ed25519KeyPair, RsaKeyPair, RsaPublicKeyComponents};
 use data_encoding::BASE64URL_NOPAD;
 use zeroize::Zeroizing;
 
-use super::software_key::{KeyError, Pair, SoftwareKey, ecdsa, scalar};
+use super::software_key::{KeyError, Pair, SoftwareKey, ecdsa};
 use super::verify::{UNCOMPRESSED_MAX, uncompressed};
 use crate::crypto::{Alg, Signer as _};
 use crate::jwk::{KeyOctets, PublicJwk};
@@ -49,14 +49,17 @@ impl SoftwareKey {
         text.push_str(self.alg().name());
         text.push('"');
         match &self.pair {
-            Pair::Ec(pair) => push_member(&mut text, "d", scalar(pair)?.as_ref()),
+            Pair::Ec(pair) => {
+                let scalar = pair.private_key().as_be_bytes().map_err(|_| KeyError::Library)?;
+                push_member(&mut text, "d", scalar.as_ref());
+            }
             Pair::Ed25519(pair) => {
-                let der = pkcs8(pair.as_der())?;
+                let der: Pkcs8V1Der<'_> = pair.as_der().map_err(|_| KeyError::Library)?;
                 let seed = pkcs8_key(der.as_ref()).and_then(|key| Der(key).next(OCTET_STRING));
                 push_member(&mut text, "d", seed.ok_or(KeyError::Library)?);
             }
             Pair::Rsa(pair) => {
-                let der = pkcs8(pair.as_der())?;
+                let der = pair.as_der().map_err(|_| KeyError::Library)?;
                 push_rsa_members(&mut text, der.as_ref()).ok_or(KeyError::Library)?;
             }
         }
@@ -149,10 +152,6 @@ fn push_rsa_members(text: &mut String, pkcs8: &[u8]) -> Option<()> {
         push_member(text, name, number.strip_prefix(&[0]).unwrap_or(number));
     }
     Some(())
-}
-
-fn pkcs8(der: Result<Pkcs8V1Der<'static>, aws_lc_rs::error::Unspecified>) -> Result<Pkcs8V1Der<'static>, KeyError> {
-    der.map_err(|_| KeyError::Library)
 }
 
 /// The octets of `privateKey` in `PrivateKeyInfo` (RFC 5958 section 2).

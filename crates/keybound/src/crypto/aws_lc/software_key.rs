@@ -2,7 +2,6 @@
 
 use core::fmt;
 
-use aws_lc_rs::encoding::{AsBigEndian as _, EcPrivateKeyBin};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeySize;
 use aws_lc_rs::signature::{
@@ -75,7 +74,7 @@ impl SoftwareKey {
         )
     }
 
-    /// The key of `pair`, for `alg` or the usual algorithm of its kind.
+    /// `pair`, for `alg` or the usual algorithm of its kind.
     pub(super) fn new(pair: Pair, alg: Option<Alg>) -> Result<Self, KeyError> {
         let public = pair.public_jwk()?;
         let kind = public.kind();
@@ -182,11 +181,6 @@ impl Pair {
     }
 }
 
-/// The private scalar of an EC key, at the full length of the curve.
-pub(super) fn scalar(pair: &EcdsaKeyPair) -> Result<EcPrivateKeyBin<'static>, KeyError> {
-    pair.private_key().as_be_bytes().map_err(|_| KeyError::Library)
-}
-
 /// Every curve's way of signing: R and S at full length.
 pub(super) fn ecdsa(kind: KeyKind) -> Option<&'static EcdsaSigningAlgorithm> {
     match kind {
@@ -249,10 +243,7 @@ impl fmt::Display for KeyError {
         match self {
             Self::Json => f.write_str("not a JWK: the text is not one JSON object, or names a member twice"),
             Self::Public(reason) => write!(f, "the public half is refused: {}", Refusal::from(*reason)),
-            Self::Member(name) => write!(
-                f,
-                "the private member {name} is missing or is not base64url of the right length"
-            ),
+            Self::Member(name) => write!(f, "{name} is missing, or is not base64url of the right length"),
             Self::ManyPrimes => f.write_str("RSA keys of more than two primes are not supported"),
             Self::Halves => f.write_str("the private half does not belong to the public half"),
             Self::AlgUnknown => f.write_str("alg is not the name of a signature algorithm for proofs"),

@@ -19,10 +19,11 @@ use crate::refusal::Reason;
 /// ```
 /// use keybound::crypto::aws_lc::{AwsLc, SoftwareKey};
 /// use keybound::crypto::{Alg, Crypto, Signer};
+/// use keybound::refusal::Refusal;
 ///
 /// let key = SoftwareKey::generate(Alg::Es256)?;
 /// let signature = key.sign(b"message")?;
-/// let prepared = AwsLc.prepare(key.public_jwk(), Alg::Es256)?;
+/// let prepared = AwsLc.prepare(key.public_jwk(), Alg::Es256).map_err(Refusal::from)?;
 /// assert!(prepared.verify(b"message", &signature).is_ok());
 /// assert!(prepared.verify(b"massage", &signature).is_err());
 /// # Ok::<(), Box<dyn std::error::Error>>(())

@@ -82,6 +82,7 @@ impl Quota {
         let wanted = entries
             .saturating_mul(4)
             .checked_div(slack)?
+            .checked_add(1)?
             .checked_next_power_of_two()?;
         (few || many).then_some(wanted)
     }

@@ -1,0 +1,196 @@
+//! Inserts into the replay store in memory and into moka with a time to live, at so many live entries: processor time and
+//! bytes an entry. Arguments: how many million entries (default `1 10`); `--alone` leaves moka out.
+
+use std::hint::black_box;
+use std::time::Duration;
+
+use keybound::jwk::Thumbprint;
+use keybound::replay::memory::{MemoryLimits, MemoryStore};
+use keybound::replay::{Epoch, ReplayEntry, Seen};
+use keybound::time::UnixTime;
+use keybound_benches::{CpuTime, Figure, resident};
+use siphasher::sip128::{Hasher128 as _, SipHasher24};
+use std::hash::Hasher as _;
+
+const START: u64 = 1_700_000_000;
+
+/// 300 s past, 5 s between nodes, 1 s.
+const WINDOW: u64 = 306;
+
+const BATCH: u64 = 250_000;
+
+const HTU: &str = "https://api.example.com/v1/accounts/4711/payments";
+
+/// How the entries are spread over keys and time.
+#[derive(Clone, Copy)]
+struct Load {
+    live: u64,
+    entries_per_key: u64,
+    per_key: u32,
+    /// `iat` anywhere in the window before the clock, instead of within 4 s of it.
+    scattered: bool,
+}
+
+struct Proof {
+    jkt: Thumbprint,
+    jti: String,
+    expires: UnixTime,
+}
+
+impl Load {
+    /// The clock at the arrival of this proof: the window passes while `live` of them arrive.
+    fn clock(self, number: u64) -> u64 {
+        START + number * WINDOW / self.live
+    }
+
+    fn proof(self, number: u64) -> Proof {
+        let mut jkt = [0; 32];
+        jkt[..8].copy_from_slice(&scramble(number % (self.live / self.entries_per_key)).to_be_bytes());
+        let random = scramble(!number);
+        let delay = random % if self.scattered { WINDOW - 6 } else { 4 };
+        Proof {
+            jkt: Thumbprint::from_bytes(jkt),
+            jti: format!("{:016x}{:06x}", random, number % (1 << 24)),
+            expires: UnixTime::from_secs(self.clock(number) - delay + WINDOW),
+        }
+    }
+
+    fn proofs(self, from: u64) -> Vec<Proof> {
+        (from..from + BATCH).map(|number| self.proof(number)).collect()
+    }
+
+    /// How many of the first `count` proofs have not expired when the last of them has come.
+    fn unexpired(self, count: u64) -> u64 {
+        let now = UnixTime::from_secs(self.clock(count - 1));
+        (0..count).filter(|number| self.proof(*number).expires >= now).count() as u64
+    }
+}
+
+fn scramble(number: u64) -> u64 {
+    let mixed = number
+        .wrapping_add(0x9e37_79b9_7f4a_7c15)
+        .wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let mixed = (mixed ^ (mixed >> 29)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 32)
+}
+
+fn record(store: &MemoryStore, load: Load, from: u64, proofs: &[Proof]) -> CpuTime {
+    CpuTime::measure(BATCH, || {
+        for (number, proof) in (from..).zip(proofs) {
+            let entry = ReplayEntry::new(proof.jkt, &proof.jti, HTU, store.epoch(), proof.expires);
+            let seen = store.record_now(&entry, UnixTime::from_secs(load.clock(number)));
+            assert_eq!(seen, Ok(Seen::Never), "proof {number}");
+        }
+    })
+}
+
+type Moka = moka::sync::Cache<u128, ()>;
+
+fn record_moka(cache: &Moka, epoch: Epoch, proofs: &[Proof]) -> CpuTime {
+    CpuTime::measure(BATCH, || {
+        for proof in proofs {
+            let mut hasher = SipHasher24::new_with_key(&[7; 16]);
+            ReplayEntry::new(proof.jkt, &proof.jti, HTU, epoch, proof.expires)
+                .digest_input(|octets| hasher.write(octets));
+            assert!(cache.entry(hasher.finish128().as_u128()).or_insert(()).is_fresh());
+        }
+    })
+}
+
+fn measure(name: &str, load: Load, with_moka: bool) {
+    let epoch = Epoch::new(1, UnixTime::from_secs(START));
+    let limits = MemoryLimits::new().bytes(16 << 30).per_key(load.per_key);
+    let empty = resident();
+    let store = MemoryStore::new(limits, [7; 16], epoch).expect("limits above the least");
+    let mut filling = CpuTime::default();
+    for from in (0..load.live).step_by(BATCH as usize) {
+        filling += record(&store, load, from, &load.proofs(from));
+    }
+    let resident_ours = resident() - empty;
+
+    let cache = with_moka.then(|| Moka::builder().time_to_live(Duration::from_secs(3600)).build());
+    let before_moka = resident();
+    if let Some(cache) = &cache {
+        for from in (0..load.live).step_by(BATCH as usize) {
+            record_moka(cache, epoch, &load.proofs(from));
+        }
+    }
+    let resident_moka = resident() - before_moka;
+
+    // A quarter of a window more on top, in turns: ours forgets as many as it takes up.
+    let (mut ours, mut moka) = (CpuTime::default(), CpuTime::default());
+    let more = (load.live / 4).next_multiple_of(BATCH);
+    for from in (load.live..load.live + more).step_by(BATCH as usize) {
+        let proofs = load.proofs(from);
+        ours += record(&store, load, from, &proofs);
+        if let Some(cache) = &cache {
+            moka += record_moka(cache, epoch, &proofs);
+        }
+    }
+    let unexpired = load.unexpired(load.live + more) as f64;
+    let per_entry = |octets: usize| octets as f64 / load.live as f64;
+    let beside = |figure: Figure, yardstick: f64| if with_moka { figure.beside(yardstick) } else { figure };
+    let figure = |what: &str, unit, value| Figure::new(format!("replay.{name}.{what}"), unit, value);
+    println!("{}", figure("fill", "ns CPU", filling.nanos()));
+    println!("{}", beside(figure("insert", "ns CPU", ours.nanos()), moka.nanos()));
+    let bytes = store.bytes() as f64 / unexpired;
+    println!(
+        "{}",
+        beside(
+            figure("bytes", "bytes per unexpired entry", bytes),
+            per_entry(resident_moka)
+        )
+    );
+    println!("{}", figure("resident", "bytes per entry", per_entry(resident_ours)));
+    black_box(cache);
+}
+
+fn main() {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let millions: Vec<u64> = words.iter().filter_map(|word| word.parse().ok()).collect();
+    let with_moka = !words.iter().any(|word| word == "--alone");
+    for million in if millions.is_empty() { vec![1, 10] } else { millions } {
+        let base = Load {
+            live: million * 1_000_000,
+            entries_per_key: 1_000,
+            per_key: 100_000,
+            scattered: false,
+        };
+        measure(&format!("{million}m.many-per-key"), base, with_moka);
+        measure(
+            &format!("{million}m.one-per-key"),
+            Load {
+                entries_per_key: 1,
+                ..base
+            },
+            false,
+        );
+        measure(
+            &format!("{million}m.scattered"),
+            Load {
+                entries_per_key: 1,
+                scattered: true,
+                ..base
+            },
+            false,
+        );
+        measure(
+            &format!("{million}m.quota-3"),
+            Load {
+                entries_per_key: 1,
+                per_key: 3,
+                ..base
+            },
+            false,
+        );
+        measure(
+            &format!("{million}m.quota-100"),
+            Load {
+                entries_per_key: 1,
+                per_key: 100,
+                ..base
+            },
+            false,
+        );
+    }
+}

@@ -1,0 +1,23 @@
+//! `keybound completions`: a script for the shell.
+
+use clap::{Args, CommandFactory as _};
+use clap_complete::Shell;
+
+use crate::Cli;
+use crate::outcome::{Outcome, Result};
+
+/// Print a completion script for a shell.
+///
+/// Example: keybound completions bash > /etc/bash_completion.d/keybound
+#[derive(Debug, Args)]
+pub(crate) struct Completions {
+    /// The shell
+    shell: Shell,
+}
+
+impl Completions {
+    pub(crate) fn run(&self) -> Result {
+        clap_complete::generate(self.shell, &mut Cli::command(), "keybound", &mut std::io::stdout());
+        Ok(Outcome::Done)
+    }
+}

@@ -1,0 +1,56 @@
+//! How a command ends: 0 done, 1 refused or failed, 2 usage or configuration.
+
+use std::fmt;
+use std::process::ExitCode;
+
+use crate::style;
+
+/// A command that ran to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// Everything asked for was done: status 0.
+    Done,
+    /// It ran, and the answer is no: status 1. The command has said why.
+    Refused,
+}
+
+/// A command that could not run to its end.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    status: u8,
+    message: String,
+}
+
+impl Failure {
+    /// Something went wrong while running: status 1.
+    pub(crate) fn failed(message: impl fmt::Display) -> Self {
+        Self {
+            status: 1,
+            message: message.to_string(),
+        }
+    }
+
+    /// The command line or the configuration must be mended: status 2.
+    pub(crate) fn usage(message: impl fmt::Display) -> Self {
+        Self {
+            status: 2,
+            message: message.to_string(),
+        }
+    }
+
+    /// Says what went wrong on standard error.
+    pub(crate) fn report(self) -> ExitCode {
+        for (position, line) in self.message.lines().enumerate() {
+            let lead = if position == 0 {
+                format!("{}error:{} ", style::BAD, style::PLAIN)
+            } else {
+                String::new()
+            };
+            anstream::eprintln!("{lead}{line}");
+        }
+        ExitCode::from(self.status)
+    }
+}
+
+/// What every command returns.
+pub(crate) type Result = std::result::Result<Outcome, Failure>;
