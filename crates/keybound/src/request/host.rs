@@ -56,7 +56,7 @@ impl Origins {
             if origins
                 .iter()
                 .take(position)
-                .any(|other| other.as_str() == origin.as_str())
+                .any(|other| other.is_at(origin.authority()) || origin.is_at(other.authority()))
             {
                 return Err(OriginsError::Repeated(origin.as_str().into()));
             }
@@ -191,6 +191,27 @@ mod tests {
         assert_eq!(
             Origins::new(origins.to_vec()).unwrap_err(),
             OriginsError::Repeated("https://a.example".into())
+        );
+        // `Host` does not tell the scheme, and leaves out the port that is the default of one of them.
+        for (first, second) in [
+            ("https://localhost", "http://localhost"),
+            ("https://localhost:8080", "http://localhost:8080"),
+            ("https://localhost", "http://localhost:443"),
+            ("https://localhost:80", "http://localhost"),
+        ] {
+            let origins = [first, second].map(|origin| origin.parse().unwrap());
+            assert_eq!(
+                Origins::new(origins.to_vec()).unwrap_err(),
+                OriginsError::Repeated(second.into())
+            );
+        }
+        assert!(
+            Origins::new(
+                ["https://localhost:8443", "http://localhost:8080"]
+                    .map(|o| o.parse().unwrap())
+                    .to_vec()
+            )
+            .is_ok()
         );
         assert_eq!(Origins::new(Vec::new()).unwrap_err(), OriginsError::Empty);
     }

@@ -167,6 +167,7 @@ fn origins_and_their_prefixes() {
         (target.origin(), target.path()),
         ("https://api.example.com", "/v1/orders")
     );
+    assert_eq!("https://api.example.com/v1".parse(), Ok(origin));
     assert_eq!("http://api.example.com".parse::<Origin>(), Err(OriginError::NotHttps));
     assert_eq!(
         "https://api.example.com/?a".parse::<Origin>(),
