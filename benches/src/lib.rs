@@ -1,5 +1,8 @@
 //! What the benchmarks share: processor time and memory of this process, and how a figure is printed.
 
+pub mod subject;
+
+use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
 use std::ops::AddAssign;
@@ -13,6 +16,7 @@ pub struct Figure {
     unit: &'static str,
     value: f64,
     yardstick: Option<f64>,
+    aim: Option<f64>,
 }
 
 impl Figure {
@@ -23,6 +27,7 @@ impl Figure {
             unit,
             value,
             yardstick: None,
+            aim: None,
         }
     }
 
@@ -33,21 +38,59 @@ impl Figure {
             ..self
         }
     }
+
+    /// The most that the ratio to the yardstick should be; without a yardstick, the value itself.
+    pub fn aim(self, most: f64) -> Self {
+        Self {
+            aim: Some(most),
+            ..self
+        }
+    }
 }
 
 impl fmt::Display for Figure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            name,
-            unit,
-            value,
-            yardstick,
-        } = self;
-        write!(f, r#"{{"name":"{name}","value":{value:.2},"unit":"{unit}""#)?;
-        match yardstick {
-            Some(yardstick) => write!(f, r#","yardstick":{yardstick:.2},"ratio":{:.3}}}"#, value / yardstick),
-            None => write!(f, r#","yardstick":null,"ratio":null}}"#),
-        }
+        let json = |number: Option<f64>| number.map_or("null".to_owned(), |number| format!("{number:.3}"));
+        let ratio = self.yardstick.map(|yardstick| self.value / yardstick);
+        write!(f, r#"{{"name":"{}","value":{:.2},"unit":"{}","#, self.name, self.value, self.unit)?;
+        write!(f, r#""yardstick":{},"ratio":{},"aim":{}}}"#, json(self.yardstick), json(ratio), json(self.aim))
+    }
+}
+
+/// How many rounds a figure is the median of.
+const ROUNDS: usize = 9;
+
+/// What was measured, round by round.
+#[derive(Clone, Debug, Default)]
+pub struct Rounds(BTreeMap<String, Vec<f64>>);
+
+/// One round of [`interleaved`].
+pub type Round = Rounds;
+
+/// Runs `work` once to warm up and then [`ROUNDS`] times, so that everything it measures meets the same neighbours.
+pub fn interleaved(mut work: impl FnMut(&mut Round)) -> Rounds {
+    work(&mut Rounds::default());
+    let mut rounds = Rounds::default();
+    (0..ROUNDS).for_each(|_| work(&mut rounds));
+    rounds
+}
+
+impl Rounds {
+    /// Notes what something took in this round.
+    pub fn time(&mut self, name: &str, took: CpuTime) {
+        self.0.entry(name.to_owned()).or_default().push(took.nanos());
+    }
+
+    /// What was measured.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+
+    /// The median of all rounds, in nanoseconds.
+    pub fn median(&self, name: &str) -> f64 {
+        let mut values = self.0[name].clone();
+        values.sort_by(f64::total_cmp);
+        values[values.len() / 2]
     }
 }
 

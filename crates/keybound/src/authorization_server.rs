@@ -4,11 +4,14 @@
 //! The order of a token request is: [`AuthorizationServer::verify`], authenticate the client, look at the grant with
 //! [`GrantBinding::check`], record the proof, redeem the grant in one atomic step, issue. A refused proof consumes nothing.
 
+mod assertion;
+
 use core::fmt;
 
 use http::Method;
 use http::header::HeaderMap;
 
+pub use self::assertion::{ALLOWANCE, ASSERTION_TYPE, ClientAssertion, MAX_LIFETIME, VerifiedAssertion};
 use crate::jwk::Thumbprint;
 use crate::nonce::{Nonce, Purpose, Role};
 use crate::refusal::{Reason, Refusal};

@@ -9,6 +9,8 @@ use crate::refusal::Fault;
 use crate::time::UnixTime;
 
 pub mod memory;
+#[cfg(any(test, feature = "store-suite"))]
+pub mod suite;
 
 pub use memory::MemoryStore;
 

@@ -1,5 +1,6 @@
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
@@ -477,4 +478,31 @@ fn nothing_shows_a_token_or_a_proof() {
     let claims = ProofClaims::new(&Method::GET, &target, [1; 16], NOW);
     shown += &format!("{:?}", pocket.prover.prepare(&claims).sign(&pocket.key).unwrap());
     assert!(!shown.contains("Kz~8") && !shown.contains("eyJ"), "{shown}");
+}
+
+proptest! {
+    // The payload is written by hand: a JSON reader must find in it what went in.
+    #[test]
+    fn any_payload_reads_back(
+        method in "[!#$%&'*+.^_`|~0-9A-Za-z-]{1,20}",
+        path in "[!-~]{0,40}",
+        nonce in "[!#-\\[\\]-~]{1,60}",
+        iat in 0_u64..=253_402_300_799,
+    ) {
+        let pocket = Pocket::new();
+        let (Ok(target), Ok(method)) =
+            (TargetUri::parse(&format!("https://a.example/{path}")), Method::from_bytes(method.as_bytes()))
+        else {
+            return Ok(());
+        };
+        let nonce = Nonce::parse(&nonce).unwrap();
+        let iat = UnixTime::from_secs(iat);
+        let claims = ProofClaims::new(&method, &target, [7; 16], iat).credentials(&pocket.token).nonce(&nonce);
+        let (_, payload) = parts(pocket.prover.prepare(&claims).sign(&pocket.key).unwrap().as_str());
+        let expected = json!({
+            "jti": "BwcHBwcHBwcHBwcHBwcHBw", "htm": method.as_str(), "htu": target.as_str(), "iat": iat.as_secs(),
+            "ath": ATH, "nonce": nonce.as_str(),
+        });
+        prop_assert_eq!(payload, expected);
+    }
 }

@@ -12,7 +12,6 @@ use siphasher::sip128::{self, Hasher128 as _};
 use self::room::Room;
 use self::shard::{Mark, Shard, bucket_of};
 use super::{Epoch, ReplayEntry, ReplayStore, Seen};
-use crate::jwk::Thumbprint;
 use crate::refusal::Fault;
 use crate::time::UnixTime;
 
@@ -28,8 +27,11 @@ pub const DEFAULT_BYTES: usize = 256 << 20;
 /// How many live entries one key may have unless set otherwise.
 pub const DEFAULT_PER_KEY: u32 = 100_000;
 
-/// Less than this does not hold the tables of even a small service.
-pub const MIN_BYTES: usize = 64 << 10;
+/// The least a store may be given.
+pub const MIN_BYTES: usize = 1 << 20;
+
+/// The most live entries one key may be given.
+pub const MAX_PER_KEY: u32 = keys::MAX_COUNT;
 
 /// 2^6 locks: many more than cores that verify proofs, and few enough that an idle store is small.
 const SHARD_BITS: u32 = 6;
@@ -63,7 +65,7 @@ impl MemoryLimits {
         Self { bytes, ..self }
     }
 
-    /// How many live entries one key (`jkt`) may have. At least one.
+    /// How many live entries one key (`jkt`) may have: one to [`MAX_PER_KEY`].
     ///
     /// Up to 64 the count is exact. Above, a key is never admitted beyond it, and never refused below 15/16 of it.
     pub const fn per_key(self, entries: u32) -> Self {
@@ -86,7 +88,7 @@ impl Default for MemoryLimits {
 pub enum LimitsError {
     /// Fewer bytes than [`MIN_BYTES`].
     Bytes,
-    /// No entry at all for any key.
+    /// No entry at all for a key, or more than [`MAX_PER_KEY`].
     PerKey,
 }
 
@@ -94,7 +96,7 @@ impl fmt::Display for LimitsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Bytes => write!(f, "the replay memory needs at least {MIN_BYTES} bytes"),
-            Self::PerKey => f.write_str("each key needs at least one entry in the replay memory"),
+            Self::PerKey => write!(f, "one key may have 1 to {MAX_PER_KEY} entries in the replay memory"),
         }
     }
 }
@@ -103,7 +105,7 @@ impl core::error::Error for LimitsError {}
 
 /// Remembers proofs in the memory of this process.
 ///
-/// Of each proof it keeps 128 bits: 96 of a keyed digest over the whole entry and 32 of one over `jkt`. An entry is kept
+/// Of each proof it keeps 128 bits: 88 of a keyed digest over the whole entry and 40 of one over `jkt`. An entry is kept
 /// through its `expires` second, in a bucket of eight seconds that is dropped whole. The store never drops a live entry:
 /// when its bytes are used up it answers [`Fault::ReplayFull`], but a repetition is still [`Seen::Before`].
 ///
@@ -144,12 +146,12 @@ impl MemoryStore {
     ///
     /// # Errors
     ///
-    /// [`LimitsError`] if the limits leave no room for a single entry.
+    /// [`LimitsError`] if a limit is out of its range.
     pub fn new(limits: MemoryLimits, key: [u8; 16], epoch: Epoch) -> Result<Self, LimitsError> {
         if limits.bytes < MIN_BYTES {
             return Err(LimitsError::Bytes);
         }
-        if limits.per_key == 0 {
+        if !(1..=MAX_PER_KEY).contains(&limits.per_key) {
             return Err(LimitsError::PerKey);
         }
         let shards: Box<[_]> = (0..1_u32 << SHARD_BITS)
@@ -242,16 +244,11 @@ impl MemoryStore {
 
     /// The shard of the entry's key, so that one lock covers its count and its entries; and what is kept of the entry.
     fn locate(&self, entry: &ReplayEntry<'_>) -> (usize, Mark) {
-        let (shard, tag) = self.hash_key(entry.jkt());
+        let key = sip::SipHasher24::new_with_key(&self.key).hash(entry.jkt().as_bytes());
         let mut whole = sip128::SipHasher24::new_with_key(&self.key);
         entry.digest_input(|octets| whole.write(octets));
-        (shard, Mark::new(whole.finish128().as_u128(), tag))
-    }
-
-    fn hash_key(&self, jkt: &Thumbprint) -> (usize, u32) {
-        let hash = sip::SipHasher24::new_with_key(&self.key).hash(jkt.as_bytes());
-        let [_, _, _, shard, tag @ ..] = hash.to_be_bytes();
-        (usize::from(shard) & ((1 << SHARD_BITS) - 1), u32::from_be_bytes(tag))
+        let shard = usize::try_from(key >> (u64::BITS - SHARD_BITS)).unwrap_or(0);
+        (shard, Mark::new(whole.finish128().as_u128(), key))
     }
 }
 

@@ -59,9 +59,22 @@ impl<'t> SignedJwt<'t> {
         self.kid.as_deref()
     }
 
+    /// The issuer it says it comes from, by which to find the keys and for nothing else: anybody can write one.
+    /// [`TokenFacts::judge`] looks at the issuer of the verified claims.
+    ///
+    /// # Errors
+    ///
+    /// [`Reason::TokenMalformed`] if the claims are not one JSON object, [`Reason::TokenClaims`] if they name no issuer.
+    pub fn claimed_issuer(&self) -> Result<Box<str>, Refusal> {
+        let octets = decode_base64url(self.compact.payload).map_err(|_| Reason::TokenMalformed)?;
+        let claims = Object::parse(&octets).map_err(|_| Reason::TokenMalformed)?;
+        let issuer = claims.get("iss").and_then(Value::as_str).ok_or(Reason::TokenClaims)?;
+        Ok(issuer.into())
+    }
+
     /// Whether `keys` has a key this token may be signed with. If not, the issuer may have turned its keys.
     pub fn finds_key(&self, keys: &KeySet) -> bool {
-        self.candidates(keys).next().is_some()
+        keys.candidates(self.alg, self.kid.as_deref()).next().is_some()
     }
 
     /// Checks the signature with the issuer's keys and reads the claims.
@@ -73,36 +86,10 @@ impl<'t> SignedJwt<'t> {
     /// [`Reason::TokenAlgorithm`], [`Reason::TokenKey`], [`Reason::TokenMalformed`], [`Reason::TokenSignature`],
     /// [`Reason::TokenClaims`].
     pub fn verify(&self, keys: &KeySet) -> Result<(Arc<TokenFacts>, KeyMark), Refusal> {
-        if !keys.algs.contains(self.alg) {
-            return Err(Reason::TokenAlgorithm.into());
-        }
-        let signature = self.compact.signature().map_err(|_| Reason::TokenMalformed)?;
-        let signed = self.compact.signing_input.as_bytes();
-        let mut reason = Reason::TokenKey;
-        for (key, prepared) in self.candidates(keys).take(MAX_TRIES) {
-            if prepared.verify(signed, signature.as_slice()).is_ok() {
-                let octets = decode_base64url(self.compact.payload).map_err(|_| Reason::TokenMalformed)?;
-                let claims = Object::parse(&octets).map_err(|_| Reason::TokenMalformed)?;
-                return Ok((Arc::new(TokenFacts::of_jwt(&claims)?), KeyMark(key.jwk.clone())));
-            }
-            reason = Reason::TokenSignature;
-        }
-        Err(reason.into())
-    }
-
-    fn candidates<'k>(&'k self, keys: &'k KeySet) -> impl Iterator<Item = (&'k IssuerKey, &'k dyn PreparedKey)> {
-        keys.keys.iter().filter_map(|key| {
-            let named = match (&self.kid, &key.kid) {
-                (Some(wanted), Some(kid)) => wanted == kid,
-                _ => true,
-            };
-            let prepared = key
-                .prepared
-                .iter()
-                .find(|(alg, _)| *alg == self.alg)
-                .map(|(_, prepared)| &**prepared);
-            prepared.filter(|_| named).map(|prepared| (key, prepared))
-        })
+        let mark = keys.check(&self.compact, self.alg, self.kid.as_deref())?;
+        let octets = decode_base64url(self.compact.payload).map_err(|_| Reason::TokenMalformed)?;
+        let claims = Object::parse(&octets).map_err(|_| Reason::TokenMalformed)?;
+        Ok((Arc::new(TokenFacts::of_jwt(&claims)?), mark))
     }
 }
 
@@ -213,6 +200,42 @@ impl KeySet {
     /// Whether the key that vouched for a token is still in the set.
     pub fn holds(&self, mark: &KeyMark) -> bool {
         self.keys.iter().any(|key| key.jwk == mark.0)
+    }
+
+    /// Checks the signature of a JWS with the keys that fit its `alg` and `kid`.
+    pub(crate) fn check(&self, compact: &Compact<'_>, alg: Alg, kid: Option<&str>) -> Result<KeyMark, Reason> {
+        if !self.algs.contains(alg) {
+            return Err(Reason::TokenAlgorithm);
+        }
+        let signature = compact.signature().map_err(|_| Reason::TokenMalformed)?;
+        let signed = compact.signing_input.as_bytes();
+        let mut reason = Reason::TokenKey;
+        for (key, prepared) in self.candidates(alg, kid).take(MAX_TRIES) {
+            if prepared.verify(signed, signature.as_slice()).is_ok() {
+                return Ok(KeyMark(key.jwk.clone()));
+            }
+            reason = Reason::TokenSignature;
+        }
+        Err(reason)
+    }
+
+    fn candidates<'k>(
+        &'k self,
+        alg: Alg,
+        kid: Option<&'k str>,
+    ) -> impl Iterator<Item = (&'k IssuerKey, &'k dyn PreparedKey)> {
+        self.keys.iter().filter_map(move |key| {
+            let named = match (kid, &key.kid) {
+                (Some(wanted), Some(kid)) => *wanted == **kid,
+                _ => true,
+            };
+            let prepared = key
+                .prepared
+                .iter()
+                .find(|(known, _)| *known == alg)
+                .map(|(_, prepared)| &**prepared);
+            prepared.filter(|_| named).map(|prepared| (key, prepared))
+        })
     }
 
     /// The algorithms tokens may have.

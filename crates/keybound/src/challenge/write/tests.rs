@@ -157,6 +157,21 @@ fn one_nonce_and_only_if_given() {
 }
 
 #[test]
+fn challenges_of_somebody_else_are_replaced() {
+    let stale = HeaderMap::from_iter([(WWW_AUTHENTICATE, HeaderValue::from_static("Basic"))]);
+    for (denial, lines) in [
+        (Denial::from(Reason::HtuMismatch), 1),
+        (Denial::from(Fault::ReplayFull), 0),
+    ] {
+        let mut headers = stale.clone();
+        ResourceAnswer::new(&denial, &dpop_only(), Scheme::Dpop, None).apply(&mut headers);
+        let found: Vec<_> = headers.get_all(WWW_AUTHENTICATE).iter().collect();
+        assert_eq!(found.len(), lines, "{denial}");
+        assert!(!found.contains(&&stale[WWW_AUTHENTICATE]), "{denial}");
+    }
+}
+
+#[test]
 fn the_callers_wait_wins() {
     let mut headers = HeaderMap::new();
     let answer = ResourceAnswer::new(&Reason::ReplayQuota.into(), &both(), Scheme::Dpop, None).retry_after(37);

@@ -1,8 +1,14 @@
 //! How many live entries a key has: a map from tag to count, eight bytes a place.
 
-use super::marks::{most, proportion};
+use super::marks::{most, proportion, wider};
 use super::room::Room;
+use super::shard::TAG_BITS;
 use crate::refusal::Fault;
+
+const COUNT_BITS: u32 = u64::BITS - TAG_BITS;
+
+/// The highest count there is room for.
+pub(super) const MAX_COUNT: u32 = (1 << COUNT_BITS) - 1;
 
 #[derive(Debug, Default)]
 pub(super) struct Keys {
@@ -13,7 +19,7 @@ pub(super) struct Keys {
 
 impl Keys {
     /// The count of this key; zero if it is not there.
-    pub(super) fn count(&self, tag: u32) -> u32 {
+    pub(super) fn count(&self, tag: u64) -> u32 {
         self.places.get(self.seek(tag)).map_or(0, |place| count_of(*place))
     }
 
@@ -22,26 +28,26 @@ impl Keys {
         if self.len < most(self.places.len()) {
             return Ok(());
         }
-        self.resize(
-            self.places
-                .len()
-                .saturating_add(self.places.len() / 4)
-                .saturating_add(4),
-            room,
-        )
+        self.resize(wider(self.places.len()), room)
     }
 
-    /// Sets the count of this key, which is there or for which room was made; zero takes it out.
-    pub(super) fn set(&mut self, tag: u32, count: u32) {
+    /// Sets the count of this key, which is there or for which room was made. Not to zero.
+    pub(super) fn set(&mut self, tag: u64, count: u32) {
         let index = self.seek(tag);
-        let Some(place) = self.places.get_mut(index) else {
+        if let Some(place) = self.places.get_mut(index) {
+            self.len = self.len.saturating_add(usize::from(*place == 0));
+            *place = (tag << COUNT_BITS) | u64::from(count);
+        }
+    }
+
+    /// Takes one off the count of this key, if it is there. A key whose count comes down to `least` leaves.
+    pub(super) fn lower(&mut self, tag: u64, least: u32) {
+        let index = self.seek(tag);
+        let Some(place) = self.places.get_mut(index).filter(|place| **place != 0) else {
             return;
         };
-        let there = *place != 0;
-        if count > 0 {
-            *place = (u64::from(tag) << 32) | u64::from(count);
-            self.len = self.len.saturating_add(usize::from(!there));
-        } else if there {
+        *place = place.wrapping_sub(1);
+        if count_of(*place) <= least {
             self.take_out(index);
             self.len = self.len.saturating_sub(1);
         }
@@ -71,7 +77,7 @@ impl Keys {
     }
 
     /// Where this key is or belongs; beyond the end if there are no places.
-    fn seek(&self, tag: u32) -> usize {
+    fn seek(&self, tag: u64) -> usize {
         let mut index = self.home(tag);
         while let Some(place) = self.places.get(index) {
             if *place == 0 || tag_of(*place) == tag {
@@ -103,8 +109,8 @@ impl Keys {
         }
     }
 
-    fn home(&self, tag: u32) -> usize {
-        proportion(u64::from(tag) << 32, self.places.len())
+    fn home(&self, tag: u64) -> usize {
+        proportion(tag << COUNT_BITS, self.places.len())
     }
 
     fn after(&self, index: usize) -> usize {
@@ -123,10 +129,10 @@ impl Keys {
     }
 }
 
-fn tag_of(place: u64) -> u32 {
-    u32::try_from(place >> 32).unwrap_or(0)
+const fn tag_of(place: u64) -> u64 {
+    place >> COUNT_BITS
 }
 
 fn count_of(place: u64) -> u32 {
-    u32::try_from(place & u64::from(u32::MAX)).unwrap_or(0)
+    u32::try_from(place & u64::from(MAX_COUNT)).unwrap_or(MAX_COUNT)
 }

@@ -55,13 +55,8 @@ impl Marks {
         if self.len < most(self.places.len()) {
             return Ok(false);
         }
-        let wider = self
-            .places
-            .len()
-            .saturating_add(self.places.len() / 4)
-            .saturating_add(4);
         let mut grown = Self {
-            places: room.zeros(wider)?,
+            places: room.zeros(wider(self.places.len()))?,
             len: 0,
         };
         for mark in self.iter() {
@@ -93,10 +88,15 @@ impl Marks {
     }
 }
 
-/// Seven eighths of the places, and always one free, where a search ends.
+/// How many of the places are taken before there must be more of them: four fifths, beyond which searches get long, and
+/// always one fewer, where a search ends.
 pub(super) const fn most(places: usize) -> usize {
-    let spare = places / 8;
-    places.saturating_sub(if spare == 0 { 1 } else { spare })
+    places.saturating_sub(places.div_ceil(5))
+}
+
+/// How many places there should be next.
+pub(super) const fn wider(places: usize) -> usize {
+    places.saturating_add(places / 4).saturating_add(4)
 }
 
 /// Where in `places` a hash lies, as its value lies between 0 and 2^64.

@@ -9,6 +9,9 @@ use crate::refusal::Fault;
 /// Up to here every key is counted by itself.
 const EXACT: u32 = 64;
 
+/// Cells of a shard at first: so many that with the default quota a store hardly ever counts again.
+const MIN_CELLS: usize = 256;
+
 /// A key that is not in `keys` has at most `slack` live entries: it gets a count of its own, beginning with `slack`, before
 /// it could have more. So a count is never below the truth, and above it by at most `slack`. A key leaves `keys` when its
 /// count is down at `slack`, where the first sentence holds again.
@@ -32,14 +35,19 @@ impl Quota {
         }
     }
 
-    pub(super) fn is_used_up(&self, tag: u32) -> bool {
-        self.keys.count(tag) >= self.per_key
+    /// How many entries this key has, unless it is so few that they are not counted: then zero.
+    pub(super) fn count(&self, tag: u64) -> u32 {
+        self.keys.count(tag)
+    }
+
+    pub(super) const fn is_used_up(&self, count: u32) -> bool {
+        count >= self.per_key
     }
 
     /// Makes room for what [`Quota::add`] may write.
-    pub(super) fn reserve(&mut self, tag: u32, room: &Room) -> Result<(), Fault> {
+    pub(super) fn reserve(&mut self, tag: u64, room: &Room) -> Result<(), Fault> {
         if self.cells.is_empty() && self.slack > 0 {
-            let cells = room.zeros(1)?;
+            let cells = room.zeros(MIN_CELLS)?;
             room.replace(&mut self.cells, cells);
         }
         if self.cell(tag) >= self.slack {
@@ -49,27 +57,18 @@ impl Quota {
         }
     }
 
-    /// Counts one more entry of this key, after [`Quota::reserve`].
-    pub(super) fn add(&mut self, tag: u32) {
-        let count = match self.keys.count(tag) {
-            0 if self.cell(tag) < self.slack => None,
-            0 => Some(self.slack),
-            count => Some(count),
-        };
-        if let Some(count) = count {
-            self.keys.set(tag, count.saturating_add(1));
+    /// Adds an entry to the `count` this key has, after [`Quota::reserve`].
+    pub(super) fn add(&mut self, tag: u64, count: u32) {
+        if count > 0 || self.cell(tag) >= self.slack {
+            self.keys.set(tag, count.max(self.slack).saturating_add(1));
         }
         self.change_cell(tag, |entries| entries.saturating_add(1));
     }
 
     /// Counts one entry of this key less.
-    pub(super) fn remove(&mut self, tag: u32) {
+    pub(super) fn remove(&mut self, tag: u64) {
+        self.keys.lower(tag, self.slack);
         self.change_cell(tag, |entries| entries.saturating_sub(1));
-        let count = self.keys.count(tag);
-        if count > 0 {
-            let left = count.saturating_sub(1);
-            self.keys.set(tag, if left > self.slack { left } else { 0 });
-        }
     }
 
     /// How many cells there should be for so many entries, if there are far too few or too many: enough that the entries of
@@ -77,14 +76,17 @@ impl Quota {
     pub(super) fn cells_wanted(&self, entries: usize) -> Option<usize> {
         let slack = usize::try_from(self.slack).unwrap_or(usize::MAX);
         let capacity = self.cells.len().saturating_mul(slack);
-        let few = entries > capacity / 4;
-        let many = self.cells.len() > 1 && entries < capacity / 32;
+        let few = !self.cells.is_empty() && entries > capacity / 4;
+        let many = self.cells.len() > MIN_CELLS && entries < capacity / 32;
+        if !few && !many {
+            return None;
+        }
         let wanted = entries
             .saturating_mul(4)
             .checked_div(slack)?
             .checked_add(1)?
             .checked_next_power_of_two()?;
-        (few || many).then_some(wanted)
+        Some(wanted.max(MIN_CELLS))
     }
 
     /// Spreads the entries over so many cells. Without room for them, the old ones stay, which are right as well.
@@ -104,11 +106,11 @@ impl Quota {
         }
     }
 
-    fn cell(&self, tag: u32) -> u32 {
+    fn cell(&self, tag: u64) -> u32 {
         self.cells.get(self.index(tag)).copied().unwrap_or(0)
     }
 
-    fn change_cell(&mut self, tag: u32, change: impl Fn(u32) -> u32) {
+    fn change_cell(&mut self, tag: u64, change: impl Fn(u32) -> u32) {
         let index = self.index(tag);
         if let Some(entries) = self.cells.get_mut(index) {
             *entries = change(*entries);
@@ -116,7 +118,7 @@ impl Quota {
     }
 
     /// By the low bits: [`Keys`] goes by the high ones, where the keys of one cell must not meet again.
-    fn index(&self, tag: u32) -> usize {
-        usize::try_from(tag).unwrap_or(0) & self.cells.len().saturating_sub(1)
+    fn index(&self, tag: u64) -> usize {
+        usize::try_from(tag & u64::from(u32::MAX)).unwrap_or(0) & self.cells.len().saturating_sub(1)
     }
 }

@@ -13,14 +13,20 @@ const WIDTH_BITS: u32 = 3;
 /// How many places a refusal looks through for the oldest entry of its key. At least one bucket is looked through.
 const SEARCH: usize = 1 << 16;
 
-/// What is kept of an entry: a digest of the whole, and at its end the tag of the key. Never zero.
+/// Of 100 million keys, one in a million has its tag in common with another key of its shard, and the two share a quota.
+pub(super) const TAG_BITS: u32 = 40;
+
+const TAG: u128 = (1 << TAG_BITS) - 1;
+
+/// What is kept of an entry: a digest of the whole, and in the low bits the tag of its key. Never zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Mark(u128);
 
 impl Mark {
-    pub(super) fn new(digest: u128, tag: u32) -> Self {
-        let bits = (digest & !u128::from(u32::MAX)) | u128::from(tag);
-        Self(if bits == 0 { 1 << 64 } else { bits })
+    /// Takes the upper bits of `digest` and the lower ones of `key`.
+    pub(super) fn new(digest: u128, key: u64) -> Self {
+        let bits = (digest & !TAG) | (u128::from(key) & TAG);
+        Self(if bits == 0 { 1 << TAG_BITS } else { bits })
     }
 
     pub(super) const fn from_bits(bits: u128) -> Self {
@@ -37,8 +43,8 @@ impl Mark {
     }
 
     /// The same for all entries of a key.
-    pub(super) fn tag(self) -> u32 {
-        u32::try_from(self.0 & u128::from(u32::MAX)).unwrap_or(0)
+    pub(super) fn tag(self) -> u64 {
+        u64::try_from(self.0 & TAG).unwrap_or(0)
     }
 }
 
@@ -91,13 +97,14 @@ impl Shard {
         if entry.epoch().id() != self.epoch || number < self.floor || number < bucket_of(now) {
             return Ok(Seen::Forgotten);
         }
-        let index = self.buckets.partition_point(|bucket| bucket.number < number);
+        let index = self.index(number);
         let bucket = self.buckets.get(index).filter(|bucket| bucket.number == number);
         let place = bucket.map(|bucket| bucket.marks.seek(mark));
         if place == Some(Place::Taken) {
             return Ok(Seen::Before);
         }
-        if self.quota.is_used_up(mark.tag()) {
+        let count = self.quota.count(mark.tag());
+        if self.quota.is_used_up(count) {
             return Ok(Seen::OverQuota {
                 retry_after: self.retry_after(mark.tag(), now),
             });
@@ -114,6 +121,8 @@ impl Shard {
             );
         }
         self.insert(index, mark, place, room)?;
+        self.quota.add(mark.tag(), count);
+        self.fit_cells(room);
         Ok(Seen::Never)
     }
 
@@ -135,6 +144,16 @@ impl Shard {
         self.fit_cells(room);
     }
 
+    /// Where this bucket is or belongs. Buckets that follow each other without a gap are found without a search.
+    fn index(&self, number: u64) -> usize {
+        let first = self.buckets.first().map_or(number, |bucket| bucket.number);
+        let guess = usize::try_from(number.saturating_sub(first)).unwrap_or(usize::MAX);
+        match self.buckets.get(guess) {
+            Some(bucket) if bucket.number == number => guess,
+            _ => self.buckets.partition_point(|bucket| bucket.number < number),
+        }
+    }
+
     fn insert(&mut self, index: usize, mark: Mark, place: Option<Place>, room: &Room) -> Result<(), Fault> {
         let Some(bucket) = self.buckets.get_mut(index) else {
             return Err(Fault::ReplayFull);
@@ -146,8 +165,6 @@ impl Shard {
         };
         bucket.marks.put(mark, place);
         self.entries = self.entries.saturating_add(1);
-        self.quota.add(mark.tag());
-        self.fit_cells(room);
         Ok(())
     }
 
@@ -159,7 +176,7 @@ impl Shard {
     }
 
     /// In how many seconds the oldest entry of this key goes, or less if that takes too long to find out.
-    fn retry_after(&self, tag: u32, now: UnixTime) -> u32 {
+    fn retry_after(&self, tag: u64, now: UnixTime) -> u32 {
         let mut places = 0_usize;
         let has_key = |bucket: &&Bucket| {
             places = places.saturating_add(bucket.marks.places());

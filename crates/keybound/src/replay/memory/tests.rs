@@ -1,4 +1,5 @@
 use super::*;
+use crate::jwk::Thumbprint;
 
 const START: u64 = 1_700_000_000;
 

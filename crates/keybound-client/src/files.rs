@@ -1,0 +1,104 @@
+//! Private files: keys by name, and tokens between runs. Directories have mode 0700 and files 0600; what others could read is
+//! not believed. On systems without such modes the user's own directory is what protects them.
+
+mod keys;
+mod tokens;
+
+use std::ffi::OsStr;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+
+use tempfile::NamedTempFile;
+use zeroize::Zeroizing;
+
+pub use keys::{KeyFileError, KeyStore, read_key};
+pub use tokens::TokenFiles;
+
+/// The largest file read here; a key of RSA-4096 takes 4 KiB.
+const MAX_FILE: u64 = 64 * 1024;
+
+/// Where keybound keeps what belongs to this user: `$KEYBOUND_HOME`, else `keybound` in the platform's directory for data
+/// (`$XDG_DATA_HOME` or `~/.local/share`, `~/Library/Application Support`, `%APPDATA%`). `None` if there is no home.
+pub fn home() -> Option<PathBuf> {
+    match std::env::var_os("KEYBOUND_HOME") {
+        Some(home) if !home.is_empty() => Some(home.into()),
+        _ => dirs::data_dir().map(|data| data.join("keybound")),
+    }
+}
+
+/// Reads a file that only its owner may read.
+fn read_private(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
+    let file = File::open(path)?;
+    let about = file.metadata()?; // of what was opened, whatever the name means by now
+    if !about.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+    }
+    check_mode(&about, path)?;
+    let mut octets = Zeroizing::new(Vec::with_capacity(
+        usize::try_from(about.len().min(MAX_FILE)).unwrap_or(0) + 1,
+    ));
+    file.take(MAX_FILE + 1).read_to_end(&mut octets)?;
+    if octets.len() as u64 > MAX_FILE {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "larger than 64 KiB"));
+    }
+    Ok(octets)
+}
+
+#[cfg(unix)]
+fn check_mode(about: &fs::Metadata, path: &Path) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let mode = about.permissions().mode() & 0o777;
+    if mode & 0o077 == 0 {
+        return Ok(());
+    }
+    let why = format!(
+        "others may read it (mode {mode:03o}); mend that: chmod 600 {}",
+        path.display()
+    );
+    Err(io::Error::new(io::ErrorKind::PermissionDenied, why))
+}
+
+#[cfg(not(unix))]
+fn check_mode(_: &fs::Metadata, _: &Path) -> io::Result<()> {
+    Ok(())
+}
+
+/// What to do with a file that is there already.
+#[derive(Clone, Copy)]
+enum Present {
+    Keep,
+    Replace,
+}
+
+/// Writes a private file whole or not at all, and has it on the disk before it returns.
+fn write_private(directory: &Path, name: &OsStr, octets: &[u8], present: Present) -> io::Result<()> {
+    make_directory(directory)?;
+    let mut file = NamedTempFile::with_prefix_in(".new-", directory)?; // created with mode 0600
+    file.write_all(octets)?;
+    file.as_file().sync_all()?;
+    let path = directory.join(name);
+    match present {
+        Present::Keep => file.persist_noclobber(path).map(drop),
+        Present::Replace => file.persist(path).map(drop),
+    }
+    .map_err(|failed| failed.error)?;
+    sync_directory(directory)
+}
+
+fn make_directory(directory: &Path) -> io::Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(directory)
+}
+
+/// A name is on the disk once its directory is.
+fn sync_directory(directory: &Path) -> io::Result<()> {
+    if cfg!(unix) {
+        OpenOptions::new().read(true).open(directory)?.sync_all()?;
+    }
+    Ok(())
+}

@@ -1,0 +1,67 @@
+//! Tokens between runs, one file for each [`TokenId`].
+
+use std::ffi::OsString;
+use std::io;
+use std::path::PathBuf;
+
+use keybound::jws::json::{Number, Object, Value};
+use keybound::time::UnixTime;
+use serde_json::json;
+use zeroize::Zeroizing;
+
+use super::{Present, home, read_private, write_private};
+use crate::token::{Token, TokenId, TokenStore};
+
+/// Keeps tokens in files of this user. A file that cannot be read, or that others may read, is passed over and replaced.
+#[derive(Clone, Debug)]
+pub struct TokenFiles {
+    directory: PathBuf,
+}
+
+impl TokenFiles {
+    /// In `tokens` under keybound's [`home`].
+    pub fn of_user() -> Option<Self> {
+        home().map(|home| Self::new(home.join("tokens")))
+    }
+
+    /// In this directory, which is made when the first token is kept.
+    pub fn new(directory: impl Into<PathBuf>) -> Self {
+        let directory = directory.into();
+        Self { directory }
+    }
+}
+
+fn file_name(id: &TokenId) -> OsString {
+    format!("{}.json", id.digest()).into()
+}
+
+impl TokenStore for TokenFiles {
+    fn load(&self, id: &TokenId) -> Option<Token> {
+        let octets = read_private(&self.directory.join(file_name(id))).ok()?;
+        let object = Object::parse(&octets).ok()?;
+        let text = |name| object.get(name).and_then(Value::as_str);
+        let time = |name| match object.get(name) {
+            Some(Value::Number(Number::Whole(seconds))) => Some(UnixTime::from_secs(*seconds)),
+            _ => None,
+        };
+        let token = Token::new(text("access_token")?).ok()?;
+        let token = token.lives(time("obtained")?, Some(time("expires")?));
+        Some(match text("scope") {
+            Some(scope) => token.with_scope(scope),
+            None => token,
+        })
+    }
+
+    /// A token whose end is unknown is not kept: nobody could tell when to throw it away.
+    fn save(&self, id: &TokenId, token: &Token) -> io::Result<()> {
+        let Some(expires) = token.expires() else { return Ok(()) };
+        let object = json!({
+            "access_token": token.secret(),
+            "obtained": token.obtained().as_secs(),
+            "expires": expires.as_secs(),
+            "scope": token.scope(),
+        });
+        let text = Zeroizing::new(object.to_string());
+        write_private(&self.directory, &file_name(id), text.as_bytes(), Present::Replace)
+    }
+}

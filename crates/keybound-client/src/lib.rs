@@ -1,0 +1,44 @@
+//! An HTTP client that holds a key and proves it on every request (DPoP, RFC 9449), on reqwest. Nonces, retries, redirects and
+//! the life of the token are its work; the rules it follows are those of [`keybound::client`].
+//!
+//! ```no_run
+//! use std::sync::Arc;
+//! use keybound::crypto::{Alg, aws_lc::SoftwareKey};
+//! use keybound_client::{Authentication, Client, ClientCredentials, Secret};
+//!
+//! # async fn call() -> Result<(), Box<dyn std::error::Error>> {
+//! let key = Arc::new(SoftwareKey::generate(Alg::Es256)?);
+//! let access = ClientCredentials::new("https://id.example.com", "orders-job")
+//!     .authentication(Authentication::Secret(Secret::new(std::env::var("ORDERS_SECRET")?)))
+//!     .scope("orders:read");
+//! let client = Client::builder(key).client_credentials(access).build()?;
+//!
+//! let orders = client.get("https://api.example.com/orders").send().await?;
+//! println!("{} after {} tries", orders.status(), orders.tries());
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A response comes back as `Ok` whatever its status, unless the server refused the token or the proof and this client can do
+//! nothing more about it: then it is [`Error::Refused`], with the response inside.
+
+mod authentication;
+mod body;
+mod client;
+mod error;
+pub mod files;
+mod metadata;
+mod request;
+mod response;
+mod token;
+mod transport;
+
+pub use authentication::{Authentication, Secret};
+pub use body::Body;
+pub use client::{Client, ClientBuilder};
+pub use error::{Demand, Error, MetadataFault, Refused};
+pub use keybound::client::PlainHttp;
+pub use request::RequestBuilder;
+pub use response::Response;
+pub use token::{ClientCredentials, Token, TokenId, TokenStore};
+pub use transport::Watch;

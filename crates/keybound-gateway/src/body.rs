@@ -1,0 +1,249 @@
+//! Bodies on their way through: bounded in size and in silence, never held. A request's is counted and its trailers are
+//! cleaned; a response's gives its upstream connection back at the end.
+
+use core::fmt;
+use core::pin::Pin;
+use core::task::{Context, Poll, ready};
+use core::time::Duration;
+use std::rc::Rc;
+
+use bytes::Bytes;
+use http_body::{Body as _, Frame, SizeHint};
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+use tokio::time::Instant;
+
+use crate::answer::Problem;
+use crate::front::Ended;
+use crate::proxy::{Lease, fields};
+
+mod progress;
+mod silence;
+
+pub(crate) use progress::Progress;
+use silence::Silence;
+
+type BoxError = Box<dyn core::error::Error + Send + Sync>;
+
+/// The body of a request, as the client sends it.
+///
+/// It fails with a [`Problem`] when it is too long, too slow, stops, or breaks its framing.
+pub struct RequestBody {
+    inner: Incoming,
+    left: u64,
+    silence: Silence,
+    due: Option<Instant>,
+    progress: Option<Rc<Progress>>,
+}
+
+impl RequestBody {
+    /// `None` if its declared length is more than `most`.
+    pub(crate) fn bounded(inner: Incoming, most: u64, silence: Duration, whole: Duration) -> Option<Self> {
+        let hint = inner.size_hint();
+        if hint.lower() > most {
+            return None;
+        }
+        let streams = !inner.is_end_stream();
+        Some(Self {
+            inner,
+            left: most,
+            silence: Silence::of(silence),
+            due: streams.then(|| Instant::now() + whole),
+            progress: None,
+        })
+    }
+
+    /// How much of it has gone by, for whoever waits for the answer; `None` if there is no body.
+    pub(crate) fn progress(&mut self) -> Option<Rc<Progress>> {
+        self.due
+            .map(|due| Rc::clone(self.progress.get_or_insert_with(|| Rc::new(Progress::until(due)))))
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Problem>>> {
+        let frame = match Pin::new(&mut self.inner).poll_frame(cx) {
+            Poll::Ready(frame) => frame,
+            Poll::Pending => {
+                ready!(self.silence.poll(cx, self.due));
+                let slow = self.due.is_some_and(|due| due <= Instant::now());
+                return Poll::Ready(Some(Err(if slow { Problem::BodySlow } else { Problem::BodyStalled })));
+            }
+        };
+        self.silence.broken();
+        Poll::Ready(match frame {
+            None => None,
+            Some(Err(_)) => Some(Err(Problem::BodyMalformed)),
+            Some(Ok(mut frame)) => {
+                let length = frame.data_ref().map_or(0, Bytes::len) as u64;
+                if let Some(trailers) = frame.trailers_mut() {
+                    fields::clean_trailers(trailers);
+                }
+                match self.left.checked_sub(length) {
+                    Some(left) => {
+                        self.left = left;
+                        Some(Ok(frame))
+                    }
+                    None => Some(Err(Problem::BodyOversized)),
+                }
+            }
+        })
+    }
+}
+
+impl http_body::Body for RequestBody {
+    type Data = Bytes;
+    type Error = Problem;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Problem>>> {
+        let polled = self.poll(cx);
+        if let Some(progress) = &self.progress {
+            match &polled {
+                Poll::Pending => {}
+                Poll::Ready(Some(Ok(_))) => progress.moved(self.inner.is_end_stream()),
+                Poll::Ready(_) => progress.moved(true),
+            }
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+impl fmt::Debug for RequestBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RequestBody")
+            .field("left", &self.left)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The body of a response: from an upstream, of our own, or anything else that streams.
+pub struct Body {
+    kind: Kind,
+    /// Dropped with the body, which is when the response has been handed to the connection whole.
+    ended: Option<Ended>,
+}
+
+enum Kind {
+    Empty,
+    Whole(Bytes),
+    Upstream {
+        inner: Incoming,
+        silence: Silence,
+        lease: Option<Lease>,
+    },
+    Streaming(Pin<Box<dyn http_body::Body<Data = Bytes, Error = BoxError>>>),
+}
+
+impl Body {
+    /// No octets.
+    pub const fn empty() -> Self {
+        Self {
+            kind: Kind::Empty,
+            ended: None,
+        }
+    }
+
+    /// What another service makes, such as a router of the same process.
+    pub fn streaming<B>(body: B) -> Self
+    where
+        B: http_body::Body<Data = Bytes> + 'static,
+        B::Error: Into<BoxError>,
+    {
+        Self {
+            kind: Kind::Streaming(Box::pin(body.map_err(Into::into))),
+            ended: None,
+        }
+    }
+
+    /// What an upstream sends; it may be silent for this long, and gives the connection back at its end.
+    pub(crate) const fn upstream(inner: Incoming, silence: Duration, lease: Lease) -> Self {
+        Self {
+            kind: Kind::Upstream {
+                inner,
+                silence: Silence::of(silence),
+                lease: Some(lease),
+            },
+            ended: None,
+        }
+    }
+
+    pub(crate) fn until(mut self, ended: Ended) -> Self {
+        self.ended = Some(ended);
+        self
+    }
+}
+
+impl From<Bytes> for Body {
+    fn from(octets: Bytes) -> Self {
+        Self {
+            kind: Kind::Whole(octets),
+            ended: None,
+        }
+    }
+}
+
+impl http_body::Body for Body {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        match &mut self.kind {
+            Kind::Empty => Poll::Ready(None),
+            Kind::Whole(octets) => {
+                let octets = core::mem::take(octets);
+                self.kind = Kind::Empty;
+                Poll::Ready((!octets.is_empty()).then(|| Ok(Frame::data(octets))))
+            }
+            Kind::Upstream { inner, silence, lease } => match Pin::new(inner).poll_frame(cx) {
+                Poll::Ready(frame) => {
+                    silence.broken();
+                    if frame.is_none() {
+                        lease.take();
+                    }
+                    Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
+                }
+                Poll::Pending => {
+                    ready!(silence.poll(cx, None));
+                    Poll::Ready(Some(Err(Problem::UpstreamTimeout.into())))
+                }
+            },
+            Kind::Streaming(body) => body.as_mut().poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.kind {
+            Kind::Empty => true,
+            Kind::Whole(octets) => octets.is_empty(),
+            Kind::Upstream { inner, .. } => inner.is_end_stream(),
+            Kind::Streaming(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.kind {
+            Kind::Empty => SizeHint::with_exact(0),
+            Kind::Whole(octets) => SizeHint::with_exact(octets.len() as u64),
+            Kind::Upstream { inner, .. } => inner.size_hint(),
+            Kind::Streaming(body) => body.size_hint(),
+        }
+    }
+}
+
+impl fmt::Debug for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match &self.kind {
+            Kind::Empty => "empty",
+            Kind::Whole(_) => "whole",
+            Kind::Upstream { .. } => "upstream",
+            Kind::Streaming(_) => "streaming",
+        };
+        write!(f, "Body({kind})")
+    }
+}

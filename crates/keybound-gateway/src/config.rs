@@ -1,0 +1,364 @@
+//! The configuration: a TOML file, the environment over it, flags over both; out comes a [`Config`] that can run, or every
+//! mistake at once with its place. Nothing in a `Config` is a text that has yet to be interpreted.
+
+use core::net::SocketAddr;
+use core::num::NonZero;
+use core::time::Duration;
+use std::path::{Path, PathBuf};
+
+use keybound::crypto::AlgSet;
+
+mod check;
+mod document;
+mod keys;
+mod mistake;
+mod read;
+mod section;
+mod source;
+mod url;
+
+pub use document::{default_text, schema};
+pub use mistake::{ConfigError, ConfigErrors, Place};
+pub(crate) use url::is_authority;
+pub use url::{Network, Prefix, PublicUrl, UpstreamUrl};
+
+/// A configuration that can run.
+///
+/// ```
+/// use keybound_gateway::config::Config;
+///
+/// let errors = Config::parse("[[route]]\npath = \"orders\"\n", "keybound.toml".as_ref()).unwrap_err();
+/// assert!(errors.to_string().starts_with("keybound.toml:1: route[0].upstream: is missing"));
+/// assert!(errors.to_string().contains("keybound.toml:2: route[0].path: \"orders\" does not begin with /"));
+/// ```
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Config {
+    /// Where to listen, and whom to believe about a connection.
+    pub listen: Listen,
+    /// The public origins, at least one.
+    pub origins: Vec<PublicUrl>,
+    /// Whose access tokens are accepted.
+    pub issuers: Vec<Issuer>,
+    /// At least one; the longest prefix first, so that the first that covers a path is the one.
+    pub routes: Vec<Route>,
+    /// What is asked of a proof.
+    pub proof: ProofPolicy,
+    /// The memory of used proofs.
+    pub replay: Replay,
+    /// What one client, request or upstream may take.
+    pub limits: Limits,
+    /// The embedded issuer, if there is to be one.
+    pub authorization_server: Option<AuthorizationServer>,
+}
+
+/// `[listen]`
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Listen {
+    /// For clients.
+    pub address: SocketAddr,
+    /// For console and metrics; always on loopback.
+    pub admin: SocketAddr,
+    /// Proxies in front of this one.
+    pub trusted_peers: Vec<Network>,
+    /// Threads that serve; `None`: one for each processor.
+    pub workers: Option<NonZero<usize>>,
+}
+
+/// `[[issuer]]`
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Issuer {
+    /// Its identifier.
+    pub url: PublicUrl,
+    /// Any one of these in `aud` is enough; at least one.
+    pub audience: Vec<String>,
+    /// Where its keys come from.
+    pub keys: KeySource,
+    /// What its tokens may be signed with.
+    pub algorithms: AlgSet,
+}
+
+/// Where the keys of an issuer come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum KeySource {
+    /// From its metadata, over the network.
+    Discovery,
+    /// From this file.
+    File(PathBuf),
+}
+
+/// `[[route]]`
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Route {
+    /// Which paths.
+    pub path: Prefix,
+    /// Where to; at least one.
+    pub upstreams: Vec<UpstreamUrl>,
+    /// On what terms.
+    pub mode: Mode,
+    /// Scopes a token must have, all of them.
+    pub scope: Vec<String>,
+    /// Instead of the issuer's audience, if not empty.
+    pub audience: Vec<String>,
+    /// What becomes of the proof.
+    pub proof: ProofHandling,
+    /// What the upstream sees in `Authorization`.
+    pub upstream_authorization: UpstreamAuthorization,
+    /// Whether paths that servers read in different ways go through.
+    pub ambiguous_paths: AmbiguousPaths,
+}
+
+/// Terms of a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Mode {
+    /// Bound tokens only.
+    Required,
+    /// A valid token, bound or not; a bound one with its proof.
+    Optional,
+    /// Everything is checked and counted, nothing is refused or vouched for.
+    Report,
+    /// Nothing is checked or vouched for.
+    Open,
+}
+
+/// What becomes of a proof that passed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ProofHandling {
+    /// Recorded here, not forwarded.
+    Consume,
+    /// Forwarded, to be recorded by the upstream.
+    Check,
+}
+
+/// What the upstream sees in `Authorization`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum UpstreamAuthorization {
+    /// Nothing.
+    Strip,
+    /// What the client sent.
+    Pass,
+    /// The client's token, under the scheme `Bearer`.
+    Bearer,
+}
+
+/// What happens to a path with an encoded slash, backslash or null.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AmbiguousPaths {
+    /// 400 `path.ambiguous`.
+    Refuse,
+    /// It is forwarded as it is.
+    Allow,
+}
+
+/// `[proof]`
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct ProofPolicy {
+    /// How old `iat` may be.
+    pub max_age: Duration,
+    /// How far ahead `iat` may be; at most 60 s.
+    pub max_future: Duration,
+    /// What is asked in the way of nonces.
+    pub nonce: NoncePolicy,
+    /// How long a nonce is good.
+    pub nonce_lifetime: Duration,
+    /// Accepted and advertised.
+    pub algorithms: AlgSet,
+}
+
+/// What is asked in the way of nonces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum NoncePolicy {
+    /// Only at the barrier after a restart.
+    Off,
+    /// Given and judged, not demanded inside the window.
+    Offer,
+    /// Every proof carries one.
+    Require,
+}
+
+/// `[replay]`, for the store in memory.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Replay {
+    /// Octets it may hold.
+    pub memory: u64,
+    /// Live proofs of one key.
+    pub per_key: u32,
+    /// What happens when it is full.
+    pub when_unavailable: WhenUnavailable,
+}
+
+/// What happens when the replay memory is full or away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WhenUnavailable {
+    /// 503.
+    Refuse,
+    /// Proofs with a fresh nonce of this process pass.
+    NonceOnly,
+}
+
+/// `[limits]`: what each is for, and its default, stands in [`default_text`].
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+#[expect(missing_docs, reason = "each is documented once, in the table of keys")]
+pub struct Limits {
+    pub connections: usize,
+    pub header_bytes: usize,
+    pub header_fields: usize,
+    pub body_bytes: u64,
+    pub header_timeout: Duration,
+    pub idle_timeout: Duration,
+    pub client_timeout: Duration,
+    pub request_timeout: Duration,
+    pub connect_timeout: Duration,
+    pub response_timeout: Duration,
+    pub stream_timeout: Duration,
+    pub tunnel_timeout: Duration,
+    pub upstream_idle: usize,
+    pub upstream_idle_timeout: Duration,
+    pub drain_timeout: Duration,
+}
+
+/// `[authorization_server]`
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct AuthorizationServer {
+    /// Its identifier.
+    pub url: PublicUrl,
+    /// Where its state is kept.
+    pub store: IssuerStore,
+    /// A user who consents to everything; only where everything is on loopback.
+    pub auto_approve: Option<String>,
+    /// Its clients.
+    pub clients: Vec<Client>,
+}
+
+/// Where the embedded issuer keeps its state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum IssuerStore {
+    /// In this SQLite database.
+    Sqlite(PathBuf),
+    /// In memory.
+    Memory,
+}
+
+/// `[[authorization_server.client]]`
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct Client {
+    /// Its name.
+    pub id: String,
+    /// What it authenticates with, if the method is one with a secret.
+    pub secret: Option<String>,
+    /// How it authenticates, by the registered name.
+    pub authentication: ClientAuthentication,
+    /// Its grants, by their registered names.
+    pub grant_types: Vec<String>,
+    /// Where codes may be sent.
+    pub redirect_uris: Vec<String>,
+    /// Scopes it may have.
+    pub scope: Vec<String>,
+    /// Whether every token request needs a proof.
+    pub dpop_bound_access_tokens: bool,
+}
+
+impl core::fmt::Debug for Client {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Client")
+            .field("id", &self.id)
+            .field("authentication", &self.authentication)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How a client authenticates at the token endpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ClientAuthentication {
+    /// HTTP Basic.
+    SecretBasic,
+    /// In the form.
+    SecretPost,
+    /// A signed assertion, under a key of this file.
+    PrivateKeyJwt(PathBuf),
+    /// Not at all: a public client.
+    None,
+}
+
+/// What the command line says over the file and the environment.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Overrides {
+    /// `--listen`
+    pub listen: Option<String>,
+}
+
+impl Overrides {
+    /// With `--listen`, if it was given.
+    pub const fn listen(listen: Option<String>) -> Self {
+        Self { listen }
+    }
+}
+
+impl Config {
+    /// Reads the file at `path`, with the variables of `environment` over it and `flags` over both.
+    ///
+    /// # Errors
+    ///
+    /// Every mistake there is, at once.
+    pub fn load(
+        path: &Path,
+        environment: impl IntoIterator<Item = (String, String)>,
+        flags: &Overrides,
+    ) -> Result<Self, ConfigErrors> {
+        let text = std::fs::read_to_string(path).map_err(|error| ConfigErrors::unreadable(path, &error))?;
+        Self::from_parts(&text, path, environment, flags)
+    }
+
+    /// Reads `text` as the file at `path` would be read, and nothing else.
+    ///
+    /// # Errors
+    ///
+    /// Every mistake there is, at once.
+    pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigErrors> {
+        Self::from_parts(text, path, [], &Overrides::default())
+    }
+
+    /// Reads `text` as the file at `path`, with the variables of `environment` over it and `flags` over both. Paths in it
+    /// are relative to the folder of `path`.
+    ///
+    /// # Errors
+    ///
+    /// Every mistake there is, at once.
+    pub fn from_parts(
+        text: &str,
+        path: &Path,
+        environment: impl IntoIterator<Item = (String, String)>,
+        flags: &Overrides,
+    ) -> Result<Self, ConfigErrors> {
+        let mistakes = mistake::Mistakes::default();
+        let (mut root, syntax) = source::document(text);
+        source::overlay_environment(&mut root, environment, &mistakes);
+        source::overlay_flags(&mut root, flags);
+        let config = read::config(&root, path.parent().unwrap_or(Path::new("")), &mistakes);
+        mistakes.into_result(&path.display().to_string(), syntax, config)
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        read::default_limits()
+    }
+}

@@ -1,0 +1,107 @@
+//! Rules that bind several settings. Each mistake is noted at the setting that a person would change.
+
+use super::mistake::{Mistakes, Place};
+use super::section::Read;
+use super::{AuthorizationServer, Issuer, Listen, Mode, PublicUrl, Route};
+
+/// What was read, as far as it could be read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Written<'a> {
+    pub(crate) listen: Option<&'a Read<Listen>>,
+    pub(crate) origins: &'a [Option<Read<PublicUrl>>],
+    pub(crate) issuers: &'a [Option<Read<Issuer>>],
+    pub(crate) routes: &'a [Option<Read<Route>>],
+    pub(crate) server: Option<&'a Read<AuthorizationServer>>,
+    pub(crate) has_server: bool,
+}
+
+/// Notes every mistake between the tables of a configuration.
+pub(crate) fn whole(written: &Written<'_>, mistakes: &Mistakes) {
+    listener(written, mistakes);
+    if written.origins.is_empty() {
+        let message =
+            "there is none; add the address that clients call: [[origin]] with url = \"https://api.example.com\"";
+        mistakes.add(&Place::Missing, "origin", message);
+    }
+    if written.routes.is_empty() {
+        let message = "there is none; add what to protect: [[route]] with path = \"/\" and upstream = [\"http://127.0.0.1:9000\"]";
+        mistakes.add(&Place::Missing, "route", message);
+    }
+    twice(written.origins, "origin", "url", |url| url.as_str(), mistakes);
+    twice(written.issuers, "issuer", "url", |issuer| issuer.url.as_str(), mistakes);
+    twice(written.routes, "route", "path", |route| route.path.as_str(), mistakes);
+    trust(written, mistakes);
+    issuer_of_our_own(written, mistakes);
+}
+
+/// R-SEC-01: plain http from off loopback only behind a proxy that is named.
+fn listener(written: &Written<'_>, mistakes: &Mistakes) {
+    let Some(listen) = written.listen else { return };
+    if !listen.value.address.ip().is_loopback() && listen.value.trusted_peers.is_empty() {
+        let message = "is off loopback, where clients must use TLS, which is not in this version: end it in a proxy in front of \
+                       this one, name that proxy in listen.trusted_peers, and keep the https URL that clients use in [[origin]]";
+        mistakes.add(&listen.place, "listen.address", message);
+    }
+}
+
+fn twice<T>(tables: &[Option<Read<T>>], path: &str, name: &str, text: impl Fn(&T) -> &str, mistakes: &Mistakes) {
+    for (position, table) in tables.iter().enumerate() {
+        let Some(table) = table else { continue };
+        let earlier = tables
+            .iter()
+            .take(position)
+            .flatten()
+            .find(|other| text(&other.value) == text(&table.value));
+        if let Some(earlier) = earlier {
+            let line = match &earlier.place {
+                Place::Line(line) => format!(" in line {line}"),
+                _ => String::new(),
+            };
+            let message = format!("{:?} stands{line} already", text(&table.value));
+            mistakes.add(&table.place, &format!("{path}[{position}].{name}"), message);
+        }
+    }
+}
+
+/// A route that looks at tokens needs somebody whose tokens it accepts.
+fn trust(written: &Written<'_>, mistakes: &Mistakes) {
+    if !written.issuers.is_empty() || written.has_server {
+        return;
+    }
+    let looks = |route: &&Option<Read<Route>>| route.as_ref().is_some_and(|route| route.value.mode != Mode::Open);
+    if written.routes.iter().any(|route| looks(&route)) {
+        let message = "there is none, so no token could be accepted; add [[issuer]] with url and audience, or an \
+                       [authorization_server], or use mode = \"open\"";
+        mistakes.add(&Place::Missing, "issuer", message);
+    }
+}
+
+fn issuer_of_our_own(written: &Written<'_>, mistakes: &Mistakes) {
+    let Some(server) = written.server else { return };
+    let url = &server.value.url;
+    let path = "authorization_server.url";
+    if written.issuers.iter().flatten().any(|issuer| issuer.value.url == *url) {
+        mistakes.add(
+            &server.place,
+            path,
+            "is an [[issuer]] too; it is trusted by itself, so leave that out",
+        );
+    }
+    let shared = |origin: &&Read<PublicUrl>| origin.value.authority().eq_ignore_ascii_case(url.authority());
+    if !url.is_loopback()
+        && let Some(origin) = written.origins.iter().flatten().find(shared)
+    {
+        let message = format!(
+            "shares its host with the origin {}; off loopback an issuer has a host of its own",
+            origin.value
+        );
+        mistakes.add(&server.place, path, message);
+    }
+    if let (Some(user), Some(listen)) = (&server.value.auto_approve, written.listen)
+        && !listen.value.address.ip().is_loopback()
+    {
+        let message =
+            format!("{user:?} would be logged in from anywhere: listen.address is off loopback; leave it out");
+        mistakes.add(&server.place, "authorization_server.auto_approve", message);
+    }
+}

@@ -1,0 +1,310 @@
+//! Every setting: its name, kind, default and meaning. The reader, the printed default file, the JSON Schema and the names
+//! of the environment all come from this one table.
+
+/// One setting.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Key {
+    /// Dotted, without positions: `route.mode`.
+    pub(crate) path: &'static str,
+    pub(crate) kind: Kind,
+    pub(crate) absent: Absent,
+    /// What it means, in lines of the printed file.
+    pub(crate) doc: &'static str,
+}
+
+/// What may be written for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Text,
+    /// A number and `ms`, `s`, `m`, `h` or `d`.
+    Duration,
+    /// A number and `B`, `KiB`, `MiB` or `GiB`.
+    Size,
+    Count {
+        least: u64,
+        most: u64,
+    },
+    Flag,
+    Choice(&'static [&'static str]),
+    Texts,
+    Algorithms,
+    Table,
+}
+
+/// What holds where nothing is written. All texts are TOML values.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Absent {
+    /// This.
+    Is(&'static str),
+    /// Nothing; an example for the printed file.
+    Unset(&'static str),
+    /// It must be written; an example for the printed file.
+    Required(&'static str),
+    /// What `proof.preset` says.
+    ByPreset {
+        default: &'static str,
+        fapi: &'static str,
+        mcp: &'static str,
+    },
+    /// Nothing, and it cannot be set in this version.
+    NotYet {
+        example: &'static str,
+        instead: &'static str,
+    },
+}
+
+/// A table of the file.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Section {
+    pub(crate) path: &'static str,
+    /// Written `[[path]]`, any number of times.
+    pub(crate) repeated: bool,
+    /// Shown as comments in the printed file.
+    pub(crate) optional: bool,
+    pub(crate) doc: &'static str,
+}
+
+const fn section(path: &'static str, doc: &'static str) -> Section {
+    Section {
+        path,
+        repeated: false,
+        optional: false,
+        doc,
+    }
+}
+
+const fn key(path: &'static str, kind: Kind, absent: Absent, doc: &'static str) -> Key {
+    Key {
+        path,
+        kind,
+        absent,
+        doc,
+    }
+}
+
+const fn count(least: u64, most: u64) -> Kind {
+    Kind::Count { least, most }
+}
+
+pub(crate) const MODES: &[&str] = &["required", "optional", "report", "open"];
+pub(crate) const PROOFS: &[&str] = &["consume", "check", "attest"];
+pub(crate) const AUTHORIZATIONS: &[&str] = &["strip", "pass", "bearer"];
+pub(crate) const AMBIGUOUS: &[&str] = &["refuse", "allow"];
+pub(crate) const PRESETS: &[&str] = &["default", "fapi", "mcp"];
+pub(crate) const NONCES: &[&str] = &["off", "offer", "require"];
+pub(crate) const UNAVAILABLE: &[&str] = &["refuse", "nonce-only"];
+pub(crate) const CLIENT_METHODS: &[&str] = &["client_secret_basic", "client_secret_post", "private_key_jwt", "none"];
+
+use Absent::{ByPreset, Is, NotYet, Required, Unset};
+use Kind::{Algorithms, Choice, Duration, Flag, Size, Table, Text, Texts};
+
+/// The tables, in the order of the printed file.
+#[rustfmt::skip]
+pub(crate) const SECTIONS: &[Section] = &[
+    section("listen", "Where the gateway listens."),
+    Section { path: "origin", repeated: true, optional: false,
+        doc: "What clients sign in htu: the address they call, as seen from outside any proxy. At least one. With one, it holds\n\
+              whatever Host says; with several, Host chooses, and none that fits gets 421." },
+    Section { path: "issuer", repeated: true, optional: false,
+        doc: "Whose access tokens are accepted." },
+    Section { path: "route", repeated: true, optional: false,
+        doc: "Which paths go where, and on what terms. The longest prefix wins; a path under none gets 404." },
+    section("proof", "What is asked of a DPoP proof (RFC 9449)."),
+    section("replay", "The memory of used proofs."),
+    section("limits", "What one client, one request or one upstream may take. A limit that is hit is named in the answer or the log."),
+    Section { path: "authorization_server", repeated: false, optional: true,
+        doc: "The embedded issuer, trusted as an [[issuer]] by itself. Without this table there is none." },
+    Section { path: "authorization_server.client", repeated: true, optional: true,
+        doc: "A client of the embedded issuer, by the names of RFC 7591." },
+];
+
+/// The settings, in the order of the printed file.
+#[rustfmt::skip]
+pub(crate) const KEYS: &[Key] = &[
+    key("listen.address", Text, Is("\"127.0.0.1:8080\""),
+        "IP address and port for clients. The flag --listen goes before it. Off loopback, TLS must end at one of trusted_peers."),
+    key("listen.admin", Text, Is("\"127.0.0.1:8081\""),
+        "IP address and port of console, /metrics, /healthz and /readyz; on loopback."),
+    key("listen.decisions", Text, NotYet { example: "\"127.0.0.1:8082\"", instead: "use the gateway as reverse proxy" },
+        "IP address and port of the HTTP decision endpoints."),
+    key("listen.decision_peers", Texts, NotYet { example: "[\"127.0.0.1\"]", instead: "use the gateway as reverse proxy" },
+        "Proxies whose forwarded fields count at the decision endpoints."),
+    key("listen.ext_authz", Text, NotYet { example: "\"127.0.0.1:8083\"", instead: "use the gateway as reverse proxy" },
+        "IP address and port of Envoy's gRPC authorization."),
+    key("listen.tls", Table, NotYet { example: "{ certificate = \"cert.pem\", key = \"key.pem\" }",
+        instead: "end TLS in a proxy in front of this one, name that proxy in listen.trusted_peers, and keep the https URL that \
+                  clients use in [[origin]]" },
+        "Certificate chain and private key, as PEM files."),
+    key("listen.trusted_peers", Texts, Is("[]"),
+        "Addresses or networks (10.0.0.0/8) of proxies in front of this one: their forwarded fields count, and they may speak plain\n\
+         http from off loopback."),
+    key("listen.workers", count(0, 1024), Is("0"),
+        "Threads that serve, each with a pool of upstream connections of its own; 0: one for each processor."),
+
+    key("origin.url", Text, Required("\"http://127.0.0.1:8080\""),
+        "https, or http on loopback. With a path if the proxy in front strips that prefix."),
+
+    key("issuer.url", Text, Required("\"http://127.0.0.1:9090\""),
+        "The issuer's identifier, octet by octet as in the claim iss; https, or http on loopback. Its metadata is fetched from there."),
+    key("issuer.audience", Texts, Required("[\"http://127.0.0.1:8080\"]"),
+        "What aud of a token may name; any one match is enough."),
+    key("issuer.jwks_file", Text, Unset("\"issuer.jwks.json\""),
+        "The issuer's public keys, instead of fetching them. Read again on SIGHUP."),
+    key("issuer.introspection", Table, NotYet { example: "{ endpoint = \"https://id.example.com/introspect\", client_id = \"gateway\" }",
+        instead: "use an issuer with signed tokens (RFC 9068)" },
+        "Ask the issuer about each token (RFC 7662)."),
+    key("issuer.algorithms", Algorithms, Is("[\"ES256\", \"Ed25519\", \"ES384\", \"ES512\", \"PS256\", \"PS384\", \"PS512\", \"RS256\", \"RS384\", \"RS512\", \"EdDSA\"]"),
+        "Signature algorithms its access tokens may use."),
+
+    key("route.path", Text, Required("\"/\""),
+        "Prefix, in whole segments: /orders is /orders and /orders/17, not /orders-old."),
+    key("route.upstream", Texts, Required("[\"http://127.0.0.1:9000\"]"),
+        "Where its requests go: http, host and port. Several take turns; one that cannot be reached is passed over."),
+    key("route.mode", Choice(MODES), Is("\"required\""),
+        "required: a token bound to the client's key, with its proof. optional: a valid token; if it is bound, with its proof.\n\
+         report: checks everything, counts what required would refuse, and refuses nothing. open: checks nothing."),
+    key("route.scope", Texts, Is("[]"),
+        "Scopes a token must have, all of them."),
+    key("route.audience", Texts, Unset("[\"http://127.0.0.1:8080/orders\"]"),
+        "What aud must name here, instead of what the issuer's audience says."),
+    key("route.proof", Choice(PROOFS), Is("\"consume\""),
+        "consume: a proof counts as used here, and is not forwarded. check: it is checked here and left to the upstream, which must\n\
+         record it; demands upstream_authorization = \"pass\"."),
+    key("route.upstream_authorization", Choice(AUTHORIZATIONS), Is("\"strip\""),
+        "The upstream's Authorization: strip: none. pass: as it came. bearer: the same token under the scheme Bearer."),
+    key("route.ambiguous_paths", Choice(AMBIGUOUS), Is("\"refuse\""),
+        "Paths with an encoded slash, backslash or null, which servers read in different ways."),
+
+    key("proof.preset", Choice(PRESETS), Is("\"default\""),
+        "What the keys below are where they are not written. fapi: 60 s, 10 s, nonces required, algorithms of FAPI 2.0. mcp: as default."),
+    key("proof.max_age", Duration, ByPreset { default: "\"300s\"", fapi: "\"60s\"", mcp: "\"300s\"" },
+        "How old iat of a proof may be; at most 24h."),
+    key("proof.max_future", Duration, ByPreset { default: "\"60s\"", fapi: "\"10s\"", mcp: "\"60s\"" },
+        "How far ahead iat may be; at most 60s."),
+    key("proof.nonce", Choice(NONCES), ByPreset { default: "\"offer\"", fapi: "\"require\"", mcp: "\"offer\"" },
+        "require: every proof carries a nonce of ours. offer: they are given and judged, and never demanded of a proof inside the\n\
+         window. off: only after a restart, to tell used proofs from new ones."),
+    key("proof.nonce_lifetime", Duration, Is("\"300s\""),
+        "How long a nonce is good; at most 24h."),
+    key("proof.nonce_keys", Text, Unset("\"nonce-ring.json\""),
+        "The key ring of nonces that several processes share. Without it, random for this process. Not with the memory store."),
+    key("proof.algorithms", Algorithms, ByPreset {
+        default: "[\"ES256\", \"Ed25519\", \"ES384\", \"ES512\", \"PS256\", \"PS384\", \"PS512\", \"RS256\", \"RS384\", \"RS512\", \"EdDSA\"]",
+        fapi: "[\"ES256\", \"Ed25519\", \"PS256\", \"EdDSA\"]",
+        mcp: "[\"ES256\", \"Ed25519\", \"ES384\", \"ES512\", \"PS256\", \"PS384\", \"PS512\", \"RS256\", \"RS384\", \"RS512\", \"EdDSA\"]" },
+        "Signature algorithms of proofs; the list that is accepted is the list that is advertised."),
+
+    key("replay.store", Text, Is("\"memory\""),
+        "memory: of this one process."),
+    key("replay.memory", Size, Is("\"256MiB\""),
+        "What the memory store may hold, about 30 octets a live proof. When it is full, when_unavailable says what happens."),
+    key("replay.per_key", count(1, u32::MAX as u64), Is("100000"),
+        "Live proofs of one client key; beyond it: 429."),
+    key("replay.when_unavailable", Choice(UNAVAILABLE), Is("\"refuse\""),
+        "refuse: 503. nonce-only: admit proofs with a fresh nonce of this process; not with preset fapi."),
+
+    key("limits.connections", count(1, 1_000_000), Is("10000"),
+        "Connections of clients at once; beyond it: 503 overload."),
+    key("limits.header_bytes", Size, Is("\"32KiB\""),
+        "Request line and header fields; beyond it: 431. A proof with a 4096-bit RSA key takes 2 KiB, a large access token 8 KiB."),
+    key("limits.header_fields", count(16, 1000), Is("100"),
+        "Number of header fields; beyond it: 431."),
+    key("limits.body_bytes", Size, Is("\"64MiB\""),
+        "Request body; beyond it: 413. Bodies are passed on as they come and never held."),
+    key("limits.header_timeout", Duration, Is("\"15s\""),
+        "From the first octet of a request to the end of its header; beyond it the connection is closed."),
+    key("limits.idle_timeout", Duration, Is("\"75s\""),
+        "How long a connection of a client may rest between requests."),
+    key("limits.client_timeout", Duration, Is("\"30s\""),
+        "Longest silence of a client inside a body it sends or a response it should take; then the connection is closed."),
+    key("limits.request_timeout", Duration, Is("\"10m\""),
+        "From the end of a request's header to the end of its body; beyond it: 408."),
+    key("limits.connect_timeout", Duration, Is("\"3s\""),
+        "For a connection to one upstream address; beyond it the next is tried, and after the last: 502."),
+    key("limits.response_timeout", Duration, Is("\"60s\""),
+        "From a request's last octet to the end of the upstream's response header; beyond it: 504."),
+    key("limits.stream_timeout", Duration, Is("\"5m\""),
+        "Longest silence of an upstream inside a response body; then the connection is closed."),
+    key("limits.tunnel_timeout", Duration, Is("\"1h\""),
+        "Longest silence of both sides of a WebSocket."),
+    key("limits.upstream_idle", count(0, 100_000), Is("256"),
+        "Resting connections kept for each upstream, by each worker."),
+    key("limits.upstream_idle_timeout", Duration, Is("\"30s\""),
+        "How long a connection to an upstream may rest; keep it under the upstream's own."),
+    key("limits.drain_timeout", Duration, Is("\"30s\""),
+        "On SIGTERM: how long requests in flight may still take."),
+
+    key("authorization_server.url", Text, Required("\"http://127.0.0.1:8080/issuer\""),
+        "Its identifier, the iss of its tokens; https, or http on loopback. Off loopback it has an origin of its own."),
+    key("authorization_server.store", Text, Is("\"sqlite:keybound.db\""),
+        "sqlite:FILE, or memory: gone at exit."),
+    key("authorization_server.auto_approve", Text, Unset("\"alice\""),
+        "For development: this user is logged in and consents to everything. On loopback only."),
+
+    key("authorization_server.client.client_id", Text, Required("\"demo\""), "Its name."),
+    key("authorization_server.client.client_secret", Text, Unset("\"at least 16 characters\""),
+        "What it authenticates with; for the methods client_secret_basic and client_secret_post."),
+    key("authorization_server.client.token_endpoint_auth_method", Choice(CLIENT_METHODS), Is("\"client_secret_basic\""),
+        "How it authenticates; none: a public client."),
+    key("authorization_server.client.jwks_file", Text, Unset("\"client.jwks.json\""),
+        "Its public keys, for private_key_jwt."),
+    key("authorization_server.client.grant_types", Texts, Required("[\"client_credentials\"]"),
+        "authorization_code, client_credentials, refresh_token, urn:ietf:params:oauth:grant-type:token-exchange."),
+    key("authorization_server.client.redirect_uris", Texts, Is("[]"),
+        "Where authorization codes may be sent; compared octet by octet."),
+    key("authorization_server.client.scope", Texts, Is("[]"),
+        "Scopes it may have."),
+    key("authorization_server.client.dpop_bound_access_tokens", Flag, Is("true"),
+        "Whether it must send a proof with every token request."),
+];
+
+/// The setting of this path.
+pub(crate) fn find(path: &str) -> &'static Key {
+    KEYS.iter()
+        .find(|key| key.path == path)
+        .expect("the reader asks for keys of the table: a test reads each")
+}
+
+/// The names that may stand in the table at `path`; the whole file, if that is empty.
+pub(crate) fn names_in(path: &str) -> impl Iterator<Item = &'static str> {
+    let inside = move |full: &'static str| {
+        let rest = if path.is_empty() {
+            full
+        } else {
+            full.strip_prefix(path)?.strip_prefix('.')?
+        };
+        (!rest.contains('.')).then_some(rest)
+    };
+    KEYS.iter()
+        .map(|key| key.path)
+        .chain(SECTIONS.iter().map(|section| section.path))
+        .filter_map(inside)
+}
+
+/// The settings the environment can give: those that stand once.
+pub(crate) fn settable() -> impl Iterator<Item = &'static Key> {
+    let once = |key: &&Key| {
+        let repeated = |section: &&Section| section.repeated && is_in(key.path, section.path);
+        key.kind != Table && !SECTIONS.iter().any(|section| repeated(&section))
+    };
+    KEYS.iter().filter(once)
+}
+
+/// The variable that sets `key`: `KEYBOUND_PROOF_NONCE` for `proof.nonce`.
+pub(crate) fn variable(key: &Key) -> String {
+    format!("KEYBOUND_{}", key.path.replace('.', "_").to_ascii_uppercase())
+}
+
+/// Whether a variable can only be meant for one of our tables. Others beginning with `KEYBOUND_` belong to commands.
+pub(crate) fn looks_like_ours(variable: &str) -> bool {
+    let ours = |section: &Section| {
+        let prefix = format!("KEYBOUND_{}_", section.path.replace('.', "_").to_ascii_uppercase());
+        variable.starts_with(&prefix)
+    };
+    SECTIONS.iter().any(ours)
+}
+
+/// Whether the setting at `path` stands directly in the table `section`.
+pub(crate) fn is_in(path: &str, section: &str) -> bool {
+    path.rsplit_once('.').is_some_and(|(table, _)| table == section)
+}

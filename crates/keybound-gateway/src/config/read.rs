@@ -1,0 +1,560 @@
+//! From the tree of values to a [`Config`]: one function for each table. Rules that bind several settings are in `check`.
+
+use core::net::SocketAddr;
+use core::num::NonZero;
+use core::str::FromStr;
+use core::time::Duration;
+use std::path::{Path, PathBuf};
+
+use super::check::{self, Written};
+use super::mistake::Mistakes;
+use super::section::{ChosenPreset, Read, Section, child, shortened};
+use super::source::{Located, Value, unknown};
+use super::{
+    AmbiguousPaths, AuthorizationServer, Client, ClientAuthentication, Config, Issuer, IssuerStore, KeySource, Limits,
+    Listen, Mode, NoncePolicy, ProofHandling, ProofPolicy, Replay, Route, UpstreamAuthorization, WhenUnavailable, keys,
+};
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// The hard cap on `proof.max_future`: what the barrier after a restart relies on.
+const MOST_FUTURE: Duration = Duration::from_secs(60);
+
+/// `None` if anything is wrong; then there is a mistake that says what.
+pub(crate) fn config(root: &Located, base: &Path, mistakes: &Mistakes) -> Option<Config> {
+    unknown_tables(root, mistakes);
+    let listen = listen(Section::single(root, "listen", mistakes));
+    let origins = each(root, "origin", mistakes, |section| {
+        let url = section.text("url", FromStr::from_str);
+        section.finish();
+        url
+    });
+    let issuers = each(root, "issuer", mistakes, |section| issuer(section, base));
+    let routes = each(root, "route", mistakes, route);
+    let (proof, preset) = proof(Section::single(root, "proof", mistakes), base, root);
+    let replay = replay(Section::single(root, "replay", mistakes), preset);
+    let limits = limits(Section::single(root, "limits", mistakes));
+    let section = Section::single(root, "authorization_server", mistakes);
+    let server = section
+        .is_there()
+        .then(|| authorization_server(section, root, base, mistakes));
+    check::whole(
+        &Written {
+            listen: listen.as_ref(),
+            origins: &origins,
+            issuers: &issuers,
+            routes: &routes,
+            server: server.as_ref().and_then(Option::as_ref),
+            has_server: server.is_some(),
+        },
+        mistakes,
+    );
+    let mut routes = plain(routes)?;
+    routes.sort_by_key(|route| core::cmp::Reverse(route.path.as_str().len()));
+    Some(Config {
+        listen: listen?.value,
+        origins: plain(origins)?,
+        issuers: plain(issuers)?,
+        routes,
+        proof: proof?,
+        replay: replay?,
+        limits: limits?,
+        authorization_server: server.map_or(Some(None), |server| server.map(|server| Some(server.value)))?,
+    })
+}
+
+/// The limits where nothing is written.
+pub(crate) fn default_limits() -> Limits {
+    let nothing = Located {
+        place: super::Place::Missing,
+        value: Value::Table(std::collections::BTreeMap::new()),
+    };
+    limits(Section::single(&nothing, "limits", &Mistakes::default())).expect("defaults are right: a test reads each")
+}
+
+fn each<T>(
+    root: &Located,
+    path: &'static str,
+    mistakes: &Mistakes,
+    read: impl Fn(Section<'_>) -> Option<T>,
+) -> Vec<Option<T>> {
+    Section::repeated(Some(root), path, mistakes)
+        .into_iter()
+        .map(read)
+        .collect()
+}
+
+/// The values alone; `None` if one of them could not be read.
+fn plain<T>(read: Vec<Option<Read<T>>>) -> Option<Vec<T>> {
+    read.into_iter().map(|read| read.map(|read| read.value)).collect()
+}
+
+fn unknown_tables(root: &Located, mistakes: &Mistakes) {
+    let Value::Table(entries) = &root.value else { return };
+    for (name, entry) in entries {
+        if !keys::names_in("").any(|known| known == name) {
+            let guess = super::mistake::meant(name, keys::names_in(""));
+            mistakes.add(
+                &entry.key,
+                &shortened(name),
+                unknown("is not a table of the configuration", guess),
+            );
+        }
+    }
+}
+
+fn listen(section: Section<'_>) -> Option<Read<Listen>> {
+    let address = section.text("address", socket_address);
+    let admin = section.text("admin", socket_address);
+    if let Some(admin) = admin.as_ref().filter(|admin| !admin.value.ip().is_loopback()) {
+        section.mistake(
+            "admin",
+            &admin.place,
+            "is off loopback; the console and the metrics are for this machine only",
+        );
+    }
+    let trusted_peers = section.texts("trusted_peers", FromStr::from_str);
+    let workers = section.count::<usize>("workers");
+    section.not_yet(&["decisions", "decision_peers", "ext_authz", "tls"]);
+    if let (Some(address), Some(admin)) = (&address, &admin)
+        && address.value == admin.value
+        && address.value.port() != 0
+    {
+        section.mistake(
+            "admin",
+            &admin.place,
+            format!("is {}, which listen.address is too", admin.value),
+        );
+    }
+    section.finish();
+    let address = address?;
+    let listen = Listen {
+        address: address.value,
+        admin: admin?.value,
+        trusted_peers: trusted_peers?.value.into_iter().map(|network| network.value).collect(),
+        workers: NonZero::new(workers?.value),
+    };
+    Some(Read {
+        value: listen,
+        place: address.place,
+        written: address.written,
+    })
+}
+
+fn issuer(section: Section<'_>, base: &Path) -> Option<Read<Issuer>> {
+    let url = section.text("url", FromStr::from_str);
+    let audience = section.texts("audience", not_empty);
+    if let Some(audience) = audience.as_ref().filter(|audience| audience.value.is_empty()) {
+        section.mistake(
+            "audience",
+            &audience.place,
+            "is empty: tokens for other services would be accepted; name this one",
+        );
+    }
+    let file = section.text("jwks_file", |text| readable(base, text));
+    let algorithms = section.algorithms("algorithms");
+    section.not_yet(&["introspection"]);
+    section.finish();
+    let url = url?;
+    let issuer = Issuer {
+        url: url.value,
+        audience: texts(audience?),
+        keys: file.map_or(KeySource::Discovery, |file| KeySource::File(file.value)),
+        algorithms: algorithms?,
+    };
+    Some(Read {
+        value: issuer,
+        place: url.place,
+        written: true,
+    })
+}
+
+fn route(section: Section<'_>) -> Option<Read<Route>> {
+    let path = section.text("path", FromStr::from_str);
+    let upstreams = section.texts("upstream", FromStr::from_str);
+    if let Some(upstreams) = upstreams.as_ref().filter(|upstreams| upstreams.value.is_empty()) {
+        section.mistake(
+            "upstream",
+            &upstreams.place,
+            "is empty; name at least one, like [\"http://127.0.0.1:9000\"]",
+        );
+    }
+    let mode = section.choice("mode", "a mode", |text| match text {
+        "required" => Some(Mode::Required),
+        "optional" => Some(Mode::Optional),
+        "report" => Some(Mode::Report),
+        "open" => Some(Mode::Open),
+        _ => None,
+    });
+    let scope = section.texts("scope", scope_token);
+    let audience = section.texts("audience", not_empty);
+    let proof = proof_handling(&section);
+    let authorization = section.choice(
+        "upstream_authorization",
+        "a way to treat Authorization",
+        |text| match text {
+            "strip" => Some(UpstreamAuthorization::Strip),
+            "pass" => Some(UpstreamAuthorization::Pass),
+            "bearer" => Some(UpstreamAuthorization::Bearer),
+            _ => None,
+        },
+    );
+    if let (Some(proof), Some(authorization)) = (&proof, &authorization)
+        && proof.value == ProofHandling::Check
+        && authorization.value != UpstreamAuthorization::Pass
+    {
+        let message = "\"check\" leaves the proof to the upstream, which needs the token too: add upstream_authorization = \"pass\"";
+        section.mistake("proof", &proof.place, message);
+    }
+    let ambiguous_paths = section.choice("ambiguous_paths", "a way to treat ambiguous paths", |text| match text {
+        "refuse" => Some(AmbiguousPaths::Refuse),
+        "allow" => Some(AmbiguousPaths::Allow),
+        _ => None,
+    });
+    section.finish();
+    let path = path?;
+    let route = Route {
+        path: path.value,
+        upstreams: upstreams?.value.into_iter().map(|upstream| upstream.value).collect(),
+        mode: mode?.value,
+        scope: texts(scope?),
+        audience: audience.map(texts).unwrap_or_default(),
+        proof: proof?.value,
+        upstream_authorization: authorization?.value,
+        ambiguous_paths: ambiguous_paths?.value,
+    };
+    Some(Read {
+        value: route,
+        place: path.place,
+        written: true,
+    })
+}
+
+fn proof_handling(section: &Section<'_>) -> Option<Read<ProofHandling>> {
+    let proof = section.choice("proof", "a way to treat proofs", |text| match text {
+        "consume" => Some(Some(ProofHandling::Consume)),
+        "check" => Some(Some(ProofHandling::Check)),
+        "attest" => Some(None),
+        _ => None,
+    })?;
+    let Some(value) = proof.value else {
+        section.mistake(
+            "proof",
+            &proof.place,
+            "\"attest\" is not in this version; use consume or check",
+        );
+        return None;
+    };
+    Some(Read {
+        value,
+        place: proof.place,
+        written: proof.written,
+    })
+}
+
+fn proof(section: Section<'_>, base: &Path, root: &Located) -> (Option<ProofPolicy>, ChosenPreset) {
+    let preset = section.choice("preset", "a preset", |text| match text {
+        "default" => Some(ChosenPreset::Default),
+        "fapi" => Some(ChosenPreset::Fapi),
+        "mcp" => Some(ChosenPreset::Mcp),
+        _ => None,
+    });
+    let preset = preset.map_or(ChosenPreset::Default, |preset| preset.value);
+    section.choose(preset);
+    let most = |name: &str, most: Duration, shown: &str| {
+        let span = section.duration(name)?;
+        if span.value > most {
+            section.mistake(name, &span.place, format!("is longer than {shown}, which is the most"));
+        }
+        Some(span.value)
+    };
+    let max_age = most("max_age", DAY, "24h");
+    let max_future = most("max_future", MOST_FUTURE, "60s");
+    let nonce = section.choice("nonce", "a nonce policy", |text| match text {
+        "off" => Some(NoncePolicy::Off),
+        "offer" => Some(NoncePolicy::Offer),
+        "require" => Some(NoncePolicy::Require),
+        _ => None,
+    });
+    let nonce_lifetime = most("nonce_lifetime", DAY, "24h");
+    let ring = section.text("nonce_keys", |text| readable(base, text));
+    let memory = child(root, "replay").and_then(|replay| child(replay, "store"));
+    if let Some(ring) = ring
+        && memory.is_none_or(|store| matches!(&store.value, Value::Text(text) if text == "memory"))
+    {
+        let message = "is set while replay.store is \"memory\": processes that share nonces and not the memory of used proofs \
+                       accept each proof once each; leave nonce_keys out";
+        section.mistake("nonce_keys", &ring.place, message);
+    }
+    let algorithms = section.algorithms("algorithms");
+    section.finish();
+    let policy = || {
+        Some(ProofPolicy {
+            max_age: max_age?,
+            max_future: max_future?,
+            nonce: nonce?.value,
+            nonce_lifetime: nonce_lifetime?,
+            algorithms: algorithms?,
+        })
+    };
+    (policy(), preset)
+}
+
+fn replay(section: Section<'_>, preset: ChosenPreset) -> Option<Replay> {
+    let store = section.text("store", |text| {
+        let scheme = text.split_once(':').map_or(text, |(scheme, _)| scheme);
+        match scheme {
+            "memory" if text == scheme => Ok(()),
+            "redis" | "rediss" | "postgres" | "sqlite" => Err(format!(
+                "{scheme} is not in this version; use \"memory\", in one process"
+            )),
+            _ => Err(format!("{:?} is not a store; use \"memory\"", shortened(text))),
+        }
+    });
+    let memory = section.size("memory");
+    let per_key = section.count("per_key");
+    let when_unavailable = section.choice("when_unavailable", "a way out", |text| match text {
+        "refuse" => Some(WhenUnavailable::Refuse),
+        "nonce-only" => Some(WhenUnavailable::NonceOnly),
+        _ => None,
+    });
+    if let Some(when) = when_unavailable
+        .as_ref()
+        .filter(|when| when.value == WhenUnavailable::NonceOnly)
+        && preset == ChosenPreset::Fapi
+    {
+        section.mistake(
+            "when_unavailable",
+            &when.place,
+            "\"nonce-only\" does not go with proof.preset = \"fapi\"; use refuse",
+        );
+    }
+    section.finish();
+    store?;
+    Some(Replay {
+        memory: memory?.value,
+        per_key: per_key?.value,
+        when_unavailable: when_unavailable?.value,
+    })
+}
+
+fn limits(section: Section<'_>) -> Option<Limits> {
+    let connections = section.count("connections");
+    let header_bytes = bounded_size(&section, "header_bytes", 4 << 10, 1 << 20, "4KiB to 1MiB");
+    let header_fields = section.count("header_fields");
+    let body_bytes = section.size("body_bytes");
+    let upstream_idle = section.count("upstream_idle");
+    let time = |name| section.duration(name).map(|span| span.value);
+    let header_timeout = time("header_timeout");
+    let idle_timeout = time("idle_timeout");
+    let client_timeout = time("client_timeout");
+    let request_timeout = time("request_timeout");
+    let connect_timeout = time("connect_timeout");
+    let response_timeout = time("response_timeout");
+    let stream_timeout = time("stream_timeout");
+    let tunnel_timeout = time("tunnel_timeout");
+    let upstream_idle_timeout = time("upstream_idle_timeout");
+    let drain_timeout = time("drain_timeout");
+    section.finish();
+    Some(Limits {
+        connections: connections?.value,
+        header_bytes: header_bytes?,
+        header_fields: header_fields?.value,
+        body_bytes: body_bytes?.value,
+        header_timeout: header_timeout?,
+        idle_timeout: idle_timeout?,
+        client_timeout: client_timeout?,
+        request_timeout: request_timeout?,
+        connect_timeout: connect_timeout?,
+        response_timeout: response_timeout?,
+        stream_timeout: stream_timeout?,
+        tunnel_timeout: tunnel_timeout?,
+        upstream_idle: upstream_idle?.value,
+        upstream_idle_timeout: upstream_idle_timeout?,
+        drain_timeout: drain_timeout?,
+    })
+}
+
+fn bounded_size(section: &Section<'_>, name: &str, least: u64, most: u64, shown: &str) -> Option<usize> {
+    let size = section.size(name)?;
+    if !(least..=most).contains(&size.value) {
+        section.mistake(name, &size.place, format!("is out of range; use {shown}"));
+        return None;
+    }
+    usize::try_from(size.value).ok()
+}
+
+fn authorization_server(
+    section: Section<'_>,
+    root: &Located,
+    base: &Path,
+    mistakes: &Mistakes,
+) -> Option<Read<AuthorizationServer>> {
+    let url = section.text("url", FromStr::from_str);
+    let store = section.text("store", |text| match text.split_once(':') {
+        None if text == "memory" => Ok(IssuerStore::Memory),
+        Some(("sqlite", file)) if !file.is_empty() => Ok(IssuerStore::Sqlite(base.join(file))),
+        Some(("postgres", _)) => Err("postgres is not in this version; use \"sqlite:FILE\" or \"memory\"".to_owned()),
+        _ => Err(format!(
+            "{:?} is not a store; use \"sqlite:FILE\" or \"memory\"",
+            shortened(text)
+        )),
+    });
+    let auto_approve = section.text("auto_approve", not_empty);
+    if let (Some(url), Some(user)) = (&url, &auto_approve) {
+        let url: &super::PublicUrl = &url.value;
+        if !url.is_loopback() {
+            let message = "is for development on loopback, and authorization_server.url is not there; leave it out";
+            section.mistake("auto_approve", &user.place, message);
+        }
+    }
+    let tables = Section::repeated(
+        child(root, "authorization_server"),
+        "authorization_server.client",
+        mistakes,
+    );
+    let clients: Vec<_> = tables.into_iter().map(|table| client(table, base)).collect();
+    section.finish();
+    let url = url?;
+    let server = AuthorizationServer {
+        url: url.value,
+        store: store?.value,
+        auto_approve: auto_approve.map(|user| user.value),
+        clients: plain(clients)?,
+    };
+    Some(Read {
+        value: server,
+        place: url.place,
+        written: true,
+    })
+}
+
+fn client(section: Section<'_>, base: &Path) -> Option<Read<Client>> {
+    let id = section.text("client_id", not_empty);
+    let secret = section.text("client_secret", |text| match text.len() {
+        16.. => Ok(text.to_owned()),
+        _ => Err("is shorter than 16 characters, and could be guessed".to_owned()),
+    });
+    let file = section
+        .text("jwks_file", |text| readable(base, text))
+        .map(|file| file.value);
+    let method = section.choice("token_endpoint_auth_method", "a way to authenticate", |text| {
+        Some(text.to_owned())
+    });
+    let authentication = method.and_then(|method| {
+        let needs = |what| {
+            section.mistake(
+                "token_endpoint_auth_method",
+                &method.place,
+                format!("{:?} needs {what}", method.value),
+            );
+            None
+        };
+        match &*method.value {
+            "client_secret_basic" | "client_secret_post" if secret.is_none() => needs("a client_secret"),
+            "client_secret_basic" => Some(ClientAuthentication::SecretBasic),
+            "client_secret_post" => Some(ClientAuthentication::SecretPost),
+            "private_key_jwt" => file.map_or_else(
+                || needs("a jwks_file"),
+                |file| Some(ClientAuthentication::PrivateKeyJwt(file)),
+            ),
+            _ => Some(ClientAuthentication::None),
+        }
+    });
+    let grant_types = section.texts("grant_types", grant_type);
+    let redirect_uris = section.texts("redirect_uris", not_empty);
+    if let (Some(grants), Some(uris)) = (&grant_types, &redirect_uris)
+        && grants.value.iter().any(|grant| grant.value == "authorization_code")
+        && uris.value.is_empty()
+    {
+        section.mistake(
+            "redirect_uris",
+            &uris.place,
+            "is empty, and authorization_code needs one to send codes to",
+        );
+    }
+    let scope = section.texts("scope", scope_token);
+    let bound = section.flag("dpop_bound_access_tokens");
+    section.finish();
+    let id = id?;
+    let client = Client {
+        id: id.value,
+        secret: secret.map(|secret| secret.value),
+        authentication: authentication?,
+        grant_types: texts(grant_types?),
+        redirect_uris: texts(redirect_uris?),
+        scope: texts(scope?),
+        dpop_bound_access_tokens: bound?.value,
+    };
+    Some(Read {
+        value: client,
+        place: id.place,
+        written: true,
+    })
+}
+
+fn texts(read: Read<Vec<Read<String>>>) -> Vec<String> {
+    read.value.into_iter().map(|text| text.value).collect()
+}
+
+fn socket_address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| {
+        format!(
+            "{:?} is not an IP address and port, like \"127.0.0.1:8080\"",
+            shortened(text)
+        )
+    })
+}
+
+fn not_empty(text: &str) -> Result<String, String> {
+    if text.is_empty() {
+        Err("is empty".to_owned())
+    } else {
+        Ok(text.to_owned())
+    }
+}
+
+/// RFC 6749 section 3.3.
+fn scope_token(text: &str) -> Result<String, String> {
+    let fine = !text.is_empty() && text.bytes().all(|b| matches!(b, 0x21 | 0x23..=0x5b | 0x5d..=0x7e));
+    if fine {
+        Ok(text.to_owned())
+    } else {
+        Err(format!(
+            "{:?} is not one scope; write each as an item of the list, without spaces or quotes",
+            shortened(text)
+        ))
+    }
+}
+
+fn grant_type(text: &str) -> Result<String, String> {
+    const KNOWN: [&str; 4] = [
+        "authorization_code",
+        "client_credentials",
+        "refresh_token",
+        "urn:ietf:params:oauth:grant-type:token-exchange",
+    ];
+    if KNOWN.contains(&text) {
+        Ok(text.to_owned())
+    } else {
+        Err(format!(
+            "{:?} is not a grant type; use {}",
+            shortened(text),
+            KNOWN.join(", ")
+        ))
+    }
+}
+
+/// The path of a file that can be read now.
+fn readable(base: &Path, text: &str) -> Result<PathBuf, String> {
+    let path = base.join(text);
+    let opened = std::fs::File::open(&path).and_then(|file| file.metadata());
+    match opened {
+        Ok(metadata) if metadata.is_file() => Ok(path),
+        Ok(_) => Err(format!("{:?} is not a file", shortened(text))),
+        Err(error) => Err(format!(
+            "{:?} cannot be read: {error}; paths are relative to the folder of the configuration",
+            shortened(text)
+        )),
+    }
+}

@@ -1,0 +1,436 @@
+//! The URLs and paths a configuration names, checked once: public origins, issuers, upstreams, route prefixes, networks.
+
+use core::fmt;
+use core::net::IpAddr;
+use core::str::FromStr;
+
+use super::section::shortened;
+
+/// An `https` URL, or an `http` one on loopback, that names a server for others: scheme, host, port and perhaps a path.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct PublicUrl {
+    text: Box<str>,
+    https: bool,
+    authority: usize,
+    path: usize,
+}
+
+impl PublicUrl {
+    /// The URL as it was written.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// `https` or `http`.
+    pub const fn scheme(&self) -> &'static str {
+        if self.https { "https" } else { "http" }
+    }
+
+    /// Host, and port if one is written.
+    pub fn authority(&self) -> &str {
+        self.text.get(self.authority..self.path).unwrap_or_default()
+    }
+
+    /// Empty, or a path that begins with a slash.
+    pub fn path(&self) -> &str {
+        self.text.get(self.path..).unwrap_or_default()
+    }
+
+    /// Whether its host is this machine.
+    pub fn is_loopback(&self) -> bool {
+        is_loopback(host_of(self.authority()))
+    }
+}
+
+impl FromStr for PublicUrl {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (https, authority, path) = take_apart(text, "https://api.example.com")?;
+        if !https && !is_loopback(host_of(authority)) {
+            return Err(format!(
+                "{:?} is plain http; use https: http is for loopback only",
+                shortened(text)
+            ));
+        }
+        if !is_plain(path) {
+            return Err(format!(
+                "{:?} has a path with an empty, dotted or encoded segment",
+                shortened(text)
+            ));
+        }
+        let start = text.len() - path.len() - authority.len();
+        Ok(Self {
+            text: text.into(),
+            https,
+            authority: start,
+            path: text.len() - path.len(),
+        })
+    }
+}
+
+impl fmt::Display for PublicUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// A server that requests are passed on to, by plain HTTP.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct UpstreamUrl {
+    host: Box<str>,
+    port: u16,
+}
+
+impl UpstreamUrl {
+    /// Name or address; an IPv6 address without its brackets.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// TCP port.
+    pub const fn port(&self) -> u16 {
+        self.port
+    }
+}
+
+impl FromStr for UpstreamUrl {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (https, authority, path) = take_apart(text, "http://127.0.0.1:9000")?;
+        if https {
+            return Err(format!(
+                "{:?}: https to upstreams is not in this version; use http on a network you trust",
+                shortened(text)
+            ));
+        }
+        if !matches!(path, "" | "/") {
+            return Err(format!(
+                "{:?} has a path; a request's own path is forwarded as it is",
+                shortened(text)
+            ));
+        }
+        let host = host_of(authority);
+        let port = authority
+            .get(host.len() + 1..)
+            .filter(|port| !port.is_empty())
+            .map_or(Ok(80), str::parse);
+        let port = port.map_err(|_| format!("{:?} has no sensible port", shortened(text)))?;
+        Ok(Self {
+            host: host.trim_matches(['[', ']']).into(),
+            port,
+        })
+    }
+}
+
+impl fmt::Display for UpstreamUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "http://[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "http://{}:{}", self.host, self.port)
+        }
+    }
+}
+
+/// A path prefix in whole segments: `/orders` covers `/orders` and `/orders/17`, and not `/orders-old`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Prefix(Box<str>);
+
+impl Prefix {
+    /// The prefix; `/` covers every path.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether `path`, in normal form and without its query, lies under the prefix.
+    pub fn covers(&self, path: &str) -> bool {
+        &*self.0 == "/"
+            || path
+                .strip_prefix(&*self.0)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    }
+}
+
+impl FromStr for Prefix {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let shown = shortened(text);
+        if !text.starts_with('/') {
+            return Err(format!("{shown:?} does not begin with /"));
+        }
+        if let Some(bare) = text.strip_suffix('/').filter(|bare| !bare.is_empty()) {
+            return Err(format!(
+                "{shown:?} ends in /; write {:?}, which covers it",
+                shortened(bare.trim_end_matches('/'))
+            ));
+        }
+        if let Some(odd) = text.chars().find(|c| !is_path_character(*c)) {
+            return Err(format!(
+                "{shown:?} holds {odd:?}, which cannot stand in a path; percent-encode it"
+            ));
+        }
+        if text != "/" && !is_plain(text) {
+            return Err(format!(
+                "{shown:?} is not in normal form: no empty or dotted segments, nothing encoded that need not be"
+            ));
+        }
+        Ok(Self(text.into()))
+    }
+}
+
+/// An address, or a network of addresses: `10.0.0.7`, `10.0.0.0/8`, `fd00::/8`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Network {
+    address: IpAddr,
+    bits: u32,
+}
+
+impl Network {
+    /// Whether `address` is in it. An IPv4 address counts as itself in whichever form it comes.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        match (self.address, address.to_canonical()) {
+            (IpAddr::V4(own), IpAddr::V4(other)) => {
+                let differing = own.to_bits() ^ other.to_bits();
+                differing.leading_zeros() >= self.bits
+            }
+            (IpAddr::V6(own), IpAddr::V6(other)) => {
+                let differing = own.to_bits() ^ other.to_bits();
+                differing.leading_zeros() >= self.bits
+            }
+            _ => false,
+        }
+    }
+}
+
+impl FromStr for Network {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || {
+            format!(
+                "{:?} is not an IP address or network, like \"10.0.0.7\" or \"10.0.0.0/8\"",
+                shortened(text)
+            )
+        };
+        let (address, bits) = text
+            .split_once('/')
+            .map_or((text, None), |(address, bits)| (address, Some(bits)));
+        let address = address.parse::<IpAddr>().map_err(|_| wrong())?.to_canonical();
+        let most = if address.is_ipv4() { 32 } else { 128 };
+        let bits = bits.map_or(Ok(most), |bits| bits.parse::<u32>().map_err(|_| wrong()))?;
+        if bits > most {
+            Err(wrong())
+        } else {
+            Ok(Self { address, bits })
+        }
+    }
+}
+
+/// Whether it is https; the authority; the path, perhaps empty.
+fn take_apart<'t>(text: &'t str, example: &str) -> Result<(bool, &'t str, &'t str), String> {
+    let shown = shortened(text);
+    let wrong = |what: &str| format!("{shown:?} {what}; write it like {example:?}");
+    let (https, rest) = if let Some(rest) = text.strip_prefix("https://") {
+        (true, rest)
+    } else if let Some(rest) = text.strip_prefix("http://") {
+        (false, rest)
+    } else {
+        return Err(wrong("does not begin with https:// or http://"));
+    };
+    for (mark, what) in [
+        ('?', "has a query"),
+        ('#', "has a fragment"),
+        ('@', "has user information"),
+        ('\\', "has a backslash"),
+    ] {
+        if text.contains(mark) {
+            return Err(wrong(what));
+        }
+    }
+    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    if !is_authority(authority) || !path.chars().all(is_path_character) {
+        return Err(wrong("is not a URL"));
+    }
+    Ok((https, authority, path))
+}
+
+/// The host of an authority, with the brackets of an IPv6 address.
+pub(crate) fn host_of(authority: &str) -> &str {
+    let end = match authority.find(']') {
+        Some(bracket) => bracket + 1,
+        None => authority.find(':').unwrap_or(authority.len()),
+    };
+    authority.get(..end).unwrap_or(authority)
+}
+
+/// Whether a text is a host and perhaps a port: a name of letters, digits, dots, hyphens and underscores, an IPv4 address,
+/// or an IPv6 address in brackets. The port may be empty (RFC 3986 section 3.2.3).
+pub(crate) fn is_authority(text: &str) -> bool {
+    let (host, port) = text.split_at(host_of(text).len());
+    let host_is_fine = match host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        Some(address) => address.parse::<core::net::Ipv6Addr>().is_ok(),
+        None => {
+            !host.is_empty()
+                && host
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'))
+        }
+    };
+    let port_is_fine = match port.strip_prefix(':') {
+        Some(digits) => {
+            digits.is_empty() || digits.bytes().all(|b| b.is_ascii_digit()) && digits.parse::<u16>().is_ok()
+        }
+        None => port.is_empty(),
+    };
+    host_is_fine && port_is_fine
+}
+
+/// Whether a host is this machine: `localhost` or a loopback address.
+pub(crate) fn is_loopback(host: &str) -> bool {
+    host.eq_ignore_ascii_case("localhost")
+        || host
+            .trim_matches(['[', ']'])
+            .parse::<IpAddr>()
+            .is_ok_and(|address| address.to_canonical().is_loopback())
+}
+
+const fn is_path_character(c: char) -> bool {
+    matches!(c, 'a'..='z' | 'A'..='Z' | '0'..='9' | '-' | '.' | '_' | '~' | '!' | '$' | '&' | '\'' | '(' | ')' | '*' | '+'
+        | ',' | ';' | '=' | ':' | '@' | '%' | '/')
+}
+
+/// Whether a path is empty, or in normal form and read in the same way by everybody: no empty or dotted segment, each
+/// percent-encoding needed, in capitals, and none of them a slash, backslash or null.
+fn is_plain(path: &str) -> bool {
+    let encodings_are_needed = path.split('%').skip(1).all(|rest| {
+        let Some(digits) = rest
+            .get(..2)
+            .filter(|digits| digits.bytes().all(|b| matches!(b, b'0'..=b'9' | b'A'..=b'F')))
+        else {
+            return false;
+        };
+        let octet = u8::from_str_radix(digits, 16).unwrap_or_default();
+        !(octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'.' | b'_' | b'~' | b'/' | b'\\' | 0))
+    });
+    let whole = path.strip_suffix('/').unwrap_or(path);
+    encodings_are_needed
+        && whole
+            .split('/')
+            .skip(1)
+            .all(|segment| !matches!(segment, "" | "." | ".."))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_public_url_is_https_or_on_loopback() {
+        for fine in [
+            "https://api.example.com",
+            "https://api.example.com:8443/v1",
+            "http://127.0.0.1:8080",
+            "http://localhost",
+            "http://[::1]:8080/issuer",
+        ] {
+            assert_eq!(
+                fine.parse::<PublicUrl>().map(|url| url.to_string()),
+                Ok(fine.to_owned())
+            );
+        }
+        for wrong in [
+            "http://api.example.com",
+            "http://127.0.0.1.example.com",
+            "https://",
+            "https:///x",
+            "https://a@api.example.com",
+            "https://api.example.com?x",
+            "https://api.example.com#x",
+            "https://api.example.com/a//b",
+            "https://api.example.com/../b",
+            "https://api.example.com/%2f",
+            "https://api.exa mple.com",
+            "https://api.example.com:port",
+            "ftp://api.example.com",
+            "api.example.com",
+            "https:\\\\api.example.com",
+        ] {
+            assert!(wrong.parse::<PublicUrl>().is_err(), "{wrong}");
+        }
+        let url = "https://api.example.com:8443/v1".parse::<PublicUrl>().unwrap();
+        assert_eq!(
+            (url.scheme(), url.authority(), url.path()),
+            ("https", "api.example.com:8443", "/v1")
+        );
+    }
+
+    #[test]
+    fn an_upstream_is_host_and_port() {
+        for (text, host, port) in [
+            ("http://10.0.0.1:9000", "10.0.0.1", 9000),
+            ("http://orders/", "orders", 80),
+            ("http://[::1]:81", "::1", 81),
+        ] {
+            let upstream = text.parse::<UpstreamUrl>().unwrap();
+            assert_eq!((upstream.host(), upstream.port()), (host, port));
+        }
+        for wrong in [
+            "https://a",
+            "http://a/b",
+            "http://a:99999",
+            "http://:80",
+            "a:80",
+            "http://a?b",
+        ] {
+            assert!(wrong.parse::<UpstreamUrl>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_prefix_covers_whole_segments() {
+        let orders: Prefix = "/orders".parse().unwrap();
+        for (path, expected) in [
+            ("/orders", true),
+            ("/orders/17", true),
+            ("/orders/", true),
+            ("/orders-old", false),
+            ("/", false),
+            ("/Orders", false),
+        ] {
+            assert_eq!(orders.covers(path), expected, "{path}");
+        }
+        assert!("/".parse::<Prefix>().unwrap().covers("/anything"));
+        for wrong in [
+            "", "orders", "/orders/", "/a//b", "/a/../b", "/%7Ea", "/%2F", "/a%2fb", "/ä", "/a?b", "/a%zz", "//",
+        ] {
+            assert!(wrong.parse::<Prefix>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_network_contains_its_addresses() {
+        for (network, address, expected) in [
+            ("10.0.0.7", "10.0.0.7", true),
+            ("10.0.0.7", "10.0.0.8", false),
+            ("10.0.0.0/8", "10.255.0.1", true),
+            ("10.0.0.0/8", "::ffff:10.1.1.1", true),
+            ("10.0.0.0/8", "11.0.0.1", false),
+            ("0.0.0.0/0", "203.0.113.9", true),
+            ("fd00::/8", "fdff::1", true),
+            ("fd00::/8", "10.0.0.1", false),
+        ] {
+            let network: Network = network.parse().unwrap();
+            assert_eq!(
+                network.contains(address.parse().unwrap()),
+                expected,
+                "{network:?} {address}"
+            );
+        }
+        for wrong in ["10.0.0.0/33", "10.0.0", "fd00::/129", "a", "10.0.0.0/x"] {
+            assert!(wrong.parse::<Network>().is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! The client side: one listener, a runtime for each worker, connections that are bounded in every direction, and requests
+//! that are well formed before anybody looks at them.
+
+use core::future::Future;
+
+use http::{Request, Response};
+
+use crate::body::{Body, RequestBody};
+
+mod bind;
+mod connection;
+mod guard;
+mod head;
+mod hygiene;
+mod peer;
+mod stop;
+mod worker;
+
+pub use bind::BindError;
+pub(crate) use connection::Ended;
+pub use peer::Peer;
+pub use stop::Stop;
+pub use worker::{Drained, Front};
+
+/// A request that is well formed: one valid `Host`, a target that is a path (or `*`), one way to tell its length. Everything
+/// else about it is what the client says.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Inbound {
+    /// The request. Its target is in origin form; `Host` holds the authority.
+    pub request: Request<RequestBody>,
+    /// Where it came from.
+    pub peer: Peer,
+}
+
+/// Answers requests. Each worker makes one of its own, inside its runtime, so it needs no locks.
+pub trait Handler: 'static {
+    /// Answers one request. It is dropped where it stands when the client goes away.
+    fn handle(&self, inbound: Inbound) -> impl Future<Output = Response<Body>>;
+}

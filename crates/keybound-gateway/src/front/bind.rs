@@ -1,0 +1,74 @@
+//! Takes a port, or says in words why it cannot be had and what to do.
+
+use core::fmt;
+use core::net::SocketAddr;
+use std::io;
+use std::net::TcpListener;
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+/// How many connections may wait to be taken.
+const BACKLOG: i32 = 1024;
+
+/// Listens at `address`. A second process that asks for the same address is told that it is in use.
+pub(crate) fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
+    listen(address).map_err(|error| BindError { address, error })
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    // Only past connections of this port are passed over by this, never another listener.
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}
+
+/// An address that cannot be listened at.
+#[derive(Debug)]
+pub struct BindError {
+    address: SocketAddr,
+    error: io::Error,
+}
+
+impl fmt::Display for BindError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { address, error } = self;
+        let other = || SocketAddr::new(address.ip(), free_port(*address));
+        match error.kind() {
+            io::ErrorKind::AddrInUse => {
+                write!(
+                    f,
+                    "{address} is in use by another program; pick another port: keybound serve --listen {}",
+                    other()
+                )
+            }
+            io::ErrorKind::PermissionDenied => write!(
+                f,
+                "{address} may not be used: ports below 1024 need a privilege; pick another: keybound serve --listen {}",
+                other()
+            ),
+            io::ErrorKind::AddrNotAvailable => write!(
+                f,
+                "{address} is not an address of this machine; pick one that is: keybound serve --listen 127.0.0.1:{}",
+                address.port()
+            ),
+            _ => write!(f, "cannot listen at {address}: {error}"),
+        }
+    }
+}
+
+impl core::error::Error for BindError {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        Some(&self.error)
+    }
+}
+
+/// A port near the one that was asked for, and free as far as can be seen.
+fn free_port(address: SocketAddr) -> u16 {
+    let near = address.port().max(8070);
+    let mut candidates = (1..=20).filter_map(|step| near.checked_add(step * 10));
+    let free = |port: &u16| listen(SocketAddr::new(address.ip(), *port)).is_ok();
+    candidates.find(free).unwrap_or(8090)
+}

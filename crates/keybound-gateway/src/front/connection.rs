@@ -1,0 +1,196 @@
+//! One connection of a client: its requests one after the other, each to the handler.
+
+use core::cell::Cell;
+use core::convert::Infallible;
+use core::future::poll_fn;
+use core::pin::{Pin, pin};
+use core::task::{Context, Poll};
+use std::future::Future as _;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::sync::Notify;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::guard::{Guard, Phase, Shared};
+use super::{Handler, Inbound, Peer, hygiene};
+use crate::answer::Problem;
+use crate::body::{Body, RequestBody};
+use crate::config::Limits;
+
+/// Says, when dropped, that a response has been handed over whole.
+#[derive(Debug)]
+pub(crate) struct Ended(Arc<Shared>);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        self.0.enter(Phase::Resting);
+    }
+}
+
+/// Tells every connection of a worker to finish what it is at and close.
+#[derive(Debug, Default)]
+pub(crate) struct Draining {
+    begun: Cell<bool>,
+    told: Notify,
+}
+
+impl Draining {
+    pub(crate) fn begin(&self) {
+        self.begun.set(true);
+        self.told.notify_waiters();
+    }
+}
+
+/// What the connections of a worker share.
+#[derive(Debug)]
+pub(crate) struct Shop<H> {
+    pub(crate) handler: H,
+    pub(crate) limits: Limits,
+    pub(crate) builder: http1::Builder,
+    pub(crate) draining: Draining,
+}
+
+impl<H> Shop<H> {
+    pub(crate) fn new(handler: H, limits: Limits) -> Self {
+        let mut builder = http1::Builder::new();
+        builder
+            .max_header_size(limits.header_bytes)
+            .max_buf_size(limits.header_bytes.max(MIN_BUFFER))
+            // The guard below keeps the time, for headers and for rest.
+            .header_read_timeout(None);
+        if limits.header_fields != LIBRARY_FIELDS {
+            builder.max_headers(limits.header_fields);
+        }
+        Self {
+            handler,
+            limits,
+            builder,
+            draining: Draining::default(),
+        }
+    }
+}
+
+/// Bodies are read in pieces of at most this.
+const MIN_BUFFER: usize = 64 << 10;
+
+/// The library's own bound on the number of fields, which costs no allocation.
+const LIBRARY_FIELDS: usize = 100;
+
+/// Why a connection gets no service at all.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TurnedAway(pub(crate) Problem);
+
+/// Serves `guard` until it ends; with `turned_away`, every request on it gets that.
+pub(crate) async fn serve<H: Handler>(shop: Rc<Shop<H>>, guard: Guard, peer: Peer, turned_away: Option<TurnedAway>) {
+    let service = service_fn(|request: Request<Incoming>| {
+        let (shop, peer) = (Rc::clone(&shop), peer.clone());
+        async move { Ok::<_, Infallible>(respond(&shop, request, peer, turned_away).await) }
+    });
+    let connection = shop
+        .builder
+        .serve_connection(TokioIo::new(guard), service)
+        .with_upgrades();
+    let mut connection = pin!(connection);
+    let mut told = pin!(shop.draining.told.notified());
+    let mut waits = false;
+    let mut finishing = false;
+    let mut deadline = Deadline::default();
+    poll_fn(|cx| {
+        if !waits && !shop.draining.begun.get() {
+            // Once is enough: the task that waits stays the same.
+            waits = told.as_mut().poll(cx).is_pending();
+        }
+        if shop.draining.begun.get() && !finishing {
+            finishing = true;
+            connection.as_mut().graceful_shutdown();
+        }
+        match connection.as_mut().poll(cx) {
+            Poll::Ready(ended) => {
+                if let Err(error) = ended {
+                    tracing::debug!(%error, "connection of a client broke off");
+                }
+                Poll::Ready(())
+            }
+            Poll::Pending => deadline.poll(cx, due(peer.shared(), &shop.limits)),
+        }
+    })
+    .await;
+}
+
+/// When the connection has to be given up, as things are.
+fn due(shared: &Shared, limits: &Limits) -> Option<Instant> {
+    let coming = match shared.phase() {
+        Phase::Resting => Some(shared.since() + limits.idle_timeout),
+        Phase::Header => Some(shared.since() + limits.header_timeout),
+        Phase::Busy | Phase::Tunnel => None,
+    };
+    let stuck = shared.stuck_since().map(|since| since + limits.client_timeout);
+    coming.into_iter().chain(stuck).min()
+}
+
+/// One timer for all deadlines of a connection. It is set back only for an earlier one; for a later one it is set anew when
+/// it has run out, so that a busy connection pays next to nothing for it.
+#[derive(Default)]
+struct Deadline(Option<Pin<Box<Sleep>>>);
+
+impl Deadline {
+    fn poll(&mut self, cx: &mut Context<'_>, due: Option<Instant>) -> Poll<()> {
+        let Some(due) = due else { return Poll::Pending };
+        let timer = self.0.get_or_insert_with(|| Box::pin(sleep_until(due)));
+        if timer.deadline() > due {
+            timer.as_mut().reset(due);
+        }
+        while timer.as_mut().poll(cx).is_ready() {
+            if timer.deadline() >= due {
+                return Poll::Ready(());
+            }
+            timer.as_mut().reset(due);
+        }
+        Poll::Pending
+    }
+}
+
+async fn respond<H: Handler>(
+    shop: &Shop<H>,
+    mut request: Request<Incoming>,
+    peer: Peer,
+    turned_away: Option<TurnedAway>,
+) -> Response<Body> {
+    let shared = Arc::clone(peer.shared());
+    let framing = shared.begin_request();
+    let ended = Ended(shared);
+    let clean = match turned_away {
+        Some(TurnedAway(problem)) => Err(problem),
+        None => hygiene::clean(&mut request, framing),
+    };
+    let response = match clean {
+        Err(problem) => problem.answer(),
+        Ok(()) => {
+            let limits = &shop.limits;
+            let (head, body) = request.into_parts();
+            match RequestBody::bounded(body, limits.body_bytes, limits.client_timeout, limits.request_timeout) {
+                None => Problem::BodyOversized.answer(),
+                Some(body) => {
+                    let request = Request::from_parts(head, body);
+                    shop.handler
+                        .handle(Inbound {
+                            request,
+                            peer: peer.clone(),
+                        })
+                        .await
+                }
+            }
+        }
+    };
+    if peer.is_tunnel() {
+        core::mem::forget(ended);
+        return response;
+    }
+    response.map(|body| body.until(ended))
+}

@@ -1,0 +1,220 @@
+//! The octets of a client's connection, and what they tell: how long it rests, whether a header is coming or a response is
+//! not taken, and how a header frames its body. Deadlines are kept one level up, by the task of the connection.
+
+use core::pin::Pin;
+use core::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
+use core::task::{Context, Poll, ready};
+use core::time::Duration;
+use std::io::{self, IoSlice};
+use std::sync::Arc;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, Sleep, sleep};
+
+use super::head::{Framing, Head};
+
+/// What is going on on a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Phase {
+    /// Nothing.
+    Resting,
+    /// A header is coming.
+    Header,
+    /// A request is being read or answered.
+    Busy,
+    /// It is no HTTP any more.
+    Tunnel,
+}
+
+/// What is known on both sides of the HTTP library: of the octets below it, and of the requests above. It is shared in one
+/// task; the atomics are there because the library wants to move a tunnel between threads.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    began: Instant,
+    phase: AtomicU8,
+    /// Milliseconds from `began` to the beginning of the phase; in a tunnel, to the last octet.
+    since: AtomicU64,
+    /// Milliseconds from `began`, less one, to when writing got stuck; 0 while it is not.
+    stuck: AtomicU64,
+    framing: AtomicU8,
+}
+
+impl Shared {
+    /// Of a new connection. Whoever connects means to ask: the first header is expected at once.
+    pub(crate) fn new() -> Self {
+        Self {
+            began: Instant::now(),
+            phase: AtomicU8::new(Phase::Header as u8),
+            since: AtomicU64::new(0),
+            stuck: AtomicU64::new(0),
+            framing: AtomicU8::new(Framing::Unseen as u8),
+        }
+    }
+
+    pub(crate) fn enter(&self, phase: Phase) {
+        self.phase.store(phase as u8, Relaxed);
+        if phase != Phase::Busy {
+            self.since.store(self.now(), Relaxed);
+        }
+    }
+
+    pub(crate) fn phase(&self) -> Phase {
+        match self.phase.load(Relaxed) {
+            0 => Phase::Resting,
+            1 => Phase::Header,
+            2 => Phase::Busy,
+            _ => Phase::Tunnel,
+        }
+    }
+
+    /// A request has been read; this is how its header framed it.
+    pub(crate) fn begin_request(&self) -> Framing {
+        self.enter(Phase::Busy);
+        match self.framing.swap(Framing::Unseen as u8, Relaxed) {
+            1 => Framing::Plain,
+            2 => Framing::Both,
+            _ => Framing::Unseen,
+        }
+    }
+
+    /// When the phase began; in a tunnel, when the last octet passed.
+    pub(crate) fn since(&self) -> Instant {
+        self.began + Duration::from_millis(self.since.load(Relaxed))
+    }
+
+    /// Since when the client has taken nothing of what is to be written.
+    pub(crate) fn stuck_since(&self) -> Option<Instant> {
+        self.stuck
+            .load(Relaxed)
+            .checked_sub(1)
+            .map(|milliseconds| self.began + Duration::from_millis(milliseconds))
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn got_stuck(&self) {
+        if self.stuck.load(Relaxed) == 0 {
+            self.stuck.store(self.now() + 1, Relaxed);
+        }
+    }
+}
+
+/// The octets of a connection.
+#[derive(Debug)]
+pub(crate) struct Guard {
+    stream: TcpStream,
+    shared: Arc<Shared>,
+    head: Head,
+    linger: Option<Linger>,
+}
+
+/// The last of a connection: we have said all, and take what the client still sends, so that it can read our last words.
+#[derive(Debug)]
+struct Linger {
+    patience: Pin<Box<Sleep>>,
+    octets: usize,
+}
+
+const LINGER: Duration = Duration::from_secs(2);
+const MOST_LINGERING: usize = 1 << 20;
+
+impl Guard {
+    pub(crate) fn new(stream: TcpStream, shared: Arc<Shared>) -> Self {
+        Self {
+            stream,
+            shared,
+            head: Head::default(),
+            linger: None,
+        }
+    }
+
+    /// Looks at what was read, before the library does.
+    fn has_read(&mut self, octets: &[u8]) {
+        match self.shared.phase() {
+            Phase::Busy => return,
+            Phase::Tunnel => return self.shared.enter(Phase::Tunnel),
+            Phase::Resting if octets.is_empty() => return,
+            Phase::Resting => {
+                self.shared.enter(Phase::Header);
+                self.head = Head::default();
+            }
+            Phase::Header => {}
+        }
+        self.head.read(octets);
+        self.shared.framing.store(self.head.framing() as u8, Relaxed);
+    }
+
+    fn has_written(&self, written: &Poll<io::Result<usize>>) {
+        if written.is_pending() {
+            self.shared.got_stuck();
+            return;
+        }
+        self.shared.stuck.store(0, Relaxed);
+        if self.shared.phase() == Phase::Tunnel {
+            self.shared.enter(Phase::Tunnel);
+        }
+    }
+}
+
+impl AsyncRead for Guard {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
+        self.has_read(buffer.filled().get(before..).unwrap_or_default());
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Guard {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, octets: &[u8]) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(cx, octets);
+        self.has_written(&written);
+        written
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        parts: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, parts);
+        self.has_written(&written);
+        written
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    /// Ends our side, then reads and throws away until the client has ended its own. Closing with unread octets would reset
+    /// the connection, and the client might never see the answer that says what it did wrong.
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.linger.is_none() {
+            ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
+            self.shared.enter(Phase::Busy);
+        }
+        let Self { stream, linger, .. } = &mut *self;
+        let linger = linger.get_or_insert_with(|| Linger {
+            patience: Box::pin(sleep(LINGER)),
+            octets: 0,
+        });
+        let mut scratch = [0; 4096];
+        while linger.octets < MOST_LINGERING {
+            let mut buffer = ReadBuf::new(&mut scratch);
+            match Pin::new(&mut *stream).poll_read(cx, &mut buffer) {
+                Poll::Ready(Ok(())) if !buffer.filled().is_empty() => linger.octets += buffer.filled().len(),
+                Poll::Ready(_) => return Poll::Ready(Ok(())),
+                Poll::Pending => return linger.patience.as_mut().poll(cx).map(Ok),
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}

@@ -1,0 +1,221 @@
+//! The workers: a thread each, with a runtime, a handler and a pool of upstream connections of its own, all taking from the
+//! same listener.
+
+use core::num::NonZero;
+use core::time::Duration;
+use std::io;
+use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::thread;
+
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use super::bind::{BindError, bind};
+use super::connection::{self, Shop, TurnedAway};
+use super::guard::{Guard, Shared};
+use super::peer::{Counted, OwnCount};
+use super::{Handler, Peer, Stop};
+use crate::answer::Problem;
+use crate::config::{Limits, Listen, Network};
+use crate::proxy::Proxy;
+
+/// A port that has been taken, and what is needed to serve on it.
+#[derive(Debug)]
+pub struct Front {
+    listener: TcpListener,
+    settings: Arc<Settings>,
+    workers: usize,
+}
+
+#[derive(Debug)]
+struct Settings {
+    limits: Limits,
+    trusted_peers: Vec<Network>,
+    /// Whether clients reach us without TLS from other machines than our own only through a trusted peer.
+    off_loopback: bool,
+    open: Arc<AtomicUsize>,
+}
+
+/// How a front ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Drained {
+    /// Connections whose request was not finished in time.
+    pub cut_off: usize,
+}
+
+impl Front {
+    /// Takes the port.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be had; the message says what to do.
+    pub fn bind(listen: &Listen, limits: &Limits) -> Result<Self, BindError> {
+        let listener = bind(listen.address)?;
+        let settings = Settings {
+            limits: *limits,
+            trusted_peers: listen.trusted_peers.clone(),
+            off_loopback: !listen.address.ip().is_loopback(),
+            open: Arc::default(),
+        };
+        let workers = listen
+            .workers
+            .or_else(|| thread::available_parallelism().ok())
+            .map_or(1, NonZero::get);
+        Ok(Self {
+            listener,
+            settings: Arc::new(settings),
+            workers,
+        })
+    }
+
+    /// Where it listens; with port 0 in the configuration, the port that was found.
+    ///
+    /// # Errors
+    ///
+    /// If the system does not say.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Serves until `stop`, then lets the requests in flight finish, for as long as `limits.drain_timeout`. `make` is called
+    /// once in each worker, and gets that worker's proxy.
+    ///
+    /// # Errors
+    ///
+    /// If a worker could not start.
+    pub fn run<H, M>(self, make: M, stop: &Stop) -> io::Result<Drained>
+    where
+        H: Handler,
+        M: Fn(Rc<Proxy>) -> H + Send + Sync,
+    {
+        let Self {
+            listener,
+            settings,
+            workers,
+        } = self;
+        let listeners = (1..workers)
+            .map(|_| listener.try_clone())
+            .collect::<io::Result<Vec<_>>>()?;
+        let listeners = listeners.into_iter().chain([listener]);
+        thread::scope(|scope| {
+            let start = |(number, listener): (usize, TcpListener)| {
+                let (settings, make, stopped) = (&settings, &make, stop.watch());
+                let work = move || work(listener, settings, make, stopped);
+                thread::Builder::new()
+                    .name(format!("keybound-{number}"))
+                    .spawn_scoped(scope, work)
+            };
+            let started: Vec<_> = listeners.enumerate().map(start).collect();
+            if started.iter().any(Result::is_err) {
+                stop.now();
+            }
+            let mut cut_off = 0;
+            for worker in started {
+                cut_off += worker?.join().map_err(|_| io::Error::other("a worker panicked"))??;
+            }
+            Ok(Drained { cut_off })
+        })
+    }
+}
+
+/// One worker, from start to end. Returns how many connections were cut off.
+fn work<H: Handler>(
+    listener: TcpListener,
+    settings: &Arc<Settings>,
+    make: impl Fn(Rc<Proxy>) -> H,
+    stopped: watch::Receiver<bool>,
+) -> io::Result<usize> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build_local(Default::default())?;
+    runtime.block_on(async {
+        let listener = tokio::net::TcpListener::from_std(listener)?;
+        let proxy = Rc::new(Proxy::new(&settings.limits));
+        let sweeping = tokio::task::spawn_local({
+            let proxy = Rc::clone(&proxy);
+            async move { proxy.sweep().await }
+        });
+        let shop = Rc::new(Shop::new(make(proxy), settings.limits));
+        let own = Rc::new(OwnCount::default());
+        accept(&listener, settings, &shop, &own, stopped).await;
+        drop(listener);
+        shop.draining.begin();
+        let _ = timeout(settings.limits.drain_timeout, own.none()).await;
+        sweeping.abort();
+        Ok(own.open())
+    })
+}
+
+/// When the system has no more descriptors to give, trying again at once would only burn time.
+const NO_DESCRIPTOR: Duration = Duration::from_millis(100);
+
+async fn accept<H: Handler>(
+    listener: &tokio::net::TcpListener,
+    settings: &Settings,
+    shop: &Rc<Shop<H>>,
+    own: &Rc<OwnCount>,
+    mut stopped: watch::Receiver<bool>,
+) {
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            _ = stopped.wait_for(|stopped| *stopped) => return,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, address)) => take(stream, address, settings, shop, own),
+            Err(error) if is_of_one_connection(&error) => {}
+            Err(error) => {
+                tracing::error!(%error, "cannot take connections; does the limit on open files allow limits.connections?");
+                tokio::time::sleep(NO_DESCRIPTOR).await;
+            }
+        }
+        // The next connection may as well be another worker's.
+        tokio::task::yield_now().await;
+    }
+}
+
+fn is_of_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
+    matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted)
+}
+
+fn take<H: Handler>(
+    stream: TcpStream,
+    address: SocketAddr,
+    settings: &Settings,
+    shop: &Rc<Shop<H>>,
+    own: &Rc<OwnCount>,
+) {
+    let (counted, open) = Counted::one(&settings.open, own);
+    let most = settings.limits.connections;
+    // Some above the limit are told so; beyond that there is no room for words.
+    if open > most + most / 8 + 8 {
+        return;
+    }
+    let ip = address.ip().to_canonical();
+    let trusted = settings.trusted_peers.iter().any(|network| network.contains(ip));
+    let turned_away = if open > most {
+        Some(TurnedAway(Problem::Overload))
+    } else {
+        (!trusted && settings.needs_tls(ip)).then_some(TurnedAway(Problem::TlsRequired))
+    };
+    // Without it small pieces of a streamed body would wait for each other; it still works without.
+    let _ = stream.set_nodelay(true);
+    let shared = Arc::new(Shared::new());
+    let guard = Guard::new(stream, Arc::clone(&shared));
+    let peer = Peer::new(address, trusted, shared, counted);
+    tokio::task::spawn_local(connection::serve(Rc::clone(shop), guard, peer, turned_away));
+}
+
+impl Settings {
+    /// R-SEC-01: plain http is for loopback.
+    const fn needs_tls(&self, ip: IpAddr) -> bool {
+        self.off_loopback && !ip.is_loopback()
+    }
+}

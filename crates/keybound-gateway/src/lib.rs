@@ -1,0 +1,10 @@
+//! The gateway: a reverse proxy that checks DPoP (RFC 9449) before an upstream sees a request.
+//!
+//! A request goes from [`front`] (one listener, bounded connections, well-formed requests) to a
+//! [`Handler`](front::Handler), which decides, and from there through [`proxy`] to an upstream. [`config`] reads the file.
+
+pub mod answer;
+pub mod body;
+pub mod config;
+pub mod front;
+pub mod proxy;

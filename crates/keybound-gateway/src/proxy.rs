@@ -1,0 +1,275 @@
+//! Passes a request on to an upstream and its response back, both as streams. What may pass was decided before.
+
+use core::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+use http::{HeaderValue, Request, Response, StatusCode, Version};
+use hyper::body::Incoming;
+use tokio::time::{Instant, timeout_at};
+
+use crate::answer::Problem;
+use crate::body::{Body, Progress, RequestBody};
+use crate::config::{Limits, ProofHandling, PublicUrl, UpstreamAuthorization, UpstreamUrl};
+use crate::front::{Inbound, Peer};
+
+pub(crate) mod fields;
+mod identity;
+mod pool;
+mod tunnel;
+
+pub use identity::Identity;
+pub(crate) use pool::Lease;
+use pool::{Server, Unanswered};
+
+use fields::Wish;
+
+/// How often connections at rest are looked over.
+const SWEEP: Duration = Duration::from_secs(1);
+
+/// The upstream side of one worker: a pool of connections of its own.
+#[derive(Debug)]
+pub struct Proxy {
+    limits: Limits,
+    servers: RefCell<HashMap<UpstreamUrl, Rc<Server>>>,
+}
+
+/// The servers of a route, which take turns.
+#[derive(Clone, Debug)]
+pub struct Upstreams {
+    servers: Rc<[Rc<Server>]>,
+    turn: Rc<Cell<usize>>,
+}
+
+/// A public origin, as upstreams are told of it in `X-Forwarded-*` and `Forwarded`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    scheme: HeaderValue,
+    host: HeaderValue,
+}
+
+impl Origin {
+    /// Of this public URL.
+    pub fn new(url: &PublicUrl) -> Self {
+        Self {
+            scheme: HeaderValue::from_static(url.scheme()),
+            host: HeaderValue::from_str(url.authority()).expect("a public URL is ASCII"),
+        }
+    }
+}
+
+/// On what terms one request is passed on.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms<'a> {
+    origin: &'a Origin,
+    authorization: UpstreamAuthorization,
+    proof: ProofHandling,
+    identity: Option<&'a Identity>,
+}
+
+impl<'a> Terms<'a> {
+    /// Nothing is vouched for, and `Authorization` and `DPoP` pass unchanged: the modes `report` and `open`.
+    pub const fn unchanged(origin: &'a Origin) -> Self {
+        Self {
+            origin,
+            authorization: UpstreamAuthorization::Pass,
+            proof: ProofHandling::Check,
+            identity: None,
+        }
+    }
+
+    /// The caller is `identity`; its token and proof are treated as said.
+    pub const fn vouched(
+        origin: &'a Origin,
+        identity: &'a Identity,
+        authorization: UpstreamAuthorization,
+        proof: ProofHandling,
+    ) -> Self {
+        Self {
+            origin,
+            authorization,
+            proof,
+            identity: Some(identity),
+        }
+    }
+}
+
+/// Where a request came from, as upstreams are told.
+#[derive(Debug)]
+pub(crate) struct From<'a> {
+    pub(crate) trusted: bool,
+    pub(crate) address: &'a HeaderValue,
+    pub(crate) forwarded: HeaderValue,
+}
+
+impl Proxy {
+    /// With nothing connected yet. Make one in each worker, inside its runtime.
+    pub fn new(limits: &Limits) -> Self {
+        Self {
+            limits: *limits,
+            servers: RefCell::default(),
+        }
+    }
+
+    /// The servers of a route. Routes that name the same server share its connections.
+    pub fn upstreams(&self, urls: &[UpstreamUrl]) -> Upstreams {
+        let mut servers = self.servers.borrow_mut();
+        let server = |url: &UpstreamUrl| {
+            let new = || Rc::new(Server::new(url.clone(), &self.limits));
+            Rc::clone(servers.entry(url.clone()).or_insert_with(new))
+        };
+        Upstreams {
+            servers: urls.iter().map(server).collect(),
+            turn: Rc::default(),
+        }
+    }
+
+    /// Closes connections that have rested for too long, for ever.
+    pub(crate) async fn sweep(&self) {
+        loop {
+            tokio::time::sleep(SWEEP).await;
+            let now = Instant::now();
+            self.servers.borrow().values().for_each(|server| server.sweep(now));
+        }
+    }
+
+    /// Sends the request to one of `upstreams` and returns what it answers, or says why there is no answer.
+    ///
+    /// The path is sent as it is in the request, and `Host` too. A request is sent a second time only if nothing of it can
+    /// have reached a server the first time.
+    pub async fn forward(&self, inbound: Inbound, upstreams: &Upstreams, terms: &Terms<'_>) -> Response<Body> {
+        let Inbound { mut request, peer } = inbound;
+        let wish = fields::wish(&request);
+        let client_side = (wish == Wish::WebSocket).then(|| hyper::upgrade::on(&mut request));
+        fields::onward(request.headers_mut(), wish, terms, &peer.as_from(terms.origin));
+        *request.version_mut() = Version::HTTP_11;
+        match self.exchange(request, upstreams).await {
+            Err(problem) => problem.answer(),
+            Ok((response, lease)) if response.status() == StatusCode::SWITCHING_PROTOCOLS => match client_side {
+                Some(client_side) => tunnel::open(response, lease, client_side, &peer, self.limits.tunnel_timeout),
+                None => {
+                    lease.discard();
+                    Problem::UpstreamInvalid.answer()
+                }
+            },
+            Ok((mut response, lease)) => {
+                fields::back(response.headers_mut());
+                response.map(|body| Body::upstream(body, self.limits.stream_timeout, lease))
+            }
+        }
+    }
+
+    async fn exchange(
+        &self,
+        mut request: Request<RequestBody>,
+        upstreams: &Upstreams,
+    ) -> Result<(Response<Incoming>, Lease), Problem> {
+        let progress = request.body_mut().progress();
+        for server in upstreams.in_turn() {
+            loop {
+                let (mut lease, used) = match server.resting() {
+                    Some(lease) => (lease, true),
+                    None => match server.connect().await {
+                        Ok(lease) => (lease, false),
+                        Err(error) => {
+                            tracing::warn!(upstream = %server.url(), %error, "cannot connect to upstream");
+                            break;
+                        }
+                    },
+                };
+                match self.answer(&mut lease, request, progress.as_deref()).await {
+                    Ok(response) => return Ok((response, lease)),
+                    Err(Failure::Unsent(back)) => request = *back,
+                    Err(Failure::Said(problem)) => {
+                        tracing::warn!(upstream = %server.url(), reason = problem.code(), "no answer from upstream");
+                        lease.discard();
+                        return Err(problem);
+                    }
+                }
+                lease.discard();
+                if !used {
+                    break;
+                }
+            }
+        }
+        Err(Problem::UpstreamUnreachable)
+    }
+
+    /// Sends on this connection and waits for the header of the response. The time for it runs from the end of the request's
+    /// body; until then the body has to make progress.
+    async fn answer(
+        &self,
+        lease: &mut Lease,
+        request: Request<RequestBody>,
+        progress: Option<&Progress>,
+    ) -> Result<Response<Incoming>, Failure> {
+        let patience = self.limits.response_timeout;
+        let mut sending = core::pin::pin!(lease.send(request));
+        let mut seen = 0;
+        let mut deadline = Instant::now() + patience;
+        loop {
+            match timeout_at(deadline, sending.as_mut()).await {
+                Ok(Ok(response)) => return Ok(response),
+                Ok(Err(Unanswered::Unsent(request))) => return Err(Failure::Unsent(request)),
+                Ok(Err(Unanswered::Failed(error))) => return Err(Failure::Said(blame(&error))),
+                Err(_elapsed) => {}
+            }
+            let Some(progress) = progress else {
+                return Err(Failure::Said(Problem::UpstreamTimeout));
+            };
+            let now = Instant::now();
+            deadline = match progress.finished() {
+                Some(finished) => finished + patience,
+                None if progress.frames() > seen && now < progress.due() => now + patience,
+                None => now,
+            };
+            if deadline <= now {
+                return Err(Failure::Said(Problem::UpstreamTimeout));
+            }
+            seen = progress.frames();
+        }
+    }
+}
+
+impl Upstreams {
+    /// Each server once, beginning with the one whose turn it is; those that were down a moment ago come last.
+    fn in_turn(&self) -> impl Iterator<Item = &Rc<Server>> {
+        let count = self.servers.len();
+        let first = self.turn.get();
+        self.turn.set((first + 1) % count.max(1));
+        let rotated = move |down: bool| {
+            let turns = (first..first + count).filter_map(move |position| self.servers.get(position % count));
+            turns.filter(move |server| count == 1 || server.is_down() == down)
+        };
+        let alone = usize::from(count > 1) * count;
+        rotated(false).chain(rotated(true).take(alone))
+    }
+}
+
+enum Failure {
+    Unsent(Box<Request<RequestBody>>),
+    Said(Problem),
+}
+
+/// Whose fault it was that there is no response: the client's, if its body failed on the way.
+fn blame(error: &hyper::Error) -> Problem {
+    let mut cause: Option<&(dyn core::error::Error + 'static)> = Some(error);
+    while let Some(present) = cause {
+        if let Some(problem) = present.downcast_ref::<Problem>() {
+            return *problem;
+        }
+        cause = present.source();
+    }
+    Problem::UpstreamInvalid
+}
+
+impl Peer {
+    fn as_from<'p>(&'p self, origin: &Origin) -> From<'p> {
+        From {
+            trusted: self.is_trusted(),
+            address: self.forwarded_for(),
+            forwarded: self.forwarded(&origin.scheme, &origin.host),
+        }
+    }
+}

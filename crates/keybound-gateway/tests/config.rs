@@ -1,0 +1,503 @@
+//! Configurations and what is said about their mistakes: the exact lines a person sees.
+
+use std::path::Path;
+use std::time::Duration;
+
+use keybound::crypto::{Alg, AlgSet};
+use keybound_gateway::config::{
+    Config, KeySource, Mode, NoncePolicy, Overrides, Place, ProofHandling, UpstreamAuthorization, default_text, schema,
+};
+
+/// What every configuration below needs besides what it is about.
+const REST: &str = "[[origin]]\nurl = \"https://api.example.com\"\n[[issuer]]\nurl = \"https://id.example.com\"\n\
+                    audience = [\"https://api.example.com\"]\n[[route]]\npath = \"/\"\nupstream = [\"http://127.0.0.1:9000\"]\n";
+
+fn file() -> &'static Path {
+    Path::new("keybound.toml")
+}
+
+fn lines_of(text: &str) -> String {
+    Config::parse(text, file()).map_or_else(|errors| errors.to_string(), |_| String::new())
+}
+
+#[test]
+fn five_mistakes_are_five_lines_with_their_places() {
+    let text = r#"
+[listen]
+adress = "127.0.0.1:8080"
+
+[[origin]]
+url = "http://api.example.com"
+
+[[issuer]]
+url = "https://id.example.com"
+audience = ["https://api.example.com"]
+
+[[route]]
+path = "/orders"
+upstream = ["http://127.0.0.1:9000"]
+mode = "requird"
+
+[proof]
+max_future = "90s"
+algorithms = ["ES256", "HS256"]
+"#;
+    let expected = r#"keybound.toml:3: listen.adress: is not a setting; did you mean address?
+keybound.toml:6: origin[0].url: "http://api.example.com" is plain http; use https: http is for loopback only
+keybound.toml:15: route[0].mode: "requird" is not a mode; use required, optional, report or open
+keybound.toml:18: proof.max_future: is longer than 60s, which is the most
+keybound.toml:19: proof.algorithms: "HS256" is not an algorithm; did you mean ES256?"#;
+    assert_eq!(lines_of(text), expected);
+}
+
+#[test]
+fn each_mistake_has_its_line() {
+    let cases: &[(&str, &str)] = &[
+        // Forms of values.
+        (
+            "[listen]\naddress = \"localhost:80\"",
+            r#"1:2: listen.address: "localhost:80" is not an IP address and port, like "127.0.0.1:8080""#,
+        ),
+        (
+            "[listen]\naddress = 8080",
+            "1:2: listen.address: is a number; write it in quotes, \"..\"",
+        ),
+        (
+            "[listen]\nworkers = \"two\"",
+            "1:2: listen.workers: is text; write a number",
+        ),
+        (
+            "[listen]\nworkers = 5000",
+            "1:2: listen.workers: 5000 is out of range; use 0 to 1024",
+        ),
+        (
+            "[listen]\ntrusted_peers = [\"10.0.0.7\", \"ten\"]",
+            r#"1:2: listen.trusted_peers: "ten" is not an IP address or network, like "10.0.0.7" or "10.0.0.0/8""#,
+        ),
+        ("listen = 3", "1:1: listen: is a number; write a table, [listen]"),
+        (
+            "[proof]\nmax_age = 300",
+            "1:2: proof.max_age: is a number; write it in quotes, \"..\"",
+        ),
+        (
+            "[proof]\nmax_age = \"300\"",
+            r#"1:2: proof.max_age: "300" is not a span of time; write a number and ms, s, m, h or d, like "30s""#,
+        ),
+        ("[proof]\nmax_age = \"0s\"", "1:2: proof.max_age: must not be zero"),
+        (
+            "[proof]\nmax_age = \"25h\"",
+            "1:2: proof.max_age: is longer than 24h, which is the most",
+        ),
+        (
+            "[proof]\nnonce = \"always\"",
+            r#"1:2: proof.nonce: "always" is not a nonce policy; use off, offer or require"#,
+        ),
+        (
+            "[proof]\nalgorithms = []",
+            "1:2: proof.algorithms: is empty: no proof or token could pass; leave it out to allow all",
+        ),
+        (
+            "[proof]\nalgorithms = [\"es256\"]",
+            r#"1:2: proof.algorithms: "es256" is not an algorithm; did you mean ES256?"#,
+        ),
+        (
+            "[replay]\nmemory = \"256MB\"",
+            r#"1:2: replay.memory: "256MB" is not a size; write a number and B, KiB, MiB or GiB, like "64MiB""#,
+        ),
+        (
+            "[replay]\nper_key = 0",
+            "1:2: replay.per_key: 0 is out of range; use 1 to 4294967295",
+        ),
+        (
+            "[limits]\nheader_bytes = \"1GiB\"",
+            "1:2: limits.header_bytes: is out of range; use 4KiB to 1MiB",
+        ),
+        // Names.
+        (
+            "[proof]\nmax-age = \"60s\"",
+            "1:2: proof.max-age: is not a setting; did you mean max_age?",
+        ),
+        (
+            "[listen]\nmax_age = \"60s\"",
+            "1:2: listen.max_age: is not a setting of this table; there is proof.max_age",
+        ),
+        (
+            "[listen]\nfoo = 1",
+            "1:2: listen.foo: is not a setting; keybound config default lists all",
+        ),
+        (
+            "[prof]\nmax_age = \"60s\"",
+            "1:1: prof: is not a table of the configuration; did you mean proof?",
+        ),
+        // What goes together, and what does not.
+        (
+            "[proof]\npreset = \"fapi\"\n[replay]\nwhen_unavailable = \"nonce-only\"",
+            r#"1:4: replay.when_unavailable: "nonce-only" does not go with proof.preset = "fapi"; use refuse"#,
+        ),
+        (
+            "[listen]\naddress = \"127.0.0.1:8081\"",
+            "1:1: listen.admin: is 127.0.0.1:8081, which listen.address is too",
+        ),
+        (
+            "[listen]\nadmin = \"0.0.0.0:8081\"",
+            "1:2: listen.admin: is off loopback; the console and the metrics are for this machine only",
+        ),
+        (
+            "[proof]\nnonce_keys = \"no-such-ring.json\"",
+            r#"1:2: proof.nonce_keys: "no-such-ring.json" cannot be read: No such file or directory (os error 2); paths are relative to the folder of the configuration"#,
+        ),
+        (
+            "[proof]\nnonce_keys = \"Cargo.toml\"",
+            r#"1:2: proof.nonce_keys: is set while replay.store is "memory": processes that share nonces and not the memory of used proofs accept each proof once each; leave nonce_keys out"#,
+        ),
+        (
+            "[[origin]]\nurl = \"https://api.example.com\"",
+            r#"1:4: origin[1].url: "https://api.example.com" stands in line 2 already"#,
+        ),
+        (
+            "[[issuer]]\nurl = \"https://b.example\"\naudience = []",
+            "1:3: issuer[0].audience: is empty: tokens for other services would be accepted; name this one",
+        ),
+        (
+            "[[issuer]]\nurl = \"https://b.example\"",
+            r#"1:1: issuer[0].audience: is missing; for example audience = ["http://127.0.0.1:8080"]"#,
+        ),
+        (
+            "[[issuer]]\nurl = \"http://b.example\"\naudience = [\"x\"]",
+            r#"1:2: issuer[0].url: "http://b.example" is plain http; use https: http is for loopback only"#,
+        ),
+        (
+            "[[issuer]]\nurl = \"https://b.example\"\naudience = [\"x\"]\njwks_file = \"src\"",
+            r#"1:4: issuer[0].jwks_file: "src" is not a file"#,
+        ),
+        // Not in this version.
+        (
+            "[listen]\naddress = \"0.0.0.0:8443\"",
+            "1:2: listen.address: is off loopback, where clients must use TLS, which is not in this version: end it in a proxy in front of this one, name that proxy in listen.trusted_peers, and keep the https URL that clients use in [[origin]]",
+        ),
+        (
+            "[listen]\ntls = { certificate = \"cert.pem\", key = \"key.pem\" }",
+            "1:2: listen.tls: is not in this version; end TLS in a proxy in front of this one, name that proxy in listen.trusted_peers, and keep the https URL that clients use in [[origin]]",
+        ),
+        (
+            "[listen]\ndecisions = \"127.0.0.1:8082\"",
+            "1:2: listen.decisions: is not in this version; use the gateway as reverse proxy",
+        ),
+        (
+            "[replay]\nstore = \"redis://127.0.0.1\"",
+            "1:2: replay.store: redis is not in this version; use \"memory\", in one process",
+        ),
+        (
+            "[replay]\nstore = \"disk\"",
+            r#"1:2: replay.store: "disk" is not a store; use "memory""#,
+        ),
+        // The embedded issuer.
+        (
+            "[authorization_server]\nurl = \"https://api.example.com/issuer\"",
+            "1:2: authorization_server.url: shares its host with the origin https://api.example.com; off loopback an issuer has a host of its own",
+        ),
+        (
+            "[authorization_server]\nurl = \"https://as.example.com\"\nauto_approve = \"alice\"",
+            "1:3: authorization_server.auto_approve: is for development on loopback, and authorization_server.url is not there; leave it out",
+        ),
+        (
+            "[authorization_server]\nurl = \"https://id.example.com\"",
+            "1:2: authorization_server.url: is an [[issuer]] too; it is trusted by itself, so leave that out",
+        ),
+        (
+            "[authorization_server]\nurl = \"https://as.example.com\"\n[[authorization_server.client]]\nclient_id = \"a\"\nclient_secret = \"short\"\ntoken_endpoint_auth_method = \"none\"\ngrant_types = [\"client_credentials\"]",
+            "1:5: authorization_server.client[0].client_secret: is shorter than 16 characters, and could be guessed",
+        ),
+        (
+            "[authorization_server]\nurl = \"https://as.example.com\"\n[[authorization_server.client]]\nclient_id = \"a\"\ngrant_types = [\"implicit\"]\ntoken_endpoint_auth_method = \"none\"",
+            r#"1:5: authorization_server.client[0].grant_types: "implicit" is not a grant type; use authorization_code, client_credentials, refresh_token, urn:ietf:params:oauth:grant-type:token-exchange"#,
+        ),
+    ];
+    for (text, expected) in cases {
+        let whole = format!("{text}\n{REST}");
+        let expected = expected.replacen("1:", "keybound.toml:", 1);
+        assert_eq!(lines_of(&whole), expected, "{text}");
+    }
+}
+
+#[test]
+fn each_mistake_of_a_route_has_its_line() {
+    let cases: &[(&str, &str)] = &[
+        (
+            "path = \"orders\"",
+            r#"6: route[0].path: "orders" does not begin with /"#,
+        ),
+        (
+            "path = \"/orders/\"",
+            r#"6: route[0].path: "/orders/" ends in /; write "/orders", which covers it"#,
+        ),
+        (
+            "path = \"/a/../b\"",
+            r#"6: route[0].path: "/a/../b" is not in normal form: no empty or dotted segments, nothing encoded that need not be"#,
+        ),
+        (
+            "path = \"/a b\"",
+            r#"6: route[0].path: "/a b" holds ' ', which cannot stand in a path; percent-encode it"#,
+        ),
+        (
+            "upstream = [\"https://127.0.0.1:9000\"]",
+            r#"6: route[0].upstream: "https://127.0.0.1:9000": https to upstreams is not in this version; use http on a network you trust"#,
+        ),
+        (
+            "upstream = [\"http://127.0.0.1:9000/api\"]",
+            r#"6: route[0].upstream: "http://127.0.0.1:9000/api" has a path; a request's own path is forwarded as it is"#,
+        ),
+        (
+            "upstream = \"http://127.0.0.1:9000\"",
+            "6: route[0].upstream: is text; write a list, [\"..\"]",
+        ),
+        (
+            "upstream = []",
+            r#"6: route[0].upstream: is empty; name at least one, like ["http://127.0.0.1:9000"]"#,
+        ),
+        (
+            "scope = [\"orders:read orders:write\"]",
+            r#"6: route[0].scope: "orders:read orders:write" is not one scope; write each as an item of the list, without spaces or quotes"#,
+        ),
+        (
+            "proof = \"check\"",
+            r#"6: route[0].proof: "check" leaves the proof to the upstream, which needs the token too: add upstream_authorization = "pass""#,
+        ),
+        (
+            "proof = \"attest\"",
+            r#"6: route[0].proof: "attest" is not in this version; use consume or check"#,
+        ),
+        (
+            "upstream_authorization = \"keep\"",
+            r#"6: route[0].upstream_authorization: "keep" is not a way to treat Authorization; use strip, pass or bearer"#,
+        ),
+    ];
+    for (line, expected) in cases {
+        let name = line.split_once(' ').map_or(*line, |(name, _)| name);
+        let mut text = "[[origin]]\nurl = \"https://api.example.com\"\n[authorization_server]\nurl = \"https://id.example.com\"\n[[route]]\n".to_owned();
+        text.push_str(line);
+        for other in ["path = \"/\"", "upstream = [\"http://127.0.0.1:9000\"]"] {
+            if !other.starts_with(name) {
+                text.push('\n');
+                text.push_str(other);
+            }
+        }
+        assert_eq!(lines_of(&text), format!("keybound.toml:{expected}"), "{line}");
+    }
+}
+
+#[test]
+fn what_is_missing_is_named() {
+    assert_eq!(
+        lines_of(""),
+        "keybound.toml: origin: there is none; add the address that clients call: [[origin]] with url = \"https://api.example.com\"\n\
+         keybound.toml: route: there is none; add what to protect: [[route]] with path = \"/\" and upstream = [\"http://127.0.0.1:9000\"]"
+    );
+    let text = "[[origin]]\nurl = \"https://api.example.com\"\n[[route]]\npath = \"/\"\nupstream = [\"http://127.0.0.1:9000\"]";
+    assert_eq!(
+        lines_of(text),
+        "keybound.toml: issuer: there is none, so no token could be accepted; add [[issuer]] with url and audience, or an \
+         [authorization_server], or use mode = \"open\""
+    );
+    assert_eq!(lines_of(&format!("{text}\nmode = \"open\"")), "");
+}
+
+#[test]
+fn identical_prefixes_are_one_too_many() {
+    let text = format!("{REST}[[route]]\npath = \"/\"\nupstream = [\"http://127.0.0.1:9001\"]");
+    assert_eq!(
+        lines_of(&text),
+        "keybound.toml:10: route[1].path: \"/\" stands in line 7 already"
+    );
+}
+
+#[test]
+fn what_is_no_toml_does_not_hide_the_rest() {
+    let text = format!("[proof]\nnonce = requird\nmax_age = \"0s\"\n{REST}");
+    let lines = lines_of(&text);
+    assert_eq!(lines.lines().count(), 2, "{lines}");
+    assert!(lines.starts_with("keybound.toml:2: "), "{lines}");
+    assert!(
+        lines.ends_with("keybound.toml:3: proof.max_age: must not be zero"),
+        "{lines}"
+    );
+}
+
+#[test]
+fn a_file_that_cannot_be_read_says_how_to_begin() {
+    let errors = Config::load(Path::new("/no/such/keybound.toml"), [], &Overrides::default()).unwrap_err();
+    assert_eq!(
+        errors.to_string(),
+        "/no/such/keybound.toml: cannot be read: No such file or directory (os error 2); name another with --config, or begin \
+         with: keybound config default > /no/such/keybound.toml"
+    );
+}
+
+#[test]
+fn flags_go_before_the_environment_and_that_before_the_file() {
+    let text = format!("[proof]\nnonce = \"off\"\nmax_age = \"60s\"\n{REST}");
+    let environment = |pairs: &[(&str, &str)]| -> Vec<(String, String)> {
+        pairs
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect()
+    };
+    let variables = environment(&[
+        ("KEYBOUND_PROOF_NONCE", "require"),
+        ("KEYBOUND_PROOF_ALGORITHMS", "ES256, PS256"),
+        ("KEYBOUND_LIMITS_CONNECTIONS", "77"),
+        ("KEYBOUND_LISTEN_ADDRESS", "127.0.0.1:1"),
+        ("KEYBOUND_CLIENT_SECRET", "of another command"),
+        ("PATH", "/bin"),
+    ]);
+    let flags = Overrides::listen(Some("127.0.0.1:2".to_owned()));
+    let config = Config::from_parts(&text, file(), variables, &flags).unwrap();
+    assert_eq!(config.proof.nonce, NoncePolicy::Require);
+    assert_eq!(config.proof.max_age, Duration::from_secs(60));
+    assert_eq!(config.proof.algorithms, [Alg::Es256, Alg::Ps256].into_iter().collect());
+    assert_eq!(config.limits.connections, 77);
+    assert_eq!(config.listen.address.port(), 2);
+
+    let variables = environment(&[("KEYBOUND_PROOF_NONCE", "maybe"), ("KEYBOUND_PROOF_NONSE", "off")]);
+    let flags = Overrides::listen(Some("8080".to_owned()));
+    let errors = Config::from_parts(&text, file(), variables, &flags).unwrap_err();
+    assert_eq!(
+        errors.to_string(),
+        "KEYBOUND_PROOF_NONCE: proof.nonce: \"maybe\" is not a nonce policy; use off, offer or require\n\
+         KEYBOUND_PROOF_NONSE: not a setting; did you mean KEYBOUND_PROOF_NONCE?\n\
+         --listen: listen.address: \"8080\" is not an IP address and port, like \"127.0.0.1:8080\""
+    );
+    assert!(errors.iter().any(|error| error.place == Place::Flag("--listen")));
+}
+
+#[test]
+fn reads_what_the_design_shows() {
+    let text = r#"
+[listen]
+address = "0.0.0.0:8443"
+admin = "127.0.0.1:8081"
+trusted_peers = ["10.0.0.7"]
+
+[[origin]]
+url = "https://api.example.com"
+
+[[issuer]]
+url = "https://id.example.com"
+audience = ["https://api.example.com"]
+jwks_file = "Cargo.toml"
+
+[[route]]
+path = "/"
+upstream = ["http://127.0.0.1:9000"]
+mode = "optional"
+
+[[route]]
+path = "/orders"
+upstream = ["http://127.0.0.1:9000", "http://127.0.0.1:9001"]
+mode = "required"
+scope = ["orders:read"]
+proof = "check"
+upstream_authorization = "pass"
+
+[proof]
+preset = "fapi"
+max_age = "30s"
+nonce_lifetime = "300s"
+
+[replay]
+store = "memory"
+memory = "256MiB"
+per_key = 100000
+when_unavailable = "refuse"
+
+[authorization_server]
+url = "https://as.example.com"
+store = "sqlite:keybound.db"
+
+[[authorization_server.client]]
+client_id = "demo"
+client_secret = "at least sixteen"
+token_endpoint_auth_method = "client_secret_basic"
+grant_types = ["client_credentials"]
+redirect_uris = []
+dpop_bound_access_tokens = true
+"#;
+    let config = Config::parse(text, file()).unwrap_or_else(|errors| panic!("{errors}"));
+    assert!(config.listen.trusted_peers[0].contains("10.0.0.7".parse().unwrap()));
+    assert_eq!(config.issuers[0].keys, KeySource::File("Cargo.toml".into()));
+    let orders = &config.routes[0];
+    assert_eq!(
+        (orders.path.as_str(), orders.mode, orders.proof),
+        ("/orders", Mode::Required, ProofHandling::Check)
+    );
+    assert_eq!(orders.upstream_authorization, UpstreamAuthorization::Pass);
+    assert_eq!(orders.upstreams.len(), 2);
+    assert_eq!(config.routes[1].path.as_str(), "/");
+    assert_eq!(config.proof.max_age, Duration::from_secs(30));
+    assert_eq!(config.proof.max_future, Duration::from_secs(10));
+    assert_eq!(
+        (config.proof.nonce, config.proof.algorithms),
+        (NoncePolicy::Require, AlgSet::FAPI)
+    );
+    let server = config.authorization_server.unwrap();
+    assert!(!format!("{server:?}").contains("sixteen"));
+}
+
+#[test]
+fn the_printed_default_is_a_configuration() {
+    let config = Config::parse(&default_text(), file()).unwrap_or_else(|errors| panic!("{errors}"));
+    assert_eq!(config.listen.address.to_string(), "127.0.0.1:8080");
+    assert_eq!(config.proof.max_age, Duration::from_secs(300));
+    assert_eq!(config.proof.max_future, Duration::from_secs(60));
+    assert_eq!(
+        (config.proof.nonce, config.proof.algorithms),
+        (NoncePolicy::Offer, AlgSet::ALL)
+    );
+    assert_eq!(config.replay.memory, 256 << 20);
+    assert!(config.authorization_server.is_none());
+}
+
+/// Every commented setting of the printed file is one, and says so itself if it is not in this version.
+#[test]
+fn every_example_of_the_printed_default_is_a_setting() {
+    let examples = default_text()
+        .lines()
+        .map(|line| {
+            line.strip_prefix('#')
+                .filter(|rest| !rest.starts_with(' '))
+                .unwrap_or(line)
+        })
+        .collect::<Vec<_>>()
+        .join("\n");
+    let errors = Config::parse(&examples, file()).unwrap_err();
+    for error in errors.iter() {
+        let expected = error.message.contains("is not in this version") || error.message.contains("cannot be read");
+        assert!(expected, "{error:?}");
+    }
+}
+
+#[test]
+fn the_schema_knows_every_table() {
+    let schema = schema();
+    let properties = &schema["properties"];
+    assert_eq!(
+        properties["route"]["items"]["properties"]["mode"]["enum"][0],
+        "required"
+    );
+    assert_eq!(
+        properties["route"]["items"]["required"],
+        serde_json::json!(["path", "upstream"])
+    );
+    assert_eq!(properties["limits"]["properties"]["connections"]["default"], 10_000);
+    let client = &properties["authorization_server"]["properties"]["client"]["items"];
+    assert_eq!(client["properties"]["client_id"]["type"], "string");
+    assert_eq!(properties["listen"]["additionalProperties"], false);
+}
+
+proptest::proptest! {
+    // R-SEC-12: whatever the file holds, there are lines, not panics.
+    #[test]
+    fn no_text_is_too_odd(text in "(\\[{0,2}(listen|route|proof|limits)\\]{0,2}\n|(path|mode|max_age|workers) ?= ?(\"[ -~]{0,9}\"|[0-9\\[\\]{}]{0,6})\n|[ -~]{0,12}\n){0,8}") {
+        let _ = Config::parse(&text, file());
+    }
+}

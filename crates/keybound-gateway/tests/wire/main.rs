@@ -1,0 +1,9 @@
+//! The gateway over real sockets, in octets: what comes in, what goes on, and what happens when one side misbehaves.
+
+mod fields;
+mod hygiene;
+mod limits;
+mod stop;
+mod streams;
+mod support;
+mod upstream;

@@ -1,0 +1,98 @@
+//! Ports, and the end.
+
+use std::net::TcpListener;
+use std::path::Path;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use keybound_gateway::config::Config;
+use keybound_gateway::front::Front;
+
+use crate::support::{Client, Gateway, Upstream};
+
+const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+const LONGEST: Duration = Duration::from_secs(10);
+
+/// An upstream that says when a request has come, and answers when it is told to.
+fn slow() -> (Upstream, mpsc::Receiver<()>, mpsc::Sender<()>) {
+    let (arrived, arrivals) = mpsc::channel();
+    let (go, going) = mpsc::channel();
+    let going = std::sync::Mutex::new(going);
+    let upstream = Upstream::doing(move |mut client| {
+        while client.head().is_some() {
+            arrived.send(()).unwrap();
+            if going.lock().unwrap().recv().is_err() {
+                return;
+            }
+            client.send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ndone");
+        }
+    });
+    (upstream, arrivals, go)
+}
+
+#[test]
+fn requests_in_flight_are_finished() {
+    let (upstream, arrivals, go) = slow();
+    let gateway = Gateway::open(upstream.address, "");
+    let mut resting = gateway.client();
+    let mut busy = gateway.client();
+    busy.send(GET);
+    arrivals.recv_timeout(LONGEST).unwrap();
+    gateway.stop();
+    assert!(resting.is_over(), "a connection at rest is closed at once");
+    let address = gateway.address;
+    go.send(()).unwrap();
+    let answer = busy.answer();
+    assert_eq!((answer.status, answer.text().as_str()), (200, "done"));
+    assert!(busy.is_over());
+    assert_eq!(gateway.drained().cut_off, 0);
+    assert!(
+        std::net::TcpStream::connect(address).is_err(),
+        "nobody listens any more"
+    );
+}
+
+#[test]
+fn requests_that_take_too_long_are_cut_off() {
+    let (upstream, arrivals, _go) = slow();
+    let gateway = Gateway::open(upstream.address, "drain_timeout = \"100ms\"");
+    let mut client = gateway.client();
+    client.send(GET);
+    arrivals.recv_timeout(LONGEST).unwrap();
+    gateway.stop();
+    assert_eq!(gateway.drained().cut_off, 1);
+    assert!(client.is_over());
+}
+
+#[test]
+fn several_workers_serve_one_port_and_all_stop() {
+    let upstream = Upstream::echo();
+    let gateway = Gateway::with(&format!(
+        "[[route]]\npath = \"/\"\nmode = \"open\"\nupstream = [\"http://{}\"]\n",
+        upstream.address
+    ));
+    let mut clients: Vec<Client> = (0..16).map(|_| gateway.client()).collect();
+    for client in &mut clients {
+        client.send(GET);
+        assert_eq!(client.answer().status, 200);
+    }
+    gateway.stop();
+    assert_eq!(gateway.drained().cut_off, 0);
+}
+
+#[test]
+fn a_port_in_use_says_how_to_pick_another() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let text = format!(
+        "[listen]\naddress = \"{address}\"\n[[origin]]\nurl = \"https://a\"\n\
+         [[route]]\npath = \"/\"\nmode = \"open\"\nupstream = [\"http://127.0.0.1:1\"]\n"
+    );
+    let config = Config::parse(&text, Path::new("keybound.toml")).unwrap();
+    let message = Front::bind(&config.listen, &config.limits).unwrap_err().to_string();
+    let start =
+        format!("{address} is in use by another program; pick another port: keybound serve --listen 127.0.0.1:");
+    assert!(message.starts_with(&start), "{message}");
+    let other: u16 = message.rsplit(':').next().unwrap().parse().unwrap();
+    assert!(TcpListener::bind(("127.0.0.1", other)).is_ok(), "{other} is no better");
+}

@@ -1,0 +1,183 @@
+//! Bodies and tunnels flow; nothing is held.
+
+use std::io::{Read as _, Write as _};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use crate::support::{Gateway, Upstream, field};
+
+const LARGE: usize = 200 << 20;
+const LONGEST: Duration = Duration::from_secs(10);
+
+/// The memory of this process, which client, gateway and upstream share, in octets.
+fn resident() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() << 10
+}
+
+#[test]
+fn a_large_upload_is_not_held() {
+    let (peak, peaks) = mpsc::channel();
+    let upstream = Upstream::doing(move |mut client| {
+        let head = client.head().unwrap();
+        let length: usize = field(&head, "content-length").unwrap().parse().unwrap();
+        let mut most = 0;
+        for _ in 0..length >> 20 {
+            client.exactly(1 << 20);
+            most = most.max(resident());
+        }
+        client.send("HTTP/1.1 204 No Content\r\n\r\n");
+        peak.send(most).unwrap();
+    });
+    let gateway = Gateway::open(upstream.address, "body_bytes = \"1GiB\"");
+    let before = resident();
+    let mut client = gateway.client();
+    client.send(format!("PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: {LARGE}\r\n\r\n"));
+    let piece = vec![b'x'; 1 << 20];
+    (0..LARGE >> 20).for_each(|_| client.send(&piece));
+    assert_eq!(client.answer().status, 204);
+    let grown = peaks.recv_timeout(LONGEST).unwrap().saturating_sub(before);
+    assert!(grown < 40 << 20, "{} MiB more", grown >> 20);
+}
+
+#[test]
+fn a_large_download_is_not_held() {
+    let upstream = Upstream::doing(|mut client| {
+        client.head();
+        client.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {LARGE}\r\n\r\n"));
+        let piece = vec![b'x'; 1 << 20];
+        (0..LARGE >> 20).for_each(|_| client.send(&piece));
+    });
+    let gateway = Gateway::open(upstream.address, "");
+    let before = resident();
+    let mut client = gateway.client();
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    client.head().unwrap();
+    let mut most = 0;
+    for _ in 0..LARGE >> 20 {
+        client.exactly(1 << 20);
+        most = most.max(resident());
+    }
+    let grown = most.saturating_sub(before);
+    assert!(grown < 40 << 20, "{} MiB more", grown >> 20);
+}
+
+/// Each piece goes on as it comes, both ways at once.
+#[test]
+fn pieces_go_on_as_they_come() {
+    let upstream = Upstream::doing(|mut client| {
+        client.head();
+        client.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
+        loop {
+            let length = client.line();
+            let word = client.line();
+            client.send(format!("{length}\r\n{word}\r\n"));
+            if length == "0" {
+                return;
+            }
+        }
+    });
+    let gateway = Gateway::open(upstream.address, "");
+    let mut client = gateway.client();
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n");
+    client.head().unwrap();
+    for word in ["one", "three", "seventeen"] {
+        client.send(format!("{:x}\r\n{word}\r\n", word.len()));
+        assert_eq!(client.line(), format!("{:X}", word.len()));
+        assert_eq!(client.line(), word);
+    }
+    client.send("0\r\n\r\n");
+    assert_eq!(client.line(), "0");
+}
+
+#[test]
+fn an_expected_body_is_asked_for() {
+    let upstream = Upstream::echo();
+    let gateway = Gateway::open(upstream.address, "");
+    let mut client = gateway.client();
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n");
+    assert_eq!(client.head().unwrap(), "HTTP/1.1 100 Continue\r\n\r\n");
+    client.send("hello");
+    let answer = client.answer();
+    assert_eq!(answer.status, 200);
+    assert!(answer.text().ends_with("\r\n\r\nhello"), "{}", answer.text());
+}
+
+const OPENING: &str = "GET /chat HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                       Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\nKeybound-Subject: eve\r\n\r\n";
+
+fn websocket_echo() -> Upstream {
+    Upstream::doing(|mut client| {
+        let head = client.head().unwrap();
+        assert_eq!(field(&head, "upgrade"), Some("websocket"), "{head}");
+        assert_eq!(field(&head, "connection"), Some("upgrade"), "{head}");
+        assert_eq!(field(&head, "sec-websocket-version"), Some("13"), "{head}");
+        assert_eq!(field(&head, "keybound-subject"), None, "{head}");
+        client.send("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: x\r\n\r\n");
+        let mut chunk = [0; 1024];
+        while let Ok(length @ 1..) = client.stream.read(&mut chunk) {
+            client.send(&chunk[..length]);
+        }
+    })
+}
+
+#[test]
+fn a_websocket_is_a_tunnel() {
+    let upstream = websocket_echo();
+    let gateway = Gateway::open(upstream.address, "idle_timeout = \"50ms\"\nheader_timeout = \"50ms\"");
+    let mut client = gateway.client();
+    client.send(OPENING);
+    let head = client.head().unwrap();
+    assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+    assert_eq!(field(&head, "upgrade"), Some("websocket"));
+    assert_eq!(field(&head, "sec-websocket-accept"), Some("x"));
+    for word in ["one", "GET / HTTP/1.1\r\n\r\n", "\x00\x01"] {
+        client.send(word);
+        assert_eq!(client.exactly(word.len()), word.as_bytes());
+        // Longer than any time of HTTP: it is none any more.
+        std::thread::sleep(Duration::from_millis(80));
+    }
+    client.end_sending();
+    assert!(client.is_over());
+}
+
+#[test]
+fn a_tunnel_in_silence_is_closed() {
+    let upstream = websocket_echo();
+    let gateway = Gateway::open(upstream.address, "tunnel_timeout = \"150ms\"");
+    let mut client = gateway.client();
+    client.send(OPENING);
+    client.head().unwrap();
+    for _ in 0..4 {
+        client.send("x");
+        assert_eq!(client.exactly(1), b"x");
+        std::thread::sleep(Duration::from_millis(60));
+    }
+    assert!(client.is_over());
+}
+
+#[test]
+fn a_websocket_that_is_declined_is_http() {
+    let upstream = Upstream::saying("HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno");
+    let gateway = Gateway::open(upstream.address, "");
+    let mut client = gateway.client();
+    client.send(OPENING);
+    let answer = client.answer();
+    assert_eq!((answer.status, answer.text().as_str()), (403, "no"));
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(client.answer().status, 403);
+}
+
+/// A tunnel counts as a connection for as long as it lasts.
+#[test]
+fn a_tunnel_holds_its_place() {
+    let upstream = websocket_echo();
+    let gateway = Gateway::open(upstream.address, "connections = 1");
+    let mut client = gateway.client();
+    client.send(OPENING);
+    client.head().unwrap();
+    assert_eq!(gateway.answer("GET / HTTP/1.1\r\nHost: a\r\n\r\n").reason(), "overload");
+    let _ = client.stream.write_all(b"x");
+    assert_eq!(client.exactly(1), b"x");
+}

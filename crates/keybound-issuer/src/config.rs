@@ -1,0 +1,223 @@
+//! The settings of an issuer as values, and everything that can be wrong with them.
+
+use core::fmt;
+use core::time::Duration;
+
+use keybound::request::TargetUri;
+
+use crate::client::{Authentication, Client, GrantType};
+
+/// How long access tokens live unless set otherwise.
+pub const DEFAULT_TOKEN_LIFETIME: Duration = Duration::from_secs(300);
+
+/// Beyond this a stolen token is worth having even where it is bound, and the issuer warns (R-SEC-08).
+pub const LONG_TOKEN_LIFETIME: Duration = Duration::from_secs(3600);
+
+const MAX_TOKEN_LIFETIME: Duration = Duration::from_secs(24 * 3600);
+
+/// What an issuer is called, whom it knows and what its tokens are good for.
+///
+/// ```
+/// use core::time::Duration;
+/// use keybound_issuer::IssuerConfig;
+///
+/// let config = IssuerConfig::new("https://id.example.com", "https://api.example.com")
+///     .audience("https://billing.example.com")
+///     .token_lifetime(Duration::from_secs(600));
+/// # let _ = config;
+/// ```
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct IssuerConfig {
+    pub(crate) issuer: Box<str>,
+    /// The first is the default resource indicator (RFC 9068 section 3).
+    pub(crate) audience: Vec<Box<str>>,
+    pub(crate) clients: Vec<Client>,
+    pub(crate) token_lifetime: Duration,
+}
+
+impl IssuerConfig {
+    /// An issuer with this identifier, whose tokens are for `audience` unless a client asks for another one.
+    pub fn new(issuer: impl Into<Box<str>>, audience: impl Into<Box<str>>) -> Self {
+        Self {
+            issuer: issuer.into(),
+            audience: vec![audience.into()],
+            clients: Vec::new(),
+            token_lifetime: DEFAULT_TOKEN_LIFETIME,
+        }
+    }
+
+    /// Another resource that clients may name in `resource` (RFC 8707).
+    pub fn audience(mut self, resource: impl Into<Box<str>>) -> Self {
+        self.audience.push(resource.into());
+        self
+    }
+
+    /// Registers a client.
+    pub fn client(mut self, client: Client) -> Self {
+        self.clients.push(client);
+        self
+    }
+
+    /// How long access tokens live, in whole seconds; [`DEFAULT_TOKEN_LIFETIME`] unless set.
+    pub const fn token_lifetime(mut self, lifetime: Duration) -> Self {
+        self.token_lifetime = lifetime;
+        self
+    }
+
+    /// Everything that is wrong.
+    pub(crate) fn mistakes(&self) -> Vec<ConfigError> {
+        let mut mistakes = Vec::new();
+        if issuer_uri(&self.issuer).is_none() {
+            mistakes.push(ConfigError::Issuer(self.issuer.clone()));
+        }
+        let unfit = self.audience.iter().filter(|resource| !is_resource(resource));
+        mistakes.extend(unfit.cloned().map(ConfigError::Audience));
+        if self.token_lifetime < Duration::from_secs(1) || self.token_lifetime > MAX_TOKEN_LIFETIME {
+            mistakes.push(ConfigError::TokenLifetime);
+        }
+        for (position, client) in self.clients.iter().enumerate() {
+            if self.clients.iter().take(position).any(|other| other.id == client.id) {
+                mistakes.push(ConfigError::ClientRepeated(client.id.clone()));
+            }
+            mistakes.extend(mistakes_of(client));
+        }
+        mistakes
+    }
+}
+
+fn mistakes_of(client: &Client) -> Vec<ConfigError> {
+    let mut mistakes = Vec::new();
+    // VSCHAR, RFC 6749 appendix A.1; a blank at either end is a slip of the pen.
+    if client.id.trim().is_empty()
+        || client.id.trim() != &*client.id
+        || !client.id.bytes().all(|octet| matches!(octet, 0x20..=0x7e))
+    {
+        mistakes.push(ConfigError::ClientId(client.id.clone()));
+    }
+    if matches!(client.authentication, Authentication::None)
+        && client.grant_types.contains(&GrantType::ClientCredentials)
+    {
+        mistakes.push(ConfigError::PublicClient(client.id.clone()));
+    }
+    if !client.scope.is_empty() && !client.scope.split(' ').all(is_scope_token) {
+        mistakes.push(ConfigError::Scope(client.id.clone()));
+    }
+    let unfit = client.redirect_uris.iter().filter(|uri| !is_redirect_uri(uri));
+    mistakes.extend(unfit.map(|uri| ConfigError::RedirectUri(client.id.clone(), uri.clone())));
+    mistakes
+}
+
+/// The issuer identifier as a URI: https, or http on loopback, without query and fragment (RFC 8414 section 2).
+pub(crate) fn issuer_uri(issuer: &str) -> Option<TargetUri> {
+    let uri = TargetUri::parse(issuer).ok()?;
+    ((uri.is_https() || uri.is_loopback()) && !issuer.contains(['?', '#'])).then_some(uri)
+}
+
+/// An absolute URI without fragment (RFC 8707 section 2), printable so that it can stand in a configuration.
+fn is_resource(resource: &str) -> bool {
+    let printable = resource.bytes().all(|octet| matches!(octet, 0x21..=0x7e));
+    let has_scheme = resource
+        .split_once(':')
+        .is_some_and(|(scheme, rest)| is_scheme(scheme) && !rest.is_empty());
+    printable && has_scheme && !resource.contains('#')
+}
+
+/// An absolute URI without fragment, plain http on loopback only (RFC 6749 section 3.1.2, RFC 8252 section 7).
+fn is_redirect_uri(uri: &str) -> bool {
+    let scheme = uri.split_once(':').map(|(scheme, _)| scheme);
+    let web = scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https"));
+    is_resource(uri) && (!web || TargetUri::parse(uri).is_ok_and(|uri| uri.is_https() || uri.is_loopback()))
+}
+
+fn is_scheme(text: &str) -> bool {
+    text.starts_with(|first: char| first.is_ascii_alphabetic())
+        && text
+            .bytes()
+            .all(|octet| octet.is_ascii_alphanumeric() || matches!(octet, b'+' | b'-' | b'.'))
+}
+
+/// One scope: `1*( %x21 / %x23-5B / %x5D-7E )` (RFC 6749 section 3.3).
+pub(crate) fn is_scope_token(scope: &str) -> bool {
+    !scope.is_empty()
+        && scope
+            .bytes()
+            .all(|octet| matches!(octet, 0x21 | 0x23..=0x5b | 0x5d..=0x7e))
+}
+
+/// One thing that is wrong with the settings of an issuer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// The identifier is no https URL, or http on loopback, or has a query or fragment.
+    Issuer(Box<str>),
+    /// An audience is no absolute URI without fragment.
+    Audience(Box<str>),
+    /// Tokens live between one second and one day.
+    TokenLifetime,
+    /// Two clients have this identifier.
+    ClientRepeated(Box<str>),
+    /// A client identifier is empty or not printable ASCII.
+    ClientId(Box<str>),
+    /// This public client may use `client_credentials`, which is for clients that authenticate.
+    PublicClient(Box<str>),
+    /// The scope of this client is malformed.
+    Scope(Box<str>),
+    /// This client has a redirect URI that is none.
+    RedirectUri(Box<str>, Box<str>),
+    /// The signing keys cannot be published.
+    Keys,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Issuer(url) => write!(
+                f,
+                "{url:?} is no issuer: it takes an https URL, or http on loopback, without query and fragment"
+            ),
+            Self::Audience(resource) => write!(f, "the audience {resource:?} is not an absolute URI without fragment"),
+            Self::TokenLifetime => f.write_str("access tokens live between one second and one day"),
+            Self::ClientRepeated(id) => write!(f, "the client {id:?} is registered twice"),
+            Self::ClientId(id) => write!(f, "the client identifier {id:?} is not printable ASCII"),
+            Self::PublicClient(id) => write!(
+                f,
+                "the client {id:?} does not authenticate, so it cannot use client_credentials"
+            ),
+            Self::Scope(id) => write!(
+                f,
+                "the scope of client {id:?} is not a list of scopes with one space between"
+            ),
+            Self::RedirectUri(id, uri) => write!(
+                f,
+                "the client {id:?} has the redirect URI {uri:?}, which is not an absolute URI without fragment, https unless on loopback"
+            ),
+            Self::Keys => f.write_str("a signing key cannot be published"),
+        }
+    }
+}
+
+impl core::error::Error for ConfigError {}
+
+/// Everything that is wrong with the settings of an issuer, at least one thing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigErrors(pub(crate) Vec<ConfigError>);
+
+impl ConfigErrors {
+    /// One after the other.
+    pub fn iter(&self) -> impl Iterator<Item = &ConfigError> {
+        self.0.iter()
+    }
+}
+
+impl fmt::Display for ConfigErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (position, mistake) in self.0.iter().enumerate() {
+            let between = if position == 0 { "" } else { "; " };
+            write!(f, "{between}{mistake}")?;
+        }
+        Ok(())
+    }
+}
+
+impl core::error::Error for ConfigErrors {}

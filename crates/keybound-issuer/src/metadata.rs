@@ -1,0 +1,56 @@
+//! What the issuer says of itself (RFC 8414): only what is true.
+
+use std::collections::BTreeSet;
+
+use keybound::crypto::{Alg, AlgSet};
+use keybound::request::TargetUri;
+use serde_json::{Value, json};
+
+use crate::client::GrantType;
+use crate::config::IssuerConfig;
+
+/// Where clients find what.
+#[derive(Clone, Debug)]
+pub(crate) struct Endpoints {
+    pub(crate) token: TargetUri,
+    pub(crate) jwks: TargetUri,
+    /// The path of the metadata document: the well-known name goes between host and path of the issuer (R-MD-01).
+    pub(crate) metadata: Box<str>,
+    /// The path of the issuer without a slash at its end.
+    pub(crate) prefix: Box<str>,
+}
+
+impl Endpoints {
+    pub(crate) fn of(issuer: &TargetUri) -> Option<Self> {
+        let prefix = issuer.path().trim_end_matches('/');
+        let under = |name| TargetUri::parse(&[issuer.origin(), prefix, name].concat()).ok();
+        Some(Self {
+            token: under("/token")?,
+            jwks: under("/jwks")?,
+            metadata: ["/.well-known/oauth-authorization-server", prefix].concat().into(),
+            prefix: prefix.into(),
+        })
+    }
+}
+
+/// The document. `algs` are the algorithms proofs may have, the very set that is enforced (R-AS-12).
+pub(crate) fn document(config: &IssuerConfig, endpoints: &Endpoints, algs: AlgSet) -> Value {
+    let names = |algs: AlgSet| -> Vec<&str> { algs.iter().map(Alg::name).collect() };
+    let grants: Vec<&str> = GrantType::ALL.iter().map(|grant| grant.as_str()).collect();
+    let scopes: BTreeSet<&str> = config.clients.iter().flat_map(|client| client.scopes()).collect();
+    let mut document = json!({
+        "issuer": config.issuer,
+        "token_endpoint": endpoints.token.as_str(),
+        "jwks_uri": endpoints.jwks.as_str(),
+        // Required by RFC 8414 section 2 even where there is no authorization endpoint.
+        "response_types_supported": [],
+        "grant_types_supported": grants,
+        "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post", "private_key_jwt"],
+        "token_endpoint_auth_signing_alg_values_supported": names(AlgSet::ALL),
+        "dpop_signing_alg_values_supported": names(algs),
+    });
+    if !scopes.is_empty() {
+        document["scopes_supported"] = json!(scopes);
+    }
+    document
+}

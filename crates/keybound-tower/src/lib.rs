@@ -1,0 +1,26 @@
+//! DPoP (RFC 9449) for axum, hyper and tonic: a layer that lets through only who holds the key of the access token.
+//!
+//! A [`ResourceServer`] decides; [`ProtectLayer`] asks it for every request and puts the
+//! [`Admission`](keybound::token::Admission) into the request's extensions.
+
+pub mod answer;
+mod clock;
+mod cors;
+mod discovery;
+pub mod fetch;
+mod judgement;
+mod jwks;
+mod policy;
+mod protect;
+mod resource_server;
+mod tokens;
+
+pub use clock::{Clock, SystemClock};
+pub use cors::{Cors, Preflight};
+pub use discovery::IssuerError;
+pub use judgement::{Access, Judgement};
+pub use jwks::DiscoveredKeys;
+pub use policy::{Mode, Policy, ProofHandling};
+pub use protect::{Protect, ProtectBody, ProtectFuture, ProtectLayer};
+pub use resource_server::{ConfigError, ConfigErrors, ResourceServer, ResourceServerBuilder};
+pub use tokens::{FixedKeys, IssuerKeys};
