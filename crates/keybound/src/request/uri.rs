@@ -169,6 +169,11 @@ impl Origin {
         TargetUri { text: text.into(), origin_length: self.as_str().len() }
     }
 
+    /// Host and port in normal form.
+    pub(super) fn authority(&self) -> &str {
+        self.as_str().split_once("//").map_or("", |(_, authority)| authority)
+    }
+
     /// Whether this authority, of a `Host` field or an absolute target, names this origin.
     pub(super) fn is_at(&self, authority: &str) -> bool {
         let scheme = if self.is_https() { "https://" } else { "http://" };
@@ -188,7 +193,12 @@ impl FromStr for Origin {
             return Err(OriginError::NotHttps);
         }
         let prefix = base.path().trim_end_matches('/').into();
-        Ok(Self { base, prefix })
+        // The path is in the prefix, so that an origin with a slash at its end equals one without.
+        let root = TargetUri {
+            text: [base.origin(), "/"].concat().into(),
+            ..base
+        };
+        Ok(Self { base: root, prefix })
     }
 }
 
