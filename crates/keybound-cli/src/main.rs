@@ -1,9 +1,16 @@
 //! The `keybound` command: reads the command line, runs one command, turns its outcome into an exit status.
 
+mod access;
 mod completions;
 mod explain;
+mod key;
+mod man;
 mod outcome;
+mod output;
+mod proof;
+mod request;
 mod style;
+mod token;
 
 use std::process::ExitCode;
 
@@ -21,14 +28,24 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Key(key::Key),
+    Proof(proof::Proof),
     Explain(explain::Explain),
+    Token(token::Token),
+    Request(Box<request::Request>),
     Completions(completions::Completions),
+    Man(man::Man),
 }
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
+        Command::Key(key) => key.run(),
+        Command::Proof(proof) => proof.run(),
         Command::Explain(explain) => explain.run(),
+        Command::Token(token) => token.run(),
+        Command::Request(request) => request.run(),
         Command::Completions(completions) => completions.run(),
+        Command::Man(man) => man.run(),
     };
     match outcome {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
