@@ -200,7 +200,7 @@ fn from_stdin() -> std::result::Result<String, Failure> {
 }
 
 /// Seconds since 1970, or a timestamp of RFC 3339.
-fn time(text: &str) -> std::result::Result<UnixTime, String> {
+pub(crate) fn time(text: &str) -> std::result::Result<UnixTime, String> {
     if let Ok(seconds) = text.parse() {
         return Ok(UnixTime::from_secs(seconds));
     }

@@ -1,13 +1,19 @@
 //! The `keybound` command: reads the command line, runs one command, turns its outcome into an exit status.
 
+mod access;
 mod completions;
 mod config;
 mod explain;
+mod key;
+mod man;
 mod outcome;
+mod output;
+mod proof;
 mod request;
 mod sample;
 mod serve;
 mod style;
+mod token;
 
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
@@ -28,10 +34,14 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Serve(serve::Serve),
-    Request(Box<request::Request>),
+    Key(key::Key),
+    Proof(proof::Proof),
     Explain(explain::Explain),
+    Token(token::Token),
+    Request(Box<request::Request>),
     Config(config::ConfigCommand),
     Completions(completions::Completions),
+    Man(man::Man),
 }
 
 fn main() -> ExitCode {
@@ -42,10 +52,14 @@ fn main() -> ExitCode {
         .init();
     let outcome = match Cli::parse().command {
         Command::Serve(serve) => serve.run(),
-        Command::Request(request) => request.run(),
+        Command::Key(key) => key.run(),
+        Command::Proof(proof) => proof.run(),
         Command::Config(config) => config.run(),
         Command::Explain(explain) => explain.run(),
+        Command::Token(token) => token.run(),
+        Command::Request(request) => request.run(),
         Command::Completions(completions) => completions.run(),
+        Command::Man(man) => man.run(),
     };
     match outcome {
         Ok(Outcome::Done) => ExitCode::SUCCESS,

@@ -37,6 +37,17 @@ impl Failure {
         Self::usage(mistakes)
     }
 
+    /// The same, about this.
+    pub(crate) fn about(mut self, subject: &str) -> Self {
+        self.message = format!("{subject}: {}", self.message);
+        self
+    }
+
+    /// What went wrong.
+    pub(crate) fn message(&self) -> &str {
+        &self.message
+    }
+
     /// Says what went wrong on standard error.
     pub(crate) fn report(self) -> ExitCode {
         for (position, line) in self.message.lines().enumerate() {

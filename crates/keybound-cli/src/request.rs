@@ -1,59 +1,81 @@
-//! `keybound request`: like curl, with token, proof and nonce handled.
+//! `keybound request`: like curl, with token, proof and nonce taken care of.
 
-use std::io::Write as _;
+mod data;
+mod report;
+mod transfer;
+
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Args;
-use http::{HeaderName, HeaderValue, Method};
-use keybound::challenge::DpopChallenge;
-use keybound::crypto::Alg;
-use keybound::crypto::aws_lc::SoftwareKey;
-use keybound::refusal::Reason;
-use keybound_client::files::KeyStore;
-use keybound_client::{Authentication, Client, ClientCredentials, Error, PlainHttp, Response, Secret};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use keybound::challenge::DPOP_NONCE;
+use keybound::client::ServerMemory;
+use keybound::nonce::{Nonce, Role};
+use keybound::request::TargetUri;
+use keybound_client::{Client, ClientBuilder};
 
+use self::report::Verbose;
+use self::transfer::{Sink, Transfer};
+use crate::access::{Access, variable};
 use crate::outcome::{Failure, Outcome, Result};
+use crate::proof::nonce;
+use crate::token::block_on;
 
-/// Send requests with a bound token and a fresh proof each
+/// Send requests with a bound token and a proof
 ///
-/// Token and nonces are kept between the URLs of one run. Plain http is for loopback hosts only.
+/// The token is got from the issuer and kept, or given with --token. Nonces, expired tokens and redirects within a server
+/// are dealt with; token and proof never go to another server. The status is 0 if every answer is below 400, else 1.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
-  keybound request --issuer https://id.example.com --client-id job https://api.example.com/orders
-  keybound request -X POST -d '{\"a\":1}' -H 'content-type: application/json' --issuer … --client-id job URL URL")]
+  keybound request --issuer https://id.example.com --client-id orders-job https://api.example.com/orders
+  keybound request --key orders --token $TOKEN -v https://api.example.com/orders/1 https://api.example.com/orders/2
+  keybound request … -H 'Content-Type: application/json' -d '{\"sku\": 17}' https://api.example.com/orders
+
+--json is about what is printed. For a body of JSON use -d with -H as above.")]
 pub(crate) struct Request {
-    /// The method; GET, or POST with --data
-    #[arg(short = 'X', long = "request", value_name = "METHOD")]
+    /// The method; POST if there is data, else GET
+    #[arg(short = 'X', long = "method", visible_alias = "request", value_name = "METHOD")]
     method: Option<Method>,
-    /// A field to send, `Name: value`
-    #[arg(short = 'H', long = "header", value_name = "FIELD", value_parser = field)]
-    headers: Vec<(HeaderName, HeaderValue)>,
-    /// The body
-    #[arg(short = 'd', long = "data", value_name = "DATA")]
-    data: Option<String>,
-    /// Print status and fields before the body
-    #[arg(short = 'i', long = "include")]
+    /// A field of the request; may be given again
+    #[arg(short = 'H', long = "header", value_name = "NAME: VALUE", value_parser = data::field)]
+    fields: Vec<(HeaderName, HeaderValue)>,
+    /// Data to send, as a form unless -H says otherwise; @FILE sends a file without its line ends, @- standard input; several
+    /// are joined by &
+    #[arg(short, long, value_name = "DATA|@FILE")]
+    data: Vec<String>,
+    /// The same, with files sent as they are
+    #[arg(long, value_name = "DATA|@FILE")]
+    data_binary: Vec<String>,
+    /// Write to a file instead of standard output
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Print status and fields of the answer too
+    #[arg(short, long, conflicts_with = "json")]
     include: bool,
-    /// Who issues the token
-    #[arg(long, value_name = "URL")]
-    issuer: String,
-    /// As which client
-    #[arg(long, value_name = "ID")]
-    client_id: String,
-    /// The client's secret
-    #[arg(long, value_name = "SECRET", env = "KEYBOUND_CLIENT_SECRET", hide_env_values = true)]
-    client_secret: Option<String>,
-    /// A file with the client's secret
-    #[arg(long, value_name = "FILE", conflicts_with = "client_secret")]
-    client_secret_file: Option<PathBuf>,
-    /// The scope to ask for
-    #[arg(long, value_name = "SCOPE")]
-    scope: Option<String>,
-    /// A key of this user, by name; a new one for this run unless given
-    #[arg(long, value_name = "NAME")]
-    key: Option<String>,
-    /// What to request
+    /// Show every request and answer, token requests too; tokens, proofs and secrets are left out
+    #[arg(short, long)]
+    verbose: bool,
+    /// Print one JSON object a line for each URL: url, status, headers, body (body_base64 if it is no text), attempts; error
+    /// instead if there is no answer
+    #[arg(long)]
+    json: bool,
+    /// A token that is bound to --key; better in KEYBOUND_TOKEN, other users see command lines
+    #[arg(long, value_name = "TOKEN", requires = "key", conflicts_with = "issuer")]
+    token: Option<String>,
+    #[command(flatten)]
+    access: Access,
+    /// A nonce of the first URL's server, if one is known
+    #[arg(long, value_name = "NONCE", value_parser = nonce)]
+    nonce: Option<Nonce>,
+    /// How long each URL may take
+    #[arg(short, long, value_name = "SECONDS", value_parser = seconds)]
+    max_time: Option<Duration>,
+    /// How many redirects in a row to follow; with 0 a redirect is the answer
+    #[arg(long, value_name = "NUMBER", default_value_t = 5)]
+    max_redirs: usize,
+    /// Where to send it, one after the other
     #[arg(required = true, value_name = "URL")]
     urls: Vec<String>,
 }
@@ -61,90 +83,75 @@ pub(crate) struct Request {
 impl Request {
     pub(crate) fn run(&self) -> Result {
         let client = self.client()?;
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::failed)?;
-        runtime.block_on(async {
+        let body = data::read(&self.data, &self.data_binary)?;
+        let mut fields: HeaderMap = HeaderMap::new();
+        for (name, value) in &self.fields {
+            fields.append(name, value.clone());
+        }
+        if body.is_some() && !fields.contains_key(http::header::CONTENT_TYPE) {
+            let form = HeaderValue::from_static("application/x-www-form-urlencoded");
+            fields.insert(http::header::CONTENT_TYPE, form);
+        }
+        let default = if body.is_some() { Method::POST } else { Method::GET };
+        let transfer = Transfer {
+            client,
+            method: self.method.clone().unwrap_or(default),
+            fields,
+            body: body.unwrap_or_default(),
+            max_time: self.max_time,
+            include: self.include,
+            json: self.json,
+        };
+        let mut sink = Sink::open(self.output.as_deref())?;
+        block_on(async {
             let mut outcome = Outcome::Done;
             for url in &self.urls {
-                if self.one(&client, url).await? == Outcome::Refused {
+                if transfer.run(url, &mut sink).await? == Outcome::Refused {
                     outcome = Outcome::Refused;
                 }
             }
             Ok(outcome)
-        })
+        })?
     }
 
     fn client(&self) -> std::result::Result<Client, Failure> {
-        let key = match &self.key {
-            Some(name) => {
-                let store = KeyStore::of_user().ok_or_else(|| Failure::usage("this user has no home for keys"))?;
-                store.load(name).map_err(Failure::failed)?
-            }
-            None => SoftwareKey::generate(Alg::Es256).map_err(Failure::failed)?,
-        };
-        let mut access = ClientCredentials::new(self.issuer.as_str(), self.client_id.as_str());
-        if let Some(secret) = self.secret()? {
-            access = access.authentication(Authentication::Secret(Secret::new(secret)));
+        let mut builder = self.builder()?.redirects(self.max_redirs);
+        if self.verbose {
+            builder = builder.watch(Verbose);
         }
-        if let Some(scope) = &self.scope {
-            access = access.scope(scope.as_str());
+        if let (Some(nonce), Some(url)) = (&self.nonce, self.urls.first()) {
+            let target = TargetUri::parse(url).map_err(|why| Failure::usage(format!("{url}: {why}")))?;
+            let mut fields = HeaderMap::new();
+            let nonce = HeaderValue::try_from(nonce.as_str()).map_err(Failure::usage)?;
+            fields.insert(&DPOP_NONCE, nonce);
+            let servers = ServerMemory::new();
+            let now = std::time::SystemTime::now().into();
+            servers.learn(target.origin(), Role::ResourceServer, &fields, now);
+            builder = builder.servers(Arc::new(servers));
         }
-        let builder = Client::builder(Arc::new(key)).client_credentials(access).plain_http(PlainHttp::Loopback);
         builder.build().map_err(Failure::failed)
     }
 
-    fn secret(&self) -> std::result::Result<Option<String>, Failure> {
-        let Some(path) = &self.client_secret_file else { return Ok(self.client_secret.clone()) };
-        let text =
-            std::fs::read_to_string(path).map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?;
-        Ok(Some(text.trim_end_matches(['\r', '\n']).to_owned()))
-    }
-
-    async fn one(&self, client: &Client, url: &str) -> Result {
-        let usual = if self.data.is_some() { Method::POST } else { Method::GET };
-        let mut request = client.request(self.method.clone().unwrap_or(usual), url);
-        for (name, value) in &self.headers {
-            request = request.header(name.clone(), value.clone());
+    /// The token of the command line, else the issuer, else the token of the environment.
+    fn builder(&self) -> std::result::Result<ClientBuilder, Failure> {
+        if let Some(token) = &self.token {
+            return self.access.client_with(token.clone());
         }
-        if let Some(data) = &self.data {
-            request = request.body(data.clone());
+        if self.access.has_issuer() {
+            return self.access.client(false);
         }
-        let response = match request.send().await {
-            Ok(response) => response,
-            Err(Error::Refused(refused)) => refused.into_response(),
-            Err(error) => return Err(Failure::failed(format!("{url}: {error}"))),
-        };
-        self.show(response).await
-    }
-
-    async fn show(&self, mut response: Response) -> Result {
-        let (mut out, status) = (std::io::stdout(), response.status());
-        if self.include {
-            println!("{:?} {status}", response.version());
-            for (name, value) in response.headers() {
-                println!("{name}: {}", value.to_str().unwrap_or("(not ASCII)"));
+        match variable("KEYBOUND_TOKEN")? {
+            Some(token) => self.access.client_with(token),
+            None => {
+                Err(Failure::usage("there is no token: give --issuer and --client-id to get one, or --token and --key"))
             }
-            println!();
         }
-        let challenge = DpopChallenge::find(response.headers());
-        while let Some(piece) = response.chunk().await.map_err(Failure::failed)? {
-            out.write_all(&piece).map_err(Failure::failed)?;
-        }
-        out.flush().map_err(Failure::failed)?;
-        if status.as_u16() < 400 {
-            return Ok(Outcome::Done);
-        }
-        let reason = challenge.as_ref().and_then(|challenge| challenge.error_description());
-        match reason.and_then(Reason::from_code).map(Reason::entry) {
-            Some(row) => anstream::eprintln!("{status}: {}: {}; {}", row.code, row.meaning, row.advice),
-            None => anstream::eprintln!("{status}"),
-        }
-        Ok(Outcome::Refused)
     }
 }
 
-fn field(text: &str) -> std::result::Result<(HeaderName, HeaderValue), String> {
-    let (name, value) = text.split_once(':').ok_or("a field is `Name: value`")?;
-    let name = name.trim().parse().map_err(|_| "not the name of a field".to_owned())?;
-    let value = value.trim().parse().map_err(|_| "not the value of a field".to_owned())?;
-    Ok((name, value))
+fn seconds(text: &str) -> std::result::Result<Duration, String> {
+    let seconds = text.parse().ok().filter(|seconds| *seconds > 0.0);
+    seconds
+        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+        .ok_or_else(|| "not a number of seconds above 0".to_owned())
 }

@@ -8,6 +8,7 @@ use http::Method;
 use keybound::client::{PlainHttp, Prover, ServerMemory};
 use keybound::crypto::Signer;
 use keybound::crypto::aws_lc::random_array;
+use keybound::jwk::Thumbprint;
 use keybound::time::UnixTime;
 
 use crate::error::Error;
@@ -56,6 +57,11 @@ impl Client {
     /// A request. The URL is looked at when it is sent.
     pub fn request(&self, method: Method, url: &str) -> RequestBuilder {
         RequestBuilder::new(self.clone(), method, url)
+    }
+
+    /// The thumbprint of the key.
+    pub fn jkt(&self) -> Thumbprint {
+        self.core.prover.public_jwk().thumbprint()
     }
 
     /// The token that a request would carry now, got from the issuer if there is none or it is about to expire.

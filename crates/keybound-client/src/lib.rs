@@ -39,6 +39,7 @@ pub use client::{Client, ClientBuilder};
 pub use error::{Demand, Error, MetadataFault, Refused};
 pub use keybound::client::PlainHttp;
 pub use request::RequestBuilder;
+pub use reqwest::{Certificate, Url};
 pub use response::Response;
 pub use token::{ClientCredentials, Token, TokenId, TokenStore};
 pub use transport::Watch;

@@ -30,11 +30,7 @@ async fn the_target_is_what_the_client_aimed_at() {
     };
     assert_eq!(stripped(layer.clone()).await.reason(), "htu.mismatch");
     let answer = stripped(layer.target(|parts| parts.extensions.get().cloned())).await;
-    assert_eq!(
-        (answer.status.as_u16(), &*answer.body),
-        (200, "/"),
-        "the service sees what it saw before"
-    );
+    assert_eq!((answer.status.as_u16(), &*answer.body), (200, "/"), "the service sees what it saw before");
 
     let two_hosts = scene.ask(&Policy::required(), &[("host", "api.example.com")]).await;
     assert_eq!((two_hosts.status.as_u16(), two_hosts.reason()), (400, "host.invalid"));
@@ -47,16 +43,10 @@ async fn preflight_without_a_proof_and_exposure_always() {
     let token = scene.token();
     let layer = ProtectLayer::new(scene.server.clone(), Policy::required());
     let page = ("origin", "https://app.example");
-    for fields in [
-        &[page][..],
-        &[page, ("authorization", "DPoP x")],
-        &dpop(&token, &scene.proof(&token)).fields()[..],
-    ] {
+    for fields in [&[page][..], &[page, ("authorization", "DPoP x")], &dpop(&token, &scene.proof(&token)).fields()[..]]
+    {
         let answer = ask(&layer, fields).await;
-        assert_eq!(
-            answer.line("access-control-expose-headers"),
-            "WWW-Authenticate, DPoP-Nonce"
-        );
+        assert_eq!(answer.line("access-control-expose-headers"), "WWW-Authenticate, DPoP-Nonce");
         assert_eq!(answer.line("access-control-allow-origin"), "*");
     }
 
@@ -75,10 +65,7 @@ async fn preflight_without_a_proof_and_exposure_always() {
     };
     let here = preflight(layer.clone(), None).await;
     assert_eq!(here.status, 204);
-    assert!(
-        here.line("access-control-allow-headers")
-            .starts_with("Authorization, DPoP")
-    );
+    assert!(here.line("access-control-allow-headers").starts_with("Authorization, DPoP"));
     let by_inner = preflight(layer.clone().cors(Cors::any().preflight(Preflight::Inner)), None).await;
     assert_eq!((by_inner.status.as_u16(), &*by_inner.body), (202, "inner"));
     let with_credentials = preflight(layer, Some(("authorization", "DPoP x"))).await;

@@ -59,13 +59,7 @@ impl Scene {
             .clock(clock.clone())
             .build()
             .unwrap();
-        Self {
-            issuer,
-            client,
-            clock,
-            server,
-            keys,
-        }
+        Self { issuer, client, clock, server, keys }
     }
 
     fn claims(&self) -> Value {

@@ -9,29 +9,19 @@ async fn a_nonce_is_demanded_and_given() {
     let token = scene.token();
     let answer = scene.ask_with(&Policy::required(), &token).await;
     assert_eq!((answer.status.as_u16(), answer.reason()), (401, "nonce.missing"));
-    assert!(
-        answer
-            .line("www-authenticate")
-            .starts_with("DPoP error=\"use_dpop_nonce\"")
-    );
+    assert!(answer.line("www-authenticate").starts_with("DPoP error=\"use_dpop_nonce\""));
     assert_eq!(answer.line("cache-control"), "no-store"); // R-RS-29
     let nonce = answer.line("dpop-nonce").to_owned();
 
     let fields = dpop(&token, &scene.proof_with_nonce(&token, Some(&nonce)));
     let answer = scene.ask(&Policy::required(), &fields.fields()).await;
     assert_eq!(answer.status, 200);
-    assert!(
-        answer.lines("dpop-nonce").is_empty(),
-        "it is in the first half of its life"
-    );
+    assert!(answer.lines("dpop-nonce").is_empty(), "it is in the first half of its life");
 
     // R-NONCE-10: past half its life a new one comes along, whatever the answer is.
     scene.clock.turn(200);
     let fields = dpop(&token, &scene.proof_with_nonce(&token, Some(&nonce)));
-    for (policy, status) in [
-        (Policy::required().scope("admin").unwrap(), 403),
-        (Policy::required(), 200),
-    ] {
+    for (policy, status) in [(Policy::required().scope("admin").unwrap(), 403), (Policy::required(), 200)] {
         let answer = scene.ask(&policy, &fields.fields()).await;
         assert_eq!(answer.status, status);
         assert_ne!(answer.line("dpop-nonce"), nonce);
@@ -53,15 +43,11 @@ async fn a_wrong_clock_is_no_trouble_with_a_nonce() {
     let token = scene.token();
     let wrong = START.minus(core::time::Duration::from_secs(4000));
     let prove = |nonce| scene.client.prove(&Method::GET, ORDERS, &token, nonce, wrong).unwrap();
-    let answer = scene
-        .ask(&Policy::required(), &dpop(&token, &prove(None)).fields())
-        .await;
+    let answer = scene.ask(&Policy::required(), &dpop(&token, &prove(None)).fields()).await;
     assert_eq!(answer.reason(), "iat.past");
     assert!(answer.line("www-authenticate").contains("use_dpop_nonce"));
     let nonce = answer.line("dpop-nonce");
-    let answer = scene
-        .ask(&Policy::required(), &dpop(&token, &prove(Some(nonce))).fields())
-        .await;
+    let answer = scene.ask(&Policy::required(), &dpop(&token, &prove(Some(nonce))).fields()).await;
     assert_eq!(answer.status, 200);
 }
 

@@ -91,11 +91,7 @@ async fn what_a_store_says_and_what_is_answered() {
         (Err(Fault::ReplayFull), 503, "replay.full", false),
         (Err(Fault::ReplayUnreachable), 503, "replay.unreachable", false),
     ] {
-        let verifier = cast::verifier()
-            .unwrap()
-            .nonce_policy(NoncePolicy::Off)
-            .build()
-            .unwrap();
+        let verifier = cast::verifier().unwrap().nonce_policy(NoncePolicy::Off).build().unwrap();
         let origins = keybound::request::Origins::new(vec![ORIGIN.parse().unwrap()]).unwrap();
         let server = ResourceServer::builder(verifier, origins, Says(says, AtomicU32::new(0)))
             .issuer(TokenPolicy::new(cast::ISSUER, [ORIGIN]), scene.keys.clone())
@@ -107,16 +103,8 @@ async fn what_a_store_says_and_what_is_answered() {
         let answer = ask(&layer, &dpop(&token, &scene.proof(&token)).fields()).await;
         assert_eq!((answer.status.as_u16(), answer.reason()), (status, reason));
         assert_eq!(answer.lines("dpop-nonce").len(), usize::from(nonce), "{reason}");
-        assert_eq!(
-            answer.lines("retry-after").len(),
-            usize::from(status == 503),
-            "{reason}"
-        );
-        assert_eq!(
-            answer.lines("www-authenticate").len(),
-            usize::from(status == 401),
-            "{reason}"
-        );
+        assert_eq!(answer.lines("retry-after").len(), usize::from(status == 503), "{reason}");
+        assert_eq!(answer.lines("www-authenticate").len(), usize::from(status == 401), "{reason}");
         assert_eq!(server.replays().1.load(Ordering::Relaxed), 1);
     }
 }

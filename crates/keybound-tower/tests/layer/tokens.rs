@@ -35,78 +35,25 @@ async fn what_is_wrong_and_what_is_said() {
         (dpop(&token, &posted), 401, "invalid_dpop_proof", Reason::HtmMismatch),
         (dpop(&token, &early), 401, "invalid_dpop_proof", Reason::IatFuture),
         (dpop(&token, "a.b.c"), 401, "invalid_dpop_proof", Reason::ProofEncoding),
-        (
-            dpop(&scene.token_with("jti", &json!("t-2")), &proof()),
-            401,
-            "invalid_dpop_proof",
-            Reason::AthMismatch,
-        ),
-        (
-            dpop(&forged, &scene.proof(&forged)),
-            401,
-            "invalid_token",
-            Reason::TokenSignature,
-        ),
-        (
-            dpop("opaque", &scene.proof("opaque")),
-            401,
-            "invalid_token",
-            Reason::TokenMalformed,
-        ),
-        (
-            with("iss", json!("https://id.example.com/")),
-            401,
-            "invalid_token",
-            Reason::TokenIssuer,
-        ),
-        (
-            with("aud", json!(["https://other.example"])),
-            401,
-            "invalid_token",
-            Reason::TokenAudience,
-        ),
-        (
-            with("exp", json!(START.as_secs() - 6)),
-            401,
-            "invalid_token",
-            Reason::TokenExpired,
-        ),
-        (
-            with("nbf", json!(START.as_secs() + 6)),
-            401,
-            "invalid_token",
-            Reason::TokenEarly,
-        ),
+        (dpop(&scene.token_with("jti", &json!("t-2")), &proof()), 401, "invalid_dpop_proof", Reason::AthMismatch),
+        (dpop(&forged, &scene.proof(&forged)), 401, "invalid_token", Reason::TokenSignature),
+        (dpop("opaque", &scene.proof("opaque")), 401, "invalid_token", Reason::TokenMalformed),
+        (with("iss", json!("https://id.example.com/")), 401, "invalid_token", Reason::TokenIssuer),
+        (with("aud", json!(["https://other.example"])), 401, "invalid_token", Reason::TokenAudience),
+        (with("exp", json!(START.as_secs() - 6)), 401, "invalid_token", Reason::TokenExpired),
+        (with("nbf", json!(START.as_secs() + 6)), 401, "invalid_token", Reason::TokenEarly),
         (with("sub", Value::Null), 401, "invalid_token", Reason::TokenClaims),
         (with("cnf", Value::Null), 401, "invalid_token", Reason::TokenUnbound),
-        (
-            with("cnf", json!({"kid": "1"})),
-            401,
-            "invalid_token",
-            Reason::TokenConfirmation,
-        ),
-        (
-            with("cnf", json!({"jkt": thief.jkt()})),
-            401,
-            "invalid_token",
-            Reason::KeyMismatch,
-        ),
-        (
-            with("scope", json!("orders:write")),
-            403,
-            "insufficient_scope",
-            Reason::ScopeInsufficient,
-        ),
+        (with("cnf", json!({"kid": "1"})), 401, "invalid_token", Reason::TokenConfirmation),
+        (with("cnf", json!({"jkt": thief.jkt()})), 401, "invalid_token", Reason::KeyMismatch),
+        (with("scope", json!("orders:write")), 403, "insufficient_scope", Reason::ScopeInsufficient),
     ] {
         for policy in [Policy::required(), Policy::optional()] {
             let answer = scene.ask(&policy.scope("orders:read").unwrap(), &fields.fields()).await;
             assert_eq!((answer.status.as_u16(), answer.reason()), (status, reason.code()));
             let challenge = answer.lines("www-authenticate")[0];
             assert!(challenge.starts_with("DPoP "), "DPoP first: {challenge}");
-            assert!(
-                challenge.contains(&format!("error=\"{error}\"")),
-                "{reason}: {challenge}"
-            );
+            assert!(challenge.contains(&format!("error=\"{error}\"")), "{reason}: {challenge}");
             assert!(challenge.contains("scope=\"orders:read\""), "{challenge}");
         }
     }
@@ -124,51 +71,26 @@ async fn bearer_tokens_by_mode() {
     let (required, optional) = (Policy::required(), Policy::optional());
     for (policy, token, status, expected, challenges) in [
         (&required, &bound, 401, "token.downgrade", &["DPoP error="][..]),
-        (
-            &optional,
-            &bound,
-            401,
-            "token.downgrade",
-            &["DPoP algs=", "Bearer error="],
-        ),
+        (&optional, &bound, 401, "token.downgrade", &["DPoP algs=", "Bearer error="]),
         (&required, &unbound, 401, "token.unbound", &["DPoP error="]),
         (&optional, &unbound, 200, "", &[]),
         (&required, &mutual_tls, 401, "token.confirmation", &["DPoP error="]),
-        (
-            &optional,
-            &mutual_tls,
-            401,
-            "token.confirmation",
-            &["DPoP algs=", "Bearer error="],
-        ),
+        (&optional, &mutual_tls, 401, "token.confirmation", &["DPoP algs=", "Bearer error="]),
         (&required, &expired, 401, "token.expired", &["DPoP error="]),
-        (
-            &optional,
-            &expired,
-            401,
-            "token.expired",
-            &["DPoP algs=", "Bearer error="],
-        ),
+        (&optional, &expired, 401, "token.expired", &["DPoP algs=", "Bearer error="]),
     ] {
         for scheme in ["Bearer", "bearer", "BEARER"] {
             let credentials = format!("{scheme} {token}");
             // A perfect proof beside it changes nothing.
             let proof = scene.proof(token);
-            for fields in [
-                &[("authorization", &*credentials)][..],
-                &[("authorization", &*credentials), ("dpop", &*proof)],
-            ] {
+            for fields in
+                [&[("authorization", &*credentials)][..], &[("authorization", &*credentials), ("dpop", &*proof)]]
+            {
                 let answer = scene.ask(policy, fields).await;
                 assert_eq!((answer.status.as_u16(), answer.reason()), (status, expected));
                 let lines = answer.lines("www-authenticate");
                 assert_eq!(lines.len(), challenges.len(), "{lines:?}");
-                assert!(
-                    lines
-                        .iter()
-                        .zip(challenges)
-                        .all(|(line, start)| line.starts_with(start)),
-                    "{lines:?}"
-                );
+                assert!(lines.iter().zip(challenges).all(|(line, start)| line.starts_with(start)), "{lines:?}");
             }
         }
     }

@@ -65,10 +65,7 @@ impl Origins {
             return Err(OriginsError::Empty);
         }
         let others = origins.split_off(1);
-        origins
-            .pop()
-            .map(|first| Self { first, others })
-            .ok_or(OriginsError::Empty)
+        origins.pop().map(|first| Self { first, others }).ok_or(OriginsError::Empty)
     }
 
     /// Every origin, in the order of declaration.
@@ -87,9 +84,7 @@ impl Origins {
         if self.others.is_empty() {
             return Ok(&self.first);
         }
-        self.iter()
-            .find(|origin| origin.is_at(authority))
-            .ok_or_else(|| Reason::HostUnknown.into())
+        self.iter().find(|origin| origin.is_at(authority)).ok_or_else(|| Reason::HostUnknown.into())
     }
 }
 
@@ -131,10 +126,7 @@ mod tests {
             request = request.header("host", *host);
         }
         let (parts, ()) = request.body(()).unwrap().into_parts();
-        origins
-            .choose(&parts)
-            .map(|origin| origin.to_string())
-            .map_err(|refusal| refusal.reason())
+        origins.choose(&parts).map(|origin| origin.to_string()).map_err(|refusal| refusal.reason())
     }
 
     // R-URI-09: an attacker's host never makes a foreign proof match.
@@ -153,18 +145,9 @@ mod tests {
     #[test]
     fn host_is_exactly_one_and_well_formed() {
         let one = &["https://api.example.com"][..];
-        for hosts in [
-            &[][..],
-            &["a", "a"],
-            &["a", "b"],
-            &[""],
-            &["a b"],
-            &["a/b"],
-            &["u@a"],
-            &["a:x"],
-            &["a,b c"],
-            &["a?b"],
-        ] {
+        for hosts in
+            [&[][..], &["a", "a"], &["a", "b"], &[""], &["a b"], &["a/b"], &["u@a"], &["a:x"], &["a,b c"], &["a?b"]]
+        {
             assert_eq!(choose(one, "/", hosts), Err(Reason::HostInvalid), "{hosts:?}");
         }
         assert_eq!(choose(one, "http://a/", &["b"]), Err(Reason::HostInvalid));
@@ -177,10 +160,7 @@ mod tests {
         let two = &["https://a.example/x", "https://b.example:8443"][..];
         assert_eq!(choose(two, "/", &["A.example"]), Ok("https://a.example/x".into()));
         assert_eq!(choose(two, "/", &["a.example:443"]), Ok("https://a.example/x".into()));
-        assert_eq!(
-            choose(two, "/", &["b.example:8443"]),
-            Ok("https://b.example:8443".into())
-        );
+        assert_eq!(choose(two, "/", &["b.example:8443"]), Ok("https://b.example:8443".into()));
         assert_eq!(choose(two, "/", &["b.example"]), Err(Reason::HostUnknown));
         assert_eq!(choose(two, "/", &["c.example"]), Err(Reason::HostUnknown));
     }
@@ -188,10 +168,7 @@ mod tests {
     #[test]
     fn a_list_that_host_cannot_choose_from() {
         let origins = ["https://a.example/x", "https://a.example/y"].map(|origin| origin.parse().unwrap());
-        assert_eq!(
-            Origins::new(origins.to_vec()).unwrap_err(),
-            OriginsError::Repeated("https://a.example".into())
-        );
+        assert_eq!(Origins::new(origins.to_vec()).unwrap_err(), OriginsError::Repeated("https://a.example".into()));
         // `Host` does not tell the scheme, and leaves out the port that is the default of one of them.
         for (first, second) in [
             ("https://localhost", "http://localhost"),
@@ -200,18 +177,11 @@ mod tests {
             ("https://localhost:80", "http://localhost"),
         ] {
             let origins = [first, second].map(|origin| origin.parse().unwrap());
-            assert_eq!(
-                Origins::new(origins.to_vec()).unwrap_err(),
-                OriginsError::Repeated(second.into())
-            );
+            assert_eq!(Origins::new(origins.to_vec()).unwrap_err(), OriginsError::Repeated(second.into()));
         }
         assert!(
-            Origins::new(
-                ["https://localhost:8443", "http://localhost:8080"]
-                    .map(|o| o.parse().unwrap())
-                    .to_vec()
-            )
-            .is_ok()
+            Origins::new(["https://localhost:8443", "http://localhost:8080"].map(|o| o.parse().unwrap()).to_vec())
+                .is_ok()
         );
         assert_eq!(Origins::new(Vec::new()).unwrap_err(), OriginsError::Empty);
     }

@@ -194,10 +194,7 @@ impl FromStr for Origin {
         }
         let prefix = base.path().trim_end_matches('/').into();
         // The path is in the prefix, so that an origin with a slash at its end equals one without.
-        let root = TargetUri {
-            text: [base.origin(), "/"].concat().into(),
-            ..base
-        };
+        let root = TargetUri { text: [base.origin(), "/"].concat().into(), ..base };
         Ok(Self { base: root, prefix })
     }
 }

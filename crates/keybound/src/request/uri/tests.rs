@@ -18,18 +18,11 @@ fn vectors_of_rfc_3986_and_9110() {
     let vectors: Value = serde_json::from_str(VECTORS).unwrap();
     for case in list(&vectors["equivalent"]) {
         for uri in list(&case["uris"]) {
-            assert_eq!(
-                normalize(text(uri)).unwrap().as_str(),
-                text(&case["normal_form"]),
-                "{uri}"
-            );
+            assert_eq!(normalize(text(uri)).unwrap().as_str(), text(&case["normal_form"]), "{uri}");
         }
     }
     for case in list(&vectors["distinct"]) {
-        let forms: Vec<_> = list(&case["uris"])
-            .iter()
-            .map(|uri| TargetUri::parse(text(uri)).unwrap())
-            .collect();
+        let forms: Vec<_> = list(&case["uris"]).iter().map(|uri| TargetUri::parse(text(uri)).unwrap()).collect();
         assert_ne!(forms[0], forms[1], "{case}");
     }
     for case in list(&vectors["remove_dot_segments"]) {
@@ -118,11 +111,7 @@ fn normal_forms() {
         ("https://[2001:DB8::1]:8443/x", "https://[2001:db8::1]:8443/x"),
         ("https://a/b:c@d;e=f,g!$&'()*+", "https://a/b:c@d;e=f,g!$&'()*+"),
     ] {
-        assert_eq!(
-            TargetUri::parse(uri).map(|uri| uri.as_str().to_owned()).as_deref(),
-            Ok(normal),
-            "{uri}"
-        );
+        assert_eq!(TargetUri::parse(uri).map(|uri| uri.as_str().to_owned()).as_deref(), Ok(normal), "{uri}");
     }
 }
 
@@ -163,16 +152,10 @@ fn origins_and_their_prefixes() {
     assert_eq!((origin.as_str(), origin.prefix()), ("https://api.example.com", "/v1"));
     let target = origin.target(&RequestPath::parse("/orders").unwrap());
     assert_eq!(target.as_str(), "https://api.example.com/v1/orders");
-    assert_eq!(
-        (target.origin(), target.path()),
-        ("https://api.example.com", "/v1/orders")
-    );
+    assert_eq!((target.origin(), target.path()), ("https://api.example.com", "/v1/orders"));
     assert_eq!("https://api.example.com/v1".parse(), Ok(origin));
     assert_eq!("http://api.example.com".parse::<Origin>(), Err(OriginError::NotHttps));
-    assert_eq!(
-        "https://api.example.com/?a".parse::<Origin>(),
-        Err(OriginError::Surplus)
-    );
+    assert_eq!("https://api.example.com/?a".parse::<Origin>(), Err(OriginError::Surplus));
     assert_eq!("api.example.com".parse::<Origin>(), Err(OriginError::Malformed));
     assert!("http://127.0.0.1:8080".parse::<Origin>().is_ok());
 }
@@ -200,10 +183,6 @@ fn paths_that_two_programs_read_in_two_ways() {
         assert_eq!(read.unambiguous().is_err(), ambiguous, "{path}");
     }
     for path in ["a", "*", "/a\\b", "/a b", "/%", "/ä"] {
-        assert_eq!(
-            RequestPath::parse(path).unwrap_err().reason(),
-            Reason::PathMalformed,
-            "{path}"
-        );
+        assert_eq!(RequestPath::parse(path).unwrap_err().reason(), Reason::PathMalformed, "{path}");
     }
 }

@@ -1,0 +1,188 @@
+//! How `token` and `request` get at bound tokens: the issuer, the client, its secret and its key.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use clap::Args;
+use data_encoding::HEXLOWER;
+use keybound::crypto::aws_lc::SoftwareKey;
+use keybound::crypto::{Alg, Signer};
+use keybound_client::files::{TokenFiles, read_key};
+use keybound_client::{
+    Authentication, Client, ClientBuilder, ClientCredentials, PlainHttp, Secret, Token, TokenId, TokenStore,
+};
+use sha2::{Digest as _, Sha256};
+
+use crate::key;
+use crate::outcome::Failure;
+use crate::style::{FAINT, PLAIN};
+
+type Result<T> = std::result::Result<T, Failure>;
+
+/// A secret on one line; longer files are something else.
+const MAX_SECRET: u64 = 4096;
+
+/// The options about the issuer.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Access")]
+pub(crate) struct Access {
+    /// The issuer of the token, as it names itself in its metadata
+    #[arg(long, value_name = "URL", requires = "client_id")]
+    issuer: Option<String>,
+    /// The client to get the token as
+    #[arg(long, value_name = "ID", requires = "issuer")]
+    client_id: Option<String>,
+    /// The client's secret; better in KEYBOUND_CLIENT_SECRET or a file, other users see command lines
+    #[arg(long, value_name = "SECRET", requires = "issuer", conflicts_with_all = ["client_secret_file", "private_key"])]
+    client_secret: Option<String>,
+    /// A file with the client's secret
+    #[arg(long, value_name = "FILE", requires = "issuer", conflicts_with = "private_key")]
+    client_secret_file: Option<PathBuf>,
+    /// Authenticate by an assertion signed with this private key, a JWK or PEM (private_key_jwt)
+    #[arg(long, value_name = "FILE", requires = "issuer")]
+    private_key: Option<PathBuf>,
+    /// The kid that the assertion names
+    #[arg(long, value_name = "KID", requires = "private_key")]
+    key_id: Option<String>,
+    /// The scope to ask for
+    #[arg(long, value_name = "SCOPE", requires = "issuer")]
+    scope: Option<String>,
+    /// What the token is for (RFC 8707); may be given again
+    #[arg(long, value_name = "URL", requires = "issuer")]
+    resource: Vec<String>,
+    /// The key to bind the token to: a name or a file; without it, one is made for this issuer and client and kept
+    #[arg(long, value_name = "NAME|FILE")]
+    key: Option<String>,
+}
+
+impl Access {
+    /// Whether there is an issuer to ask.
+    pub(crate) const fn has_issuer(&self) -> bool {
+        self.issuer.is_some()
+    }
+
+    /// A client that gets its tokens from the issuer and keeps them in this user's files; with `fresh`, it does not look
+    /// for one there.
+    pub(crate) fn client(&self, fresh: bool) -> Result<ClientBuilder> {
+        let (Some(issuer), Some(client_id)) = (&self.issuer, &self.client_id) else {
+            return Err(Failure::usage("--issuer and --client-id are needed to get a token"));
+        };
+        let key = match &self.key {
+            Some(key) => key::load(key)?,
+            None => own_key(issuer, client_id)?,
+        };
+        let mut access = ClientCredentials::new(issuer.as_str(), client_id.as_str());
+        access = access.authentication(self.authentication()?);
+        if let Some(scope) = &self.scope {
+            access = access.scope(scope.as_str());
+        }
+        for resource in &self.resource {
+            access = access.resource(resource.as_str());
+        }
+        let files =
+            TokenFiles::of_user().ok_or_else(|| Failure::usage("there is no home directory; set KEYBOUND_HOME"))?;
+        let store: Arc<dyn TokenStore> = if fresh { Arc::new(WriteOnly(files)) } else { Arc::new(files) };
+        Ok(builder(key).client_credentials(access).store(store))
+    }
+
+    /// A client with a token that is there already.
+    pub(crate) fn client_with(&self, token: String) -> Result<ClientBuilder> {
+        let key = self.key.as_deref().ok_or_else(|| {
+            Failure::usage("--token needs --key: the token is of use only with the key it is bound to")
+        })?;
+        let token = Token::new(token).map_err(Failure::usage)?;
+        Ok(builder(key::load(key)?).token(token))
+    }
+
+    fn authentication(&self) -> Result<Authentication> {
+        if let Some(path) = &self.private_key {
+            let key: Arc<dyn Signer> = Arc::new(read_key(path).map_err(key::failure)?);
+            let kid = self.key_id.as_deref().map(Into::into);
+            return Ok(Authentication::PrivateKeyJwt { key, kid });
+        }
+        let secret = match (&self.client_secret, &self.client_secret_file) {
+            (Some(secret), _) => Some(secret.clone()),
+            (None, Some(path)) => Some(secret_of(path)?),
+            (None, None) => variable("KEYBOUND_CLIENT_SECRET")?,
+        };
+        Ok(secret.map_or(Authentication::None, |secret| Authentication::Secret(Secret::new(secret))))
+    }
+}
+
+fn builder(key: SoftwareKey) -> ClientBuilder {
+    Client::builder(Arc::new(key)).plain_http(PlainHttp::Loopback)
+}
+
+/// An environment variable, if it is set and not empty.
+pub(crate) fn variable(name: &str) -> Result<Option<String>> {
+    match std::env::var_os(name).filter(|value| !value.is_empty()) {
+        None => Ok(None),
+        Some(value) => {
+            let text = value.into_string();
+            text.map(Some).map_err(|_| Failure::usage(format!("{name} is not UTF-8")))
+        }
+    }
+}
+
+fn secret_of(path: &Path) -> Result<String> {
+    use std::io::Read as _;
+
+    let failed = |why: &dyn std::fmt::Display| Failure::failed(format!("{}: {why}", path.display()));
+    let mut text = String::new();
+    let file = std::fs::File::open(path).map_err(|why| failed(&why))?;
+    let length = file.take(MAX_SECRET).read_to_string(&mut text).map_err(|why| failed(&why))?;
+    if length as u64 == MAX_SECRET {
+        return Err(failed(&"too long for a secret"));
+    }
+    let secret = text.trim_end_matches(['\r', '\n']);
+    if secret.is_empty() {
+        return Err(failed(&"there is no secret in it"));
+    }
+    Ok(secret.to_owned())
+}
+
+/// The key of this issuer and client (R-CLI-28), made when first needed.
+fn own_key(issuer: &str, client_id: &str) -> Result<SoftwareKey> {
+    let keys = key::store()?;
+    let name = own_name(issuer, client_id);
+    if !keys.contains(&name) {
+        let key = SoftwareKey::generate(Alg::Es256).map_err(Failure::failed)?;
+        match keys.add(&name, &key) {
+            Ok(()) => {
+                anstream::eprintln!("{FAINT}made the key {name} for this issuer and client{PLAIN}");
+                return Ok(key);
+            }
+            Err(why) if why.exists() => {} // another run was first
+            Err(why) => return Err(key::failure(why)),
+        }
+    }
+    keys.load(&name).map_err(key::failure)
+}
+
+/// Readable, and different for different issuers and clients.
+fn own_name(issuer: &str, client_id: &str) -> String {
+    let host = issuer.split_once("://").map_or(issuer, |(_, rest)| rest);
+    let plain = |text: &str| -> String {
+        let fit = |char: char| {
+            if char.is_ascii_alphanumeric() || char == '.' { char } else { '-' }
+        };
+        text.chars().map(fit).take(32).collect()
+    };
+    let digest = Sha256::new().chain_update(issuer).chain_update([0]).chain_update(client_id).finalize();
+    let digest = HEXLOWER.encode(&digest[..6]);
+    format!("auto-{}-{}-{digest}", plain(host), plain(client_id))
+}
+
+/// Keeps tokens and never gives one back.
+#[derive(Debug)]
+struct WriteOnly(TokenFiles);
+
+impl TokenStore for WriteOnly {
+    fn load(&self, _: &TokenId) -> Option<Token> {
+        None
+    }
+
+    fn save(&self, id: &TokenId, token: &Token) -> std::io::Result<()> {
+        self.0.save(id, token)
+    }
+}

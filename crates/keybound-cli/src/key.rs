@@ -1,0 +1,210 @@
+//! `keybound key`: the keys of a client. A private key is printed only where `--private` asks for it.
+
+use std::io::{IsTerminal as _, Write as _};
+use std::path::Path;
+
+use clap::{Args, Subcommand};
+use keybound::crypto::aws_lc::SoftwareKey;
+use keybound::crypto::{Alg, KeyKind, Signer as _};
+use keybound::jwk::{PublicJwk, Thumbprint};
+use keybound_client::files::{KeyFileError, KeyStore, read_key};
+use serde_json::{Value, json};
+
+use crate::outcome::{Failure, Outcome, Result};
+use crate::output;
+
+/// Make, show and delete the keys of a client
+///
+/// Keys are private JWK files that only you can read, in `$KEYBOUND_HOME/keys` if that is set, else under the platform's
+/// directory for data.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  keybound key new orders
+  keybound key show orders
+  keybound key thumbprint ./other.pem")]
+pub(crate) struct Key {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make a key under a new name
+    #[command(after_help = "Example: keybound key new orders --alg Ed25519")]
+    New {
+        /// Letters, digits, - _ and .
+        name: String,
+        /// The algorithm of its signatures
+        #[arg(long, default_value = "ES256")]
+        alg: Alg,
+        /// The size of an RSA key in bits: 2048, 3072 or 4096 (default 2048)
+        #[arg(long, value_name = "BITS")]
+        size: Option<u32>,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print a key as JWK, its public half unless --private is given
+    #[command(after_help = "Example: keybound key show orders")]
+    Show {
+        /// A key's name, or a file with a JWK or PEM
+        #[arg(value_name = "NAME|FILE")]
+        key: String,
+        /// Print the private half too
+        #[arg(long)]
+        private: bool,
+    },
+    /// Print the thumbprint of a key (RFC 7638): what tokens are bound to
+    #[command(after_help = "Example: keybound key thumbprint orders")]
+    Thumbprint {
+        /// A key's name, or a file with a private or public JWK or a PEM
+        #[arg(value_name = "NAME|FILE")]
+        key: String,
+    },
+    /// List the keys with algorithm and thumbprint
+    #[command(after_help = "Example: keybound key list --json")]
+    List {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Delete a key; tokens bound to it are of no use any more
+    #[command(after_help = "Example: keybound key delete orders --yes")]
+    Delete {
+        /// The key's name
+        name: String,
+        /// Do not ask
+        #[arg(long, short)]
+        yes: bool,
+    },
+}
+
+impl Key {
+    pub(crate) fn run(&self) -> Result {
+        match &self.command {
+            Command::New { name, alg, size, json } => new(name, *alg, *size, *json),
+            Command::Show { key, private } => show(key, *private),
+            Command::Thumbprint { key } => {
+                output::line(thumbprint(key)?)?;
+                Ok(Outcome::Done)
+            }
+            Command::List { json } => list(*json),
+            Command::Delete { name, yes } => delete(name, *yes),
+        }
+    }
+}
+
+fn new(name: &str, alg: Alg, size: Option<u32>, as_json: bool) -> Result {
+    let keys = store()?;
+    let key = match size {
+        None => SoftwareKey::generate(alg),
+        Some(_) if alg.key_kind() != KeyKind::Rsa => {
+            return Err(Failure::usage(format!("--size is for RSA keys; {alg} has one size")));
+        }
+        Some(size) => SoftwareKey::generate_rsa(alg, size),
+    };
+    let key = key.map_err(Failure::usage)?;
+    keys.add(name, &key).map_err(failure)?;
+    if as_json {
+        output::line(row(name, &key))?;
+    } else {
+        output::line(format_args!("{name}  {}  {}", key.alg(), key.thumbprint()))?;
+    }
+    Ok(Outcome::Done)
+}
+
+fn row(name: &str, key: &SoftwareKey) -> Value {
+    json!({"name": name, "alg": key.alg().name(), "jkt": key.thumbprint().to_string()})
+}
+
+fn show(key: &str, private: bool) -> Result {
+    let key = load(key)?;
+    if private {
+        let text = key.to_private_jwk().map_err(Failure::failed)?;
+        output::write(text.as_bytes())?;
+        output::write(b"\n")?;
+    } else {
+        output::line(key.public_jwk().to_json())?;
+    }
+    Ok(Outcome::Done)
+}
+
+fn thumbprint(key: &str) -> std::result::Result<Thumbprint, Failure> {
+    if !store()?.contains(key)
+        && let Ok(about) = std::fs::metadata(key)
+        && about.len() <= 64 * 1024
+        && let Ok(text) = std::fs::read(key)
+        && let Ok(public) = PublicJwk::from_json(text.trim_ascii())
+    {
+        return Ok(public.thumbprint());
+    }
+    Ok(load(key)?.thumbprint())
+}
+
+/// Every key, also those that cannot be read: these go to standard error and make the status 1.
+fn list(as_json: bool) -> Result {
+    let keys = store()?;
+    let names = keys.names().map_err(failure)?;
+    let width = names.iter().map(String::len).max().unwrap_or(0);
+    let mut outcome = Outcome::Done;
+    let mut rows = Vec::new();
+    for name in &names {
+        match keys.load(name) {
+            Ok(key) if as_json => rows.push(row(name, &key)),
+            Ok(key) => output::line(format_args!("{name:width$}  {:<7}  {}", key.alg(), key.thumbprint()))?,
+            Err(why) => {
+                failure(why).report();
+                outcome = Outcome::Refused;
+            }
+        }
+    }
+    if as_json {
+        output::line(format_args!("{:#}", Value::from(rows)))?;
+    }
+    Ok(outcome)
+}
+
+fn delete(name: &str, yes: bool) -> Result {
+    let keys = store()?;
+    if !yes {
+        let stdin = std::io::stdin();
+        if !stdin.is_terminal() {
+            return Err(Failure::usage("nobody is here to be asked; give --yes to delete the key"));
+        }
+        eprint!("delete the key {name}? Tokens bound to it are of no use then. [y/N] ");
+        let _ = std::io::stderr().flush(); // the answer is read all the same
+        let mut answer = String::new();
+        stdin.read_line(&mut answer).map_err(Failure::failed)?;
+        if !matches!(answer.trim(), "y" | "Y" | "yes") {
+            return Ok(Outcome::Refused);
+        }
+    }
+    keys.delete(name).map_err(failure)?;
+    Ok(Outcome::Done)
+}
+
+/// The keys of this user.
+pub(crate) fn store() -> std::result::Result<KeyStore, Failure> {
+    KeyStore::of_user().ok_or_else(|| Failure::usage("there is no home directory; set KEYBOUND_HOME"))
+}
+
+/// The key that an argument means: a name, or else a file.
+pub(crate) fn load(argument: &str) -> std::result::Result<SoftwareKey, Failure> {
+    let keys = store()?;
+    if keys.contains(argument) {
+        return keys.load(argument).map_err(failure);
+    }
+    read_key(Path::new(argument)).map_err(|why| {
+        if why.is_absent() {
+            let directory = keys.directory().display();
+            Failure::failed(format!("there is no key {argument:?} in {directory}, and no file of that name"))
+        } else {
+            failure(why)
+        }
+    })
+}
+
+/// A name that is none, or is taken, is for whoever typed it to mend.
+pub(crate) fn failure(why: KeyFileError) -> Failure {
+    if why.is_misnamed() || why.exists() { Failure::usage(why) } else { Failure::failed(why) }
+}

@@ -1,0 +1,18 @@
+//! Standard output, where a closed pipe is an error and no panic.
+
+use std::fmt;
+use std::io::Write as _;
+
+use crate::outcome::Failure;
+
+/// Writes octets as they are.
+pub(crate) fn write(octets: &[u8]) -> Result<(), Failure> {
+    let mut stdout = std::io::stdout().lock();
+    let written = stdout.write_all(octets).and_then(|()| stdout.flush());
+    written.map_err(|why| Failure::failed(format!("standard output: {why}")))
+}
+
+/// Writes one line.
+pub(crate) fn line(text: impl fmt::Display) -> Result<(), Failure> {
+    write(format!("{text}\n").as_bytes())
+}
