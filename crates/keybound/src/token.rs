@@ -2,6 +2,7 @@
 //! look at scopes, and `admit` once the proof is recorded.
 
 mod confirmation;
+pub mod introspection;
 pub mod jwt;
 
 use core::fmt;

@@ -34,20 +34,7 @@ impl<'t> SignedJwt<'t> {
     /// [`Reason::TokenMalformed`], [`Reason::TokenType`], [`Reason::TokenAlgorithm`].
     pub fn parse(token: AccessToken<'t>) -> Result<Self, Refusal> {
         let compact = Compact::split(token.secret()).map_err(|_| Reason::TokenMalformed)?;
-        let octets = decode_base64url(compact.header).map_err(|_| Reason::TokenMalformed)?;
-        let header = Object::parse(&octets).map_err(|_| Reason::TokenMalformed)?;
-        let typ = header.get("typ").and_then(Value::as_str).unwrap_or_default();
-        if !["at+jwt", "application/at+jwt"].iter().any(|known| typ.eq_ignore_ascii_case(known)) {
-            return Err(Reason::TokenType.into());
-        }
-        if header.contains("crit") || header.contains("b64") {
-            return Err(Reason::TokenMalformed.into());
-        }
-        let alg = proof::alg(header.get("alg")).map_err(|_| Reason::TokenAlgorithm)?;
-        let kid = match header.get("kid") {
-            None => None,
-            Some(kid) => Some(kid.as_str().ok_or(Reason::TokenMalformed)?.into()),
-        };
+        let (alg, kid) = header(&compact, ["at+jwt", "application/at+jwt"])?;
         Ok(Self { compact, alg, kid })
     }
 
@@ -63,15 +50,12 @@ impl<'t> SignedJwt<'t> {
     ///
     /// [`Reason::TokenMalformed`] if the claims are not one JSON object, [`Reason::TokenClaims`] if they name no issuer.
     pub fn claimed_issuer(&self) -> Result<Box<str>, Refusal> {
-        let octets = decode_base64url(self.compact.payload).map_err(|_| Reason::TokenMalformed)?;
-        let claims = Object::parse(&octets).map_err(|_| Reason::TokenMalformed)?;
-        let issuer = claims.get("iss").and_then(Value::as_str).ok_or(Reason::TokenClaims)?;
-        Ok(issuer.into())
+        issuer_in(&self.compact)
     }
 
     /// Whether `keys` has a key this token may be signed with. If not, the issuer may have turned its keys.
     pub fn finds_key(&self, keys: &KeySet) -> bool {
-        keys.candidates(self.alg, self.kid.as_deref()).next().is_some()
+        keys.finds(self.alg, self.kid.as_deref())
     }
 
     /// Checks the signature with the issuer's keys and reads the claims.
@@ -88,6 +72,38 @@ impl<'t> SignedJwt<'t> {
         let claims = Object::parse(&octets).map_err(|_| Reason::TokenMalformed)?;
         Ok((Arc::new(TokenFacts::of_jwt(&claims)?), mark))
     }
+}
+
+/// The issuer that a token names if it looks like a JWT of any type, for tokens whose meaning only their issuer knows: which
+/// one to ask. Nothing about it is verified.
+pub fn claimed_issuer(token: AccessToken<'_>) -> Option<Box<str>> {
+    issuer_in(&Compact::split(token.secret()).ok()?).ok()
+}
+
+fn issuer_in(compact: &Compact<'_>) -> Result<Box<str>, Refusal> {
+    let octets = decode_base64url(compact.payload).map_err(|_| Reason::TokenMalformed)?;
+    let claims = Object::parse(&octets).map_err(|_| Reason::TokenMalformed)?;
+    let issuer = claims.get("iss").and_then(Value::as_str).ok_or(Reason::TokenClaims)?;
+    Ok(issuer.into())
+}
+
+/// `alg` and `kid` of a JWT that must be of one of these types; anything critical is refused.
+pub(super) fn header(compact: &Compact<'_>, types: [&str; 2]) -> Result<(Alg, Option<Box<str>>), Reason> {
+    let octets = decode_base64url(compact.header).map_err(|_| Reason::TokenMalformed)?;
+    let header = Object::parse(&octets).map_err(|_| Reason::TokenMalformed)?;
+    let typ = header.get("typ").and_then(Value::as_str).unwrap_or_default();
+    if !types.iter().any(|known| typ.eq_ignore_ascii_case(known)) {
+        return Err(Reason::TokenType);
+    }
+    if header.contains("crit") || header.contains("b64") {
+        return Err(Reason::TokenMalformed);
+    }
+    let alg = proof::alg(header.get("alg")).map_err(|_| Reason::TokenAlgorithm)?;
+    let kid = match header.get("kid") {
+        None => None,
+        Some(kid) => Some(kid.as_str().ok_or(Reason::TokenMalformed)?.into()),
+    };
+    Ok((alg, kid))
 }
 
 impl fmt::Debug for SignedJwt<'_> {
@@ -205,6 +221,11 @@ impl KeySet {
             reason = Reason::TokenSignature;
         }
         Err(reason)
+    }
+
+    /// Whether there is a key for a signature of this `alg` that names this `kid`.
+    pub(super) fn finds(&self, alg: Alg, kid: Option<&str>) -> bool {
+        self.candidates(alg, kid).next().is_some()
     }
 
     fn candidates<'k>(
