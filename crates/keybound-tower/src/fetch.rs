@@ -9,6 +9,8 @@ mod http;
 
 #[cfg(feature = "discovery")]
 pub use self::http::HttpFetch;
+#[cfg(feature = "discovery")]
+pub(crate) use self::http::{bounded, client, transport};
 
 /// The longest document that is read, in octets: metadata and key sets have a few thousand.
 pub const MAX_DOCUMENT: usize = 256 * 1024;

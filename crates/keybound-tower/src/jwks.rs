@@ -7,7 +7,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwapOption;
 use keybound::crypto::{AlgSet, Crypto};
 use keybound::refusal::Fault;
-use keybound::token::jwt::{KeySet, SignedJwt};
+use keybound::token::jwt::KeySet;
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use crate::Clock;
 use crate::discovery::{IssuerError, IssuerLocation, Trouble};
 use crate::fetch::{Document, Fetch, FetchError, MAX_DOCUMENT};
+use crate::tokens::Finds;
 
 /// How long keys are fresh if their issuer does not say, and the bounds of what it says.
 const FRESH: Duration = Duration::from_secs(10 * 60);
@@ -120,10 +121,10 @@ impl DiscoveredKeys {
         (now.saturating_sub(held.fetched) < STALE_MOST).then(|| Arc::clone(&held.keys))
     }
 
-    /// The keys to verify this token with.
-    pub(crate) async fn fitting(&self, jwt: &SignedJwt<'_>, clock: &Arc<dyn Clock>) -> Result<Arc<KeySet>, Fault> {
+    /// The keys to verify something with.
+    pub(crate) async fn fitting(&self, finds: &Finds<'_>, clock: &Arc<dyn Clock>) -> Result<Arc<KeySet>, Fault> {
         let cause = match self.current(clock) {
-            Some(keys) if jwt.finds_key(&keys) => return Ok(keys),
+            Some(keys) if finds(&keys) => return Ok(keys),
             Some(_) => Cause::UnknownKey,
             None => Cause::Age,
         };
@@ -133,7 +134,7 @@ impl DiscoveredKeys {
         }
         let keys = self.current(clock).ok_or(Fault::KeysUnavailable)?;
         // While the issuer does not answer nobody knows whether the key is one of its new ones.
-        if !jwt.finds_key(&keys) && self.0.schedule.lock().failures > 0 {
+        if !finds(&keys) && self.0.schedule.lock().failures > 0 {
             return Err(Fault::KeysUnavailable);
         }
         Ok(keys)

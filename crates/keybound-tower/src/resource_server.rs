@@ -91,7 +91,7 @@ impl<S: ReplayStore> ResourceServer<S> {
     /// Begins to fetch the keys of every issuer in the background, so that the first request need not wait for them.
     pub fn prefetch(&self) {
         for issuer in self.inner.tokens.issuers() {
-            issuer.keys.prefetch(&self.inner.clock);
+            issuer.voucher.prefetch(&self.inner.clock);
         }
     }
 

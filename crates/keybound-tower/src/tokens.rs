@@ -1,25 +1,29 @@
-//! From the text of an access token to what it says, by the keys of its issuer or from memory.
+//! From the text of an access token to what it says: by the keys of its issuer, by asking it, or from memory.
 
 mod keys;
 mod memory;
+mod voucher;
 
 use std::sync::Arc;
 
-use keybound::refusal::{Denial, Reason};
+use keybound::refusal::{Denial, Reason, Refusal};
 use keybound::request::AccessToken;
-use keybound::token::jwt::SignedJwt;
+use keybound::token::jwt::{SignedJwt, claimed_issuer};
 use keybound::token::{TokenPolicy, ValidToken};
 
+pub(crate) use self::keys::Finds;
 pub use self::keys::{FixedKeys, IssuerKeys};
 pub(crate) use self::memory::TokenMemory;
-use self::memory::{Known, Vouched};
+use self::memory::{Basis, Known, Vouched};
+pub use self::voucher::Voucher;
 use crate::Clock;
+use crate::introspection::Introspection;
 
-/// One issuer: what its tokens must say, and where its keys come from.
+/// One issuer: what its tokens must say, and who says that they are its own.
 #[derive(Clone, Debug)]
 pub(crate) struct Issuer {
     pub(crate) policy: TokenPolicy,
-    pub(crate) keys: IssuerKeys,
+    pub(crate) voucher: Voucher,
 }
 
 /// Every issuer whose tokens are accepted, and the tokens seen lately.
@@ -52,23 +56,64 @@ impl Tokens {
         let hash = token.hash();
         if let Some(known) = self.memory.find(&hash, clock.uptime())
             && let Some(issuer) = self.issuers.get(known.issuer)
-            && issuer.keys.still_vouch(&known.vouched, clock)
+            && issuer.voucher.stands_by(&known.vouched, clock)
         {
             return Ok(Resolved { token: known.vouched.facts.judge(&issuer.policy, clock.now())?, unremembered: None });
         }
-        let jwt = SignedJwt::parse(token)?;
-        let claimed = jwt.claimed_issuer()?;
-        let by_name = |issuer: &Issuer| *issuer.policy.issuer() == *claimed;
-        let index = self.issuers.iter().position(by_name).ok_or(Reason::TokenIssuer)?;
-        let issuer = &self.issuers[index];
-
-        let keys = issuer.keys.fitting(&jwt, clock).await?; // I/O
-        let (facts, mark) = jwt.verify(&keys.set)?;
-        let vouched = Vouched { facts, mark, generation: keys.generation };
-        // The keys may have been long in coming: the time is asked for anew.
-        let valid = vouched.facts.judge(&issuer.policy, clock.now())?;
+        let (index, vouched) = match SignedJwt::parse(token) {
+            Ok(jwt) => self.vouch(&jwt, token, clock).await?, // I/O
+            Err(unreadable) => self.ask_around(token, unreadable, clock).await?, // I/O
+        };
+        // The answer may have been long in coming: the time is asked for anew.
+        let valid = vouched.facts.judge(&self.issuers[index].policy, clock.now())?;
         let known = Known::new(vouched, index, token, clock.uptime());
         Ok(Resolved { token: valid, unremembered: Some((hash, known)) })
+    }
+
+    /// A JWT access token names its issuer: nobody else is asked about it.
+    async fn vouch(
+        &self,
+        jwt: &SignedJwt<'_>,
+        token: AccessToken<'_>,
+        clock: &Arc<dyn Clock>,
+    ) -> Result<(usize, Vouched), Denial> {
+        let claimed = jwt.claimed_issuer()?;
+        let index = self.issuers.iter().position(|issuer| issuer.is_named(&claimed)).ok_or(Reason::TokenIssuer)?;
+        let issuer = &self.issuers[index];
+        let vouched = match &issuer.voucher {
+            Voucher::Keys(keys) => {
+                let keys = keys.fitting(&|keys| jwt.finds_key(keys), clock).await?; // I/O
+                let (facts, mark) = jwt.verify(&keys.set)?;
+                Vouched { facts, basis: Basis::Key { mark, generation: keys.generation } }
+            }
+            Voucher::Introspection(introspection) => issuer.ask(introspection, token, clock).await?, // I/O
+        };
+        Ok((index, vouched))
+    }
+
+    /// An opaque token is asked about one after the other of the issuers that can be asked, until one knows it; a JWT of
+    /// another type, about the one it names alone.
+    async fn ask_around(
+        &self,
+        token: AccessToken<'_>,
+        unreadable: Refusal,
+        clock: &Arc<dyn Clock>,
+    ) -> Result<(usize, Vouched), Denial> {
+        let named = claimed_issuer(token);
+        let mut worst = Denial::Refused(unreadable);
+        for (index, issuer) in self.issuers.iter().enumerate() {
+            let Voucher::Introspection(introspection) = &issuer.voucher else { continue };
+            if named.as_deref().is_some_and(|name| !issuer.is_named(name)) {
+                continue;
+            }
+            match issuer.ask(introspection, token, clock).await {
+                Ok(vouched) => return Ok((index, vouched)),
+                // One that does not answer might have known it.
+                Err(denial) if !matches!(worst, Denial::Failed(_)) => worst = denial,
+                Err(_) => {}
+            }
+        }
+        Err(worst)
     }
 
     /// Remembers a token whose request was admitted: strangers leave no trace.
@@ -76,6 +121,22 @@ impl Tokens {
         if let Some((hash, known)) = unremembered.0 {
             self.memory.insert(hash, known);
         }
+    }
+}
+
+impl Issuer {
+    fn is_named(&self, name: &str) -> bool {
+        *self.policy.issuer() == *name
+    }
+
+    async fn ask(
+        &self,
+        introspection: &Introspection,
+        token: AccessToken<'_>,
+        clock: &Arc<dyn Clock>,
+    ) -> Result<Vouched, Denial> {
+        let facts = introspection.ask(token, &self.policy, clock).await?; // I/O
+        Ok(Vouched { facts, basis: Basis::Word { until: introspection.believed_until(clock) } })
     }
 }
 

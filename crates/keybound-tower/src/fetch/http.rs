@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 
 use reqwest::header::{ACCEPT, CACHE_CONTROL, HeaderMap, HeaderValue};
 use reqwest::redirect::Policy;
-use reqwest::{Client, Response};
+use reqwest::{Client, ClientBuilder, Response};
 
 use super::{Document, Fetch, FetchError, Fetching, MAX_DOCUMENT};
 
@@ -29,16 +29,8 @@ impl HttpFetch {
         if let Some(client) = self.client.get() {
             return Ok(client);
         }
-        let client = Client::builder()
-            .user_agent(concat!("keybound/", env!("CARGO_PKG_VERSION")))
-            .redirect(Policy::none())
-            .referer(false)
-            .connect_timeout(CONNECT)
-            .timeout(TOTAL)
-            .pool_max_idle_per_host(0)
-            .build()
-            .map_err(|error| transport(&error))?;
-        Ok(self.client.get_or_init(|| client))
+        let made = client().pool_max_idle_per_host(0).build().map_err(|error| transport(&error))?;
+        Ok(self.client.get_or_init(|| made))
     }
 
     async fn get(&self, location: &str) -> Result<Document, FetchError> {
@@ -58,8 +50,18 @@ impl Fetch for HttpFetch {
     }
 }
 
+/// What every client of ours that speaks to issuers has in common.
+pub(crate) fn client() -> ClientBuilder {
+    Client::builder()
+        .user_agent(concat!("keybound/", env!("CARGO_PKG_VERSION")))
+        .redirect(Policy::none())
+        .referer(false)
+        .connect_timeout(CONNECT)
+        .timeout(TOTAL)
+}
+
 /// The body, given up as soon as it is too long, whatever its length was said to be.
-async fn bounded(mut response: Response) -> Result<Vec<u8>, FetchError> {
+pub(crate) async fn bounded(mut response: Response) -> Result<Vec<u8>, FetchError> {
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(|error| transport(&error))? {
         if body.len() + chunk.len() > MAX_DOCUMENT {
@@ -86,7 +88,7 @@ fn max_age(headers: &HeaderMap) -> Option<Duration> {
 }
 
 /// What happened, down to the cause, without the address: it stands in the log line already.
-fn transport(error: &reqwest::Error) -> FetchError {
+pub(crate) fn transport(error: &reqwest::Error) -> FetchError {
     use std::error::Error as _;
 
     let mut why = if error.is_timeout() { "no answer in time".to_owned() } else { "no answer".to_owned() };

@@ -5,6 +5,7 @@ use keybound::crypto::{Alg, Signer as _};
 use keybound::jws::encode_base64url;
 use keybound::request::AccessToken;
 use keybound::time::UnixTime;
+use keybound::token::jwt::SignedJwt;
 
 use super::*;
 use crate::fetch::Fetching;
@@ -100,7 +101,7 @@ impl Scene {
     async fn finds(&self, kid: &str) -> Result<bool, Fault> {
         let text = jwt(kid);
         let jwt = SignedJwt::parse(AccessToken::parse(&text).unwrap()).unwrap();
-        let keys = self.keys.fitting(&jwt, &self.clock).await?;
+        let keys = self.keys.fitting(&|keys| jwt.finds_key(keys), &self.clock).await?;
         Ok(jwt.finds_key(&keys))
     }
 

@@ -9,7 +9,7 @@ use keybound::token::TokenPolicy;
 use keybound::verify::Verifier;
 
 use super::{Inner, ResourceServer};
-use crate::tokens::{Issuer, IssuerKeys, TokenMemory, Tokens};
+use crate::tokens::{Issuer, TokenMemory, Tokens, Voucher};
 use crate::{Clock, SystemClock};
 
 /// Room for some ten thousand tokens of usual length.
@@ -103,10 +103,9 @@ impl<S> ResourceServerBuilder<S> {
         }
     }
 
-    /// Accepts the tokens of this issuer; may be called for several.
-    pub fn issuer(mut self, policy: TokenPolicy, keys: impl Into<IssuerKeys>) -> Self {
-        let keys = keys.into();
-        self.issuers.push(Issuer { policy, keys });
+    /// Accepts the tokens of this issuer, for which its keys vouch or its introspection endpoint does; may be called for several.
+    pub fn issuer(mut self, policy: TokenPolicy, voucher: impl Into<Voucher>) -> Self {
+        self.issuers.push(Issuer { policy, voucher: voucher.into() });
         self
     }
 

@@ -4,9 +4,8 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use keybound::refusal::Fault;
-use keybound::token::jwt::{KeySet, SignedJwt};
+use keybound::token::jwt::{KeyMark, KeySet};
 
-use super::memory::Vouched;
 use crate::Clock;
 use crate::jwks::DiscoveredKeys;
 
@@ -37,6 +36,9 @@ pub enum IssuerKeys {
 /// ```
 #[derive(Clone, Debug)]
 pub struct FixedKeys(Arc<ArcSwap<Keys>>);
+
+/// Whether a set has a key that something may be signed with.
+pub(crate) type Finds<'f> = dyn Fn(&KeySet) -> bool + Sync + 'f;
 
 /// A key set, and how often it was replaced before.
 #[derive(Clone, Debug)]
@@ -82,25 +84,25 @@ impl From<DiscoveredKeys> for IssuerKeys {
 }
 
 impl IssuerKeys {
-    /// The keys to verify this token with, fetched if they must be.
-    pub(super) async fn fitting(&self, jwt: &SignedJwt<'_>, clock: &Arc<dyn Clock>) -> Result<Keys, Fault> {
+    /// The keys to verify something with, fetched if none of those at hand fits.
+    pub(crate) async fn fitting(&self, finds: &Finds<'_>, clock: &Arc<dyn Clock>) -> Result<Keys, Fault> {
         match self {
             Self::Fixed(keys) => Ok(Keys::clone(&keys.0.load())),
             Self::Discovered(keys) => {
-                let set = keys.fitting(jwt, clock).await?;
+                let set = keys.fitting(finds, clock).await?;
                 Ok(Keys { set, generation: 0 })
             }
         }
     }
 
     /// Whether what was verified before would be verified again.
-    pub(super) fn still_vouch(&self, vouched: &Vouched, clock: &Arc<dyn Clock>) -> bool {
+    pub(super) fn still_hold(&self, mark: &KeyMark, generation: u64, clock: &Arc<dyn Clock>) -> bool {
         match self {
             Self::Fixed(keys) => {
                 let keys = keys.0.load();
-                keys.generation == vouched.generation && keys.set.holds(&vouched.mark)
+                keys.generation == generation && keys.set.holds(mark)
             }
-            Self::Discovered(keys) => keys.current(clock).is_some_and(|set| set.holds(&vouched.mark)),
+            Self::Discovered(keys) => keys.current(clock).is_some_and(|set| set.holds(mark)),
         }
     }
 

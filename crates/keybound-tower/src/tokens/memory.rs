@@ -1,5 +1,5 @@
-//! Tokens whose signature was verified lately. Only "signed by this key of this issuer" and the claims are remembered; what
-//! changes with time and place is judged on every request.
+//! Tokens that were vouched for lately. Only "signed by this key of this issuer", or "said by this issuer", and the claims are
+//! remembered; what changes with time and place is judged on every request.
 
 use core::time::Duration;
 use std::sync::Arc;
@@ -24,12 +24,20 @@ const WEIGHT_BESIDES: u64 = 512;
 #[derive(Debug)]
 pub(crate) struct TokenMemory(Option<Cache<[u8; 32], Known, ByOctets>>);
 
-/// What a key vouched for.
+/// What somebody vouched for.
 #[derive(Clone, Debug)]
 pub(super) struct Vouched {
     pub(super) facts: Arc<TokenFacts>,
-    pub(super) mark: KeyMark,
-    pub(super) generation: u64,
+    pub(super) basis: Basis,
+}
+
+/// On what grounds.
+#[derive(Clone, Debug)]
+pub(super) enum Basis {
+    /// It is signed by this key, of the set that was in force then.
+    Key { mark: KeyMark, generation: u64 },
+    /// Its issuer said so, which is believed until then by [`Clock::uptime`](crate::Clock::uptime).
+    Word { until: Duration },
 }
 
 /// One remembered token.

@@ -41,7 +41,7 @@ impl Scene {
         let issuers = ISSUERS
             .into_iter()
             .zip([&first, &second])
-            .map(|(name, keys)| Issuer { policy: TokenPolicy::new(name, ["here"]), keys: keys.clone().into() })
+            .map(|(name, keys)| Issuer { policy: TokenPolicy::new(name, ["here"]), voucher: keys.clone().into() })
             .collect();
         let hand = Arc::new(Hand::default());
         Self { tokens: Tokens::new(issuers, TokenMemory::new(bytes)), keys: first, clock: hand.clone(), signers, hand }

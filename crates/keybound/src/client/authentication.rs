@@ -61,8 +61,8 @@ pub fn basic_credentials(client_id: &str, secret: &Secret) -> HeaderValue {
     value
 }
 
-/// Appends `text` as it stands in `application/x-www-form-urlencoded`.
-fn form_encode(text: &str, into: &mut String) {
+/// Appends `text` as it stands in `application/x-www-form-urlencoded`, to a buffer that the caller wipes if it holds secrets.
+pub fn form_encode(text: &str, into: &mut String) {
     const HEX: [char; 16] = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'A', 'B', 'C', 'D', 'E', 'F'];
     for octet in text.bytes() {
         match octet {

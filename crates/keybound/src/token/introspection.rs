@@ -163,7 +163,7 @@ mod tests {
         let text = format!("{{{members}}}");
         let code = |denial: Denial| denial.code().to_owned();
         let facts = read_answer(text.as_bytes(), &policy(), missing).map_err(code)?;
-        facts.judge(&policy(), NOW).map_err(|refusal| code(refusal.into()))?;
+        let _valid = facts.judge(&policy(), NOW).map_err(|refusal| code(refusal.into()))?;
         Ok(*facts.confirmation())
     }
 
