@@ -4,11 +4,10 @@ use std::sync::Arc;
 
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
-use keybound::client::{CLIENT_ASSERTION_TYPE, basic_credentials, client_assertion};
+use keybound::client::{CLIENT_ASSERTION_TYPE, Form, basic_credentials, client_assertion};
 use keybound::crypto::Signer;
 use keybound::crypto::aws_lc::random_array;
 use keybound::time::UnixTime;
-use url::form_urlencoded::Serializer;
 
 pub use keybound::client::Secret;
 
@@ -36,9 +35,6 @@ pub enum Authentication {
     },
 }
 
-/// The body of a token request.
-pub(crate) type Form = Serializer<'static, String>;
-
 impl Authentication {
     /// Puts into `form` and `fields` who the client is. `now` is the time by the server's clock.
     pub(crate) fn apply(
@@ -57,17 +53,17 @@ impl Authentication {
                 fields.insert(AUTHORIZATION, basic_credentials(client_id, secret));
             }
             Self::None => {
-                form.append_pair("client_id", client_id);
+                form.pair("client_id", client_id);
             }
             Self::Secret(secret) | Self::SecretPost(secret) => {
-                form.append_pair("client_id", client_id).append_pair("client_secret", secret.expose());
+                form.pair("client_id", client_id).pair("client_secret", secret.expose());
             }
             Self::PrivateKeyJwt { key, kid } => {
                 let jti = random_array().map_err(|_| Error::Random)?;
                 let assertion = client_assertion(&**key, kid.as_deref(), client_id, metadata.issuer(), jti, now)?;
-                form.append_pair("client_id", client_id)
-                    .append_pair("client_assertion_type", CLIENT_ASSERTION_TYPE)
-                    .append_pair("client_assertion", &assertion);
+                form.pair("client_id", client_id)
+                    .pair("client_assertion_type", CLIENT_ASSERTION_TYPE)
+                    .pair("client_assertion", &assertion);
             }
         }
         Ok(())

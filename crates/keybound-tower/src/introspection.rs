@@ -236,20 +236,20 @@ impl Inner {
         let Settings { endpoint, client_id, ask_as, signed, .. } = &self.settings;
         let accept = if signed.is_some() { SIGNED_ANSWER } else { "application/json" };
         let mut question = Question::new(endpoint, accept);
-        question.pair("token", token.secret());
-        question.pair("token_type_hint", "access_token");
+        question.form.pair("token", token.secret());
+        question.form.pair("token_type_hint", "access_token");
         match ask_as {
             AskAs::SecretBasic(secret) => question.authorization = Some(basic_credentials(client_id, secret)),
             AskAs::SecretPost(secret) => {
-                question.pair("client_id", client_id);
-                question.pair("client_secret", secret.expose());
+                question.form.pair("client_id", client_id);
+                question.form.pair("client_secret", secret.expose());
             }
             AskAs::PrivateKeyJwt { key, kid } => {
                 let jti = random_array().map_err(|_| Fault::CryptoFailure)?;
                 let assertion = client_assertion(&**key, kid.as_deref(), client_id, issuer, jti, clock.now());
-                question.pair("client_id", client_id);
-                question.pair("client_assertion_type", CLIENT_ASSERTION_TYPE);
-                question.pair("client_assertion", &assertion.map_err(|_| Fault::CryptoFailure)?);
+                question.form.pair("client_id", client_id);
+                question.form.pair("client_assertion_type", CLIENT_ASSERTION_TYPE);
+                question.form.pair("client_assertion", &assertion.map_err(|_| Fault::CryptoFailure)?);
             }
         }
         Ok(question)

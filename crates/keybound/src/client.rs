@@ -47,7 +47,7 @@ mod rules;
 mod servers;
 
 pub use attempt::{Answer, Attempt, First, NoRetry, Proving, Replay, Retry, Sent, Verdict};
-pub use authentication::{CLIENT_ASSERTION_TYPE, Secret, basic_credentials, client_assertion, form_encode};
+pub use authentication::{CLIENT_ASSERTION_TYPE, Form, Secret, basic_credentials, client_assertion};
 pub use prover::{AlgMisfit, Credentials, MalformedToken, Proof, ProofClaims, Prover, UnsignedProof};
 pub use rules::{
     Binding, NoCommonAlg, Permitted, PlainHttp, PlainHttpRefused, Unbound, UnboundToken, choose_alg, judge_token_type,

@@ -2,13 +2,12 @@
 
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
-use keybound::client::{Answer, Attempt, NoRetry, Replay, Sent, Unbound, Verdict, judge_token_type};
+use keybound::client::{Answer, Attempt, Form, NoRetry, Replay, Sent, Unbound, Verdict, judge_token_type};
 use keybound::jws::json::{Number, Object, Value};
 use keybound::time::UnixTime;
 use zeroize::Zeroizing;
 
 use super::{ClientCredentials, Token};
-use crate::authentication::Form;
 use crate::client::{Core, jti, now};
 use crate::error::{Error, visible};
 use crate::metadata::Metadata;
@@ -67,19 +66,19 @@ async fn send<'r, T>(
     let mut fields = HeaderMap::new();
     fields.insert(ACCEPT, HeaderValue::from_static("application/json"));
     fields.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
-    let mut form = Form::new(String::new());
-    form.append_pair("grant_type", "client_credentials");
+    let mut form = Form::new();
+    form.pair("grant_type", "client_credentials");
     if let Some(scope) = &access.scope {
-        form.append_pair("scope", scope);
+        form.pair("scope", scope);
     }
     for resource in &access.resources {
-        form.append_pair("resource", resource);
+        form.pair("resource", resource);
     }
     let time = core.servers.time_at(server, now());
     let authentication = &access.authentication;
     authentication.apply(&access.client_id, metadata, &mut form, &mut fields, time)?;
     sent.apply(&mut fields);
-    let body = form.finish().into();
+    let body = form.as_str().to_owned().into();
     let response = core.transport.send(&Method::POST, endpoint, fields, body).await?;
     let (status, fields) = (response.status(), response.headers().clone());
     let body = core.transport.read(response, server, MAX_TOKEN_RESPONSE).await?;

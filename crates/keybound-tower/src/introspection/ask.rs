@@ -4,7 +4,7 @@ use core::fmt;
 use core::pin::Pin;
 
 use http::HeaderValue;
-use zeroize::Zeroizing;
+use keybound::client::Form;
 
 use crate::fetch::FetchError;
 
@@ -18,21 +18,12 @@ pub struct Question<'q> {
     /// The `Authorization` field, if the credentials are there.
     pub authorization: Option<HeaderValue>,
     /// The body, `application/x-www-form-urlencoded`.
-    pub form: Zeroizing<String>,
+    pub form: Form,
 }
 
 impl<'q> Question<'q> {
     pub(super) fn new(endpoint: &'q str, accept: &'static str) -> Self {
-        Self { endpoint, accept, authorization: None, form: Zeroizing::default() }
-    }
-
-    pub(super) fn pair(&mut self, name: &str, value: &str) {
-        if !self.form.is_empty() {
-            self.form.push('&');
-        }
-        self.form.push_str(name);
-        self.form.push('=');
-        keybound::client::form_encode(value, &mut self.form);
+        Self { endpoint, accept, authorization: None, form: Form::new() }
     }
 }
 

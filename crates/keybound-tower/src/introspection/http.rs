@@ -43,7 +43,7 @@ impl HttpAsk {
             .post(question.endpoint)
             .header(ACCEPT, question.accept)
             .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
-            .body(question.form.to_string());
+            .body(question.form.as_str().to_owned());
         if let Some(credentials) = question.authorization {
             request = request.header(AUTHORIZATION, credentials);
         }

@@ -47,8 +47,8 @@ impl Endpoint {
 impl Ask for Endpoint {
     fn ask<'a>(&'a self, question: Question<'a>) -> Asking<'a> {
         let authorization = question.authorization.map(|value| value.to_str().unwrap().to_owned());
-        self.asked.lock().push((question.form.to_string(), authorization, question.accept));
-        let token = question.form.split('&').find_map(|pair| pair.strip_prefix("token=")).unwrap().to_owned();
+        self.asked.lock().push((question.form.as_str().to_owned(), authorization, question.accept));
+        let token = question.form.as_str().split('&').find_map(|pair| pair.strip_prefix("token=")).unwrap().to_owned();
         Box::pin(async move {
             let mut gate = self.gate.subscribe();
             drop(gate.wait_for(|open| *open).await);

@@ -40,6 +40,47 @@ impl fmt::Debug for Secret {
     }
 }
 
+/// A body of `application/x-www-form-urlencoded` that may hold secrets: it is wiped when dropped, and never printed.
+///
+/// ```
+/// use keybound::client::Form;
+///
+/// let mut form = Form::new();
+/// form.pair("grant_type", "client_credentials").pair("scope", "a b&c");
+/// assert_eq!(form.as_str(), "grant_type=client_credentials&scope=a+b%26c");
+/// ```
+#[derive(Default)]
+pub struct Form(Zeroizing<String>);
+
+impl Form {
+    /// Nothing yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Appends a parameter.
+    pub fn pair(&mut self, name: &str, value: &str) -> &mut Self {
+        if !self.0.is_empty() {
+            self.0.push('&');
+        }
+        form_encode(name, &mut self.0);
+        self.0.push('=');
+        form_encode(value, &mut self.0);
+        self
+    }
+
+    /// The body.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Form {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Form(..)")
+    }
+}
+
 /// `Authorization: Basic` of a client: name and secret are form-encoded first (RFC 6749 section 2.3.1). The value is marked
 /// as sensitive.
 ///
@@ -61,8 +102,8 @@ pub fn basic_credentials(client_id: &str, secret: &Secret) -> HeaderValue {
     value
 }
 
-/// Appends `text` as it stands in `application/x-www-form-urlencoded`, to a buffer that the caller wipes if it holds secrets.
-pub fn form_encode(text: &str, into: &mut String) {
+/// Appends `text` as it stands in `application/x-www-form-urlencoded`.
+fn form_encode(text: &str, into: &mut String) {
     const HEX: [char; 16] = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'A', 'B', 'C', 'D', 'E', 'F'];
     for octet in text.bytes() {
         match octet {
