@@ -12,7 +12,7 @@ const BACKLOG: i32 = 1024;
 
 /// Listens at `address`. A second process that asks for the same address is told that it is in use.
 pub(crate) fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
-    listen(address).map_err(|error| BindError { address, error })
+    listen(address).map_err(|error| BindError { address, error, command: "keybound serve".into() })
 }
 
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {
@@ -30,28 +30,35 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 pub struct BindError {
     address: SocketAddr,
     error: io::Error,
+    /// What a person types for the same with another address.
+    command: Box<str>,
+}
+
+impl BindError {
+    /// Names this command in the advice, instead of `keybound serve`.
+    #[must_use]
+    pub fn of_command(mut self, command: impl Into<Box<str>>) -> Self {
+        self.command = command.into();
+        self
+    }
 }
 
 impl fmt::Display for BindError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { address, error } = self;
+        let Self { address, error, command } = self;
         let other = || SocketAddr::new(address.ip(), free_port(*address));
         match error.kind() {
             io::ErrorKind::AddrInUse => {
-                write!(
-                    f,
-                    "{address} is in use by another program; pick another port: keybound serve --listen {}",
-                    other()
-                )
+                write!(f, "{address} is in use by another program; pick another port: {command} --listen {}", other())
             }
             io::ErrorKind::PermissionDenied => write!(
                 f,
-                "{address} may not be used: ports below 1024 need a privilege; pick another: keybound serve --listen {}",
+                "{address} may not be used: ports below 1024 need a privilege; pick another: {command} --listen {}",
                 other()
             ),
             io::ErrorKind::AddrNotAvailable => write!(
                 f,
-                "{address} is not an address of this machine; pick one that is: keybound serve --listen 127.0.0.1:{}",
+                "{address} is not an address of this machine; pick one that is: {command} --listen 127.0.0.1:{}",
                 address.port()
             ),
             _ => write!(f, "cannot listen at {address}: {error}"),
