@@ -32,7 +32,8 @@ macro_rules! problems {
                 match self { $(Self::$variant => StatusCode::$status,)+ }
             }
 
-            const fn json(self) -> &'static str {
+            /// The body of the answer.
+            pub(crate) const fn json(self) -> &'static str {
                 match self {
                     $(Self::$variant => concat!("{\"reason\":\"", $code, "\"" $(, ",\"limit\":\"", $limit, "\"")?, "}\n"),)+
                 }

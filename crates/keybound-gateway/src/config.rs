@@ -36,11 +36,11 @@ pub use url::{Network, Prefix, PublicUrl, UpstreamUrl};
 pub struct Config {
     /// Where to listen, and whom to believe about a connection.
     pub listen: Listen,
-    /// The public origins, at least one.
+    /// The public origins; at least one for `serve`.
     pub origins: Vec<PublicUrl>,
     /// Whose access tokens are accepted.
     pub issuers: Vec<Issuer>,
-    /// At least one; the longest prefix first, so that the first that covers a path is the one.
+    /// At least one for `serve`; the longest prefix first, so that the first that covers a path is the one.
     pub routes: Vec<Route>,
     /// What is asked of a proof.
     pub proof: ProofPolicy,
@@ -248,22 +248,14 @@ pub struct Limits {
 pub struct AuthorizationServer {
     /// Its identifier.
     pub url: PublicUrl,
-    /// Where its state is kept.
-    pub store: IssuerStore,
+    /// What its tokens may be for besides the origins.
+    pub audience: Vec<String>,
+    /// Where the key that signs its tokens is kept; `None`: it ends with the process.
+    pub signing_key: Option<PathBuf>,
     /// A user who consents to everything; only where everything is on loopback.
     pub auto_approve: Option<String>,
     /// Its clients.
     pub clients: Vec<Client>,
-}
-
-/// Where the embedded issuer keeps its state.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum IssuerStore {
-    /// In this SQLite database.
-    Sqlite(PathBuf),
-    /// In memory.
-    Memory,
 }
 
 /// `[[authorization_server.client]]`
@@ -309,18 +301,38 @@ pub enum ClientAuthentication {
     None,
 }
 
+/// Which command reads the configuration: it decides which tables must be there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Reader {
+    /// `keybound serve`: origins and routes, and somebody whose tokens are accepted.
+    #[default]
+    Serve,
+    /// `keybound issuer`: an authorization server, and something that its tokens are for.
+    Issuer,
+}
+
 /// What the command line says over the file and the environment.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Overrides {
     /// `--listen`
     pub listen: Option<String>,
+    /// The command itself.
+    pub reader: Reader,
 }
 
 impl Overrides {
     /// With `--listen`, if it was given.
     pub const fn listen(listen: Option<String>) -> Self {
-        Self { listen }
+        Self { listen, reader: Reader::Serve }
+    }
+
+    /// For this command instead of `serve`.
+    #[must_use]
+    pub const fn reader(mut self, reader: Reader) -> Self {
+        self.reader = reader;
+        self
     }
 }
 
@@ -364,7 +376,7 @@ impl Config {
         let (mut root, syntax) = source::document(text);
         source::overlay_environment(&mut root, environment, &mistakes);
         source::overlay_flags(&mut root, flags);
-        let config = read::config(&root, path.parent().unwrap_or(Path::new("")), &mistakes);
+        let config = read::config(&root, path.parent().unwrap_or(Path::new("")), flags.reader, &mistakes);
         mistakes.into_result(&path.display().to_string(), syntax, config)
     }
 }

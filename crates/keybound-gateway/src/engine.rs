@@ -20,13 +20,14 @@ use keybound_tower::fetch::HttpFetch;
 use keybound_tower::{DiscoveredKeys, FixedKeys, Policy, ProofHandling, ResourceServer};
 
 use crate::config::{self, ClientAuthentication, Config, IatWithNonce, KeySource, Mode, NoncePolicy};
+use crate::signing_key;
 
 /// A configuration that could not be put to work, in words for its author.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EngineError(String);
 
 impl EngineError {
-    fn new(what: &str, why: impl fmt::Display) -> Self {
+    pub(crate) fn new(what: &str, why: impl fmt::Display) -> Self {
         Self(format!("{what}: {why}"))
     }
 }
@@ -59,8 +60,7 @@ impl Engine {
         let origins = config.origins.iter().map(|origin| origin.as_str().parse());
         let origins = origins.collect::<Result<Vec<_>, _>>().map_err(|error| EngineError::new("origin", error))?;
         let origins = Origins::new(origins).map_err(|error| EngineError::new("origin", error))?;
-        let secret = random_array().map_err(|error| EngineError::new("random numbers", error))?;
-        let nonces = StatelessNonces::new(NonceKey::new(1, secret)).lives(config.proof.nonce_lifetime);
+        let nonces = nonces(&config.proof)?;
         let store = Arc::new(replay_memory(&config.replay)?);
         let issuer = match &config.authorization_server {
             Some(settings) => Some(embedded_issuer(settings, &config, nonces.clone(), Arc::clone(&store))?),
@@ -75,13 +75,30 @@ impl Engine {
             };
         }
         if let Some(issuer) = &issuer {
-            let policy = TokenPolicy::new(issuer.identifier(), issuer.audience());
+            let audience = config.origins.iter().map(config::PublicUrl::as_str);
+            let policy = TokenPolicy::new(issuer.identifier(), audience);
             builder = builder.issuer(policy, FixedKeys::new(issuer.key_set().clone()));
         }
         let server = builder.build().map_err(|error| EngineError::new("issuer", error))?;
         let policies = config.routes.iter().map(policy).collect::<Result<_, _>>()?;
         Ok(Self { server, issuer, config, policies })
     }
+}
+
+/// The embedded issuer by itself, with no gateway around it.
+///
+/// # Errors
+///
+/// The first thing that cannot be had.
+pub fn issuer_alone(config: &Config) -> Result<Issuer, EngineError> {
+    let settings = config.authorization_server.as_ref();
+    let settings = settings.ok_or_else(|| EngineError("authorization_server: there is none".to_owned()))?;
+    embedded_issuer(settings, config, nonces(&config.proof)?, Arc::new(replay_memory(&config.replay)?))
+}
+
+fn nonces(proof: &config::ProofPolicy) -> Result<StatelessNonces, EngineError> {
+    let secret = random_array().map_err(|error| EngineError::new("random numbers", error))?;
+    Ok(StatelessNonces::new(NonceKey::new(1, secret)).lives(proof.nonce_lifetime))
 }
 
 fn replay_memory(replay: &config::Replay) -> Result<MemoryStore, EngineError> {
@@ -149,7 +166,8 @@ fn embedded_issuer(
     nonces: StatelessNonces,
     store: Arc<MemoryStore>,
 ) -> Result<Issuer, EngineError> {
-    let mut audience = config.origins.iter().map(config::PublicUrl::as_str);
+    let origins = config.origins.iter().map(config::PublicUrl::as_str);
+    let mut audience = origins.chain(settings.audience.iter().map(String::as_str));
     let mut issuer = IssuerConfig::new(settings.url.as_str(), audience.next().unwrap_or_default());
     for resource in audience {
         issuer = issuer.audience(resource);
@@ -157,7 +175,10 @@ fn embedded_issuer(
     for client in &settings.clients {
         issuer = issuer.client(registered(client)?);
     }
-    let keys = Keys::generate().map_err(|error| EngineError::new("signing key", error))?;
+    let keys = match &settings.signing_key {
+        Some(path) => signing_key::open(path).map(Keys::new),
+        None => Keys::generate().map_err(|error| EngineError::new("signing key", error)),
+    }?;
     let server = AuthorizationServer::new(verifier(&config.proof, nonces)?);
     Issuer::new(issuer, keys, server, store, Clock::system())
         .map_err(|error| EngineError::new("authorization_server", error))

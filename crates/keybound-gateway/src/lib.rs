@@ -8,5 +8,7 @@ pub mod body;
 pub mod config;
 pub mod engine;
 pub mod front;
+pub mod issuer;
 pub mod proxy;
+mod signing_key;
 pub mod stack;

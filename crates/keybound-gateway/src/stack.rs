@@ -177,7 +177,7 @@ fn identity(access: &Access) -> Identity {
 }
 
 /// The issuer in this process, asked as over HTTP.
-async fn issue(router: Router, parts: Parts, body: RequestBody) -> Response<Body> {
+pub(crate) async fn issue(router: Router, parts: Parts, body: RequestBody) -> Response<Body> {
     let Ok(whole) = Limited::new(body, ISSUER_BODY).collect().await else {
         return Problem::BodyOversized.answer();
     };

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use keybound::crypto::{Alg, AlgSet};
 use keybound_gateway::config::{
-    Config, KeySource, Mode, NoncePolicy, Overrides, Place, ProofHandling, UpstreamAuthorization, default_text, schema,
+    Config, KeySource, Mode, NoncePolicy, Overrides, Place, ProofHandling, Reader, UpstreamAuthorization, default_text,
+    schema,
 };
 
 /// What every configuration below needs besides what it is about.
@@ -152,6 +153,18 @@ fn each_mistake_has_its_line() {
             "1:2: replay.store: redis is not in this version; use \"memory\", in one process",
         ),
         ("[replay]\nstore = \"disk\"", r#"1:2: replay.store: "disk" is not a store; use "memory""#),
+        (
+            "[authorization_server]\nurl = \"https://as.example.com\"\nstore = \"sqlite:keybound.db\"",
+            "1:3: authorization_server.store: sqlite is not in this version; use \"memory\"",
+        ),
+        (
+            "[authorization_server]\nurl = \"https://as.example.com\"\nstore = \"postgres://db\"",
+            "1:3: authorization_server.store: postgres is not in this version; use \"memory\"",
+        ),
+        (
+            "[authorization_server]\nurl = \"https://as.example.com\"\nstore = \"disk\"",
+            r#"1:3: authorization_server.store: "disk" is not a store; use "memory""#,
+        ),
         // The embedded issuer.
         (
             "[authorization_server]\nurl = \"https://api.example.com/issuer\"",
@@ -243,6 +256,37 @@ fn what_is_missing_is_named() {
          [authorization_server], or use mode = \"open\""
     );
     assert_eq!(lines_of(&format!("{text}\nmode = \"open\"")), "");
+}
+
+/// `keybound issuer` reads the same file, and asks for other tables.
+#[test]
+fn an_issuer_needs_neither_origin_nor_route() {
+    let read = |text: &str| {
+        let flags = Overrides::default().reader(Reader::Issuer);
+        Config::from_parts(text, file(), [], &flags).map(|config| config.authorization_server)
+    };
+    let server = "[authorization_server]\nurl = \"https://id.example.com\"\n";
+    let audience = "audience = [\"https://api.example.com\"]\n";
+    let origin = "[[origin]]\nurl = \"https://api.example.com\"\n";
+    assert_eq!(
+        read("").unwrap_err().to_string(),
+        "keybound.toml: authorization_server: there is none, and it is what this command runs; add [authorization_server] with \
+         url = \"https://id.example.com\""
+    );
+    assert_eq!(
+        read(server).unwrap_err().to_string(),
+        "keybound.toml:2: authorization_server.audience: is missing, and there is no [[origin]]: tokens would be for nothing; \
+         for example audience = [\"https://api.example.com\"]"
+    );
+    assert!(read(&format!("{server}{audience}")).unwrap().is_some());
+    assert!(read(&format!("{server}{origin}")).unwrap().is_some());
+    // What is there is read all the same.
+    assert_eq!(
+        read(&format!("{server}{audience}[[route]]\npath = \"/\"\nupstream = []")).unwrap_err().to_string(),
+        "keybound.toml:6: route[0].upstream: is empty; name at least one, like [\"http://127.0.0.1:9000\"]"
+    );
+    // And the gateway asks for no less than before.
+    assert_eq!(lines_of(&format!("{server}{audience}")).lines().count(), 2);
 }
 
 #[test]
@@ -346,7 +390,9 @@ when_unavailable = "refuse"
 
 [authorization_server]
 url = "https://as.example.com"
-store = "sqlite:keybound.db"
+store = "memory"
+signing_key = "issuer-key.json"
+audience = ["https://reports.example.com"]
 
 [[authorization_server.client]]
 client_id = "demo"
@@ -369,6 +415,8 @@ dpop_bound_access_tokens = true
     assert_eq!((config.proof.nonce, config.proof.algorithms), (NoncePolicy::Require, AlgSet::FAPI));
     let server = config.authorization_server.unwrap();
     assert!(!format!("{server:?}").contains("sixteen"));
+    assert_eq!(server.signing_key.as_deref(), Some(Path::new("issuer-key.json")));
+    assert_eq!(server.audience, ["https://reports.example.com"]);
 }
 
 #[test]

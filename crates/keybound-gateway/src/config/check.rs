@@ -2,11 +2,12 @@
 
 use super::mistake::{Mistakes, Place};
 use super::section::Read;
-use super::{AuthorizationServer, Issuer, Listen, Mode, PublicUrl, Route};
+use super::{AuthorizationServer, Issuer, Listen, Mode, PublicUrl, Reader, Route};
 
 /// What was read, as far as it could be read.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Written<'a> {
+    pub(crate) reader: Reader,
     pub(crate) listen: Option<&'a Read<Listen>>,
     pub(crate) origins: &'a [Option<Read<PublicUrl>>],
     pub(crate) issuers: &'a [Option<Read<Issuer>>],
@@ -18,6 +19,17 @@ pub(crate) struct Written<'a> {
 /// Notes every mistake between the tables of a configuration.
 pub(crate) fn whole(written: &Written<'_>, mistakes: &Mistakes) {
     listener(written, mistakes);
+    match written.reader {
+        Reader::Serve => needs_of_a_gateway(written, mistakes),
+        Reader::Issuer => needs_of_an_issuer(written, mistakes),
+    }
+    twice(written.origins, "origin", "url", |url| url.as_str(), mistakes);
+    twice(written.issuers, "issuer", "url", |issuer| issuer.url.as_str(), mistakes);
+    twice(written.routes, "route", "path", |route| route.path.as_str(), mistakes);
+    issuer_of_our_own(written, mistakes);
+}
+
+fn needs_of_a_gateway(written: &Written<'_>, mistakes: &Mistakes) {
     if written.origins.is_empty() {
         let message =
             "there is none; add the address that clients call: [[origin]] with url = \"https://api.example.com\"";
@@ -27,11 +39,20 @@ pub(crate) fn whole(written: &Written<'_>, mistakes: &Mistakes) {
         let message = "there is none; add what to protect: [[route]] with path = \"/\" and upstream = [\"http://127.0.0.1:9000\"]";
         mistakes.add(&Place::Missing, "route", message);
     }
-    twice(written.origins, "origin", "url", |url| url.as_str(), mistakes);
-    twice(written.issuers, "issuer", "url", |issuer| issuer.url.as_str(), mistakes);
-    twice(written.routes, "route", "path", |route| route.path.as_str(), mistakes);
     trust(written, mistakes);
-    issuer_of_our_own(written, mistakes);
+}
+
+fn needs_of_an_issuer(written: &Written<'_>, mistakes: &Mistakes) {
+    if !written.has_server {
+        let message = "there is none, and it is what this command runs; add [authorization_server] with url = \"https://id.example.com\"";
+        mistakes.add(&Place::Missing, "authorization_server", message);
+    }
+    let Some(server) = written.server else { return };
+    if written.origins.is_empty() && server.value.audience.is_empty() {
+        let message = "is missing, and there is no [[origin]]: tokens would be for nothing; for example audience = \
+                       [\"https://api.example.com\"]";
+        mistakes.add(&server.place, "authorization_server.audience", message);
+    }
 }
 
 /// R-SEC-01: plain http from off loopback only behind a proxy that is named.

@@ -219,8 +219,14 @@ pub(crate) const KEYS: &[Key] = &[
 
     key("authorization_server.url", Text, Required("\"http://127.0.0.1:8080/issuer\""),
         "Its identifier, the iss of its tokens; https, or http on loopback. Off loopback it has an origin of its own."),
-    key("authorization_server.store", Text, Is("\"sqlite:keybound.db\""),
-        "sqlite:FILE, or memory: gone at exit."),
+    key("authorization_server.audience", Texts, Unset("[\"http://127.0.0.1:8080/reports\"]"),
+        "What its tokens may be for besides each [[origin]]: the resources that clients may name (RFC 8707). A token is for the first\n\
+         origin, or else the first of these, if its client names none."),
+    key("authorization_server.store", Text, Is("\"memory\""),
+        "memory: of this one process, and gone with it."),
+    key("authorization_server.signing_key", Text, Unset("\"issuer-key.json\""),
+        "Private key its tokens are signed with, a JWK or PEM file that its owner alone may read; made if there is none. Without it,\n\
+         the key ends with the process, and its tokens with it."),
     key("authorization_server.auto_approve", Text, Unset("\"alice\""),
         "For development: this user is logged in and consents to everything. On loopback only."),
 

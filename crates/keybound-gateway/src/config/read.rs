@@ -11,8 +11,8 @@ use super::mistake::Mistakes;
 use super::section::{ChosenPreset, Read, Section, child, shortened};
 use super::source::{Located, Value, unknown};
 use super::{
-    AmbiguousPaths, AuthorizationServer, Client, ClientAuthentication, Config, IatWithNonce, Issuer, IssuerStore,
-    KeySource, Limits, Listen, Mode, NoncePolicy, ProofHandling, ProofPolicy, Replay, Route, UpstreamAuthorization,
+    AmbiguousPaths, AuthorizationServer, Client, ClientAuthentication, Config, IatWithNonce, Issuer, KeySource, Limits,
+    Listen, Mode, NoncePolicy, ProofHandling, ProofPolicy, Reader, Replay, Route, UpstreamAuthorization,
     WhenUnavailable, keys,
 };
 
@@ -22,7 +22,7 @@ const DAY: Duration = Duration::from_secs(86_400);
 const MOST_FUTURE: Duration = Duration::from_secs(60);
 
 /// `None` if anything is wrong; then there is a mistake that says what.
-pub(crate) fn config(root: &Located, base: &Path, mistakes: &Mistakes) -> Option<Config> {
+pub(crate) fn config(root: &Located, base: &Path, reader: Reader, mistakes: &Mistakes) -> Option<Config> {
     unknown_tables(root, mistakes);
     let listen = listen(Section::single(root, "listen", mistakes));
     let origins = each(root, "origin", mistakes, |section| {
@@ -39,6 +39,7 @@ pub(crate) fn config(root: &Located, base: &Path, mistakes: &Mistakes) -> Option
     let server = section.is_there().then(|| authorization_server(section, root, base, mistakes));
     check::whole(
         &Written {
+            reader,
             listen: listen.as_ref(),
             origins: &origins,
             issuers: &issuers,
@@ -346,12 +347,13 @@ fn authorization_server(
     mistakes: &Mistakes,
 ) -> Option<Read<AuthorizationServer>> {
     let url = section.text("url", FromStr::from_str);
-    let store = section.text("store", |text| match text.split_once(':') {
-        None if text == "memory" => Ok(IssuerStore::Memory),
-        Some(("sqlite", file)) if !file.is_empty() => Ok(IssuerStore::Sqlite(base.join(file))),
-        Some(("postgres", _)) => Err("postgres is not in this version; use \"sqlite:FILE\" or \"memory\"".to_owned()),
-        _ => Err(format!("{:?} is not a store; use \"sqlite:FILE\" or \"memory\"", shortened(text))),
+    let audience = section.texts("audience", not_empty);
+    let store = section.text("store", |text| match text.split_once(':').map_or(text, |(scheme, _)| scheme) {
+        "memory" if text == "memory" => Ok(()),
+        scheme @ ("sqlite" | "postgres") => Err(format!("{scheme} is not in this version; use \"memory\"")),
+        _ => Err(format!("{:?} is not a store; use \"memory\"", shortened(text))),
     });
+    let signing_key = section.text("signing_key", |text| not_empty(text).map(|text| base.join(text)));
     let auto_approve = section.text("auto_approve", not_empty);
     if let (Some(url), Some(user)) = (&url, &auto_approve) {
         let url: &super::PublicUrl = &url.value;
@@ -363,10 +365,12 @@ fn authorization_server(
     let tables = Section::repeated(child(root, "authorization_server"), "authorization_server.client", mistakes);
     let clients: Vec<_> = tables.into_iter().map(|table| client(table, base)).collect();
     section.finish();
+    store?;
     let url = url?;
     let server = AuthorizationServer {
         url: url.value,
-        store: store?.value,
+        audience: audience.map(texts).unwrap_or_default(),
+        signing_key: signing_key.map(|file| file.value),
         auto_approve: auto_approve.map(|user| user.value),
         clients: plain(clients)?,
     };

@@ -1,0 +1,37 @@
+//! The issuer alone behind the front: nothing is protected and nothing forwarded.
+
+use axum::Router;
+use axum::response::IntoResponse;
+use http::header::CONTENT_TYPE;
+use http::{HeaderValue, Response};
+use keybound_issuer::Issuer;
+
+use crate::answer::Problem;
+use crate::body::Body;
+use crate::front::{Handler, Inbound};
+use crate::stack;
+
+/// One worker's way of answering for an issuer.
+#[derive(Debug)]
+pub struct IssuerStack {
+    router: Router,
+}
+
+impl IssuerStack {
+    /// For one worker.
+    pub fn new(issuer: &Issuer) -> Self {
+        Self { router: issuer.router().fallback(not_found) }
+    }
+}
+
+impl Handler for IssuerStack {
+    async fn handle(&self, inbound: Inbound) -> Response<Body> {
+        let (parts, body) = inbound.request.into_parts();
+        stack::issue(self.router.clone(), parts, body).await
+    }
+}
+
+async fn not_found() -> impl IntoResponse {
+    let problem = Problem::RouteUnknown;
+    (problem.status(), [(CONTENT_TYPE, HeaderValue::from_static("application/json"))], problem.json())
+}

@@ -1,0 +1,136 @@
+//! The key of the embedded issuer in its file: read, or made when there is none. A file that is there is never replaced.
+
+use std::fs::{self, File};
+use std::io::{self, Read as _, Write as _};
+use std::path::Path;
+
+use keybound::crypto::Alg;
+use keybound::crypto::aws_lc::{KeyError, SoftwareKey};
+use tempfile::NamedTempFile;
+use zeroize::Zeroizing;
+
+use crate::engine::EngineError;
+
+/// The largest file that is read; a key of RSA-4096 takes 4 KiB.
+const MAX_FILE: u64 = 64 * 1024;
+
+/// The key in the file at `path`; a new one, if there is no such file.
+pub(crate) fn open(path: &Path) -> Result<SoftwareKey, EngineError> {
+    let failed = |why: &dyn core::fmt::Display| {
+        EngineError::new(&format!("authorization_server.signing_key: {}", path.display()), why)
+    };
+    let read = match read(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => match make(path) {
+            Ok(key) => {
+                tracing::info!(file = %path.display(), kid = %key.thumbprint(), "made a signing key");
+                return Ok(key);
+            }
+            // Another process was first: its key holds.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => self::read(path),
+            Err(error) => return Err(failed(&format_args!("cannot be made: {error}"))),
+        },
+        read => read,
+    };
+    let octets = read.map_err(|error| failed(&format_args!("cannot be read: {error}")))?;
+    parse(&octets).map_err(|error| failed(&format_args!("{error}; it stays as it is: mend it, or name another file")))
+}
+
+fn parse(octets: &[u8]) -> Result<SoftwareKey, KeyError> {
+    if octets.trim_ascii_start().starts_with(b"{") {
+        return SoftwareKey::from_jwk(octets.trim_ascii());
+    }
+    let text = std::str::from_utf8(octets).map_err(|_| KeyError::Pem)?;
+    SoftwareKey::from_pem(text, None)
+}
+
+fn read(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
+    // Before it is opened, for opening a pipe would wait for whoever writes it.
+    let about = fs::metadata(path)?;
+    if !about.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+    }
+    check_mode(&about, path)?;
+    let mut octets = Zeroizing::new(Vec::with_capacity(usize::try_from(about.len().min(MAX_FILE)).unwrap_or(0) + 1));
+    File::open(path)?.take(MAX_FILE + 1).read_to_end(&mut octets)?;
+    if octets.len() as u64 > MAX_FILE {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "larger than 64 KiB"));
+    }
+    Ok(octets)
+}
+
+fn check_mode(about: &fs::Metadata, path: &Path) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let mode = about.permissions().mode() & 0o777;
+    if mode & 0o077 == 0 {
+        return Ok(());
+    }
+    let why = format!("others may read it (mode {mode:03o}); mend that: chmod 600 {}", path.display());
+    Err(io::Error::new(io::ErrorKind::PermissionDenied, why))
+}
+
+/// Writes a new key whole or not at all, and has it on the disk before a token is signed with it.
+fn make(path: &Path) -> io::Result<SoftwareKey> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let key = SoftwareKey::generate(Alg::Es256).map_err(io::Error::other)?;
+    let text = Zeroizing::new(key.to_private_jwk().map_err(io::Error::other)?);
+    let mut file = NamedTempFile::with_prefix_in(".new-", folder)?; // with mode 0600
+    file.write_all(text.as_bytes())?;
+    file.as_file().sync_all()?;
+    file.persist_noclobber(path).map_err(|failed| failed.error)?;
+    File::open(folder)?.sync_all()?;
+    Ok(key)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    fn folder() -> tempfile::TempDir {
+        tempfile::tempdir().unwrap()
+    }
+
+    #[test]
+    fn is_made_once_and_then_read() {
+        let folder = folder();
+        let path = folder.path().join("issuer-key.json");
+        let made = open(&path).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(open(&path).unwrap().thumbprint(), made.thumbprint());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left beside it");
+    }
+
+    #[test]
+    fn what_is_no_key_stays() {
+        let folder = folder();
+        let path = folder.path().join("issuer-key.json");
+        for (text, said) in [("", "no PEM block"), ("{\"kty\":\"EC\"", "not a JWK"), ("-----BEGIN", "no PEM block")] {
+            fs::write(&path, text).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+            let error = open(&path).unwrap_err().to_string();
+            assert!(error.contains(said) && error.contains("issuer-key.json"), "{text:?}: {error}");
+            assert_eq!(fs::read_to_string(&path).unwrap(), text);
+        }
+    }
+
+    #[test]
+    fn others_must_not_read_it() {
+        let folder = folder();
+        let path = folder.path().join("issuer-key.json");
+        open(&path).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+        let error = open(&path).unwrap_err().to_string();
+        assert!(error.contains("others may read it (mode 640)") && error.contains("chmod 600"), "{error}");
+    }
+
+    #[test]
+    fn a_folder_is_not_made() {
+        let folder = folder();
+        let error = open(&folder.path().join("no/such/key.json")).unwrap_err().to_string();
+        assert!(error.contains("cannot be made: No such file or directory"), "{error}");
+        let error = open(folder.path()).unwrap_err().to_string();
+        assert!(error.contains("not a regular file"), "{error}");
+    }
+}
