@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use keybound_gateway::config::{Config, default_text, schema};
+use keybound_gateway::config::{Config, Overrides, Reader, default_text, schema};
 
 use crate::outcome::{Failure, Outcome, Result};
 
@@ -22,6 +22,9 @@ enum What {
     Check {
         /// The file
         file: PathBuf,
+        /// Check it for `keybound issuer`, which needs other tables than `keybound serve`
+        #[arg(long)]
+        issuer: bool,
     },
     /// Print every setting with its meaning and default
     Default,
@@ -32,10 +35,12 @@ enum What {
 impl ConfigCommand {
     pub(crate) fn run(&self) -> Result {
         match &self.what {
-            What::Check { file } => {
+            What::Check { file, issuer } => {
                 let text = std::fs::read_to_string(file)
                     .map_err(|error| Failure::usage(format!("{}: {error}", file.display())))?;
-                Config::parse(&text, file).map_err(Failure::configuration)?;
+                let reader = if *issuer { Reader::Issuer } else { Reader::Serve };
+                let flags = Overrides::default().reader(reader);
+                Config::from_parts(&text, file, [], &flags).map_err(Failure::configuration)?;
                 println!("{}: no mistakes", file.display());
             }
             What::Default => print!("{}", default_text()),

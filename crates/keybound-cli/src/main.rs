@@ -4,6 +4,7 @@ mod access;
 mod completions;
 mod config;
 mod explain;
+mod issuer;
 mod key;
 mod man;
 mod outcome;
@@ -12,6 +13,7 @@ mod proof;
 mod request;
 mod sample;
 mod serve;
+mod service;
 mod style;
 mod token;
 
@@ -34,6 +36,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Serve(serve::Serve),
+    Issuer(issuer::Issuer),
     Key(key::Key),
     Proof(proof::Proof),
     Explain(explain::Explain),
@@ -52,6 +55,7 @@ fn main() -> ExitCode {
         .init();
     let outcome = match Cli::parse().command {
         Command::Serve(serve) => serve.run(),
+        Command::Issuer(issuer) => issuer.run(),
         Command::Key(key) => key.run(),
         Command::Proof(proof) => proof.run(),
         Command::Config(config) => config.run(),

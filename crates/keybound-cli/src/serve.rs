@@ -12,8 +12,9 @@ use keybound_gateway::engine::Engine;
 use keybound_gateway::front::{Front, Stop};
 use keybound_gateway::stack::Stack;
 
-use crate::outcome::{Failure, Outcome, Result};
+use crate::outcome::{Failure, Result};
 use crate::sample;
+use crate::service::{Ending, drained, environment, trial_address, unbound};
 use crate::style::{FAINT, PLAIN, STRONG};
 
 /// Run the gateway
@@ -32,59 +33,44 @@ pub(crate) struct Serve {
     /// Where to listen, instead of what the file says
     #[arg(long, value_name = "ADDR")]
     listen: Option<String>,
+    #[command(flatten)]
+    ending: Ending,
 }
 
 impl Serve {
     pub(crate) fn run(&self) -> Result {
-        let stop = Stop::new();
-        stop.on_signals().map_err(Failure::failed)?;
+        let stop = self.ending.stop()?;
         match &self.config {
             Some(path) => {
                 let overrides = Overrides::listen(self.listen.clone());
                 let config = Config::load(path, environment(), &overrides).map_err(Failure::configuration)?;
-                let front = Front::bind(&config.listen, &config.limits).map_err(Failure::failed)?;
-                tracing::info!(address = %config.listen.address, "listening");
-                serve(front, config, &stop)
+                serve(self.bind(&config)?, config, &stop)
             }
             None => self.self_contained(&stop),
         }
     }
 
     fn self_contained(&self, stop: &Stop) -> Result {
-        let listen = self.listen.as_deref().unwrap_or("127.0.0.1:8080");
-        let address: SocketAddr =
-            listen.parse().map_err(|_| Failure::usage(format!("{listen:?} is no address such as 127.0.0.1:8080")))?;
-        if !address.ip().is_loopback() {
-            return Err(Failure::usage("without --config, serve is for trying out: it listens on loopback only"));
-        }
+        let address = trial_address("serve", self.listen.as_deref().unwrap_or("127.0.0.1:8080"))?;
         let sample = sample::start().map_err(|error| Failure::failed(format!("the sample API: {error}")))?;
         let secret = encode_base64url(&random_array::<16>().map_err(Failure::failed)?);
         // Bound before the configuration is complete: the origin holds the port that was found.
-        let config = default_config(address, sample, &secret)?;
-        let front = Front::bind(&config.listen, &config.limits).map_err(Failure::failed)?;
+        let front = self.bind(&default_config(address, sample, &secret)?)?;
         let found = front.address().map_err(Failure::failed)?;
         let config = default_config(found, sample, &secret)?;
         announce(found, &secret);
         serve(front, config, stop)
     }
+
+    fn bind(&self, config: &Config) -> std::result::Result<Front, Failure> {
+        Front::bind(&config.listen, &config.limits).map_err(|error| unbound(error, "serve", self.config.as_deref()))
+    }
 }
 
 fn serve(front: Front, config: Config, stop: &Stop) -> Result {
     let engine = Arc::new(Engine::new(config).map_err(Failure::configuration)?);
-    let drained = front.run(|proxy| Stack::new(Arc::clone(&engine), proxy), stop).map_err(Failure::failed)?;
-    if drained.cut_off > 0 {
-        tracing::warn!(connections = drained.cut_off, "requests were not finished in time and were cut off");
-    }
-    Ok(Outcome::Done)
-}
-
-/// What the environment says over the file; the variables of single commands are not its own.
-fn environment() -> impl Iterator<Item = (String, String)> {
-    const OF_COMMANDS: [&str; 5] =
-        ["KEYBOUND_CONFIG", "KEYBOUND_TOKEN", "KEYBOUND_CLIENT_SECRET", "KEYBOUND_HOME", "KEYBOUND_LOG"];
-    std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-        .filter(|(name, _)| !OF_COMMANDS.contains(&name.as_str()))
+    tracing::info!(address = %front.address().map_err(Failure::failed)?, "listening");
+    drained(front.run(|proxy| Stack::new(Arc::clone(&engine), proxy), stop).map_err(Failure::failed)?)
 }
 
 fn default_config(address: SocketAddr, sample: SocketAddr, secret: &str) -> std::result::Result<Config, Failure> {
