@@ -3,6 +3,7 @@
 mod access;
 mod completions;
 mod config;
+mod demo;
 mod explain;
 mod issuer;
 mod key;
@@ -36,6 +37,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Serve(serve::Serve),
+    Demo(demo::Demo),
     Issuer(issuer::Issuer),
     Key(key::Key),
     Proof(proof::Proof),
@@ -55,6 +57,7 @@ fn main() -> ExitCode {
         .init();
     let outcome = match Cli::parse().command {
         Command::Serve(serve) => serve.run(),
+        Command::Demo(demo) => demo.run(),
         Command::Issuer(issuer) => issuer.run(),
         Command::Key(key) => key.run(),
         Command::Proof(proof) => proof.run(),

@@ -16,3 +16,10 @@ pub(crate) fn write(octets: &[u8]) -> Result<(), Failure> {
 pub(crate) fn line(text: impl fmt::Display) -> Result<(), Failure> {
     write(format!("{text}\n").as_bytes())
 }
+
+/// Writes one line, with its colours where they can be seen.
+pub(crate) fn styled(text: impl fmt::Display) -> Result<(), Failure> {
+    let mut stdout = anstream::stdout().lock();
+    let written = writeln!(stdout, "{text}").and_then(|()| stdout.flush());
+    written.map_err(|why| Failure::failed(format!("standard output: {why}")))
+}

@@ -17,9 +17,14 @@ use tokio::net::TcpListener;
 
 /// Starts it on a port of loopback that is free, on a thread of its own, and says where it is.
 pub(crate) fn start() -> io::Result<SocketAddr> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let listener = runtime.block_on(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))?;
+    let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    listener.set_nonblocking(true)?;
     let address = listener.local_addr()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let listener = {
+        let _inside = runtime.enter();
+        TcpListener::from_std(listener)?
+    };
     let accept = async move {
         loop {
             let Ok((stream, _)) = listener.accept().await else {
