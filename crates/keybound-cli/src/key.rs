@@ -151,7 +151,7 @@ fn list(as_json: bool) -> Result {
     for name in &names {
         match keys.load(name) {
             Ok(key) if as_json => rows.push(row(name, &key)),
-            Ok(key) => output::line(format_args!("{name:width$}  {:<7}  {}", key.alg(), key.thumbprint()))?,
+            Ok(key) => output::line(format_args!("{name:width$}  {:<7}  {}", key.alg().name(), key.thumbprint()))?,
             Err(why) => {
                 failure(why).report();
                 outcome = Outcome::Refused;
