@@ -142,7 +142,7 @@ impl Report {
         }
         let (attacks, honest) = (count(true, false), count(false, false));
         self.say(format_args!(
-            "\n{BAD}{attacks} attacks were not refused as they must be, and {honest} honest requests did not pass{PLAIN} \
+            "\n{BAD}Not refused as they must be: {attacks} attacks. Not let in: {honest} honest requests{PLAIN} \
              {FAINT}({seconds:.1} s){PLAIN}"
         ))
     }

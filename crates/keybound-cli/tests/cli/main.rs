@@ -1,0 +1,9 @@
+//! The command line as a user has it: processes, sockets, and transcripts of input, output and exit status.
+
+mod demo;
+mod issuer;
+mod keys;
+mod proofs;
+mod requests;
+mod serve;
+mod support;

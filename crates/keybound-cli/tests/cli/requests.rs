@@ -1,0 +1,149 @@
+//! `keybound token` and `keybound request` against the self-contained default.
+
+use serde_json::Value;
+
+use crate::support::{Place, Said, Service, after, claims};
+
+struct Api {
+    place: Place,
+    /// Stopped when this is dropped.
+    _service: Service,
+    secret: String,
+    base: String,
+    issuer: String,
+}
+
+impl Api {
+    fn start() -> Self {
+        let place = Place::new();
+        let mut service = place.start(&["serve", "--listen", "127.0.0.1:0"]);
+        let export = service.line("export KEYBOUND_CLIENT_SECRET=");
+        let base = format!("http://{}", service.address());
+        let secret = after(&export, "export KEYBOUND_CLIENT_SECRET=").to_owned();
+        Self { place, _service: service, secret, issuer: format!("{base}/issuer"), base }
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.base)
+    }
+
+    /// `command` as the client `demo`, with its secret in the environment.
+    fn run(&self, command: &str, args: &[&str]) -> Said {
+        let access = [command, "--issuer", &self.issuer, "--client-id", "demo"];
+        self.place.run_with(&[("KEYBOUND_CLIENT_SECRET", &self.secret)], &[&access[..], args].concat())
+    }
+}
+
+fn lines(said: &Said) -> Vec<Value> {
+    said.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+// R-CLI-17: the newest nonce is used from then on, and one token serves all.
+#[test]
+fn several_urls_share_token_and_nonce() {
+    let api = Api::start();
+    let urls = [api.url("/hello"), api.url("/orders/1"), api.url("/orders/2?page=1")];
+    let urls: Vec<&str> = urls.iter().map(String::as_str).collect();
+    let said = api.run("request", &[&["--json", "-v"][..], &urls].concat());
+    said.good();
+    let answers = lines(&said);
+    let attempts: Vec<_> = answers.iter().map(|answer| answer["attempts"].as_u64().unwrap()).collect();
+    assert_eq!(attempts, [2, 1, 1], "{said:?}"); // the first was told the nonce
+    let asked = said.stderr.lines().filter(|line| line.contains("> POST ") && line.ends_with("/issuer/token")).count();
+    assert_eq!(asked, 2, "one token, got with the issuer's nonce: {said:?}");
+    assert!(!said.stderr.contains("DPoP ey") && !said.stderr.contains(&api.secret), "no secrets: {said:?}");
+
+    // And the next run has the token from this user's files.
+    let said = api.run("request", &[&["-v"][..], &urls].concat());
+    assert!(said.good().contains("\"path\": \"/orders/2\""), "{said:?}");
+    assert!(!said.stderr.contains("/issuer/token"), "{said:?}");
+}
+
+#[test]
+fn sends_what_it_is_told_to() {
+    let api = Api::start();
+    let said = api.run("request", &["-d", "sku=17", "-i", &api.url("/orders")]);
+    assert!(said.good().starts_with("HTTP/1.1 200 OK\r\n"), "{said:?}");
+    assert!(said.stdout.contains("\"method\": \"POST\""), "{said:?}");
+    let said = api.run("request", &["-X", "DELETE", "-o", "answer.json", &api.url("/orders/1")]);
+    assert_eq!(said.good(), "");
+    let kept = std::fs::read_to_string(api.place.work().join("answer.json")).unwrap();
+    assert!(kept.contains("\"method\": \"DELETE\""), "{kept}");
+    let said = api.run("request", &["-H", "Authorization: Bearer x", &api.url("/hello")]);
+    assert_eq!(said.status, 1, "the client's own fields stay its own: {said:?}");
+}
+
+#[test]
+fn a_token_is_kept_until_a_fresh_one_is_asked_for() {
+    let api = Api::start();
+    let first = api.run("token", &[]);
+    assert_eq!(api.run("token", &[]).good(), first.good());
+    let said = api.run("token", &["--fresh", "--json"]);
+    let fresh = said.json();
+    assert_ne!(fresh["access_token"], first.stdout.trim());
+    assert_eq!(fresh["token_type"], "DPoP");
+    assert_eq!(claims(fresh["access_token"].as_str().unwrap())["cnf"]["jkt"], fresh["jkt"]);
+
+    // With its key, it can be handed over; with another key it is worth nothing.
+    let key = api.place.run(&["key", "list", "--json"]).json()[0]["name"].as_str().unwrap().to_owned();
+    api.place.run(&["key", "new", "thief"]).good();
+    let token = [("KEYBOUND_TOKEN", fresh["access_token"].as_str().unwrap())];
+    api.place.run_with(&token, &["request", "--key", &key, &api.url("/hello")]).good();
+    let said = api.place.run_with(&token, &["request", "--key", "thief", &api.url("/hello")]);
+    assert_eq!(said.status, 1);
+    assert!(said.stderr.contains("401 Unauthorized invalid_token\n  key.mismatch: "), "{said:?}");
+    assert!(said.stderr.contains("  do: use the key the token was issued for\n"), "{said:?}");
+}
+
+#[test]
+fn the_secret_comes_from_a_file_or_the_environment() {
+    let api = Api::start();
+    let access = ["token", "--issuer", &api.issuer, "--client-id", "demo", "--fresh"];
+    api.place.write("secret", &format!("{}\n", api.secret));
+    api.place.run(&[&access[..], &["--client-secret-file", "secret"]].concat()).good();
+    api.place.run(&[&access[..], &["--client-secret", &api.secret]].concat()).good();
+    api.place.run_with(&[("KEYBOUND_CLIENT_SECRET", &api.secret)], &access).good();
+
+    let wrong = api.place.run_with(&[("KEYBOUND_CLIENT_SECRET", "another secret")], &access);
+    let none = api.place.run(&access);
+    for said in [wrong, none] {
+        assert_eq!(said.status, 1, "{said:?}");
+        assert!(said.stderr.contains("client.authentication"), "{said:?}");
+        assert!(!said.stderr.contains("another secret"), "{said:?}");
+    }
+    api.place.write("empty", "\n");
+    for (file, expected) in [("empty", "empty: there is no secret in it"), ("missing", "missing: No such file")] {
+        let said = api.place.run(&[&access[..], &["--client-secret-file", file]].concat());
+        assert_eq!(said.status, 1, "{said:?}");
+        assert!(said.stderr.starts_with(&format!("error: {expected}")), "{said:?}");
+    }
+}
+
+// R-CLI-12
+#[test]
+fn plain_http_stays_on_this_machine() {
+    let place = Place::new();
+    place.run(&["key", "new", "k"]).good();
+    // 192.0.2.0/24 is nobody's: were it asked, this would be a timeout.
+    let said = place.run(&["request", "--key", "k", "--token", "abc", "http://192.0.2.1/orders"]);
+    assert_eq!(said.status, 1, "{said:?}");
+    assert!(said.stderr.contains("is plain http: tokens and proofs go over https only"), "{said:?}");
+    let said = place.run(&["token", "--issuer", "http://192.0.2.1", "--client-id", "demo"]);
+    assert_eq!(said.status, 1, "{said:?}");
+    assert!(said.stderr.contains("is plain http"), "{said:?}");
+}
+
+#[test]
+fn what_is_missing_is_asked_for() {
+    let place = Place::new();
+    for (args, expected) in [
+        (&["request", "https://api.example.com/"][..], "there is no token: give --issuer and --client-id to get one"),
+        (&["token"], "--issuer and --client-id are needed to get a token"),
+        (&["request", "--token", "abc", "https://api.example.com/"], "--key"),
+        (&["request"], "<URL>"),
+    ] {
+        let said = place.run(args);
+        assert_eq!(said.status, 2, "{said:?}");
+        assert!(said.stderr.contains(expected), "{said:?}");
+    }
+}
