@@ -67,7 +67,7 @@ async fn tour(report: &mut Report) -> Done {
     report.act("The client gets a token bound to its key, and calls the API.")?;
     honest(&cast, report, "first-request", Method::GET, "/hello").await?;
     honest(&cast, report, "second-request", Method::GET, "/hello").await?;
-    honest(&cast, report, "other-method", Method::POST, "/orders/17").await?;
+    honest(&cast, report, "post-request", Method::POST, "/orders/17").await?;
     for act in ACTS {
         report.act(act.title)?;
         let loot = Loot::gather(&cast).await?;

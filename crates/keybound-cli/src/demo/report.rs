@@ -156,3 +156,41 @@ impl Report {
         if self.as_json { Ok(()) } else { output::styled(text) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(status: u16, reason: Option<&str>) -> Answer {
+        Answer { status, error: None, reason: reason.map(str::to_owned), nonce: None }
+    }
+
+    #[test]
+    fn an_attack_fails_for_its_own_reason_or_the_demo_does() {
+        for (status, reason, good) in [
+            (401, Some("replay.seen"), true),
+            (401, Some("nonce.barrier"), false),
+            (401, None, false),
+            (200, None, false),
+            (200, Some("replay.seen"), false),
+            (503, Some("token.keys"), false),
+        ] {
+            let finding = Finding::attack("replayed", "again", Reason::ReplaySeen, &answer(status, reason));
+            assert_eq!(finding.is_good(), good, "{status} {reason:?}");
+            assert_eq!(finding.to_json()["ok"], good);
+            let mut report = Report::new(true);
+            report.add(Finding::honest("first", "first", &answer(200, None), 1)).unwrap();
+            report.add(finding).unwrap();
+            assert_eq!(report.is_good(), good);
+        }
+    }
+
+    #[test]
+    fn an_honest_request_that_is_refused_fails_the_demo() {
+        for (status, good) in [(200, true), (401, false), (502, false)] {
+            let finding = Finding::honest("first", "first", &answer(status, None), 2);
+            assert_eq!((finding.is_good(), &finding.to_json()["expected_reason"]), (good, &Value::Null));
+        }
+        assert!(!Report::new(false).is_good(), "nothing played is nothing shown");
+    }
+}
