@@ -38,7 +38,7 @@ pub(crate) struct Explain {
     #[arg(long, value_name = "URL")]
     url: Option<TargetUri>,
     /// The access token the proof must be for
-    #[arg(long, value_name = "TOKEN", env = "KEYBOUND_TOKEN", hide_env_values = true)]
+    #[arg(long, value_name = "TOKEN", allow_hyphen_values = true, env = "KEYBOUND_TOKEN", hide_env_values = true)]
     token: Option<String>,
     /// Judge the times as of then: seconds since 1970, or like 2026-01-31T12:00:00Z
     #[arg(long, value_name = "TIME", value_parser = time)]

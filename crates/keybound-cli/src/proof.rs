@@ -29,10 +29,10 @@ pub(crate) struct Proof {
     #[arg(short = 'X', long = "method", value_name = "METHOD", default_value = "GET")]
     method: Method,
     /// The access token that the request carries
-    #[arg(long, value_name = "TOKEN", env = "KEYBOUND_TOKEN", hide_env_values = true)]
+    #[arg(long, value_name = "TOKEN", allow_hyphen_values = true, env = "KEYBOUND_TOKEN", hide_env_values = true)]
     token: Option<String>,
     /// The newest nonce of the server
-    #[arg(long, value_name = "NONCE", value_parser = nonce)]
+    #[arg(long, value_name = "NONCE", allow_hyphen_values = true, value_parser = nonce)]
     nonce: Option<Nonce>,
     /// Sign it as of then: seconds since 1970, or like 2026-01-31T12:00:00Z
     #[arg(long, value_name = "TIME", value_parser = time)]

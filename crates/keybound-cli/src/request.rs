@@ -62,12 +62,12 @@ pub(crate) struct Request {
     #[arg(long)]
     json: bool,
     /// A token that is bound to --key; better in KEYBOUND_TOKEN, other users see command lines
-    #[arg(long, value_name = "TOKEN", requires = "key", conflicts_with = "issuer")]
+    #[arg(long, value_name = "TOKEN", allow_hyphen_values = true, requires = "key", conflicts_with = "issuer")]
     token: Option<String>,
     #[command(flatten)]
     access: Access,
     /// A nonce of the first URL's server, if one is known
-    #[arg(long, value_name = "NONCE", value_parser = nonce)]
+    #[arg(long, value_name = "NONCE", allow_hyphen_values = true, value_parser = nonce)]
     nonce: Option<Nonce>,
     /// How long each URL may take
     #[arg(short, long, value_name = "SECONDS", value_parser = seconds)]

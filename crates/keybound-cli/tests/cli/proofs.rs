@@ -49,6 +49,9 @@ fn a_proof_says_what_it_is_for() {
         "ath": "fUHyO2r2Z3DZ53EsNrWBb0xWXoaNy59IiKCAqksmQEo",
     });
     assert_eq!(claims, expected);
+    // What servers make up may begin with a hyphen.
+    let odd = place.run(&["proof", "--key", "k", "--nonce", "-n", "--token", "--t", URL]);
+    assert_eq!(self::claims(odd.good())["nonce"], "-n");
     let header = place.run(&["proof", "--header", "--key", "k", URL]);
     assert!(header.good().starts_with("DPoP: ey"), "{header:?}");
     let said = place.run(&["proof", "--key", "nobody", URL]);
