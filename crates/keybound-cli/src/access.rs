@@ -33,7 +33,13 @@ pub(crate) struct Access {
     #[arg(long, value_name = "ID", requires = "issuer")]
     client_id: Option<String>,
     /// The client's secret; better in KEYBOUND_CLIENT_SECRET or a file, other users see command lines
-    #[arg(long, value_name = "SECRET", allow_hyphen_values = true, requires = "issuer", conflicts_with_all = ["client_secret_file", "private_key"])]
+    #[arg(
+        long,
+        value_name = "SECRET",
+        allow_hyphen_values = true,
+        requires = "issuer",
+        conflicts_with_all = ["client_secret_file", "private_key"]
+    )]
     client_secret: Option<String>,
     /// A file with the client's secret
     #[arg(long, value_name = "FILE", requires = "issuer", conflicts_with = "private_key")]
