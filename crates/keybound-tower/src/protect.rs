@@ -26,8 +26,9 @@ use crate::{Cors, Judgement, Policy, Preflight, ProofHandling, ResourceServer};
 /// An admitted request carries [`Admission`](keybound::token::Admission) in its extensions, or
 /// [`UnboundToken`](keybound::token::UnboundToken) where the policy serves bearer tokens; any that were there before are
 /// taken out. A refused one never reaches the service: it is answered here, and the answer's extensions hold the
-/// [`Denial`]. A proof covers neither the body nor other fields of a request (RFC 9449 section 11.7). Bodies are not read:
-/// a token that is sent in a form besides is not noticed.
+/// [`Denial`]. A proof covers neither the body nor other fields of a request (RFC 9449 section 11.7). Bodies are not read,
+/// for what type they have is the service's to say: a token that is sent in a form is not noticed here, and a service that
+/// reads forms refuses it ([`form_holds_token`](keybound::request::form_holds_token)).
 ///
 /// Routers that strip a prefix from the path before this layer sees it, as axum's `nest` does, must say what the client
 /// aimed at: see [`ProtectLayer::target`].

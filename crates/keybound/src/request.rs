@@ -2,6 +2,7 @@
 //! verified here; a [`ResourceRequest`] has exactly one of each.
 
 mod credentials;
+mod form;
 mod host;
 mod uri;
 
@@ -9,7 +10,8 @@ use http::Method;
 use http::header::HeaderMap;
 use http::request::Parts;
 
-pub use self::credentials::{AccessToken, MAX_TOKEN, Presented, form_holds_token};
+pub use self::credentials::{AccessToken, MAX_TOKEN, Presented};
+pub use self::form::{FormScan, announces_form, form_holds_token};
 pub use self::host::{Origins, OriginsError};
 pub use self::uri::{Origin, OriginError, RequestPath, TargetUri, UriError};
 use crate::refusal::{Reason, Refusal};

@@ -6,7 +6,7 @@ use http::header::{AUTHORIZATION, HOST};
 use http::request::Parts;
 use sha2::{Digest as _, Sha256};
 
-use super::{Origin, ResourceRequest};
+use super::{Origin, ResourceRequest, form_holds_token};
 use crate::challenge;
 use crate::refusal::{Reason, Refusal};
 
@@ -129,42 +129,6 @@ fn token(rest: &[u8]) -> Result<AccessToken<'_>, Refusal> {
         return Err(Reason::TokenOversized.into());
     }
     token68(token).map(AccessToken).ok_or_else(|| Reason::CredentialsMalformed.into())
-}
-
-/// Whether `application/x-www-form-urlencoded` text, a body or a query, has a parameter `access_token`, however its name
-/// is percent-encoded (RFC 6750 sections 2.2 and 2.3).
-///
-/// ```
-/// use keybound::request::form_holds_token;
-///
-/// assert!(form_holds_token(b"a=1&access%5Ftoken=x"));
-/// assert!(!form_holds_token(b"access_tokens=x&b=access_token"));
-/// ```
-pub fn form_holds_token(form: &[u8]) -> bool {
-    form.split(|octet| *octet == b'&').any(|pair| {
-        let name = pair.split(|octet| *octet == b'=').next().unwrap_or_default();
-        unescape(name).eq(b"access_token".iter().copied())
-    })
-}
-
-/// Percent-decoding; what is no escape stands for itself.
-fn unescape(text: &[u8]) -> impl Iterator<Item = u8> {
-    let mut rest = text;
-    core::iter::from_fn(move || match rest {
-        [b'%', high, low, tail @ ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => {
-            rest = tail;
-            super::uri::octet(*high, *low)
-        }
-        [b'+', tail @ ..] => {
-            rest = tail;
-            Some(b' ')
-        }
-        [octet, tail @ ..] => {
-            rest = tail;
-            Some(*octet)
-        }
-        [] => None,
-    })
 }
 
 /// Without the optional white space around a field value.
