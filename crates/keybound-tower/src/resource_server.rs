@@ -99,7 +99,7 @@ impl<S: ReplayStore> ResourceServer<S> {
     /// key of the proof, looks at scopes, and records the proof when all else has passed (R-ERR-20).
     ///
     /// The body is not looked at: a form with a token in it is for the caller to refuse
-    /// ([`form_holds_token`](keybound::request::form_holds_token)).
+    /// ([`announces_form`](keybound::request::announces_form), [`FormScan`](keybound::request::FormScan)).
     ///
     /// A proof is recorded at the last await. A caller that drops this future before its end may have spent the proof.
     pub async fn decide(&self, parts: &Parts, origin: &Origin, policy: &Policy) -> Judgement {
@@ -150,7 +150,10 @@ impl<S: ReplayStore> ResourceServer<S> {
     ) -> Result<keybound::token::Admission, Denial> {
         let Inner { verifier, replays, clock, .. } = &*self.inner;
         let epoch: Epoch = replays.epoch();
-        let proof = verifier.verify(request, epoch, clock.now())?;
+        let proof = match policy.proof_handling() {
+            ProofHandling::Consume => verifier.verify(request, epoch, clock.now())?,
+            ProofHandling::Check => verifier.verify_for_upstream(request, epoch, clock.now())?,
+        };
         findings.jkt = Some(*proof.jkt());
         findings.iat_offset = Some(proof.iat_offset());
         extras.nonce_due = proof.nonce_due();

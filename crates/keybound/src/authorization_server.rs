@@ -19,7 +19,7 @@ use crate::replay::{Epoch, ReplayEntry, Seen};
 use crate::request::{ProofField, TargetUri};
 use crate::time::UnixTime;
 use crate::token::recorded;
-use crate::verify::{Expected, VerifiedProof, Verifier};
+use crate::verify::{Expected, Recorder, VerifiedProof, Verifier};
 
 /// Verifies proofs at the endpoints of one authorization server.
 #[derive(Debug)]
@@ -69,7 +69,8 @@ impl AuthorizationServer {
             return Ok(None);
         };
         let purpose = Purpose::new(Role::AuthorizationServer, endpoint.origin(), epoch.id());
-        let expected = Expected { method: &Method::POST, target: endpoint, ath: None, purpose };
+        let recorder = Recorder::Here;
+        let expected = Expected { method: &Method::POST, target: endpoint, ath: None, purpose, recorder };
         let proof = self.verifier.verify_field(field, &expected, epoch, now)?;
         Ok(Some(ProvenKey { proof }))
     }

@@ -278,9 +278,14 @@ impl BoundToken<'_> {
     ///
     /// # Errors
     ///
-    /// [`Reason::ReplaySeen`], [`Reason::ReplayForgotten`], [`Reason::ReplayQuota`].
+    /// [`Reason::ReplaySeen`], [`Reason::ReplayForgotten`], [`Reason::ReplayQuota`]; [`Reason::ReplayForgotten`] too for a
+    /// proof of [`Verifier::verify_for_upstream`](crate::verify::Verifier::verify_for_upstream), of which a record says
+    /// nothing.
     pub fn admit(self, seen: Seen) -> Result<Admission, Refusal> {
         recorded(seen)?;
+        if !self.proof.is_recorded_here() {
+            return Err(Reason::ReplayForgotten.into());
+        }
         Ok(self.admission(ProofUse::Recorded))
     }
 

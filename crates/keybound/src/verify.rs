@@ -184,9 +184,40 @@ impl Verifier {
         epoch: Epoch,
         now: UnixTime,
     ) -> Result<VerifiedProof<'r>, Refusal> {
+        self.verify_request(request, Recorder::Here, epoch, now)
+    }
+
+    /// As [`Verifier::verify`], for a proof that a service behind judges too and records: [`BoundToken::admit`] does not
+    /// admit it, only [`BoundToken::danger_admit_unrecorded`] does.
+    ///
+    /// A nonce in it is that service's, which alone knows it: none is demanded or judged here, and none is due. No barrier
+    /// stands, for nothing was ever recorded here. So the time is that of `iat`, inside the window.
+    ///
+    /// # Errors
+    ///
+    /// As [`Verifier::verify`], less those of nonces.
+    ///
+    /// [`BoundToken::admit`]: crate::token::BoundToken::admit
+    /// [`BoundToken::danger_admit_unrecorded`]: crate::token::BoundToken::danger_admit_unrecorded
+    pub fn verify_for_upstream<'r>(
+        &self,
+        request: &ResourceRequest<'r>,
+        epoch: Epoch,
+        now: UnixTime,
+    ) -> Result<VerifiedProof<'r>, Refusal> {
+        self.verify_request(request, Recorder::Upstream, epoch, now)
+    }
+
+    fn verify_request<'r>(
+        &self,
+        request: &ResourceRequest<'r>,
+        recorder: Recorder,
+        epoch: Epoch,
+        now: UnixTime,
+    ) -> Result<VerifiedProof<'r>, Refusal> {
         let ath = request.token.hash();
         let purpose = Purpose::new(Role::ResourceServer, request.origin.as_str(), epoch.id());
-        let expected = Expected { method: request.method, target: &request.target, ath: Some(ath), purpose };
+        let expected = Expected { method: request.method, target: &request.target, ath: Some(ath), purpose, recorder };
         self.verify_field(request.proof, &expected, epoch, now)
     }
 
@@ -213,7 +244,8 @@ impl Verifier {
         now: UnixTime,
     ) -> Examination {
         let purpose = Purpose::new(Role::ResourceServer, target.origin(), epoch.id());
-        let expected = Expected { method, target, ath: token.map(|token| token.hash()), purpose };
+        let ath = token.map(|token| token.hash());
+        let expected = Expected { method, target, ath, purpose, recorder: Recorder::Here };
         Checking::new(self, proof, &expected, epoch, now).examine()
     }
 
@@ -250,6 +282,7 @@ impl Verifier {
                 .unwrap_or_else(|| expected.target.as_str().into()),
             header_segment,
             key,
+            recorder: expected.recorder,
             epoch,
             expires: self.expires(&freshness),
             nonce_due: freshness.nonce_due,
@@ -273,6 +306,14 @@ pub(crate) struct Expected<'e> {
     /// The hash of the access token that came along; an authorization server ignores `ath`.
     pub(crate) ath: Option<[u8; 32]>,
     pub(crate) purpose: Purpose<'e>,
+    pub(crate) recorder: Recorder,
+}
+
+/// Who remembers that a proof was used, and so whose nonces count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Recorder {
+    Here,
+    Upstream,
 }
 
 /// A proof that passed (1) to (11) of RFC 9449 section 4.3 and, at a resource, the first half of (12). It grants nothing by
@@ -284,6 +325,7 @@ pub struct VerifiedProof<'r> {
     htu: Box<str>,
     header_segment: &'r str,
     key: Arc<KnownHeader>,
+    recorder: Recorder,
     epoch: Epoch,
     expires: UnixTime,
     nonce_due: bool,
@@ -309,6 +351,11 @@ impl VerifiedProof<'_> {
     /// By how many seconds `iat` is ahead of now; negative for the past.
     pub const fn iat_offset(&self) -> i64 {
         self.iat_offset
+    }
+
+    /// Whether a record of it says anything: where another service records it, nobody looked at nonce and barrier here.
+    pub(crate) fn is_recorded_here(&self) -> bool {
+        self.recorder == Recorder::Here
     }
 
     pub(crate) fn replay_entry(&self) -> ReplayEntry<'_> {

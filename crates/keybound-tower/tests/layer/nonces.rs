@@ -62,3 +62,36 @@ async fn no_nonce_before_a_signature() {
     assert_eq!(answer.reason(), "signature.invalid");
     assert!(answer.lines("dpop-nonce").is_empty());
 }
+
+// R-NONCE-02: where another service records the proof, the nonce is that service's, whatever the policy here.
+#[tokio::test]
+async fn nonces_of_the_service_behind_are_left_to_it() {
+    let scene = Scene::with(NoncePolicy::Require, MemoryLimits::new());
+    let token = scene.token();
+    let policy = Policy::required().proof(ProofHandling::Check);
+    for nonce in [None, Some("of-the-service-behind")] {
+        let fields = dpop(&token, &scene.proof_with_nonce(&token, nonce));
+        let answer = scene.ask(&policy, &fields.fields()).await;
+        assert_eq!((answer.status.as_u16(), &*answer.body), (200, "alice LeftToUpstream"));
+        assert!(answer.lines("dpop-nonce").is_empty());
+    }
+    // The time is that of iat, and no nonce of ours is the way out.
+    let old = START.minus(core::time::Duration::from_secs(400));
+    let proof = scene.client.prove(&Method::GET, ORDERS, &token, Some("of-the-service-behind"), old).unwrap();
+    let answer = scene.ask(&policy, &dpop(&token, &proof).fields()).await;
+    assert_eq!((answer.status.as_u16(), answer.reason()), (401, "iat.past"));
+    assert!(answer.line("www-authenticate").contains("invalid_dpop_proof"));
+    assert!(answer.lines("dpop-nonce").is_empty());
+}
+
+// Nothing was recorded here before a restart, so that no barrier stands for what another service records.
+#[tokio::test]
+async fn no_barrier_where_another_service_records() {
+    let scene = Scene::with(NoncePolicy::Offer, MemoryLimits::new());
+    scene.server.replays().raise(Epoch::new(8, START));
+    let token = scene.token();
+    let answer = scene.ask_with(&Policy::required(), &token).await;
+    assert_eq!(answer.reason(), "nonce.barrier");
+    let answer = scene.ask_with(&Policy::required().proof(ProofHandling::Check), &token).await;
+    assert_eq!(answer.status, 200);
+}

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use subtle::ConstantTimeEq as _;
 
 use super::known::KnownHeader;
-use super::{Expected, FUTURE_CAP, IAT_WITH_NONCE, NoncePolicy, Verifier};
+use super::{Expected, FUTURE_CAP, IAT_WITH_NONCE, NoncePolicy, Recorder, Verifier};
 use crate::nonce::Verdict;
 use crate::proof::{Ath, Htm, ParsedProof};
 use crate::refusal::{Reason, Refusal};
@@ -150,10 +150,14 @@ impl<'c> Checking<'c> {
     }
 
     /// (10) The nonce is one of ours, where one is due. Under `Off` it is judged only while a barrier stands, for then it
-    /// alone tells that the proof was made under this epoch.
+    /// alone tells that the proof was made under this epoch. Where a service behind records the proof, the nonce is that
+    /// service's.
     fn nonce(&mut self) -> Result<(), Refusal> {
         let settings = &self.verifier.settings;
         let nonce = self.proof.claims.nonce.as_ref().map_err(|reason| *reason)?.as_deref();
+        if self.expected.recorder == Recorder::Upstream {
+            return Ok(());
+        }
         let Some(nonce) = nonce else {
             self.nonce_due = settings.policy != NoncePolicy::Off;
             return match settings.policy {
@@ -182,7 +186,9 @@ impl<'c> Checking<'c> {
         let settings = &self.verifier.settings;
         let iat = self.proof.claims.iat?;
         let timed_by_nonce = self.nonce_issued.is_some();
-        if !timed_by_nonce && iat.floor() <= self.epoch.opened().plus(FUTURE_CAP) && self.barrier_stands(FUTURE_CAP) {
+        let here = self.expected.recorder == Recorder::Here;
+        let before = iat.floor() <= self.epoch.opened().plus(FUTURE_CAP);
+        if here && !timed_by_nonce && before && self.barrier_stands(FUTURE_CAP) {
             return Err(Reason::NonceBarrier.into());
         }
         let (past, future) = match settings.iat_with_nonce {
@@ -202,7 +208,8 @@ impl<'c> Checking<'c> {
             let detail =
                 format!("iat is {}, now is {}, allowed are {past:?} past and {future:?} ahead", iat.floor(), self.now);
             let refusal = Refusal::with_detail(reason, detail);
-            let recovers = settings.policy != NoncePolicy::Off && !timed_by_nonce && settings.iat_with_nonce.is_some();
+            let by_nonce = here && settings.policy != NoncePolicy::Off && settings.iat_with_nonce.is_some();
+            let recovers = by_nonce && !timed_by_nonce;
             return Err(if recovers { refusal.recoverable_by_nonce() } else { refusal });
         }
         self.lifetime_claims()?;
