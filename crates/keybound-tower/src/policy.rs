@@ -22,7 +22,7 @@ pub enum ProofHandling {
     /// It is recorded, and good for this one request.
     Consume,
     /// It is verified and left to a service behind that records it. Where none does, a captured request can be sent again
-    /// until its proof has aged out.
+    /// until its proof has aged out. Nonces are that service's as well: none is judged, demanded or given here.
     Check,
 }
 
@@ -43,6 +43,7 @@ pub struct Policy {
     scope: Option<Box<str>>,
     scopes: Vec<Box<str>>,
     audience: Vec<Box<str>>,
+    resource_metadata: Option<Box<str>>,
 }
 
 impl Policy {
@@ -58,7 +59,14 @@ impl Policy {
 
     /// A policy of this mode: proofs are consumed, no scope is asked for.
     pub const fn new(mode: Mode) -> Self {
-        Self { mode, proof: ProofHandling::Consume, scope: None, scopes: Vec::new(), audience: Vec::new() }
+        Self {
+            mode,
+            proof: ProofHandling::Consume,
+            scope: None,
+            scopes: Vec::new(),
+            audience: Vec::new(),
+            resource_metadata: None,
+        }
     }
 
     /// Asks for every one of these scopes: scope tokens with one space between.
@@ -77,6 +85,17 @@ impl Policy {
     pub fn audience<A: Into<Box<str>>>(mut self, names: impl IntoIterator<Item = A>) -> Self {
         self.audience = names.into_iter().map(Into::into).collect();
         self
+    }
+
+    /// Where the metadata of this very resource is, for challenges (RFC 9728 section 5.1), in place of what the server says.
+    ///
+    /// # Errors
+    ///
+    /// [`ChallengeError::ResourceMetadata`].
+    pub fn resource_metadata(mut self, address: &str) -> Result<Self, ChallengeError> {
+        let _fine = Challenges::dpop(keybound::crypto::AlgSet::ALL)?.resource_metadata(address)?;
+        self.resource_metadata = Some(address.into());
+        Ok(self)
     }
 
     /// What becomes of the proof; [`ProofHandling::Consume`] unless set.
@@ -105,6 +124,9 @@ impl Policy {
         let mut challenges = server.clone();
         if self.mode == Mode::Optional {
             challenges = challenges.and_bearer();
+        }
+        if let Some(address) = &self.resource_metadata {
+            challenges = challenges.resource_metadata(address).expect("the address was read when it was set");
         }
         match &self.scope {
             Some(scope) => challenges.scope(scope).expect("the scope was read when it was set"),
