@@ -55,6 +55,8 @@ problems! {
     BodyMalformed = BAD_REQUEST, "body.malformed";
     /// `CONNECT`, which would make a tunnel past every check, or `TRACE`, which would show what only the upstream should see.
     MethodRefused = METHOD_NOT_ALLOWED, "method.refused";
+    /// A form turned out to have an access token in it behind its beginning (RFC 9449 section 7.1).
+    TokenInForm = BAD_REQUEST, "credentials.form";
     /// The body stopped coming, or took too long.
     BodyStalled = REQUEST_TIMEOUT, "body.stalled", limit "limits.client_timeout";
     /// The body took too long.
@@ -79,10 +81,11 @@ impl Problem {
         !matches!(self, Self::UpstreamUnreachable | Self::UpstreamInvalid | Self::UpstreamTimeout)
     }
 
-    /// The answer.
+    /// The answer. The problem is in its extensions.
     pub fn answer(self) -> Response<Body> {
         let mut response = Response::new(Body::from(Bytes::from_static(self.json().as_bytes())));
         *response.status_mut() = self.status();
+        response.extensions_mut().insert(self);
         let fields = response.headers_mut();
         fields.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         fields.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));

@@ -17,8 +17,13 @@ use crate::answer::Problem;
 use crate::front::Ended;
 use crate::proxy::{Lease, fields};
 
+use form::Form;
+
+mod form;
 mod progress;
 mod silence;
+
+pub(crate) use form::{Found, Later};
 
 pub(crate) use progress::Progress;
 use silence::Silence;
@@ -34,6 +39,7 @@ pub struct RequestBody {
     silence: Silence,
     due: Option<Instant>,
     progress: Option<Rc<Progress>>,
+    form: Option<Box<Form>>,
 }
 
 impl RequestBody {
@@ -50,6 +56,7 @@ impl RequestBody {
             silence: Silence::of(silence),
             due: streams.then(|| Instant::now() + whole),
             progress: None,
+            form: None,
         })
     }
 
@@ -93,11 +100,14 @@ impl http_body::Body for RequestBody {
     type Error = Problem;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Problem>>> {
-        let polled = self.poll(cx);
+        let polled = match &mut self.form {
+            None => self.poll(cx),
+            Some(_) => self.poll_form(cx),
+        };
         if let Some(progress) = &self.progress {
             match &polled {
                 Poll::Pending => {}
-                Poll::Ready(Some(Ok(_))) => progress.moved(self.inner.is_end_stream()),
+                Poll::Ready(Some(Ok(_))) => progress.moved(self.is_end_stream()),
                 Poll::Ready(_) => progress.moved(true),
             }
         }
@@ -105,11 +115,17 @@ impl http_body::Body for RequestBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
+        match &self.form {
+            None => self.inner.is_end_stream(),
+            Some(form) => form.holds_nothing() && (form.is_over() || self.inner.is_end_stream()),
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
+        match &self.form {
+            None => self.inner.size_hint(),
+            Some(form) => form.size_hint(&self.inner.size_hint()),
+        }
     }
 }
 

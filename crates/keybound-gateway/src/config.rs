@@ -199,7 +199,7 @@ pub enum NoncePolicy {
 }
 
 /// `[replay]`, for the store in memory.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Replay {
     /// Octets it may hold.
@@ -221,7 +221,7 @@ pub enum WhenUnavailable {
 }
 
 /// `[limits]`: what each is for, and its default, stands in [`default_text`].
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 #[expect(missing_docs, reason = "each is documented once, in the table of keys")]
 pub struct Limits {

@@ -1,7 +1,11 @@
 //! From a configuration to the parts that decide: one verifier, one replay memory, the keys of every issuer, and the embedded
 //! issuer. Everything that can be wrong is said here, before the first request.
 
+mod barrier;
+mod records;
+
 use core::fmt;
+use core::time::Duration;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -9,20 +13,23 @@ use keybound::authorization_server::AuthorizationServer;
 use keybound::crypto::AlgSet;
 use keybound::crypto::aws_lc::{AwsLc, random_array};
 use keybound::nonce::{NonceKey, StatelessNonces};
-use keybound::replay::Epoch;
 use keybound::replay::memory::{MemoryLimits, MemoryStore};
+use keybound::replay::{Epoch, ReplayStore};
 use keybound::request::Origins;
+use keybound::time::UnixTime;
 use keybound::token::TokenPolicy;
 use keybound::token::jwt::KeySet;
 use keybound::verify::{self, Verifier};
 use keybound_issuer::{Authentication, Clock, GrantType, Issuer, IssuerConfig, Keys, Secret};
 use keybound_tower::fetch::HttpFetch;
-use keybound_tower::{DiscoveredKeys, FixedKeys, Policy, ProofHandling, ResourceServer};
+use keybound_tower::{DiscoveredKeys, FixedKeys, IssuerKeys, Policy, ProofHandling, ResourceServer};
 
+use self::records::Records;
 use crate::config::{self, ClientAuthentication, Config, IatWithNonce, KeySource, Mode, NoncePolicy};
+use crate::metadata::{Accepted, Resource};
 use crate::signing_key;
 
-/// A configuration that could not be put to work, in words for its author.
+/// A configuration that could not be put to work, in words for its author: a line for each mistake.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EngineError(String);
 
@@ -40,13 +47,33 @@ impl fmt::Display for EngineError {
 
 impl core::error::Error for EngineError {}
 
-/// What all workers share.
+/// What all workers share, of one configuration.
 #[derive(Debug)]
 pub struct Engine {
-    pub(crate) server: ResourceServer<MemoryStore>,
+    pub(crate) server: ResourceServer<Records>,
     pub(crate) issuer: Option<Issuer>,
     pub(crate) config: Config,
-    pub(crate) policies: Vec<Policy>,
+    /// By origin, then by route.
+    pub(crate) policies: Vec<Vec<Policy>>,
+    pub(crate) resources: Vec<Resource>,
+    discovered: Vec<(config::Issuer, DiscoveredKeys)>,
+    lasting: Lasting,
+}
+
+/// What outlives a configuration.
+#[derive(Clone, Debug)]
+struct Lasting {
+    store: Arc<MemoryStore>,
+    nonce_key: NonceKey,
+    issuer_keys: Option<Keys>,
+}
+
+impl Lasting {
+    fn new(replay: &config::Replay) -> Result<Self, EngineError> {
+        let secret = random_array().map_err(|error| EngineError::new("random numbers", error))?;
+        let store = Arc::new(replay_memory(replay)?);
+        Ok(Self { store, nonce_key: NonceKey::new(1, secret), issuer_keys: None })
+    }
 }
 
 impl Engine {
@@ -55,24 +82,65 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// The first thing that cannot be had: a key file, a policy that contradicts itself, random numbers.
+    /// What cannot be had: a key file, a policy that contradicts itself, random numbers.
     pub fn new(config: Config) -> Result<Self, EngineError> {
+        let lasting = Lasting::new(&config.replay)?;
+        let epoch = lasting.store.epoch().id();
+        Self::build(config, lasting, &[], epoch)
+    }
+
+    /// The memory of used proofs. It outlives the engine.
+    pub fn replays(&self) -> &MemoryStore {
+        &self.lasting.store
+    }
+
+    /// The engine of another configuration, which takes over replay memory, nonce key, the embedded issuer's keys and what
+    /// was fetched from the same issuers. What was remembered of tokens ends with this one.
+    ///
+    /// Nothing has changed until [`Successor::take_over`].
+    pub(crate) fn successor(&self, config: Config) -> Result<Successor, EngineError> {
+        let barrier = barrier::is_due(&self.config, &config).then(random_epoch).transpose()?;
+        let epoch = barrier.unwrap_or_else(|| self.replays().epoch().id());
+        let engine = Self::build(config, self.lasting.clone(), &self.discovered, epoch)?;
+        Ok(Successor { engine, barrier })
+    }
+
+    fn build(
+        config: Config,
+        mut lasting: Lasting,
+        earlier: &[(config::Issuer, DiscoveredKeys)],
+        epoch: u64,
+    ) -> Result<Self, EngineError> {
         let origins = config.origins.iter().map(|origin| origin.as_str().parse());
         let origins = origins.collect::<Result<Vec<_>, _>>().map_err(|error| EngineError::new("origin", error))?;
         let origins = Origins::new(origins).map_err(|error| EngineError::new("origin", error))?;
-        let nonces = nonces(&config.proof)?;
-        let store = Arc::new(replay_memory(&config.replay)?);
+        let nonces = StatelessNonces::new(lasting.nonce_key.clone()).lives(config.proof.nonce_lifetime);
+        let records = Arc::new(Records::new(Arc::clone(&lasting.store), epoch));
+        let kept = lasting.issuer_keys.take();
         let issuer = match &config.authorization_server {
-            Some(settings) => Some(embedded_issuer(settings, &config, nonces.clone(), Arc::clone(&store))?),
+            Some(settings) => {
+                let keys = kept.map_or_else(|| signing_keys(settings), Ok)?;
+                lasting.issuer_keys = Some(keys.clone());
+                Some(embedded_issuer(settings, keys, &config, nonces.clone(), Arc::clone(&records))?)
+            }
             None => None,
         };
-        let mut builder = ResourceServer::builder(verifier(&config.proof, nonces)?, origins, store);
+        let mut builder = ResourceServer::builder(verifier(&config.proof, nonces)?, origins, records);
+        let mut mistakes = Vec::new();
+        let mut discovered = Vec::new();
         for accepted in &config.issuers {
             let policy = TokenPolicy::new(accepted.url.as_str(), accepted.audience.iter().map(String::as_str));
-            builder = match &accepted.keys {
-                KeySource::File(path) => builder.issuer(policy, FixedKeys::new(key_file(path, accepted.algorithms)?)),
-                KeySource::Discovery => builder.issuer(policy, discovered(accepted)?),
-            };
+            match keys_of(accepted, earlier) {
+                Ok(IssuerKeys::Discovered(keys)) => {
+                    discovered.push((accepted.clone(), keys.clone()));
+                    builder = builder.issuer(policy, keys);
+                }
+                Ok(keys) => builder = builder.issuer(policy, keys),
+                Err(EngineError(mistake)) => mistakes.push(mistake),
+            }
+        }
+        if !mistakes.is_empty() {
+            return Err(EngineError(mistakes.join("\n")));
         }
         if let Some(issuer) = &issuer {
             let audience = config.origins.iter().map(config::PublicUrl::as_str);
@@ -80,8 +148,13 @@ impl Engine {
             builder = builder.issuer(policy, FixedKeys::new(issuer.key_set().clone()));
         }
         let server = builder.build().map_err(|error| EngineError::new("issuer", error))?;
-        let policies = config.routes.iter().map(policy).collect::<Result<_, _>>()?;
-        Ok(Self { server, issuer, config, policies })
+        let resources = resources(&server, &config, issuer.as_ref());
+        let policies = (0..config.origins.len()).map(|origin| {
+            let policy = |route| policy(route, Resource::of_route(&resources, origin, route));
+            config.routes.iter().map(policy).collect::<Result<Vec<_>, _>>()
+        });
+        let policies = policies.collect::<Result<_, _>>()?;
+        Ok(Self { server, issuer, policies, resources, config, discovered, lasting })
     }
 }
 
@@ -93,17 +166,50 @@ impl Engine {
 pub fn issuer_alone(config: &Config) -> Result<Issuer, EngineError> {
     let settings = config.authorization_server.as_ref();
     let settings = settings.ok_or_else(|| EngineError("authorization_server: there is none".to_owned()))?;
-    embedded_issuer(settings, config, nonces(&config.proof)?, Arc::new(replay_memory(&config.replay)?))
+    let Lasting { store, nonce_key, .. } = Lasting::new(&config.replay)?;
+    let nonces = StatelessNonces::new(nonce_key).lives(config.proof.nonce_lifetime);
+    embedded_issuer(settings, signing_keys(settings)?, config, nonces, store)
 }
 
-fn nonces(proof: &config::ProofPolicy) -> Result<StatelessNonces, EngineError> {
-    let secret = random_array().map_err(|error| EngineError::new("random numbers", error))?;
-    Ok(StatelessNonces::new(NonceKey::new(1, secret)).lives(proof.nonce_lifetime))
+/// An engine that is ready and not yet in force.
+#[derive(Debug)]
+pub(crate) struct Successor {
+    engine: Engine,
+    /// The epoch to raise, if what was recorded so far does not hold for its windows.
+    barrier: Option<u64>,
+}
+
+impl Successor {
+    /// The engine, now that the replay memory has the epoch it records under. What the engine before is about to record is
+    /// [`Forgotten`](keybound::replay::Seen::Forgotten) from now on.
+    pub(crate) fn take_over(self) -> Engine {
+        if let Some(id) = self.barrier {
+            // Whatever is accepted until the epoch is raised is accepted in this second or the next.
+            let opened = UnixTime::from(SystemTime::now()).plus(Duration::from_secs(1));
+            self.engine.replays().raise(Epoch::new(id, opened));
+            tracing::info!("what proofs are judged by has changed: those of before need a nonce, once");
+        }
+        self.engine
+    }
+}
+
+fn random_epoch() -> Result<u64, EngineError> {
+    random_array().map(u64::from_be_bytes).map_err(|error| EngineError::new("random numbers", error))
+}
+
+/// The resources of every origin, and whose tokens they take.
+fn resources(server: &ResourceServer<Records>, config: &Config, own: Option<&Issuer>) -> Vec<Resource> {
+    let mut all: Vec<Accepted<'_>> = config.issuers.iter().map(Accepted::of).collect();
+    let audience = config.origins.iter().map(config::PublicUrl::as_str);
+    all.extend(own.map(|issuer| Accepted { issuer: issuer.identifier(), audience: audience.collect() }));
+    let algs = server.verifier().algorithms(); // R-RS-27
+    let origins = server.origins().iter().enumerate();
+    origins.flat_map(|(position, origin)| Resource::at(origin, position, config, &all, algs)).collect()
 }
 
 fn replay_memory(replay: &config::Replay) -> Result<MemoryStore, EngineError> {
     let random = |error| EngineError::new("random numbers", error);
-    let epoch = Epoch::new(u64::from_be_bytes(random_array().map_err(random)?), SystemTime::now().into());
+    let epoch = Epoch::new(random_epoch()?, SystemTime::now().into());
     let bytes = usize::try_from(replay.memory).unwrap_or(usize::MAX);
     let limits = MemoryLimits::new().bytes(bytes).per_key(replay.per_key);
     MemoryStore::new(limits, random_array().map_err(random)?, epoch).map_err(|error| EngineError::new("replay", error))
@@ -135,12 +241,28 @@ fn key_file(path: &std::path::Path, algs: AlgSet) -> Result<KeySet, EngineError>
     KeySet::read_strictly(&text, &AwsLc, algs).map_err(|error| EngineError::new(&name, error))
 }
 
+/// The keys of an issuer: from its file as it is now, or those that were fetched before.
+fn keys_of(issuer: &config::Issuer, earlier: &[(config::Issuer, DiscoveredKeys)]) -> Result<IssuerKeys, EngineError> {
+    match &issuer.keys {
+        KeySource::File(path) => Ok(FixedKeys::new(key_file(path, issuer.algorithms)?).into()),
+        KeySource::Discovery => {
+            let same = |(known, _): &&(config::Issuer, DiscoveredKeys)| {
+                known.url == issuer.url && known.algorithms == issuer.algorithms
+            };
+            match earlier.iter().find(same) {
+                Some((_, keys)) => Ok(keys.clone().into()),
+                None => discovered(issuer).map(Into::into),
+            }
+        }
+    }
+}
+
 fn discovered(issuer: &config::Issuer) -> Result<DiscoveredKeys, EngineError> {
     DiscoveredKeys::new(issuer.url.as_str(), Arc::new(AwsLc), issuer.algorithms, Arc::new(HttpFetch::new()))
         .map_err(|error| EngineError::new(issuer.url.as_str(), error))
 }
 
-fn policy(route: &config::Route) -> Result<Policy, EngineError> {
+fn policy(route: &config::Route, resource: Option<&Resource>) -> Result<Policy, EngineError> {
     let fault = |error| EngineError::new(&format!("route {}", route.path.as_str()), error);
     let mut policy = match route.mode {
         Mode::Optional => Policy::optional(),
@@ -152,19 +274,31 @@ fn policy(route: &config::Route) -> Result<Policy, EngineError> {
     if !route.audience.is_empty() {
         policy = policy.audience(route.audience.iter().map(String::as_str));
     }
+    if let Some(resource) = resource {
+        policy = policy.resource_metadata(resource.location()).map_err(fault)?;
+    }
     Ok(match route.proof {
-        // What `report` looks at is not used up: the service behind may record it.
+        // What `report` looks at is not used up, and no nonce is given that could be demanded: the service behind may do both.
         _ if route.mode == Mode::Report => policy.proof(ProofHandling::Check),
         config::ProofHandling::Check => policy.proof(ProofHandling::Check),
         config::ProofHandling::Consume => policy,
     })
 }
 
+/// The embedded issuer's keys, of its file or new.
+fn signing_keys(settings: &config::AuthorizationServer) -> Result<Keys, EngineError> {
+    match &settings.signing_key {
+        Some(path) => signing_key::open(path).map(Keys::new),
+        None => Keys::generate().map_err(|error| EngineError::new("signing key", error)),
+    }
+}
+
 fn embedded_issuer(
     settings: &config::AuthorizationServer,
+    keys: Keys,
     config: &Config,
     nonces: StatelessNonces,
-    store: Arc<MemoryStore>,
+    records: Arc<impl ReplayStore + 'static>,
 ) -> Result<Issuer, EngineError> {
     let origins = config.origins.iter().map(config::PublicUrl::as_str);
     let mut audience = origins.chain(settings.audience.iter().map(String::as_str));
@@ -175,12 +309,8 @@ fn embedded_issuer(
     for client in &settings.clients {
         issuer = issuer.client(registered(client)?);
     }
-    let keys = match &settings.signing_key {
-        Some(path) => signing_key::open(path).map(Keys::new),
-        None => Keys::generate().map_err(|error| EngineError::new("signing key", error)),
-    }?;
     let server = AuthorizationServer::new(verifier(&config.proof, nonces)?);
-    Issuer::new(issuer, keys, server, store, Clock::system())
+    Issuer::new(issuer, keys, server, records, Clock::system())
         .map_err(|error| EngineError::new("authorization_server", error))
 }
 

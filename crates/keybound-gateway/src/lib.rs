@@ -9,6 +9,8 @@ pub mod config;
 pub mod engine;
 pub mod front;
 pub mod issuer;
+mod metadata;
 pub mod proxy;
+pub mod reload;
 mod signing_key;
 pub mod stack;

@@ -114,7 +114,8 @@ impl Proxy {
         loop {
             tokio::time::sleep(SWEEP).await;
             let now = Instant::now();
-            self.servers.borrow().values().for_each(|server| server.sweep(now));
+            // One that no route names any more goes with its last connection.
+            self.servers.borrow_mut().retain(|_, server| server.sweep(now) || Rc::strong_count(server) > 1);
         }
     }
 

@@ -1,5 +1,6 @@
 //! The route of one request through the gateway: public origin, path, route, protection, upstream.
 
+use core::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -10,25 +11,60 @@ use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{Request, Response, Uri};
 use http_body_util::{BodyExt as _, Full, Limited};
-use keybound::refusal::{Denial, Refusal};
-use keybound::request::{Origin, RequestPath};
+use keybound::challenge::Scheme;
+use keybound::refusal::{Denial, Reason, Refusal};
+use keybound::request::{Presented, RequestPath, announces_form};
 use keybound_tower::answer::complete;
 use keybound_tower::{Access, Cors, Judgement, Policy};
 use tower::ServiceExt as _;
 
 use crate::answer::Problem;
-use crate::body::{Body, RequestBody};
+use crate::body::{Body, Found, Later, RequestBody};
 use crate::config::{self, AmbiguousPaths, Mode};
 use crate::engine::Engine;
 use crate::front::{Handler, Inbound, Peer};
+use crate::metadata::Resource;
 use crate::proxy::{self, Identity, Proxy, Terms, Upstreams};
+use crate::reload::Live;
 
 /// The longest request body the embedded issuer reads.
 const ISSUER_BODY: usize = 64 * 1024;
 
-/// One worker's way of answering.
+/// One worker's way of answering, whatever configuration is in force.
 #[derive(Debug)]
 pub struct Stack {
+    live: Arc<Live>,
+    proxy: Rc<Proxy>,
+    serving: RefCell<Rc<Serving>>,
+}
+
+impl Stack {
+    /// For one worker, whose proxy this is.
+    pub fn new(live: Arc<Live>, proxy: Rc<Proxy>) -> Self {
+        let serving = Rc::new(Serving::new(live.engine(), Rc::clone(&proxy)));
+        Self { live, proxy, serving: RefCell::new(serving) }
+    }
+
+    /// What a request that comes now is served by, to its end.
+    fn serving(&self) -> Rc<Serving> {
+        let engine = self.live.load();
+        let mut serving = self.serving.borrow_mut();
+        if !Arc::ptr_eq(&serving.engine, &engine) {
+            *serving = Rc::new(Serving::new(Arc::clone(&engine), Rc::clone(&self.proxy)));
+        }
+        Rc::clone(&serving)
+    }
+}
+
+impl Handler for Stack {
+    async fn handle(&self, inbound: Inbound) -> Response<Body> {
+        self.serving().answer(inbound).await
+    }
+}
+
+/// One worker's way of answering under one configuration.
+#[derive(Debug)]
+struct Serving {
     engine: Arc<Engine>,
     proxy: Rc<Proxy>,
     upstreams: Vec<Upstreams>,
@@ -37,9 +73,8 @@ pub struct Stack {
     cors: Cors,
 }
 
-impl Stack {
-    /// For one worker, whose proxy this is.
-    pub fn new(engine: Arc<Engine>, proxy: Rc<Proxy>) -> Self {
+impl Serving {
+    fn new(engine: Arc<Engine>, proxy: Rc<Proxy>) -> Self {
         let config = &engine.config;
         Self {
             upstreams: config.routes.iter().map(|route| proxy.upstreams(&route.upstreams)).collect(),
@@ -54,8 +89,9 @@ impl Stack {
     async fn answer(&self, inbound: Inbound) -> Response<Body> {
         let Inbound { request, peer } = inbound;
         let (mut parts, body) = request.into_parts();
-        let origin = match self.engine.server.origins().choose(&parts) {
-            Ok(origin) => origin,
+        let origins = self.engine.server.origins();
+        let origin = match origins.choose(&parts) {
+            Ok(origin) => origins.iter().position(|one| one == origin).unwrap_or_default(),
             Err(refusal) => return self.refuse(&parts, refusal, &Policy::required()),
         };
         let path = match RequestPath::parse(parts.uri.path()) {
@@ -65,10 +101,14 @@ impl Stack {
         if let Some(router) = self.issuer.as_ref().filter(|_| self.is_issuers(path.as_str())) {
             return issue(router.clone(), parts, body).await;
         }
+        let described = |resource: &&Resource| resource.is_described_at(origin, path.as_str());
+        if let Some(resource) = self.engine.resources.iter().find(described) {
+            return resource.answer(&parts, &self.cors);
+        }
         let Some(number) = self.engine.config.routes.iter().position(|route| route.path.covers(path.as_str())) else {
             return Problem::RouteUnknown.answer();
         };
-        let (route, policy) = (&self.engine.config.routes[number], &self.engine.policies[number]);
+        let (route, policy) = (&self.engine.config.routes[number], &self.engine.policies[origin][number]);
         let path = match route.ambiguous_paths {
             AmbiguousPaths::Allow => Ok(path),
             AmbiguousPaths::Refuse => path.unambiguous(),
@@ -83,10 +123,9 @@ impl Stack {
     }
 
     /// On the terms of the route's mode.
-    async fn pass(&self, passage: Passage<'_>, parts: Parts, body: RequestBody, peer: Peer) -> Response<Body> {
+    async fn pass(&self, passage: Passage<'_>, parts: Parts, mut body: RequestBody, peer: Peer) -> Response<Body> {
         let Passage { route, policy, origin, upstreams } = passage;
-        let declared = self.engine.server.origins().iter().position(|one| one == origin).unwrap_or_default();
-        let outward = &self.origins[declared];
+        let outward = &self.origins[origin];
         let forward = |parts, body, terms| async move {
             let request = Request::from_parts(parts, body);
             self.proxy.forward(Inbound { request, peer }, upstreams, &terms).await
@@ -94,26 +133,64 @@ impl Stack {
         if route.mode == Mode::Open {
             return forward(parts, body, Terms::unchanged(outward)).await;
         }
+        if route.mode == Mode::Report {
+            // A preflight has no credentials that anything could be found out about.
+            if self.cors.asks(&parts).is_none() {
+                match self.judge(&parts, &mut body, Later::LetPass, &passage).await {
+                    Ok(judgement) => log(route, &parts, &judgement),
+                    Err(problem) => return problem.answer(),
+                }
+            }
+            return forward(parts, body, Terms::unchanged(outward)).await;
+        }
         if self.cors.asks(&parts).is_some() {
             return self.cors.answer_preflight(&parts).map(|()| Body::empty());
         }
         let page = parts.headers.get(ORIGIN).cloned();
-        let judgement = self.engine.server.decide(&parts, origin, policy).await;
+        let judgement = match self.judge(&parts, &mut body, Later::BreakOff, &passage).await {
+            Ok(judgement) => judgement,
+            Err(problem) => return problem.answer(),
+        };
         log(route, &parts, &judgement);
-        let (nonce, handling) = (judgement.nonce().cloned(), policy.proof_handling());
         let mut response = match judgement.result() {
-            _ if route.mode == Mode::Report => return forward(parts, body, Terms::unchanged(outward)).await,
             Err(denial) => self.engine.server.answer(denial, &judgement, policy).map(text),
             Ok(access) => {
+                // What is answered if a token turns up in the part of a form that is still to come.
+                let late = announces_form(&parts.headers).then(|| form_denied(&parts));
                 let identity = identity(access);
                 let terms = Terms::vouched(outward, &identity, route.upstream_authorization, route.proof);
-                let mut response = forward(parts, body, terms).await;
-                complete(response.headers_mut(), nonce.as_ref(), handling);
-                response
+                let response = forward(parts, body, terms).await;
+                match late.as_ref().and_then(|late| late.result().err().map(|denial| (late, denial))) {
+                    Some((late, denial)) if response.extensions().get() == Some(&Problem::TokenInForm) => {
+                        tracing::info!(route = route.path.as_str(), reason = denial.code(), "broken off");
+                        self.engine.server.answer(denial, late, policy).map(text)
+                    }
+                    _ => response,
+                }
             }
         };
+        if judgement.result().is_ok() {
+            complete(response.headers_mut(), judgement.nonce(), policy.proof_handling());
+        }
         self.cors.expose(response.headers_mut(), page.as_ref());
         response
+    }
+
+    /// Decides about a request, the beginning of a form included: a token in it is one too many, or alone and refused as well
+    /// (R-RS-10, R-RS-11).
+    async fn judge(
+        &self,
+        parts: &Parts,
+        body: &mut RequestBody,
+        later: Later,
+        passage: &Passage<'_>,
+    ) -> Result<Judgement, Problem> {
+        if announces_form(&parts.headers) && body.hold_form(later).await? == Found::Token {
+            return Ok(form_denied(parts));
+        }
+        let origins = self.engine.server.origins();
+        let origin = origins.iter().nth(passage.origin).expect("the position is of this very list");
+        Ok(self.engine.server.decide(parts, origin, passage.policy).await)
     }
 
     /// A refusal that has to do with neither token nor proof.
@@ -139,14 +216,18 @@ impl Stack {
 struct Passage<'s> {
     route: &'s config::Route,
     policy: &'s Policy,
-    origin: &'s Origin,
+    /// Its position among the declared ones.
+    origin: usize,
     upstreams: &'s Upstreams,
 }
 
-impl Handler for Stack {
-    async fn handle(&self, inbound: Inbound) -> Response<Body> {
-        self.answer(inbound).await
-    }
+/// What is said of a token in a form: beside the one in the header, or instead of it.
+fn form_denied(parts: &Parts) -> Judgement {
+    let reason = match Presented::scheme(&parts.headers) {
+        Scheme::None => Reason::CredentialsForm,
+        _ => Reason::CredentialsRepeated,
+    };
+    Judgement::denied(&parts.headers, reason)
 }
 
 fn text(body: String) -> Body {
@@ -189,22 +270,18 @@ pub(crate) async fn issue(router: Router, parts: Parts, body: RequestBody) -> Re
     }
 }
 
-/// Who was refused and why; the detail is for this place alone.
+/// Who was refused and why; the detail is for this place alone. Where nothing is refused, who would have been.
 fn log(route: &config::Route, parts: &Parts, judgement: &Judgement) {
     let (path, method) = (route.path.as_str(), parts.method.as_str());
-    match judgement.result() {
-        Ok(_) => tracing::debug!(route = path, method, client = judgement.client_id(), "admitted"),
-        Err(denial) => {
-            let detail = if let Denial::Refused(refusal) = denial { refusal.detail() } else { None };
-            tracing::info!(
-                route = path,
-                method,
-                reason = denial.code(),
-                detail,
-                client = judgement.client_id(),
-                iat_offset = judgement.iat_offset(),
-                "refused"
-            );
-        }
+    let Err(denial) = judgement.result() else {
+        tracing::debug!(route = path, method, client = judgement.client_id(), "admitted");
+        return;
+    };
+    let detail = if let Denial::Refused(refusal) = denial { refusal.detail() } else { None };
+    let (reason, client, iat_offset) = (denial.code(), judgement.client_id(), judgement.iat_offset());
+    if route.mode == Mode::Report {
+        tracing::info!(route = path, mode = "report", method, reason, detail, client, iat_offset, "would be refused");
+    } else {
+        tracing::info!(route = path, method, reason, detail, client, iat_offset, "refused");
     }
 }

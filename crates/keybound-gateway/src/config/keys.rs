@@ -130,7 +130,8 @@ pub(crate) const KEYS: &[Key] = &[
     key("issuer.url", Text, Required("\"http://127.0.0.1:9090\""),
         "The issuer's identifier, octet by octet as in the claim iss; https, or http on loopback. Its metadata is fetched from there."),
     key("issuer.audience", Texts, Required("[\"http://127.0.0.1:8080\"]"),
-        "What aud of a token may name; any one match is enough."),
+        "What aud of a token may name; any one match is enough. Name the origin here, as clients call it: resource metadata (RFC 9728)\n\
+         goes by these names, and clients ask the issuer for tokens by it."),
     key("issuer.jwks_file", Text, Unset("\"issuer.jwks.json\""),
         "The issuer's public keys, instead of fetching them. Read again on SIGHUP."),
     key("issuer.introspection", Table, NotYet { example: "{ endpoint = \"https://id.example.com/introspect\", client_id = \"gateway\" }",
@@ -145,14 +146,15 @@ pub(crate) const KEYS: &[Key] = &[
         "Where its requests go: http, host and port. Several take turns; one that cannot be reached is passed over."),
     key("route.mode", Choice(MODES), Is("\"required\""),
         "required: a token bound to the client's key, with its proof. optional: a valid token; if it is bound, with its proof.\n\
-         report: checks everything, counts what required would refuse, and refuses nothing. open: checks nothing."),
+         report: checks everything but nonces and repetitions, logs client and reason of what required would refuse, and changes\n\
+         and refuses nothing. open: checks nothing."),
     key("route.scope", Texts, Is("[]"),
         "Scopes a token must have, all of them."),
     key("route.audience", Texts, Unset("[\"http://127.0.0.1:8080/orders\"]"),
         "What aud must name here, instead of what the issuer's audience says."),
     key("route.proof", Choice(PROOFS), Is("\"consume\""),
         "consume: a proof counts as used here, and is not forwarded. check: it is checked here and left to the upstream, which must\n\
-         record it; demands upstream_authorization = \"pass\"."),
+         record it; its nonces are the upstream's, and none is judged or given here; demands upstream_authorization = \"pass\"."),
     key("route.upstream_authorization", Choice(AUTHORIZATIONS), Is("\"strip\""),
         "The upstream's Authorization: strip: none. pass: as it came. bearer: the same token under the scheme Bearer."),
     key("route.ambiguous_paths", Choice(AMBIGUOUS), Is("\"refuse\""),

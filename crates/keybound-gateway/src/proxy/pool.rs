@@ -111,11 +111,11 @@ impl Server {
         }
     }
 
-    /// Closes what has rested for too long.
-    pub(crate) fn sweep(&self, now: Instant) {
-        self.idle
-            .borrow_mut()
-            .retain(|resting| !resting.connection.sender.is_closed() && now < resting.since + self.rest);
+    /// Closes what has rested for too long; whether anything rests still.
+    pub(crate) fn sweep(&self, now: Instant) -> bool {
+        let mut idle = self.idle.borrow_mut();
+        idle.retain(|resting| !resting.connection.sender.is_closed() && now < resting.since + self.rest);
+        !idle.is_empty()
     }
 }
 

@@ -1,0 +1,89 @@
+//! When a change of configuration needs a barrier: when what was recorded so far does not tell any more which proofs were
+//! used.
+
+use crate::config::{Config, Mode, ProofHandling, Route};
+
+/// Whether a proof that was used under `before` could pass under `after` without anybody noticing.
+pub(crate) fn is_due(before: &Config, after: &Config) -> bool {
+    windows_differ(before, after) || is_recorded_newly(before, after)
+}
+
+/// An entry is found by the proof's `expires`, and that follows from these.
+fn windows_differ(before: &Config, after: &Config) -> bool {
+    let (before, after) = (&before.proof, &after.proof);
+    before.max_age != after.max_age
+        || before.max_future != after.max_future
+        || before.nonce != after.nonce
+        || before.nonce_lifetime != after.nonce_lifetime
+        || before.iat_with_nonce != after.iat_with_nonce
+}
+
+/// Whether proofs for some path are recorded from now on, and were passed on unrecorded before.
+fn is_recorded_newly(before: &Config, after: &Config) -> bool {
+    let now_recorded = |path: &str| chosen(after, path).is_some_and(records);
+    let was_passed = |path: &str| chosen(before, path).is_some_and(|route| !records(route));
+    // Every boundary of both configurations lies at the path of a route.
+    let mut paths = before.routes.iter().chain(&after.routes).map(|route| route.path.as_str());
+    paths.any(|path| was_passed(path) && now_recorded(path))
+}
+
+fn chosen<'c>(config: &'c Config, path: &str) -> Option<&'c Route> {
+    config.routes.iter().find(|route| route.path.covers(path))
+}
+
+fn records(route: &Route) -> bool {
+    matches!(route.mode, Mode::Required | Mode::Optional) && route.proof == ProofHandling::Consume
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    fn config(text: &str) -> Config {
+        let rest = "[[origin]]\nurl = \"https://api.example.com\"\n[[issuer]]\nurl = \"https://id.example.com\"\naudience = [\"x\"]\n";
+        Config::parse(&[rest, text].concat(), Path::new("test.toml")).unwrap_or_else(|errors| panic!("{errors}"))
+    }
+
+    fn route(path: &str, settings: &str) -> String {
+        format!("[[route]]\npath = \"{path}\"\nupstream = [\"http://127.0.0.1:9000\"]\n{settings}\n")
+    }
+
+    #[test]
+    fn what_moves_an_entry_needs_a_barrier() {
+        let root = route("/", "");
+        for (before, after, expected) in [
+            ("", "", false),
+            ("", "max_age = \"600s\"", true),
+            ("max_age = \"600s\"", "", true),
+            ("", "max_future = \"30s\"", true),
+            ("", "nonce = \"require\"", true),
+            ("", "nonce_lifetime = \"100s\"", true),
+            ("", "preset = \"mcp\"", true),
+            ("", "algorithms = [\"ES256\"]", false),
+        ] {
+            let [before, after] = [before, after].map(|proof| config(&format!("[proof]\n{proof}\n{root}")));
+            assert_eq!(is_due(&before, &after), expected, "{:?} to {:?}", before.proof, after.proof);
+        }
+    }
+
+    #[test]
+    fn what_is_recorded_from_now_on_needs_a_barrier() {
+        let [required, open, report] = ["", "mode = \"open\"", "mode = \"report\""].map(|mode| route("/", mode));
+        let check = route("/", "proof = \"check\"\nupstream_authorization = \"pass\"");
+        let orders = |settings| route("/orders", settings);
+        for (before, after, expected) in [
+            (required.clone(), required.clone(), false),
+            (open.clone(), required.clone(), true),
+            (report, required.clone(), true),
+            (check.clone(), required.clone(), true),
+            (required.clone(), check, false),
+            (open.clone(), open.clone() + &orders(""), true),
+            (required.clone() + &orders("mode = \"open\""), required.clone(), true),
+            (required.clone(), required.clone() + &orders("mode = \"open\""), false),
+            (orders(""), required, false),
+        ] {
+            assert_eq!(is_due(&config(&before), &config(&after)), expected, "{before} to {after}");
+        }
+    }
+}

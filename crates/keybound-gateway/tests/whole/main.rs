@@ -1,0 +1,12 @@
+//! The whole gateway over real sockets: tokens and proofs of a real client, an issuer's keys in a file, upstreams.
+
+#[path = "../wire/support.rs"]
+#[expect(dead_code, reason = "the tests of the wire use the rest")]
+mod support;
+
+mod check;
+mod forms;
+mod metadata;
+mod reload;
+mod report;
+mod scene;
