@@ -10,6 +10,7 @@ use keybound::jws::encode_base64url;
 use keybound_gateway::config::{Config, Overrides};
 use keybound_gateway::engine::Engine;
 use keybound_gateway::front::{Front, Stop};
+use keybound_gateway::reload::Live;
 use keybound_gateway::stack::Stack;
 
 use crate::outcome::{Failure, Result};
@@ -44,7 +45,12 @@ impl Serve {
             Some(path) => {
                 let overrides = Overrides::listen(self.listen.clone());
                 let config = Config::load(path, environment(), &overrides).map_err(Failure::configuration)?;
-                serve(self.bind(&config)?, config, &stop)
+                let front = self.bind(&config)?;
+                let live = live(config)?;
+                let path = path.clone();
+                let load = move || Config::load(&path, environment(), &overrides);
+                live.reload_on_hangup(load).map_err(Failure::failed)?;
+                serve(front, live, &stop)
             }
             None => self.self_contained(&stop),
         }
@@ -59,7 +65,7 @@ impl Serve {
         let found = front.address().map_err(Failure::failed)?;
         let config = default_config(found, sample, &secret)?;
         announce(found, &secret);
-        serve(front, config, stop)
+        serve(front, live(config)?, stop)
     }
 
     fn bind(&self, config: &Config) -> std::result::Result<Front, Failure> {
@@ -67,10 +73,13 @@ impl Serve {
     }
 }
 
-fn serve(front: Front, config: Config, stop: &Stop) -> Result {
-    let engine = Arc::new(Engine::new(config).map_err(Failure::configuration)?);
+fn live(config: Config) -> std::result::Result<Arc<Live>, Failure> {
+    Ok(Arc::new(Live::new(Engine::new(config).map_err(Failure::configuration)?)))
+}
+
+fn serve(front: Front, live: Arc<Live>, stop: &Stop) -> Result {
     tracing::info!(address = %front.address().map_err(Failure::failed)?, "listening");
-    drained(front.run(|proxy| Stack::new(Arc::clone(&engine), proxy), stop).map_err(Failure::failed)?)
+    drained(front.run(|proxy| Stack::new(Arc::clone(&live), proxy), stop).map_err(Failure::failed)?)
 }
 
 fn default_config(address: SocketAddr, sample: SocketAddr, secret: &str) -> std::result::Result<Config, Failure> {
