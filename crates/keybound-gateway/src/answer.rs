@@ -57,6 +57,8 @@ problems! {
     MethodRefused = METHOD_NOT_ALLOWED, "method.refused";
     /// A form turned out to have an access token in it behind its beginning (RFC 9449 section 7.1).
     TokenInForm = BAD_REQUEST, "credentials.form";
+    /// A form came compressed, so that nobody can see here whether there is an access token in it.
+    FormEncoded = UNSUPPORTED_MEDIA_TYPE, "form.encoded";
     /// The body stopped coming, or took too long.
     BodyStalled = REQUEST_TIMEOUT, "body.stalled", limit "limits.client_timeout";
     /// The body took too long.

@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use axum::Router;
 use bytes::Bytes;
-use http::header::ORIGIN;
+use http::header::{CONTENT_ENCODING, ORIGIN};
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{Request, Response, Uri};
+use http::{HeaderMap, Request, Response, Uri};
 use http_body_util::{BodyExt as _, Full, Limited};
 use keybound::challenge::Scheme;
 use keybound::refusal::{Denial, Reason, Refusal};
@@ -149,7 +149,11 @@ impl Serving {
         let page = parts.headers.get(ORIGIN).cloned();
         let judgement = match self.judge(&parts, &mut body, Later::BreakOff, &passage).await {
             Ok(judgement) => judgement,
-            Err(problem) => return problem.answer(),
+            Err(problem) => {
+                let mut response = problem.answer();
+                self.cors.expose(response.headers_mut(), page.as_ref());
+                return response;
+            }
         };
         log(route, &parts, &judgement);
         let mut response = match judgement.result() {
@@ -185,8 +189,13 @@ impl Serving {
         later: Later,
         passage: &Passage<'_>,
     ) -> Result<Judgement, Problem> {
-        if announces_form(&parts.headers) && body.hold_form(later).await? == Found::Token {
-            return Ok(form_denied(parts));
+        if announces_form(&parts.headers) {
+            if later == Later::BreakOff && is_encoded(&parts.headers) {
+                return Err(Problem::FormEncoded);
+            }
+            if body.hold_form(later).await? == Found::Token {
+                return Ok(form_denied(parts));
+            }
         }
         let origins = self.engine.server.origins();
         let origin = origins.iter().nth(passage.origin).expect("the position is of this very list");
@@ -228,6 +237,11 @@ fn form_denied(parts: &Parts) -> Judgement {
         _ => Reason::CredentialsRepeated,
     };
     Judgement::denied(&parts.headers, reason)
+}
+
+/// Whether the body is compressed or otherwise not what it will be once somebody reads it.
+fn is_encoded(headers: &HeaderMap) -> bool {
+    headers.get_all(CONTENT_ENCODING).iter().any(|field| !field.as_bytes().eq_ignore_ascii_case(b"identity"))
 }
 
 fn text(body: String) -> Body {

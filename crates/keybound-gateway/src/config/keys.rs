@@ -125,7 +125,8 @@ pub(crate) const KEYS: &[Key] = &[
         "Threads that serve, each with a pool of upstream connections of its own; 0: one for each processor."),
 
     key("origin.url", Text, Required("\"http://127.0.0.1:8080\""),
-        "https, or http on loopback. With a path if the proxy in front strips that prefix."),
+        "https, or http on loopback. With a path if the proxy in front strips that prefix; that proxy passes\n\
+         /.well-known/oauth-protected-resource and what is below it on as it is."),
 
     key("issuer.url", Text, Required("\"http://127.0.0.1:9090\""),
         "The issuer's identifier, octet by octet as in the claim iss; https, or http on loopback. Its metadata is fetched from there."),

@@ -84,6 +84,24 @@ fn every_route_that_checks_anything_refuses_and_no_other() {
     }
 }
 
+// What cannot be looked through does not go through.
+#[test]
+fn a_compressed_form_is_refused() {
+    let (scene, upstream) = (Scene::new(), Upstream::echo());
+    for (mode, encoding, status) in [
+        ("required", "gzip", 415),
+        ("required", "Identity, br", 415),
+        ("required", "Identity", 401),
+        ("report", "gzip", 200),
+        ("open", "gzip", 200),
+    ] {
+        let gateway = scene.gateway(&route("/", upstream.address, &format!("mode = \"{mode}\"")));
+        let answer = post(&gateway, &format!("{FORM}Content-Encoding: {encoding}\r\n"), "a=1", 3);
+        assert_eq!(answer.status, status, "{mode} {encoding}");
+        assert_eq!(answer.reason() == "form.encoded", status == 415, "{mode} {encoding}");
+    }
+}
+
 #[test]
 fn the_connection_goes_on_behind_a_refused_form() {
     let (scene, upstream) = (Scene::new(), Upstream::echo());
