@@ -197,6 +197,13 @@ fn what_cannot_change_is_named_all_at_once() {
     assert_eq!(lines[..4], expected, "{error}");
     assert!(lines.len() == 5 && lines[4].contains("issuer.jwks.json"), "{error}");
     assert_eq!((gateway.get("/orders", "").status, gateway.get("/elsewhere", "").status), (200, 404));
+
+    // One such setting alone is enough to keep the rest as it was.
+    scene.write("issuer.jwks.json", &scene.jwks());
+    let text = format!("[replay]\nper_key = 7\n{}", route("/elsewhere", upstream.address, "mode = \"open\""));
+    let error = gateway.live.reload(scene.config(&text)).unwrap_err().to_string();
+    assert_eq!(error, format!("replay{restart}"));
+    assert_eq!((gateway.get("/orders", "").status, gateway.get("/elsewhere", "").status), (200, 404));
 }
 
 #[test]
