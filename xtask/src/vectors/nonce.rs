@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::case::{Case, ENDPOINT, ISSUER, NOW, ORIGIN, World, fresh_nonce, nonce};
 
 pub(super) fn cases(world: &World) -> Vec<Case<'_>> {
-    [accepted(world), refused(world), barrier(world), servers(world)].concat()
+    [accepted(world), refused(world), barrier(world), barrier_and_window(world), servers(world)].concat()
 }
 
 fn with<'w>(world: &'w World, policy: &str, nonce: impl Into<Value>) -> Case<'w> {
@@ -192,6 +192,44 @@ fn barrier(world: &World) -> Vec<Case<'_>> {
         "a foreign nonce after a restart; nonces: off",
         "at a barrier the nonce alone tells when the proof was made",
     ));
+    cases
+}
+
+/// After a restart too, a proof outside the window is told so, and the answer brings the nonce that gets past both.
+fn barrier_and_window(world: &World) -> Vec<Case<'_>> {
+    let rows = &["R-SEC-03", "R-NONCE-12", "R-PRF-35", "R-PRF-36"];
+    let why = "nobody accepts it whatever was accepted before, and a new nonce gets the client past the barrier";
+    let opened =
+        |ago: u64, policy: &str| world.resource().policy("epoch/opened", NOW - ago).policy("nonce/policy", policy);
+    let outside = [
+        ("iat.past", NOW - 301, "iat is 301 s ago"),
+        ("iat.past", 0, "iat is 1970"),
+        ("iat.future", NOW + 61, "iat is 61 s ahead"),
+    ];
+    let mut cases = Vec::new();
+    for policy in ["off", "offer"] {
+        for (code, iat, title) in outside {
+            let name = if iat == 0 { format!("barrier-epoch-{policy}") } else { format!("barrier-{policy}") };
+            let case = opened(20, policy).proof(|proof| proof.set("iat", iat)).answer(401, Some("use_dpop_nonce"));
+            let title = format!("20 s after a restart, {title}; nonces: {policy}");
+            cases.push(case.refused(code, rows, &name, &title, why));
+        }
+    }
+    let fapi = opened(20, "offer").policy("max_age", 60).policy("max_future", 10).policy("iat_always_in_window", true);
+    let fapi = fapi.proof(|proof| proof.set("iat", NOW - 61)).answer(401, Some("use_dpop_nonce"));
+    cases.push(fapi.refused("iat.past", rows, "barrier-fapi", "20 s after a restart, past a window of 60 s", why));
+    let server = world.token_request().policy("epoch/opened", NOW - 20).proof(|proof| proof.set("iat", NOW - 301));
+    let server = server.answer(400, Some("use_dpop_nonce"));
+    let title = "a token request 20 s after a restart, iat is 301 s ago";
+    cases.push(server.refused("iat.past", rows, "barrier-as", title, why));
+    let fallen = opened(361, "off").proof(|proof| proof.set("iat", NOW - 301));
+    let why = "the barrier is gone, and a nonce would not help";
+    let title = "361 s after a restart, iat is 301 s ago; nonces: off";
+    cases.push(fallen.refused("iat.past", rows, "barrier-fallen", title, why));
+    let standing = opened(360, "off").proof(|proof| proof.set("iat", NOW - 301));
+    let standing = standing.answer(401, Some("use_dpop_nonce"));
+    let title = "360 s after a restart, iat is 301 s ago; nonces: off";
+    cases.push(standing.refused("iat.past", rows, "barrier-last-second", title, "the barrier still stands"));
     cases
 }
 

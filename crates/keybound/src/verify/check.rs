@@ -8,7 +8,7 @@ use subtle::ConstantTimeEq as _;
 use super::known::KnownHeader;
 use super::{Expected, FUTURE_CAP, IAT_WITH_NONCE, NoncePolicy, Recorder, Verifier};
 use crate::nonce::Verdict;
-use crate::proof::{Ath, Htm, ParsedProof};
+use crate::proof::{Ath, Htm, ParsedProof, Seconds};
 use crate::refusal::{Reason, Refusal};
 use crate::replay::Epoch;
 use crate::request::TargetUri;
@@ -181,16 +181,27 @@ impl<'c> Checking<'c> {
         Ok(())
     }
 
-    /// (11) The proof is of now: by its nonce if it has one of ours, else by `iat`.
+    /// (11) The proof is of now: by its nonce if it has one of ours, else by `iat`. Inside the window, it was not accepted
+    /// before the replay memory began.
     fn time(&mut self) -> Result<(), Refusal> {
-        let settings = &self.verifier.settings;
         let iat = self.proof.claims.iat?;
-        let timed_by_nonce = self.nonce_issued.is_some();
         let here = self.expected.recorder == Recorder::Here;
-        let before = iat.floor() <= self.epoch.opened().plus(FUTURE_CAP);
-        if here && !timed_by_nonce && before && self.barrier_stands(FUTURE_CAP) {
+        let barrier = here && self.nonce_issued.is_none() && self.barrier_stands(FUTURE_CAP);
+        self.window(iat, barrier)?;
+        if barrier && iat.floor() <= self.epoch.opened().plus(FUTURE_CAP) {
             return Err(Reason::NonceBarrier.into());
         }
+        self.lifetime_claims()?;
+        self.freshness =
+            Some(Freshness { iat: iat.floor(), nonce_issued: self.nonce_issued, nonce_due: self.nonce_due });
+        Ok(())
+    }
+
+    /// `iat` lies in the window. The client recovers by a nonce where one widens it, and at a barrier, where any other proof
+    /// would be asked for one as well.
+    fn window(&self, iat: Seconds, barrier: bool) -> Result<(), Refusal> {
+        let settings = &self.verifier.settings;
+        let timed_by_nonce = self.nonce_issued.is_some();
         let (past, future) = match settings.iat_with_nonce {
             // Under `Off` the nonce is no longer looked at once the barrier is gone: no `iat` that would then be fresh.
             Some(wide) if timed_by_nonce && settings.policy == NoncePolicy::Off => (wide, settings.max_future),
@@ -198,24 +209,19 @@ impl<'c> Checking<'c> {
             _ => (settings.max_age, settings.max_future),
         };
         let reason = if iat.floor().plus(past) < self.now {
-            Some(Reason::IatPast)
+            Reason::IatPast
         } else if iat.ceil() > self.now.plus(future) {
-            Some(Reason::IatFuture)
+            Reason::IatFuture
         } else {
-            None
+            return Ok(());
         };
-        if let Some(reason) = reason {
-            let detail =
-                format!("iat is {}, now is {}, allowed are {past:?} past and {future:?} ahead", iat.floor(), self.now);
-            let refusal = Refusal::with_detail(reason, detail);
-            let by_nonce = here && settings.policy != NoncePolicy::Off && settings.iat_with_nonce.is_some();
-            let recovers = by_nonce && !timed_by_nonce;
-            return Err(if recovers { refusal.recoverable_by_nonce() } else { refusal });
-        }
-        self.lifetime_claims()?;
-        self.freshness =
-            Some(Freshness { iat: iat.floor(), nonce_issued: self.nonce_issued, nonce_due: self.nonce_due });
-        Ok(())
+        let detail =
+            format!("iat is {}, now is {}, allowed are {past:?} past and {future:?} ahead", iat.floor(), self.now);
+        let refusal = Refusal::with_detail(reason, detail);
+        let here = self.expected.recorder == Recorder::Here;
+        let by_nonce = here && settings.policy != NoncePolicy::Off && settings.iat_with_nonce.is_some();
+        let widens = by_nonce && !timed_by_nonce;
+        Err(if widens || barrier { refusal.recoverable_by_nonce() } else { refusal })
     }
 
     /// `exp` and `nbf` need not be there; if they are, they hold, with the allowance of `iat` (R-PRF-37).
