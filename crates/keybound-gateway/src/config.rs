@@ -13,12 +13,14 @@ mod document;
 mod keys;
 mod mistake;
 mod read;
+mod secret;
 mod section;
 mod source;
 mod url;
 
 pub use document::{default_text, schema};
 pub use mistake::{ConfigError, ConfigErrors, Place};
+pub use secret::AdminSecret;
 pub(crate) use url::is_authority;
 pub use url::{Network, Prefix, PublicUrl, UpstreamUrl};
 
@@ -48,6 +50,8 @@ pub struct Config {
     pub replay: Replay,
     /// What one client, request or upstream may take.
     pub limits: Limits,
+    /// How decisions are written down.
+    pub log: Log,
     /// The embedded issuer, if there is to be one.
     pub authorization_server: Option<AuthorizationServer>,
 }
@@ -58,8 +62,10 @@ pub struct Config {
 pub struct Listen {
     /// For clients.
     pub address: SocketAddr,
-    /// For console and metrics; always on loopback.
+    /// For console and metrics; off loopback only with a secret.
     pub admin: SocketAddr,
+    /// Without it, whoever reaches `admin` may read what is there.
+    pub admin_secret: Option<AdminSecret>,
     /// Proxies in front of this one.
     pub trusted_peers: Vec<Network>,
     /// Threads that serve; `None`: one for each processor.
@@ -240,6 +246,36 @@ pub struct Limits {
     pub upstream_idle: usize,
     pub upstream_idle_timeout: Duration,
     pub drain_timeout: Duration,
+}
+
+/// `[log]`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Log {
+    /// How a line looks. What writes the log is set up by whoever starts the gateway.
+    pub format: LogFormat,
+    /// Which decisions get a line.
+    pub decisions: LoggedDecisions,
+}
+
+/// How a line of the log looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object.
+    Json,
+}
+
+/// Which decisions are logged at the level `info`; the others are at `debug`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LoggedDecisions {
+    /// Refusals and failures.
+    Refused,
+    /// Admissions too.
+    All,
 }
 
 /// `[authorization_server]`

@@ -105,8 +105,17 @@ fn each_mistake_has_its_line() {
         ("[listen]\naddress = \"127.0.0.1:8081\"", "1:1: listen.admin: is 127.0.0.1:8081, which listen.address is too"),
         (
             "[listen]\nadmin = \"0.0.0.0:8081\"",
-            "1:2: listen.admin: is off loopback; the console and the metrics are for this machine only",
+            "1:2: listen.admin: is off loopback, where anybody could read the console; set listen.admin_secret_file too, or use 127.0.0.1",
         ),
+        (
+            "[listen]\nadmin = \"0.0.0.0:8081\"\nadmin_secret = \"too short\"",
+            "1:3: listen.admin_secret: is shorter than 16 characters, and could be guessed",
+        ),
+        (
+            "[listen]\nadmin_secret_file = \"Cargo.toml\"",
+            r#"1:2: listen.admin_secret_file: "Cargo.toml": what is in it has a character that is not visible ASCII"#,
+        ),
+        ("[log]\nformat = \"yaml\"", r#"1:2: log.format: "yaml" is not a form of the log; use text or json"#),
         (
             "[proof]\nnonce_keys = \"no-such-ring.json\"",
             r#"1:2: proof.nonce_keys: "no-such-ring.json" cannot be read: No such file or directory (os error 2); paths are relative to the folder of the configuration"#,

@@ -11,9 +11,9 @@ use super::mistake::Mistakes;
 use super::section::{ChosenPreset, Read, Section, child, shortened};
 use super::source::{Located, Value, unknown};
 use super::{
-    AmbiguousPaths, AuthorizationServer, Client, ClientAuthentication, Config, IatWithNonce, Issuer, KeySource, Limits,
-    Listen, Mode, NoncePolicy, ProofHandling, ProofPolicy, Reader, Replay, Route, UpstreamAuthorization,
-    WhenUnavailable, keys,
+    AdminSecret, AmbiguousPaths, AuthorizationServer, Client, ClientAuthentication, Config, IatWithNonce, Issuer,
+    KeySource, Limits, Listen, Log, LogFormat, LoggedDecisions, Mode, NoncePolicy, ProofHandling, ProofPolicy, Reader,
+    Replay, Route, UpstreamAuthorization, WhenUnavailable, keys,
 };
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -24,7 +24,7 @@ const MOST_FUTURE: Duration = Duration::from_secs(60);
 /// `None` if anything is wrong; then there is a mistake that says what.
 pub(crate) fn config(root: &Located, base: &Path, reader: Reader, mistakes: &Mistakes) -> Option<Config> {
     unknown_tables(root, mistakes);
-    let listen = listen(Section::single(root, "listen", mistakes));
+    let listen = listen(Section::single(root, "listen", mistakes), base);
     let origins = each(root, "origin", mistakes, |section| {
         let url = section.text("url", FromStr::from_str);
         section.finish();
@@ -35,6 +35,7 @@ pub(crate) fn config(root: &Located, base: &Path, reader: Reader, mistakes: &Mis
     let (proof, preset) = proof(Section::single(root, "proof", mistakes), base, root);
     let replay = replay(Section::single(root, "replay", mistakes), preset);
     let limits = limits(Section::single(root, "limits", mistakes));
+    let log = log(Section::single(root, "log", mistakes));
     let section = Section::single(root, "authorization_server", mistakes);
     let server = section.is_there().then(|| authorization_server(section, root, base, mistakes));
     check::whole(
@@ -59,6 +60,7 @@ pub(crate) fn config(root: &Located, base: &Path, reader: Reader, mistakes: &Mis
         proof: proof?,
         replay: replay?,
         limits: limits?,
+        log: log?,
         authorization_server: server.map_or(Some(None), |server| server.map(|server| Some(server.value)))?,
     })
 }
@@ -93,15 +95,16 @@ fn unknown_tables(root: &Located, mistakes: &Mistakes) {
     }
 }
 
-fn listen(section: Section<'_>) -> Option<Read<Listen>> {
+fn listen(section: Section<'_>, base: &Path) -> Option<Read<Listen>> {
     let address = section.text("address", socket_address);
     let admin = section.text("admin", socket_address);
-    if let Some(admin) = admin.as_ref().filter(|admin| !admin.value.ip().is_loopback()) {
-        section.mistake(
-            "admin",
-            &admin.place,
-            "is off loopback; the console and the metrics are for this machine only",
-        );
+    let secret = admin_secret(&section, base);
+    if let Some(admin) = admin.as_ref().filter(|admin| !admin.value.ip().is_loopback())
+        && matches!(secret, Some(None))
+    {
+        let message =
+            "is off loopback, where anybody could read the console; set listen.admin_secret_file too, or use 127.0.0.1";
+        section.mistake("admin", &admin.place, message);
     }
     let trusted_peers = section.texts("trusted_peers", FromStr::from_str);
     let workers = section.count::<usize>("workers");
@@ -117,10 +120,45 @@ fn listen(section: Section<'_>) -> Option<Read<Listen>> {
     let listen = Listen {
         address: address.value,
         admin: admin?.value,
+        admin_secret: secret?,
         trusted_peers: trusted_peers?.value.into_iter().map(|network| network.value).collect(),
         workers: NonZero::new(workers?.value),
     };
     Some(Read { value: listen, place: address.place, written: address.written })
+}
+
+/// `None` if it is written and cannot be had.
+fn admin_secret(section: &Section<'_>, base: &Path) -> Option<Option<AdminSecret>> {
+    const NAMES: [&str; 2] = ["admin_secret", "admin_secret_file"];
+    let [written, in_file] = NAMES.map(|name| section.has(name));
+    let here = section.text(NAMES[0], AdminSecret::parse);
+    let file = section.text(NAMES[1], |text| {
+        let read = readable(base, text).and_then(|path| AdminSecret::read(&path));
+        read.map_err(|fault| if fault.starts_with('"') { fault } else { format!("{:?}: {fault}", shortened(text)) })
+    });
+    match (here, file) {
+        (Some(_), Some(file)) => {
+            section.mistake(NAMES[1], &file.place, "is set besides listen.admin_secret; leave one of them out");
+            None
+        }
+        (None, None) if written || in_file => None,
+        (here, file) => Some(here.or(file).map(|secret| secret.value)),
+    }
+}
+
+fn log(section: Section<'_>) -> Option<Log> {
+    let format = section.choice("format", "a form of the log", |text| match text {
+        "text" => Some(LogFormat::Text),
+        "json" => Some(LogFormat::Json),
+        _ => None,
+    });
+    let decisions = section.choice("decisions", "a choice of decisions", |text| match text {
+        "refused" => Some(LoggedDecisions::Refused),
+        "all" => Some(LoggedDecisions::All),
+        _ => None,
+    });
+    section.finish();
+    Some(Log { format: format?.value, decisions: decisions?.value })
 }
 
 fn issuer(section: Section<'_>, base: &Path) -> Option<Read<Issuer>> {
