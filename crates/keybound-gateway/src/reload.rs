@@ -132,6 +132,7 @@ fn needing_restart(present: &Config, wanted: &Config) -> Vec<String> {
         ("listen.admin", present.listen.admin != wanted.listen.admin),
         ("listen.trusted_peers", present.listen.trusted_peers != wanted.listen.trusted_peers),
         ("listen.workers", present.listen.workers != wanted.listen.workers),
+        ("log.format", present.log.format != wanted.log.format),
         ("replay", present.replay != wanted.replay),
         ("limits", present.limits != wanted.limits),
         (

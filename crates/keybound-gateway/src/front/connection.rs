@@ -148,6 +148,13 @@ impl Deadline {
     }
 }
 
+impl<H: Handler> Shop<H> {
+    fn turn_away(&self, problem: Problem) -> Response<Body> {
+        self.handler.turned_away(problem);
+        problem.answer()
+    }
+}
+
 async fn respond<H: Handler>(
     shop: &Shop<H>,
     mut request: Request<Incoming>,
@@ -162,12 +169,12 @@ async fn respond<H: Handler>(
         None => hygiene::clean(&mut request, framing),
     };
     let response = match clean {
-        Err(problem) => problem.answer(),
+        Err(problem) => shop.turn_away(problem),
         Ok(()) => {
             let limits = &shop.limits;
             let (head, body) = request.into_parts();
             match RequestBody::bounded(body, limits.body_bytes, limits.client_timeout, limits.request_timeout) {
-                None => Problem::BodyOversized.answer(),
+                None => shop.turn_away(Problem::BodyOversized),
                 Some(body) => {
                     let request = Request::from_parts(head, body);
                     shop.handler.handle(Inbound { request, peer: peer.clone() }).await
