@@ -7,6 +7,7 @@ use std::sync::Arc;
 use clap::Args;
 use keybound::crypto::aws_lc::random_array;
 use keybound::jws::encode_base64url;
+use keybound_gateway::admin::{Admin, Shown};
 use keybound_gateway::config::{Config, Overrides};
 use keybound_gateway::engine::Engine;
 use keybound_gateway::front::{Front, Stop};
@@ -14,9 +15,9 @@ use keybound_gateway::reload::Live;
 use keybound_gateway::stack::Stack;
 
 use crate::outcome::{Failure, Result};
-use crate::sample;
 use crate::service::{Ending, drained, environment, trial_address, unbound};
 use crate::style::{FAINT, PLAIN, STRONG};
+use crate::{logging, sample};
 
 /// Run the gateway
 ///
@@ -46,11 +47,13 @@ impl Serve {
                 let overrides = Overrides::listen(self.listen.clone());
                 let config = Config::load(path, environment(), &overrides).map_err(Failure::configuration)?;
                 let front = self.bind(&config)?;
+                let admin = Admin::bind(&config.listen).map_err(Failure::failed)?;
+                logging::use_format(config.log.format);
                 let live = live(config)?;
                 let path = path.clone();
                 let load = move || Config::load(&path, environment(), &overrides);
                 live.reload_on_hangup(load).map_err(Failure::failed)?;
-                serve(front, live, &stop)
+                serve(front, admin, live, &stop)
             }
             None => self.self_contained(&stop),
         }
@@ -61,11 +64,28 @@ impl Serve {
         let sample = sample::start().map_err(|error| Failure::failed(format!("the sample API: {error}")))?;
         let secret = encode_base64url(&random_array::<16>().map_err(Failure::failed)?);
         // Bound before the configuration is complete: the origin holds the port that was found.
-        let front = self.bind(&default_config(address, sample, &secret)?)?;
+        let config = default_config(address, sample, &secret)?;
+        let front = self.bind(&config)?;
         let found = front.address().map_err(Failure::failed)?;
+        let admin = self.console(&config)?;
+        let console = admin.address().map_err(Failure::failed)?;
         let config = default_config(found, sample, &secret)?;
-        announce(found, &secret);
-        serve(front, live(config)?, stop)
+        logging::use_format(config.log.format);
+        announce(found, console, &secret);
+        serve(front, admin, live(config)?, stop)
+    }
+
+    /// On the port of the configuration, or a free one for whoever has picked a port for the gateway.
+    fn console(&self, config: &Config) -> std::result::Result<Admin, Failure> {
+        let mut listen = config.listen.clone();
+        let mut bound = Admin::bind(&listen);
+        if bound.as_ref().is_err_and(|error| error.is_taken() && self.listen.is_some())
+            && std::env::var_os(ADMIN).is_none()
+        {
+            listen.admin.set_port(0);
+            bound = Admin::bind(&listen);
+        }
+        bound.map_err(Failure::failed)
     }
 
     fn bind(&self, config: &Config) -> std::result::Result<Front, Failure> {
@@ -77,16 +97,25 @@ fn live(config: Config) -> std::result::Result<Arc<Live>, Failure> {
     Ok(Arc::new(Live::new(Engine::new(config).map_err(Failure::configuration)?)))
 }
 
-fn serve(front: Front, live: Arc<Live>, stop: &Stop) -> Result {
-    tracing::info!(address = %front.address().map_err(Failure::failed)?, "listening");
+fn serve(front: Front, admin: Admin, live: Arc<Live>, stop: &Stop) -> Result {
+    let shown = Shown::new(Arc::clone(&live), front.connections(), stop).log_level(logging::level());
+    let console = admin.address().map_err(Failure::failed)?;
+    tracing::info!(address = %front.address().map_err(Failure::failed)?, admin = %console, "listening");
+    let _console = admin.start(shown).map_err(Failure::failed)?;
     drained(front.run(|proxy| Stack::new(Arc::clone(&live), proxy), stop).map_err(Failure::failed)?)
 }
 
+/// Where the console is to be, in the environment.
+const ADMIN: &str = "KEYBOUND_LISTEN_ADMIN";
+
 fn default_config(address: SocketAddr, sample: SocketAddr, secret: &str) -> std::result::Result<Config, Failure> {
+    // The console moves out of the way.
+    let console = if address.port() == 8081 { "127.0.0.1:0" } else { "127.0.0.1:8081" };
     let text = format!(
         r#"
 [listen]
 address = "{address}"
+admin = "{console}"
 [[origin]]
 url = "http://{address}"
 [[route]]
@@ -104,13 +133,15 @@ scope = ["read", "write"]
 dpop_bound_access_tokens = true
 "#
     );
-    Config::parse(&text, Path::new("default")).map_err(Failure::configuration)
+    let environment = environment().filter(|(name, _)| name == ADMIN || name.starts_with("KEYBOUND_LOG_"));
+    Config::from_parts(&text, Path::new("default"), environment, &Overrides::default()).map_err(Failure::configuration)
 }
 
-fn announce(address: SocketAddr, secret: &str) {
+fn announce(address: SocketAddr, console: SocketAddr, secret: &str) {
     anstream::println!(
         "{STRONG}keybound{PLAIN} protects a sample API on http://{address}, with an issuer under /issuer."
     );
+    anstream::println!("The console is on {STRONG}http://{console}{PLAIN}.");
     anstream::println!(
         "{FAINT}Everything is in memory and ends with this process. Paste into another terminal:{PLAIN}\n"
     );

@@ -12,6 +12,7 @@ use tokio::sync::{oneshot, watch};
 use crate::config::Listen;
 use crate::engine::Engine;
 use crate::front::{BindError, Connections, Port, Stop, bind};
+use crate::reload::Live;
 
 mod answer;
 mod guard;
@@ -36,38 +37,18 @@ pub struct Admin {
 #[derive(Debug)]
 #[must_use = "nothing is shown before Admin::start"]
 pub struct Shown {
-    engine: Source,
+    live: Arc<Live>,
     connections: Connections,
     most_connections: usize,
     stopping: watch::Receiver<bool>,
     log_level: Option<LogLevel>,
 }
 
-/// Gives the engine in force.
-struct Source(Box<dyn Fn() -> Arc<Engine> + Send + Sync>);
-
-impl core::fmt::Debug for Source {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.write_str("Source")
-    }
-}
-
 impl Shown {
-    /// `engine` gives the engine in force whenever it is asked; `connections` are those of the front; from `stop` on the
-    /// gateway is not ready any more.
-    pub fn new(
-        engine: impl Fn() -> Arc<Engine> + Send + Sync + 'static,
-        connections: Connections,
-        stop: &Stop,
-    ) -> Self {
-        let most_connections = engine().config.limits.connections;
-        Self {
-            engine: Source(Box::new(engine)),
-            connections,
-            most_connections,
-            stopping: stop.watch(),
-            log_level: None,
-        }
+    /// `connections` are those of the front; from `stop` on the gateway is not ready any more.
+    pub fn new(live: Arc<Live>, connections: Connections, stop: &Stop) -> Self {
+        let most_connections = live.engine().config.limits.connections;
+        Self { live, connections, most_connections, stopping: stop.watch(), log_level: None }
     }
 
     /// With a log whose level can be changed.
@@ -77,7 +58,7 @@ impl Shown {
     }
 
     fn engine(&self) -> Arc<Engine> {
-        self.engine.0()
+        self.live.engine()
     }
 
     fn is_draining(&self) -> bool {
