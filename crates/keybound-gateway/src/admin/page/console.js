@@ -81,7 +81,7 @@ function routes(list) {
     make("th", { scope: "row" }, make("code", {}, route.path)),
     make("td", { "data-name": "Mode" }, make("span", { class: `tag ${MODES[route.mode] ?? ""}` }, route.mode)),
     make("td", { "data-name": "Scope", "data-none": route.scope.length === 0 }, route.scope.join(" ")),
-    make("td", { "data-name": "Upstream", class: "mono quiet" }, route.upstreams.join(" ")),
+    make("td", { "data-name": "Upstream" }, make("code", { class: "quiet" }, route.upstreams.join(" "))),
     make("td", { "data-name": "Requests", class: "number" }, number(route.requests)),
     make("td", { "data-name": "Bound", class: "number" }, number(route.bound)),
     make("td", { "data-name": "Bearer", class: "number" }, number(route.bearer)),
@@ -113,7 +113,7 @@ function replay(status) {
   fill.textContent = `${Math.round(100 * fill.value)} %`;
   const now = status.now / 1000;
   const barrier = !memory.barrier ? ["none stands", ""]
-    : now < memory.barrier_from ? [`first proofs need a nonce, for ${span(memory.barrier_from - now)} more`, "warn"]
+    : now < memory.barrier_from ? [`every proof needs a nonce, for ${span(memory.barrier_from - now)} more`, "warn"]
     : [`only proofs from before it need a nonce, for ${span(memory.barrier_until - now)} more`, ""];
   const facts = [
     ["Epoch", `began ${span(Math.max(0, now - memory.epoch_opened))} ago`, ""],
@@ -141,12 +141,12 @@ function decisions(list) {
       : make("span", { class: "tag good" }, row.jkt ? "admitted" : "admitted, bearer");
     const report = row.reason && row.mode === "report" ? make("span", { class: "quiet" }, " not enforced") : null;
     return make("tr", {},
-      make("td", { class: "quiet number" }, clock(row.at)),
+      make("td", { class: "quiet time" }, clock(row.at)),
       make("th", { scope: "row" }, make("span", { class: "quiet" }, `${row.method} `), make("code", {}, row.route ?? "no route")),
       make("td", { class: "number", "data-name": "Status" }, row.status === null ? "gone" : String(row.status)),
       make("td", { "data-name": "Decision" }, make("span", {}, said, report)),
       make("td", { "data-name": "Client", "data-none": !row.client }, row.client ?? ""),
-      make("td", { "data-name": "Key", class: "mono quiet", title: row.jkt, "data-none": !row.jkt }, row.jkt ? `${row.jkt.slice(0, 8)}…` : ""),
+      make("td", { "data-name": "Key", title: row.jkt, "data-none": !row.jkt }, make("code", { class: "quiet" }, row.jkt ? `${row.jkt.slice(0, 8)}…` : "")),
       make("td", { "data-name": "Clock", class: "number quiet", "data-none": row.iat_offset === null }, offset(row.iat_offset)));
   });
   put(byId("decision-rows"), JSON.stringify([shown, reasons.size]), rows);
