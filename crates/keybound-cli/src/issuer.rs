@@ -11,6 +11,7 @@ use keybound_gateway::engine::issuer_alone;
 use keybound_gateway::front::{Front, Stop};
 use keybound_gateway::issuer::IssuerStack;
 
+use crate::logging;
 use crate::outcome::{Failure, Result};
 use crate::service::{Ending, drained, environment, trial_address, unbound};
 use crate::style::{FAINT, PLAIN, STRONG};
@@ -46,6 +47,7 @@ impl Issuer {
             Some(path) => {
                 let overrides = Overrides::listen(self.listen.clone()).reader(Reader::Issuer);
                 let config = Config::load(path, environment(), &overrides).map_err(Failure::configuration)?;
+                logging::use_format(config.log.format);
                 serve(self.bind(&config)?, &config, &stop)
             }
             None => self.self_contained(&stop),
