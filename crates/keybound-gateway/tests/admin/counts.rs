@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::log;
-use crate::scene::Scene;
+use crate::scene::{Scene, ask};
 use crate::support::Client;
 
 /// A request with a nonce of the gateway, which a new replay memory asks for; and its proof.
@@ -142,6 +142,33 @@ fn only_the_latest_decisions_are_kept() {
     let missing = r#"keybound_refusals_total{route="/",mode="required",reason="credentials.missing"}"#;
     assert_eq!(scene.metric(missing), Some(250.0));
     assert_eq!(scene.metric("keybound_connections"), Some(1.0));
+}
+
+#[test]
+fn a_reload_goes_on_counting() {
+    let scene = Scene::new("admin_secret = \"0123456789abcdef\"", "");
+    let look = |path: &str, secret: &str| {
+        let authorization = format!("Bearer {secret}");
+        ask(scene.admin, "GET", path, "localhost", &[("Authorization", &authorization)], "")
+    };
+    assert_eq!(scene.get("/open/x", &[]).status, 200);
+    assert_eq!(scene.get("/orders", &[]).status, 401);
+    scene.reload("mode = \"open\"", "mode = \"report\"");
+    assert_eq!((scene.get("/open/x", &[]).status, scene.get("/orders", &[]).status), (200, 401));
+    let text = look("/metrics", "0123456789abcdef").text();
+    for line in [
+        r#"keybound_refusals_total{route="/",mode="required",reason="credentials.missing"} 2"#,
+        r#"keybound_requests_total{route="/open",mode="open",status="2xx"} 1"#,
+        r#"keybound_report_refusals_total{route="/open",reason="credentials.missing",client=""} 1"#,
+    ] {
+        assert!(text.lines().any(|other| other == line), "{line} is not in {text}");
+    }
+    let decisions = look("/decisions.json", "0123456789abcdef").text();
+    assert_eq!(decisions.matches("credentials.missing").count(), 3, "{decisions}");
+
+    scene.reload("0123456789abcdef", "fedcba9876543210");
+    assert_eq!(look("/status.json", "0123456789abcdef").status, 401);
+    assert_eq!(look("/status.json", "fedcba9876543210").status, 200);
 }
 
 #[test]

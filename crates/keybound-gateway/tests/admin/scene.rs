@@ -10,6 +10,7 @@ use keybound_gateway::admin::{Admin, LogLevel, Running, Shown};
 use keybound_gateway::config::Config;
 use keybound_gateway::engine::Engine;
 use keybound_gateway::front::{Drained, Front, Stop};
+use keybound_gateway::reload::Live;
 use keybound_gateway::stack::Stack;
 use serde_json::Value;
 
@@ -23,10 +24,12 @@ pub(crate) struct Scene {
     pub(crate) front: SocketAddr,
     pub(crate) admin: SocketAddr,
     pub(crate) stop: Stop,
+    live: Arc<Live>,
+    text: String,
     issuer: Issuer,
     client: cast::Client,
     _upstream: Upstream,
-    _keys: tempfile::TempDir,
+    keys: tempfile::TempDir,
     _running: Running,
     serving: Option<JoinHandle<Drained>>,
 }
@@ -52,24 +55,32 @@ impl Scene {
         let (front, admin) =
             (Front::bind(&config.listen, &config.limits).unwrap(), Admin::bind(&config.listen).unwrap());
         let stop = Stop::new();
-        let engine = Arc::new(Engine::new(config).unwrap());
-        let in_force = Arc::clone(&engine);
-        let shown = Shown::new(move || Arc::clone(&in_force), front.connections(), &stop).log_level(level());
+        let live = Arc::new(Live::new(Engine::new(config).unwrap()));
+        let shown = Shown::new(Arc::clone(&live), front.connections(), &stop).log_level(level());
         let addresses = (front.address().unwrap(), admin.address().unwrap());
-        let stopped = stop.clone();
+        let (stopped, serving) = (stop.clone(), Arc::clone(&live));
         Self {
             front: addresses.0,
             admin: addresses.1,
             stop,
+            live,
+            text,
             issuer,
             client,
             _upstream: upstream,
-            _keys: keys,
+            keys,
             _running: admin.start(shown).unwrap(),
             serving: Some(thread::spawn(move || {
-                front.run(|proxy| Stack::new(Arc::clone(&engine), proxy), &stopped).unwrap()
+                front.run(|proxy| Stack::new(Arc::clone(&serving), proxy), &stopped).unwrap()
             })),
         }
+    }
+
+    /// Puts the configuration into force with `old` replaced by `new`.
+    pub(crate) fn reload(&self, old: &str, new: &str) {
+        assert!(self.text.contains(old));
+        let text = self.text.replace(old, new);
+        self.live.reload(Config::parse(&text, &self.keys.path().join("test.toml")).unwrap()).unwrap();
     }
 
     /// A token for this client of the issuer, bound to our key.
