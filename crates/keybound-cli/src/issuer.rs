@@ -13,7 +13,7 @@ use keybound_gateway::issuer::IssuerStack;
 
 use crate::logging;
 use crate::outcome::{Failure, Result};
-use crate::service::{Ending, drained, environment, trial_address, unbound};
+use crate::service::{Ending, drained, environment, own_name, trial_address, unbound};
 use crate::style::{FAINT, PLAIN, STRONG};
 
 /// What the tokens of the self-contained default are for: where `keybound serve` listens by default.
@@ -101,8 +101,9 @@ fn announce(address: SocketAddr, secret: &str) {
     anstream::println!(
         "{FAINT}Everything is in memory and ends with this process. Paste into another terminal:{PLAIN}\n"
     );
+    let keybound = own_name();
     println!("export KEYBOUND_CLIENT_SECRET={secret}");
-    println!("keybound token --issuer http://{address} --client-id demo");
+    println!("{keybound} token --issuer http://{address} --client-id demo");
     println!("curl -i http://{address}/.well-known/oauth-authorization-server\n");
     anstream::println!(
         "{FAINT}The first prints a token for {TRIAL_AUDIENCE}; a gateway there accepts it with [[issuer]] url = \

@@ -15,7 +15,7 @@ use keybound_gateway::reload::Live;
 use keybound_gateway::stack::Stack;
 
 use crate::outcome::{Failure, Result};
-use crate::service::{Ending, drained, environment, trial_address, unbound};
+use crate::service::{Ending, drained, environment, own_name, trial_address, unbound};
 use crate::style::{FAINT, PLAIN, STRONG};
 use crate::{logging, sample};
 
@@ -67,25 +67,12 @@ impl Serve {
         let config = default_config(address, sample, &secret)?;
         let front = self.bind(&config)?;
         let found = front.address().map_err(Failure::failed)?;
-        let admin = self.console(&config)?;
+        let admin = Admin::bind(&config.listen).map_err(Failure::failed)?;
         let console = admin.address().map_err(Failure::failed)?;
         let config = default_config(found, sample, &secret)?;
         logging::use_format(config.log.format);
         announce(found, console, &secret);
         serve(front, admin, live(config)?, stop)
-    }
-
-    /// On the port of the configuration, or a free one for whoever has picked a port for the gateway.
-    fn console(&self, config: &Config) -> std::result::Result<Admin, Failure> {
-        let mut listen = config.listen.clone();
-        let mut bound = Admin::bind(&listen);
-        if bound.as_ref().is_err_and(|error| error.is_taken() && self.listen.is_some())
-            && std::env::var_os(ADMIN).is_none()
-        {
-            listen.admin.set_port(0);
-            bound = Admin::bind(&listen);
-        }
-        bound.map_err(Failure::failed)
     }
 
     fn bind(&self, config: &Config) -> std::result::Result<Front, Failure> {
@@ -105,17 +92,11 @@ fn serve(front: Front, admin: Admin, live: Arc<Live>, stop: &Stop) -> Result {
     drained(front.run(|proxy| Stack::new(Arc::clone(&live), proxy), stop).map_err(Failure::failed)?)
 }
 
-/// Where the console is to be, in the environment.
-const ADMIN: &str = "KEYBOUND_LISTEN_ADMIN";
-
 fn default_config(address: SocketAddr, sample: SocketAddr, secret: &str) -> std::result::Result<Config, Failure> {
-    // The console moves out of the way.
-    let console = if address.port() == 8081 { "127.0.0.1:0" } else { "127.0.0.1:8081" };
     let text = format!(
         r#"
 [listen]
 address = "{address}"
-admin = "{console}"
 [[origin]]
 url = "http://{address}"
 [[route]]
@@ -133,7 +114,8 @@ scope = ["read", "write"]
 dpop_bound_access_tokens = true
 "#
     );
-    let environment = environment().filter(|(name, _)| name == ADMIN || name.starts_with("KEYBOUND_LOG_"));
+    let environment =
+        environment().filter(|(name, _)| name == "KEYBOUND_LISTEN_ADMIN" || name.starts_with("KEYBOUND_LOG_"));
     Config::from_parts(&text, Path::new("default"), environment, &Overrides::default()).map_err(Failure::configuration)
 }
 
@@ -145,8 +127,9 @@ fn announce(address: SocketAddr, console: SocketAddr, secret: &str) {
     anstream::println!(
         "{FAINT}Everything is in memory and ends with this process. Paste into another terminal:{PLAIN}\n"
     );
+    let keybound = own_name();
     println!("export KEYBOUND_CLIENT_SECRET={secret}");
-    println!("keybound request --issuer http://{address}/issuer --client-id demo http://{address}/hello");
+    println!("{keybound} request --issuer http://{address}/issuer --client-id demo http://{address}/hello");
     println!("curl -i http://{address}/hello\n");
     anstream::println!(
         "{FAINT}The first gets in with a bound token and a fresh proof; curl has neither. Ctrl-C ends it.{PLAIN}"

@@ -67,13 +67,21 @@ impl Shown {
 }
 
 impl Admin {
-    /// Takes the port.
+    /// Takes the port. Where nobody chose it and another program has it, a free one will do: a second gateway on one machine is
+    /// no mistake.
     ///
     /// # Errors
     ///
     /// If it cannot be had; the message says which setting picks another.
     pub fn bind(listen: &Listen) -> Result<Self, BindError> {
-        Ok(Self { listener: bind(listen.admin, Port::Admin)? })
+        let bound = match bind(listen.admin, Port::Admin) {
+            Err(error) if error.is_taken() && !listen.admin_is_chosen => {
+                tracing::warn!(taken = %listen.admin, "the console's usual port is in use, so it takes another; listen.admin sets it");
+                bind(SocketAddr::new(listen.admin.ip(), 0), Port::Admin)
+            }
+            bound => bound,
+        };
+        Ok(Self { listener: bound? })
     }
 
     /// Where it listens; with port 0 in the configuration, the port that was found.

@@ -64,6 +64,8 @@ pub struct Listen {
     pub address: SocketAddr,
     /// For console and metrics; off loopback only with a secret.
     pub admin: SocketAddr,
+    /// Whether somebody asked for that very address; the default one gives way where it is taken.
+    pub admin_is_chosen: bool,
     /// Without it, whoever reaches `admin` may read what is there.
     pub admin_secret: Option<AdminSecret>,
     /// Proxies in front of this one.

@@ -13,6 +13,8 @@ fn printed(service: &mut Service) -> (String, Vec<String>, String) {
     let export = service.line("export KEYBOUND_CLIENT_SECRET=");
     let request = service.line("keybound request ");
     let curl = service.line("curl -i ");
+    // The very program that printed it: nobody has to put it on a path first.
+    assert_eq!(request.split_whitespace().next(), Some(env!("CARGO_BIN_EXE_keybound")));
     let words = request.split_whitespace().skip(1).map(str::to_owned).collect();
     (after(&export, "export KEYBOUND_CLIENT_SECRET=").to_owned(), words, after(&curl, "curl -i http://").to_owned())
 }

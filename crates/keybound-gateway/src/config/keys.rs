@@ -110,8 +110,8 @@ pub(crate) const KEYS: &[Key] = &[
     key("listen.address", Text, Is("\"127.0.0.1:8080\""),
         "IP address and port for clients. The flag --listen goes before it. Off loopback, TLS must end at one of trusted_peers."),
     key("listen.admin", Text, Is("\"127.0.0.1:8081\""),
-        "IP address and port of console, /metrics, /healthz and /readyz. Off loopback only with a secret, and then for a network of\n\
-         your own: the secret travels in the clear."),
+        "IP address and port of console, /metrics, /healthz and /readyz. If it is not written and the port is taken, a free one is\n\
+         found and logged. Off loopback only with a secret, and then for a network of your own: the secret travels in the clear."),
     key("listen.admin_secret", Text, Unset("\"at-least-16-characters\""),
         "What Authorization: Bearer must hold there. A file is the better place for it."),
     key("listen.admin_secret_file", Text, Unset("\"admin.secret\""),
@@ -160,7 +160,7 @@ pub(crate) const KEYS: &[Key] = &[
     key("route.scope", Texts, Is("[]"),
         "Scopes a token must have, all of them."),
     key("route.audience", Texts, Unset("[\"http://127.0.0.1:8080/orders\"]"),
-        "What aud must name here, instead of what the issuer's audience says."),
+        "What aud must name here as well: one of these, besides one of the issuer's audience."),
     key("route.proof", Choice(PROOFS), Is("\"consume\""),
         "consume: a proof counts as used here, and is not forwarded. check: it is checked here and left to the upstream, which must\n\
          record it; its nonces are the upstream's, and none is judged or given here; demands upstream_authorization = \"pass\"."),

@@ -97,7 +97,7 @@ fn unknown_tables(root: &Located, mistakes: &Mistakes) {
 
 fn listen(section: Section<'_>, base: &Path) -> Option<Read<Listen>> {
     let address = section.text("address", socket_address);
-    let admin = section.text("admin", socket_address);
+    let mut admin = section.text("admin", socket_address);
     let secret = admin_secret(&section, base);
     if let Some(admin) = admin.as_ref().filter(|admin| !admin.value.ip().is_loopback())
         && matches!(secret, Some(None))
@@ -109,17 +109,21 @@ fn listen(section: Section<'_>, base: &Path) -> Option<Read<Listen>> {
     let trusted_peers = section.texts("trusted_peers", FromStr::from_str);
     let workers = section.count::<usize>("workers");
     section.not_yet(&["decisions", "decision_peers", "ext_authz", "tls"]);
-    if let (Some(address), Some(admin)) = (&address, &admin)
+    if let (Some(address), Some(admin)) = (&address, &mut admin)
         && address.value == admin.value
         && address.value.port() != 0
     {
-        section.mistake("admin", &admin.place, format!("is {}, which listen.address is too", admin.value));
+        if admin.written {
+            section.mistake("admin", &admin.place, format!("is {}, which listen.address is too", admin.value));
+        }
+        admin.value.set_port(0);
     }
     section.finish();
-    let address = address?;
+    let (address, admin) = (address?, admin?);
     let listen = Listen {
         address: address.value,
-        admin: admin?.value,
+        admin: admin.value,
+        admin_is_chosen: admin.written,
         admin_secret: secret?,
         trusted_peers: trusted_peers?.value.into_iter().map(|network| network.value).collect(),
         workers: NonZero::new(workers?.value),

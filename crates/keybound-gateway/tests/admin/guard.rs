@@ -91,6 +91,16 @@ fn the_level_of_the_log_changes() {
 }
 
 #[test]
+fn the_usual_port_gives_way_where_nobody_chose_it() {
+    let text = "[[origin]]\nurl = \"https://api.example.com\"\n\
+                [[route]]\npath = \"/\"\nmode = \"open\"\nupstream = [\"http://127.0.0.1:9\"]\n";
+    let config = Config::parse(text, "test.toml".as_ref()).unwrap();
+    // Whoever has it, this test or another program: two gateways start on one machine.
+    let [first, second] = [(); 2].map(|()| Admin::bind(&config.listen).unwrap());
+    assert_ne!(first.address().unwrap(), second.address().unwrap());
+}
+
+#[test]
 fn a_port_that_is_taken_is_named_with_the_setting_for_another() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
