@@ -113,7 +113,7 @@ fn tell(outcome: Result<(), ReloadError>) {
         Ok(()) => tracing::info!("the configuration was read again and is in force"),
         Err(ReloadError(mistakes)) => {
             for mistake in mistakes {
-                tracing::error!(mistake, "mistake in the configuration");
+                tracing::error!("{mistake}");
             }
             tracing::error!("the configuration was not reloaded; the one before stays in force");
         }
