@@ -76,7 +76,7 @@ fn a_nonce_lives_its_life() {
             let answer = resource.answer(&proof, at(second));
             let (code, nonces) = match second {
                 ..=150 => ("admit", 0),
-                ..=300 => ("admit", 1),
+                151..=300 => ("admit", 1),
                 _ => ("nonce.stale", 1),
             };
             assert_eq!((answer.code, answer.nonces()), (code, nonces), "{policy:?} {second} s");
