@@ -2,14 +2,15 @@
 
 use axum::body::Body;
 use http::{Method, Request};
-use keybound::crypto::aws_lc::AwsLc;
-use keybound::crypto::{Alg, AlgSet};
-use keybound::jws::decode_base64url;
+use keybound::crypto::aws_lc::{AwsLc, SoftwareKey};
+use keybound::crypto::{Alg, AlgSet, Signer as _};
+use keybound::jws::{decode_base64url, encode_base64url};
 use keybound::nonce::Nonce;
 use keybound::request::AccessToken;
 use keybound::token::TokenPolicy;
 use keybound::token::jwt::{KeySet, SignedJwt};
 use keybound::verify::NoncePolicy;
+use keybound_issuer::{Authentication, Client, GrantType};
 use serde_json::{Value, json};
 
 use super::support::{NOW, config, get, issuer, key, post, proof, send};
@@ -131,4 +132,44 @@ async fn the_nonce_is_in_the_proof_alone() {
     let nonce = Nonce::parse(&nonce).expect("a nonce");
     let both = send(&issuer, post(Some(&proof(&key, 3, Some(&nonce))), "&nonce=n-0S6_WzA2Mj")).await;
     assert_eq!(both.status, 200);
+}
+
+// R-SEC-18, R-AS-27: the key a client authenticates with vouches for no proof, and a proof for no client.
+#[tokio::test]
+async fn the_key_of_an_assertion_is_not_the_key_of_the_proof() {
+    let (own, holder) = (key(), key());
+    let set =
+        json!({ "keys": [serde_json::from_str::<Value>(&own.public_jwk().to_json()).expect("JSON")] }).to_string();
+    let keys = KeySet::read_strictly(set.as_bytes(), &AwsLc, AlgSet::ALL).expect("a key set");
+    let client = Client::new("job", Authentication::PrivateKeyJwt(keys)).grant_type(GrantType::ClientCredentials);
+    let issuer = issuer(config(ID).client(client.dpop_bound_access_tokens()), NoncePolicy::Offer, AlgSet::ALL);
+    let ask = |assertion: &str, proof: &str| {
+        let kind = "urn%3Aietf%3Aparams%3Aoauth%3Aclient-assertion-type%3Ajwt-bearer";
+        let body = format!(
+            "grant_type=client_credentials&client_assertion_type={kind}&client_assertion={assertion}&client_id=job"
+        );
+        Request::post("/token")
+            .header("host", "id.example.com")
+            .header("content-type", "application/x-www-form-urlencoded")
+            .header("dpop", proof)
+            .body(Body::from(body))
+            .expect("a request")
+    };
+    // Signed by the key of the proof, which is nobody's credential.
+    let forged = send(&issuer, ask(&assertion(&holder, "1"), &proof(&holder, 1, None))).await;
+    assert_eq!((forged.status, &forged.body["error"]), (401, &json!("invalid_client")));
+    let issued = send(&issuer, ask(&assertion(&own, "2"), &proof(&holder, 2, None))).await;
+    assert_eq!(issued.status, 200, "{issued:?}");
+    let token = issued.body["access_token"].as_str().expect("a token");
+    let claims = decode_base64url(token.split('.').nth(1).expect("claims")).expect("base64url");
+    let claims: Value = serde_json::from_slice(&claims).expect("JSON");
+    assert_eq!(claims["cnf"]["jkt"], holder.thumbprint().to_string());
+}
+
+fn assertion(key: &SoftwareKey, jti: &str) -> String {
+    let part = |value: &Value| encode_base64url(value.to_string().as_bytes());
+    let now = NOW.as_secs();
+    let claims = json!({ "iss": "job", "sub": "job", "aud": ID, "jti": jti, "iat": now, "exp": now + 60 });
+    let signed = format!("{}.{}", part(&json!({ "alg": "ES256" })), part(&claims));
+    format!("{signed}.{}", encode_base64url(&key.sign(signed.as_bytes()).expect("a signature")))
 }
