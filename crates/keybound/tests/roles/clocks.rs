@@ -69,7 +69,7 @@ fn a_clock_beyond_a_day_is_told_so() {
     }
 }
 
-// R-AS-32: under FAPI, iat stays in the window whatever the nonce; the client is told at once.
+// As the FAPI profile wants it: iat stays in the window whatever the nonce; the client is told at once.
 #[test]
 fn a_window_that_no_nonce_widens() {
     let mut settings = Settings::new(NoncePolicy::Require);
