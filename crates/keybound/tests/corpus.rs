@@ -8,6 +8,12 @@ mod entries;
 use std::fs;
 use std::path::Path;
 
+use http::Request;
+use keybound::challenge::parse_line;
+use keybound::jws::json::Value;
+use keybound::nonce::Nonce;
+use keybound::refusal::Reason;
+use keybound::request::{Presented, ProofField, RequestPath, TargetUri};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 
@@ -61,4 +67,25 @@ fn any_octets_are_survived() {
             })
             .unwrap_or_else(|error| panic!("{name}: {error}"));
     }
+}
+
+// R-PRF-42, R-SEC-12: a mebibyte of anything is refused without being read, and deep nesting without a deep stack.
+#[test]
+fn a_mebibyte_is_refused() {
+    const MEBIBYTE: usize = 1 << 20;
+    let proof = ProofField::from_octets(&vec![b'a'; MEBIBYTE]).map(|_| ()).unwrap_err();
+    assert_eq!(proof.reason(), Reason::ProofOversized);
+    let credentials = format!("DPoP {}", "a".repeat(MEBIBYTE));
+    let request = Request::get("/").header("authorization", credentials).header("dpop", "a.b.c");
+    let (parts, ()) = request.body(()).unwrap().into_parts();
+    let refusal = Presented::read(&parts, &"https://api.example.com".parse().unwrap()).map(drop).unwrap_err();
+    assert_eq!(refusal.reason(), Reason::TokenOversized);
+    for open in ["[", "{\"a\":", "[[{\"a\":["] {
+        assert!(Value::parse(open.repeat(MEBIBYTE / open.len()).as_bytes()).is_err());
+    }
+    assert!(Value::parse(format!("[{}1]", "1,".repeat(MEBIBYTE / 2)).as_bytes()).is_err());
+    assert!(TargetUri::parse(&format!("https://a/{}", "a/".repeat(MEBIBYTE / 2))).is_err());
+    assert!(RequestPath::parse(&"/..".repeat(MEBIBYTE / 3)).is_err());
+    assert!(parse_line(&"DPoP a=\"b\", ".repeat(MEBIBYTE / 12)).is_err());
+    assert!(Nonce::parse(&"n".repeat(MEBIBYTE)).is_none());
 }
