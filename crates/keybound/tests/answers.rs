@@ -36,9 +36,9 @@ fn every_answer(mut look: impl FnMut(Reason, Scheme, &ResourceAnswer, &HeaderMap
 fn every_failed_proof_is_401_with_a_dpop_challenge() {
     let mut looked = 0;
     every_answer(|reason, used, answer, headers| {
-        let error = match reason.entry().outcome {
-            Outcome::Error(error @ (ErrorCode::InvalidDpopProof | ErrorCode::UseDpopNonce)) => error,
-            _ => return,
+        let Outcome::Error(error @ (ErrorCode::InvalidDpopProof | ErrorCode::UseDpopNonce)) = reason.entry().outcome
+        else {
+            return;
         };
         assert_eq!(answer.status(), StatusCode::UNAUTHORIZED, "{reason} {used:?}");
         let challenge = DpopChallenge::find(headers).unwrap_or_else(|| panic!("{reason} {used:?}"));

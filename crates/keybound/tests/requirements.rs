@@ -9,8 +9,9 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 /// Roles of vectors, and the folder whose tests judge them.
-const JUDGED: [(&str, &str); 4] = [
+const JUDGED: [(&str, &str); 5] = [
     ("rs", "crates/keybound"),
+    ("rs-introspection", "crates/keybound"),
     ("gateway", "crates/keybound"),
     ("as", "crates/keybound"),
     ("as-endpoint", "crates/keybound-issuer"),

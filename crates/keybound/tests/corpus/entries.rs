@@ -18,10 +18,11 @@ use keybound::proof::{ParsedProof, decode_for_display};
 use keybound::refusal::{Reason, Refusal};
 use keybound::replay::Epoch;
 use keybound::request::{
-    AccessToken, Origin, Origins, Presented, ProofField, RequestPath, TargetUri, form_holds_token,
+    AccessToken, FormScan, Origin, Origins, Presented, ProofField, RequestPath, TargetUri, form_holds_token,
 };
 use keybound::time::UnixTime;
 use keybound::token::TokenPolicy;
+use keybound::token::introspection::{MissingAudience, SignedAnswer, read_answer};
 use keybound::token::jwt::{KeySet, SignedJwt};
 use keybound::verify::{NoncePolicy, Verifier};
 
@@ -34,9 +35,10 @@ pub(crate) type Entry = fn(&[u8]);
 
 /// Every parser of this crate.
 #[allow(dead_code, reason = "a fuzz target calls one")]
-pub(crate) const ENTRIES: [(&str, Entry); 8] = [
+pub(crate) const ENTRIES: [(&str, Entry); 9] = [
     ("access_token", access_token),
     ("challenge", challenge),
+    ("introspection", introspection),
     ("json", json),
     ("jwk", jwk),
     ("private_key", private_key),
@@ -149,6 +151,26 @@ pub(crate) fn access_token(data: &[u8]) {
     }
 }
 
+/// What an issuer answers about a token: JSON, or signed as [`proof`] is given.
+pub(crate) fn introspection(data: &[u8]) {
+    let policy = TokenPolicy::new("https://id.example.com", [API]);
+    for missing in [MissingAudience::Refuse, MissingAudience::Accept] {
+        if let Ok(facts) = read_answer(data, &policy, missing) {
+            // R-RS-22: nothing but a plain yes is one.
+            let answer = Object::parse(data).expect("what was read is JSON");
+            assert_eq!(answer.get("active").and_then(Value::as_bool), Some(true));
+            let _ = facts.judge(&policy, NOW).map(|valid| valid.as_bearer().is_ok());
+        }
+    }
+    let text = compact(data);
+    let Ok(answer) = core::str::from_utf8(&text).map(SignedAnswer::parse) else { return };
+    let Ok(answer) = answer else { return };
+    let keys = br#"{"keys":[{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
+    let keys = KeySet::read_strictly(keys, &Anything, AlgSet::ALL).expect("a key");
+    let _ = answer.finds_key(&keys);
+    let _ = answer.read(&keys, "https://api.example.com", &policy, MissingAudience::Refuse);
+}
+
 /// The value of `WWW-Authenticate`, several lines of it, or the JSON error of a token endpoint.
 pub(crate) fn challenge(data: &[u8]) {
     let mut headers = HeaderMap::new();
@@ -241,7 +263,12 @@ pub(crate) fn private_key(data: &[u8]) {
 pub(crate) fn request(data: &[u8]) {
     let end = data.windows(2).position(|pair| pair == b"\n\n").unwrap_or(data.len());
     let (head, body) = data.split_at(end);
-    let _ = form_holds_token(body);
+    let body = body.get(2..).unwrap_or_default();
+    for length in [1, 3, body.len().max(1)] {
+        let mut scan = FormScan::new();
+        let found = body.chunks(length).any(|piece| scan.read(piece)) || scan.end();
+        assert_eq!(found, form_holds_token(body));
+    }
     let mut lines = head.split(|octet| *octet == b'\n');
     let line = lines.next().unwrap_or_default();
     let blank = line.iter().position(|octet| *octet == b' ').unwrap_or(0);
