@@ -163,6 +163,18 @@ fn proofs(world: &World) -> Vec<Case<'_>> {
                 "jku, x5u, x5c and kid in the header",
                 "they cause no fetch and no choice: the key is jwk",
             ),
+        good()
+            .proof(|proof| {
+                let proof = proof.member("x5c", json!(["MIIB"])).member("x5t#S256", "AA").member("x5u", unfetched);
+                proof.member("kid", "k").member("exp", 1)
+            })
+            .admitted(
+                "RFC 7517 4",
+                &["R-PRF-21", "R-PRF-27"],
+                "jwk-with-certificates",
+                "x5c, x5t#S256 and x5u in jwk",
+                "nothing is fetched and nobody's certificate is looked at: the key is jwk",
+            ),
         good().proof(|proof| proof.member("kid", "k").member("ext", true).member("use", "sig")).admitted(
             "RFC 7517 4",
             &["R-PRF-21"],

@@ -229,6 +229,8 @@ fn key_values<'w>(world: &'w World) -> Vec<Case<'w>> {
         0x26, 0xe8, 0x95, 0x8f, 0xc2, 0xb2, 0x27, 0xb0, 0x45, 0xc3, 0xf4, 0x89, 0xf2, 0xef, 0x98, 0xf0, 0xd5, 0xdf,
         0xac, 0x05, 0xd3, 0xc6, 0x33, 0x39, 0xb1, 0x38, 0x02, 0x88, 0x6d, 0x53, 0xfc, 0x05,
     ];
+    let mut eighth_negative = eighth;
+    eighth_negative[31] |= 0x80;
     vec![
         ec("ec-x-short", "x", encode(&x[1..]), "x has 31 octets"),
         ec("ec-x-long", "x", encode(&[&[0][..], &x].concat()), "x has a zero before it"),
@@ -261,6 +263,12 @@ fn key_values<'w>(world: &'w World) -> Vec<Case<'w>> {
             &little(0xee, 0xff, 0x7f),
             "the neutral point in another spelling",
         ),
+        ed("key.weak", "ed25519-order-1-negative", &little(1, 0, 0x80), "the neutral point with the sign of x = 0"),
+        ed("key.weak", "ed25519-order-1-odd-negative", &little(0xee, 0xff, 0xff), "both at once"),
+        ed("key.weak", "ed25519-order-2-negative", &little(0xec, 0xff, 0xff), "the point of order 2 with that sign"),
+        ed("key.weak", "ed25519-order-4-odd", &little(0xed, 0xff, 0x7f), "a point of order 4 in another spelling"),
+        ed("key.weak", "ed25519-order-4-odd-negative", &little(0xed, 0xff, 0xff), "the other one in another spelling"),
+        ed("key.weak", "ed25519-order-8-negative", &eighth_negative, "another point of order 8"),
         ed("key.invalid", "ed25519-no-point", &little(2, 0, 0), "octets that are no point"),
         ed("key.invalid", "ed25519-short", &[7; 31], "31 octets for a point"),
         rsa("key.weak", "rsa-1024", "n", encode(&n[..128]), "a modulus of 1024 bits"),
@@ -287,13 +295,15 @@ fn signatures<'w>(world: &'w World) -> Vec<Case<'w>> {
         let why = "the signature is over the octets received, by the key in the header, R and S at full length";
         case.refused("signature.invalid", &["R-PRF-23", "R-PRF-24", "R-RS-04"], name, title, why)
     };
-    let changed = |name: &str, title: &str, change: &dyn Fn(Vec<u8>) -> Vec<u8>| {
-        let case = world.resource().cut(|[header, payload, signature]| {
+    let of = |key, alg, name: &str, title: &str, change: &dyn Fn(Vec<u8>) -> Vec<u8>| {
+        let case = world.resource_of(key, alg).cut(|[header, payload, signature]| {
             let octets = keybound::jws::decode_base64url(signature).expect("a good proof");
             format!("{header}.{payload}.{}", encode_base64url(&change(octets)))
         });
         bad(case, name, title)
     };
+    let changed =
+        |name: &str, title: &str, change: &dyn Fn(Vec<u8>) -> Vec<u8>| of(&world.p256, "ES256", name, title, change);
     let der = |octets: Vec<u8>| {
         let integer = |octets: &[u8]| {
             let pad = usize::from(octets[0] > 0x7f);
@@ -334,6 +344,14 @@ fn signatures<'w>(world: &'w World) -> Vec<Case<'w>> {
         changed("r-beyond-order", "R is beyond the order of the curve", &|octets| {
             [&[0xff; 32][..], &octets[32..]].concat()
         }),
+        changed("s-beyond-order", "S is beyond the order of the curve", &|octets| {
+            [&octets[..32], &[0xff; 32][..]].concat()
+        }),
+        of(&world.ed25519, "Ed25519", "ed25519-s-beyond-order", "S and the order of the group, added", &plus_order),
+        of(&world.rsa, "RS256", "rs256-long", "a zero before an RSA signature", &|octets| [vec![0], octets].concat()),
+        of(&world.rsa, "PS256", "ps256-short", "an RSA signature without its last octet", &|octets| {
+            octets[..octets.len() - 1].to_vec()
+        }),
         changed("halves-swapped", "S before R", &|octets| [&octets[32..], &octets[..32]].concat()),
         bad(world.resource().proof(|proof| proof.signed_by(&world.thief, "ES256")), "other-key", "by another key"),
         bad(
@@ -359,4 +377,19 @@ fn signatures<'w>(world: &'w World) -> Vec<Case<'w>> {
         bad(case, name, &format!("one bit flipped in a signature of {alg}"))
     }));
     cases
+}
+
+/// An Ed25519 signature whose S has the order of the group added: the same to whoever computes without looking.
+fn plus_order(mut signature: Vec<u8>) -> Vec<u8> {
+    const ORDER: [u8; 32] = [
+        0xed, 0xd3, 0xf5, 0x5c, 0x1a, 0x63, 0x12, 0x58, 0xd6, 0x9c, 0xf7, 0xa2, 0xde, 0xf9, 0xde, 0x14, 0, 0, 0, 0, 0,
+        0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x10,
+    ];
+    let mut carry = 0_u16;
+    for (octet, more) in signature[32..].iter_mut().zip(ORDER) {
+        let sum = u16::from(*octet) + u16::from(more) + carry;
+        *octet = sum.to_le_bytes()[0];
+        carry = sum >> 8;
+    }
+    signature
 }
