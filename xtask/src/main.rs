@@ -2,7 +2,6 @@
 
 mod figures;
 mod run;
-mod vectors;
 
 use std::process::ExitCode;
 
@@ -17,8 +16,9 @@ fn main() -> ExitCode {
     match words.as_slice() {
         ["test"] => run::cargo(&["test", "--workspace", "--locked"]),
         ["figures", names @ ..] => figures::print(names),
-        ["vectors"] => vectors::write(vectors::Which::Missing),
-        ["vectors", "--all"] => vectors::write(vectors::Which::All),
+        ["vectors", which @ ..] => {
+            run::cargo(&[&["run", "--quiet", "--package", "keybound-vectors", "--"], which].concat())
+        }
         _ => {
             eprintln!("{USAGE}");
             ExitCode::from(2)
