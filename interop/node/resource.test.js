@@ -98,7 +98,7 @@ for (const alg of ALGORITHMS) {
   })
 }
 
-test('hostile requests are refused by oauth4webapi', async (t) => {
+test('hostile requests are refused by oauth4webapi and jose', async (t) => {
   const url = `${resource.url}/orders`
   await did('key', 'new', 'owner')
   await did('key', 'new', 'thief')
@@ -118,10 +118,14 @@ test('hostile requests are refused by oauth4webapi', async (t) => {
     'proof with other claims': () => flipped(good, good.indexOf('.') + 8),
     'token as proof': () => accessToken,
   }
+  // Of these jose can know, too: the others are about the request.
+  const embedded = ['old proof', 'proof from the future', 'proof with another signature', 'proof with other claims', 'token as proof']
   for (const [name, make] of Object.entries(cases)) {
     await t.test(name, async () => {
       const proof = await make()
       await refuses('oauth4webapi', name, () => validate(presented(url, accessToken, proof)))
+      if (!embedded.includes(name)) return
+      await refuses('jose', name, () => jose.jwtVerify(proof, jose.EmbeddedJWK, { typ: 'dpop+jwt', maxTokenAge: 60 }))
     })
   }
   await t.test('proof as token', () => refuses('oauth4webapi', 'proof as token', () => validate(presented(url, good, good))))
