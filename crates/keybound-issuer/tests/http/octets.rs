@@ -94,6 +94,28 @@ fn long_bodies_are_refused() {
     assert_eq!(connection.answer().unwrap().status, 413);
 }
 
+/// RFC 9110 section 10.1.1: a body is asked for where it will be read, and only there.
+#[test]
+fn who_waits_to_be_asked_is_asked_for_a_fitting_body() {
+    let server = Setup::new().start();
+    let head = "POST /token HTTP/1.1\r\nHost: id.example.com\r\nExpect: 100-continue\r\n";
+    for (fields, status) in [
+        ("Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 65537\r\n", 413),
+        ("Content-Type: application/json\r\nContent-Length: 20\r\n", 400),
+    ] {
+        let mut connection = Connection::to(server.address);
+        connection.send(format!("{head}{fields}\r\n"));
+        assert_eq!(connection.answer().unwrap().status, status, "{fields}");
+    }
+    let request = String::from_utf8(Request::of_basic().field("Expect: 100-continue").octets()).unwrap();
+    let (fields, body) = request.split_once("\r\n\r\n").unwrap();
+    let mut connection = Connection::to(server.address);
+    connection.send(format!("{fields}\r\n\r\n"));
+    assert_eq!(connection.answer().unwrap().status, 100);
+    connection.send(body);
+    assert_eq!(connection.answer().unwrap().status, 200);
+}
+
 /// What nobody reads is not taken without end.
 #[test]
 fn a_flood_behind_a_refusal_is_cut_off() {
