@@ -24,13 +24,22 @@ use case::{Case, World};
 use keybound::refusal::Reason;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Which {
+enum Which {
     Missing,
     All,
 }
 
-pub(crate) fn write(which: Which) -> ExitCode {
-    match try_write(which) {
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let which = match words.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        [] => Which::Missing,
+        ["--all"] => Which::All,
+        _ => {
+            eprintln!("cargo xtask vectors [--all]");
+            return ExitCode::from(2);
+        }
+    };
+    match write(which) {
         Ok((written, kept)) => {
             println!("{written} vectors written, {kept} kept");
             ExitCode::SUCCESS
@@ -42,8 +51,8 @@ pub(crate) fn write(which: Which) -> ExitCode {
     }
 }
 
-fn try_write(which: Which) -> io::Result<(usize, usize)> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../vectors");
+fn write(which: Which) -> io::Result<(usize, usize)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../vectors");
     let world = World::load(&root.join("keys"))?;
     let cases = [
         accept::cases(&world),
