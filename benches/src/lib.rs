@@ -8,6 +8,8 @@ use std::fs;
 use std::ops::AddAssign;
 use std::time::Duration;
 
+use rustix::time::{ClockId, clock_gettime};
+
 /// One measured value beside its yardstick; printed as one JSON object.
 #[derive(Clone, Debug)]
 #[must_use]
@@ -117,7 +119,8 @@ pub fn resident() -> usize {
 }
 
 fn thread_time() -> Duration {
-    Duration::from_nanos(field("/proc/thread-self/schedstat", 0))
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::from_secs(time.tv_sec.cast_unsigned()) + Duration::from_nanos(time.tv_nsec.cast_unsigned())
 }
 
 fn field(path: &str, index: usize) -> u64 {
