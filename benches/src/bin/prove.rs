@@ -33,6 +33,6 @@ fn main() {
             }),
         );
     });
-    let figure = Figure::new("prove", "ns CPU", rounds.median("prove")).beside(rounds.median("bare")).aim(1.2);
+    let figure = Figure::new("prove", "ns CPU", rounds.median("prove")).beside(rounds.median("bare")).aim_at_ratio(1.2);
     println!("{figure}");
 }

@@ -33,8 +33,9 @@ impl Peers {
         Self { runtime, store: SetStore(HashSet::new()), turbomcp }
     }
 
-    pub(crate) fn run(&mut self, round: &mut Round, times: u64, requests: &[Request]) {
+    pub(crate) fn run(&mut self, round: &mut Round, requests: &[Request]) {
         let proofs: Vec<_> = requests.iter().map(|request| (request.proof(), request.token())).collect();
+        let times = proofs.len() as u64;
         let Self { runtime, store, turbomcp } = self;
         round.time(
             "peer dpop-verifier",
