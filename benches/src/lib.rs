@@ -1,5 +1,7 @@
 //! What the benchmarks share: processor time and memory of this process, and how a figure is printed.
 
+pub mod bare;
+pub mod rig;
 pub mod subject;
 
 use std::collections::BTreeMap;
@@ -69,12 +71,17 @@ impl Rounds {
         self.0.entry(name.to_owned()).or_default().push(took.nanos());
     }
 
+    /// Notes any other value of this round.
+    pub fn value(&mut self, name: &str, value: f64) {
+        self.0.entry(name.to_owned()).or_default().push(value);
+    }
+
     /// What was measured.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.0.keys().map(String::as_str)
     }
 
-    /// The median of all rounds, in nanoseconds.
+    /// The median of all rounds; of times, in nanoseconds.
     pub fn median(&self, name: &str) -> f64 {
         let mut values = self.0[name].clone();
         values.sort_by(f64::total_cmp);

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use crate::run;
 
 /// Every benchmark, by the name of its program in `benches/`.
-const NAMES: [&str; 3] = ["verify", "prove", "replay"];
+const NAMES: [&str; 5] = ["verify", "prove", "replay", "gateway", "dpop-price"];
 
 /// Runs the benchmarks of these names, or all of them.
 pub(crate) fn print(words: &[&str]) -> ExitCode {
