@@ -5,9 +5,9 @@ use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::num::NonZeroUsize;
 
-use keybound_benches::rig::{Gateway, Nginx, measure, prepare};
+use keybound_benches::rig::{Child, Gateway, Nginx, measure, prepare};
 use keybound_benches::{Figure, Round, Rounds, interleaved};
-use keybound_probe::load::Load;
+use keybound_probe::load::{Load, Report};
 
 const CONNECTIONS: [usize; 2] = [64, 512];
 
@@ -21,7 +21,6 @@ fn main() {
     let upstream = Nginx::upstream();
     let nginx = Nginx::proxy(upstream.address());
     let gateway = Gateway::start(upstream.address());
-    print_memory(&gateway);
     let rounds = interleaved(|round| {
         for connections in CONNECTIONS {
             pass_through(round, connections, &nginx, &gateway);
@@ -31,11 +30,16 @@ fn main() {
         print_pass_through(&rounds, connections);
     }
     let half = rounds.median("64 ours rate") / 2.0;
-    let rounds = interleaved(|round| added_time(round, half, &upstream, &gateway));
-    let figure = Figure::new("gateway.added-p50", "ms at half load", rounds.median("p50"));
-    println!("{figure}");
-    let figure = Figure::new("gateway.added-p99", "ms at half load", rounds.median("p99")).aim(1.0);
-    println!("{figure}");
+    let rounds = interleaved(|round| added_time(round, half, &upstream, &nginx, &gateway));
+    for (name, part) in [("added-p50", "p50"), ("added-p99", "p99")] {
+        let milliseconds = |whose: &str| rounds.median(&format!("{whose} {part}"));
+        let figure = Figure::new(format!("gateway.{name}"), "ms at half load", milliseconds("ours"));
+        println!("{}", figure.aim(1.0));
+        println!("{}", Figure::new(format!("gateway.nginx-{name}"), "ms at half load", milliseconds("nginx")));
+    }
+    drop(gateway);
+    // A process of its own: what it has served before is in its memory too.
+    print_memory(&Gateway::start(upstream.address()));
 }
 
 fn to(url: &str, connections: usize) -> Load {
@@ -63,14 +67,18 @@ fn print_pass_through(rounds: &Rounds, connections: usize) {
     println!("{}", figure.beside(median("ours rate")).aim(1.0 / 0.9));
 }
 
-/// The same rate straight to the upstream and through the gateway.
-fn added_time(round: &mut Round, rate: f64, upstream: &Nginx, gateway: &Gateway) {
-    let direct = to(&format!("http://{}/open/64", upstream.address()), 64).rate(rate);
-    let (_, direct) = measure(upstream.process(), &direct);
-    let (_, through) = measure(gateway.process(), &to(&gateway.url("/open/64"), 64).rate(rate));
-    for (name, part) in [("p50", 0.5), ("p99", 0.99)] {
-        let milliseconds = |report: &keybound_probe::load::Report| report.quantile(part).as_secs_f64() * 1e3;
-        round.value(name, milliseconds(&through) - milliseconds(&direct));
+/// The same rate straight to the upstream, and through each proxy.
+fn added_time(round: &mut Round, rate: f64, upstream: &Nginx, nginx: &Nginx, gateway: &Gateway) {
+    let at = |address: SocketAddr, process: &Child| {
+        measure(process, &to(&format!("http://{address}/open/64"), 64).rate(rate)).1
+    };
+    let direct = at(upstream.address(), upstream.process());
+    let through = [("nginx", at(nginx.address(), nginx.process())), ("ours", at(gateway.address(), gateway.process()))];
+    for (whose, report) in through {
+        for (name, part) in [("p50", 0.5), ("p99", 0.99)] {
+            let milliseconds = |report: &Report| report.quantile(part).as_secs_f64() * 1e3;
+            round.value(&format!("{whose} {name}"), milliseconds(&report) - milliseconds(&direct));
+        }
     }
 }
 

@@ -50,7 +50,6 @@ impl Nginx {
         let (path, address) = (folder.path().display(), free_address());
         let text = format!(
             "daemon off; master_process off; pid {path}/pid; error_log stderr crit;\n\
-             worker_rlimit_nofile 65536;\n\
              events {{ worker_connections 16384; }}\n\
              http {{\n\
              access_log off; keepalive_timeout 3600s; keepalive_requests 1000000000;\n\
