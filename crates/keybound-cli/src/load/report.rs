@@ -1,6 +1,7 @@
 //! The outcome of a load, for a person or as JSON.
 
 use std::fmt::Write as _;
+use std::io::Write as _;
 use std::time::Duration;
 
 use keybound_probe::load::Report;
@@ -19,8 +20,9 @@ pub(super) fn print(load: &Load, report: &Report) -> Result<(), Failure> {
     if load.json {
         return output::line(format_args!("{:#}", as_json(load, report)));
     }
-    anstream::print!("{}", text(load, report));
-    Ok(())
+    let mut stdout = anstream::stdout().lock();
+    let written = stdout.write_all(text(load, report).as_bytes()).and_then(|()| stdout.flush());
+    written.map_err(|why| Failure::failed(format!("standard output: {why}")))
 }
 
 fn text(load: &Load, report: &Report) -> String {
