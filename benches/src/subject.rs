@@ -8,7 +8,7 @@ use keybound::crypto::aws_lc::{AwsLc, SoftwareKey};
 use keybound::crypto::{Alg, AlgSet, Signer as _};
 use keybound::jws::encode_base64url;
 use keybound::nonce::{NonceKey, StatelessNonces};
-use keybound::replay::memory::{MemoryLimits, MemoryStore};
+use keybound::replay::memory::{MAX_PER_KEY, MemoryLimits, MemoryStore};
 use keybound::replay::{Epoch, Seen};
 use keybound::request::{AccessToken, Origin, Presented, TargetUri};
 use keybound::time::UnixTime;
@@ -60,7 +60,8 @@ impl Subject {
                 .known_headers(known_headers)
                 .build()
                 .expect("default windows"),
-            store: MemoryStore::new(MemoryLimits::new().per_key(u32::MAX), [7; 16], long_ago).expect("default limits"),
+            store: MemoryStore::new(MemoryLimits::new().per_key(MAX_PER_KEY), [7; 16], long_ago)
+                .expect("default limits"),
             origin: AUDIENCE.parse().expect("an https origin"),
             now,
             random: 0,

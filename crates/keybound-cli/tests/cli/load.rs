@@ -1,7 +1,7 @@
 //! `keybound load` against the self-contained default.
 
 use std::io::{Read as _, Write as _};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 
 use crate::support::{Place, Said, Service, after};
 
@@ -69,28 +69,25 @@ fn interrupted_it_prints_what_there_is() {
     let words = ["load", "--scheme", "none", "-c", "1", "-t", "600", "--warm-up", "0", &url];
     let mut running = place.start(&words);
     let (mut stream, _) = server.accept().unwrap();
-    let mut answer = || {
-        let mut seen = Vec::new();
-        while !seen.ends_with(b"\r\n\r\n") {
-            let mut octet = [0];
-            stream.read_exact(&mut octet).unwrap();
-            seen.extend(octet);
-        }
-        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").unwrap();
-    };
-    answer();
-    answer();
+    answer(&mut stream).unwrap();
+    answer(&mut stream).unwrap();
     running.signal("INT");
     // Whatever it sends until it has noticed.
-    std::thread::spawn(move || {
-        loop {
-            answer();
-        }
-    });
+    while answer(&mut stream).is_ok() {}
     let line = running.line("answers");
     let count: u64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
     assert!(count >= 2, "{line}");
     assert_eq!(running.ended().code(), Some(0));
+}
+
+fn answer(stream: &mut TcpStream) -> std::io::Result<()> {
+    let mut seen = Vec::new();
+    while !seen.ends_with(b"\r\n\r\n") {
+        let mut octet = [0];
+        stream.read_exact(&mut octet)?;
+        seen.extend(octet);
+    }
+    stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
 }
 
 #[test]
