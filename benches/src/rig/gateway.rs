@@ -36,6 +36,7 @@ impl Gateway {
 [listen]
 address = "{address}"
 workers = 1
+admin = "127.0.0.1:0"
 [limits]
 connections = 20000
 upstream_idle = 1024

@@ -21,6 +21,7 @@ use keybound_client::{Authentication, Client, ClientCredentials, PlainHttp, Secr
 use keybound_gateway::config::Config;
 use keybound_gateway::engine::Engine;
 use keybound_gateway::front::{Front, Stop};
+use keybound_gateway::reload::Live;
 use keybound_gateway::stack::Stack;
 use keybound_probe::load::Caller;
 use tokio::net::TcpListener;
@@ -169,11 +170,11 @@ dpop_bound_access_tokens = true
         let first = config("127.0.0.1:0".parse().unwrap());
         let front = Front::bind(&first.listen, &first.limits).unwrap();
         let address = front.address().unwrap();
-        let engine = Arc::new(Engine::new(config(address)).unwrap());
+        let live = Arc::new(Live::new(Engine::new(config(address)).unwrap()));
         let stop = Stop::new();
         let stopped = stop.clone();
         let running = thread::spawn(move || {
-            front.run(|proxy| Stack::new(Arc::clone(&engine), proxy), &stopped).unwrap();
+            front.run(|proxy| Stack::new(Arc::clone(&live), proxy), &stopped).unwrap();
         });
         Self { address, stop, running: Some(running) }
     }
