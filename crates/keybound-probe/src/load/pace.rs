@@ -57,6 +57,11 @@ impl Budget {
 pub(crate) fn keep(rate: f64, schedule: &Schedule, budget: &Budget, workers: &[UnboundedSender<Instant>]) {
     for (number, worker) in workers.iter().cycle().enumerate() {
         let due = schedule.begin + Duration::from_secs_f64(number as f64 / rate);
+        if let Some(end) = schedule.end.filter(|end| due >= *end) {
+            // The run lasts for its time, though nothing is due in the rest of it.
+            wait(end, budget);
+            return;
+        }
         // Before the wait: who would wait for a request that never comes?
         if !budget.allows(due, schedule) || !wait(due, budget) || worker.send(due).is_err() {
             return;
