@@ -1,5 +1,7 @@
 //! What the benchmarks share: processor time and memory of this process, and how a figure is printed.
 
+pub mod bare;
+pub mod rig;
 pub mod subject;
 
 use std::collections::BTreeMap;
@@ -89,12 +91,17 @@ impl Rounds {
         self.0.entry(name.to_owned()).or_default().push(took.nanos());
     }
 
+    /// Notes any other value of this round.
+    pub fn value(&mut self, name: &str, value: f64) {
+        self.0.entry(name.to_owned()).or_default().push(value);
+    }
+
     /// What was measured.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.0.keys().map(String::as_str)
     }
 
-    /// The median of all that was noted, in nanoseconds.
+    /// The median of all that was noted; of times, in nanoseconds.
     pub fn median(&self, name: &str) -> f64 {
         let mut values = self.0[name].clone();
         values.sort_by(f64::total_cmp);
@@ -145,11 +152,11 @@ pub fn resident_of(process: impl fmt::Display) -> usize {
 
 /// Processor time of all threads of the process of this number, which has not been running just now.
 pub fn spent_by(process: u32) -> Duration {
-    let threads = fs::read_dir(format!("/proc/{process}/task")).expect("Linux with /proc");
-    let nanos = threads.map(|thread| {
-        let file = thread.expect("a directory of threads").path().join("schedstat");
-        let text = fs::read_to_string(file).expect("the thread rests");
-        text.split_whitespace().next().and_then(|field| field.parse::<u64>().ok()).expect("a number, by proc(5)")
+    let threads = fs::read_dir(format!("/proc/{process}/task")).expect("Linux with /proc, and a process");
+    let nanos = threads.filter_map(|thread| {
+        // A thread may end between the two.
+        let text = fs::read_to_string(thread.ok()?.path().join("schedstat")).ok()?;
+        text.split_whitespace().next()?.parse::<u64>().ok()
     });
     Duration::from_nanos(nanos.sum())
 }

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 const USAGE: &str = "\
 cargo xtask test                       every test: of the workspace, and against real peers, which it installs
-cargo xtask figures [NAME…] [--json]   the benchmarks: verify, prove, replay, start
+cargo xtask figures [NAME…] [--json]   the benchmarks: verify, prove, replay, start, gateway, dpop-price
 cargo xtask vectors [--all]            write the test vectors that are missing, or all of them";
 
 fn main() -> ExitCode {

@@ -2,10 +2,8 @@
 //! the key already parsed: for keys that were never seen before, and for a client that returns. With the feature `peers`,
 //! other crates verify the same proofs in the same run.
 
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, ParsedPublicKey};
 use keybound::crypto::{Alg, Signer as _};
-use keybound::jwk::{KeyOctets, PublicJwk};
-use keybound::jws::decode_base64url;
+use keybound_benches::bare::Bare;
 use keybound_benches::subject::{Client, Request, Server};
 use keybound_benches::{CpuTime, Figure, interleaved};
 
@@ -19,27 +17,6 @@ const BATCH: u64 = 1_000;
 /// So many requests of each sort are made and then served, in turns: what a neighbour does meets all of them alike, and a request is as warm in the cache as one that was just read.
 const TURN: u64 = 50;
 
-/// A parsed key, signed octets and the signature.
-struct Bare {
-    key: ParsedPublicKey,
-    signed: String,
-    signature: Vec<u8>,
-}
-
-impl Bare {
-    fn of(key: &PublicJwk, request: &Request) -> Self {
-        let KeyOctets::Ec { x, y } = key.octets() else { panic!("ES256 has an EC key") };
-        let point = [&[4], x, y].concat();
-        let key = ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point).expect("a point on the curve");
-        let (signed, signature) = request.proof().rsplit_once('.').expect("three segments");
-        Self { key, signed: signed.to_owned(), signature: decode_base64url(signature).expect("base64url") }
-    }
-
-    fn check(&self) {
-        self.key.verify_sig(self.signed.as_bytes(), &self.signature).expect("a good signature");
-    }
-}
-
 /// One request each of clients that were never here, and the bare checks of their proofs.
 fn strangers(server: &Server) -> (Vec<Request>, Vec<Bare>) {
     let mut clients: Vec<Client> = (0..TURN).map(|_| server.client(Alg::Es256)).collect();
@@ -47,7 +24,7 @@ fn strangers(server: &Server) -> (Vec<Request>, Vec<Bare>) {
         .iter_mut()
         .map(|client| {
             let request = client.request();
-            let bare = Bare::of(client.key().public_jwk(), &request);
+            let bare = Bare::of(client.key().public_jwk(), request.proof());
             (request, bare)
         })
         .unzip()

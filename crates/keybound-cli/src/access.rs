@@ -70,25 +70,46 @@ impl Access {
     /// A client that gets its tokens from the issuer and keeps them in this user's files; with `fresh`, it does not look
     /// for one there.
     pub(crate) fn client(&self, fresh: bool) -> Result<ClientBuilder> {
-        let (Some(issuer), Some(client_id)) = (&self.issuer, &self.client_id) else {
-            return Err(Failure::usage("--issuer and --client-id are needed to get a token"));
-        };
+        let (issuer, client_id) = self.issuer()?;
         let key = match &self.key {
             Some(key) => key::load(key)?,
             None => own_key(issuer, client_id)?,
         };
-        let mut access = ClientCredentials::new(issuer.as_str(), client_id.as_str());
-        access = access.authentication(self.authentication()?);
+        let access = self.client_credentials()?;
+        let files =
+            TokenFiles::of_user().ok_or_else(|| Failure::usage("there is no home directory; set KEYBOUND_HOME"))?;
+        let store: Arc<dyn TokenStore> = if fresh { Arc::new(WriteOnly(files)) } else { Arc::new(files) };
+        Ok(builder(Arc::new(key)).client_credentials(access).store(store))
+    }
+
+    /// A client that holds `key`, whatever the options say, and keeps its tokens to itself.
+    pub(crate) fn client_of(&self, key: Arc<dyn Signer>) -> Result<ClientBuilder> {
+        Ok(builder(key).client_credentials(self.client_credentials()?))
+    }
+
+    /// The key of the options, if there is one.
+    pub(crate) fn key(&self) -> Result<Option<SoftwareKey>> {
+        self.key.as_deref().map(key::load).transpose()
+    }
+
+    fn issuer(&self) -> Result<(&str, &str)> {
+        match (&self.issuer, &self.client_id) {
+            (Some(issuer), Some(client_id)) => Ok((issuer, client_id)),
+            _ => Err(Failure::usage("--issuer and --client-id are needed to get a token")),
+        }
+    }
+
+    /// How to ask for a token.
+    fn client_credentials(&self) -> Result<ClientCredentials> {
+        let (issuer, client_id) = self.issuer()?;
+        let mut access = ClientCredentials::new(issuer, client_id).authentication(self.authentication()?);
         if let Some(scope) = &self.scope {
             access = access.scope(scope.as_str());
         }
         for resource in &self.resource {
             access = access.resource(resource.as_str());
         }
-        let files =
-            TokenFiles::of_user().ok_or_else(|| Failure::usage("there is no home directory; set KEYBOUND_HOME"))?;
-        let store: Arc<dyn TokenStore> = if fresh { Arc::new(WriteOnly(files)) } else { Arc::new(files) };
-        Ok(builder(key).client_credentials(access).store(store))
+        Ok(access)
     }
 
     /// A client with a token that is there already.
@@ -97,7 +118,7 @@ impl Access {
             Failure::usage("--token needs --key: the token is of use only with the key it is bound to")
         })?;
         let token = Token::new(token).map_err(Failure::usage)?;
-        Ok(builder(key::load(key)?).token(token))
+        Ok(builder(Arc::new(key::load(key)?)).token(token))
     }
 
     fn authentication(&self) -> Result<Authentication> {
@@ -115,8 +136,8 @@ impl Access {
     }
 }
 
-fn builder(key: SoftwareKey) -> ClientBuilder {
-    Client::builder(Arc::new(key)).plain_http(PlainHttp::Loopback)
+fn builder(key: Arc<dyn Signer>) -> ClientBuilder {
+    Client::builder(key).plain_http(PlainHttp::Loopback)
 }
 
 /// An environment variable, if it is set and not empty.

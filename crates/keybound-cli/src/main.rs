@@ -7,6 +7,7 @@ mod demo;
 mod explain;
 mod issuer;
 mod key;
+mod load;
 mod logging;
 mod man;
 mod outcome;
@@ -43,6 +44,7 @@ enum Command {
     Explain(explain::Explain),
     Token(token::Token),
     Request(Box<request::Request>),
+    Load(Box<load::Load>),
     Config(config::ConfigCommand),
     Completions(completions::Completions),
     Man(man::Man),
@@ -60,6 +62,7 @@ fn main() -> ExitCode {
         Command::Explain(explain) => explain.run(),
         Command::Token(token) => token.run(),
         Command::Request(request) => request.run(),
+        Command::Load(load) => load.run(),
         Command::Completions(completions) => completions.run(),
         Command::Man(man) => man.run(),
     };

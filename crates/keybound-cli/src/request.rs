@@ -1,6 +1,6 @@
 //! `keybound request`: like curl, with token, proof and nonce taken care of.
 
-mod data;
+pub(crate) mod data;
 mod report;
 mod transfer;
 

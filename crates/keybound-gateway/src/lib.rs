@@ -17,3 +17,4 @@ pub mod proxy;
 pub mod reload;
 mod signing_key;
 pub mod stack;
+mod write;

@@ -12,7 +12,7 @@ use crate::outcome::Failure;
 const MAX_BODY: u64 = 1 << 30;
 
 /// `Name: value`; `Name;` is a field without a value.
-pub(super) fn field(text: &str) -> Result<(HeaderName, HeaderValue), String> {
+pub(crate) fn field(text: &str) -> Result<(HeaderName, HeaderValue), String> {
     let (name, value) = text
         .split_once(':')
         .or_else(|| text.strip_suffix(';').map(|name| (name, "")))
@@ -23,7 +23,7 @@ pub(super) fn field(text: &str) -> Result<(HeaderName, HeaderValue), String> {
 }
 
 /// The body, if there is data for one.
-pub(super) fn read(data: &[String], binary: &[String]) -> Result<Option<Bytes>, Failure> {
+pub(crate) fn read(data: &[String], binary: &[String]) -> Result<Option<Bytes>, Failure> {
     let texts = data.iter().map(|piece| (piece, Files::WithoutLineEnds));
     let pieces = texts.chain(binary.iter().map(|piece| (piece, Files::AsTheyAre)));
     let mut body: Option<Vec<u8>> = None;

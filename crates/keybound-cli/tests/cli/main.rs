@@ -3,6 +3,7 @@
 mod demo;
 mod issuer;
 mod keys;
+mod load;
 mod proofs;
 mod requests;
 mod serve;

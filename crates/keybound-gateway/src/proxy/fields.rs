@@ -91,6 +91,9 @@ pub(crate) fn clean_trailers(trailers: &mut HeaderMap) {
 fn remove(fields: &mut HeaderMap, unwanted: impl Fn(&str) -> bool) {
     let mut names: Vec<HeaderName> = Vec::new();
     for option in options(fields) {
+        if option.eq_ignore_ascii_case("keep-alive") {
+            continue; // the most common one, and a field that goes in any case
+        }
         if let Ok(name) = HeaderName::try_from(option)
             && name != HOST
             && name != CONTENT_LENGTH

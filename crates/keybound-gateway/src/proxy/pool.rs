@@ -17,6 +17,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::body::{Progress, RequestBody};
 use crate::config::{Limits, UpstreamUrl};
+use crate::write::Gathering;
 
 /// One server that requests are passed on to.
 pub(crate) struct Server {
@@ -96,7 +97,8 @@ impl Server {
         stream.set_nodelay(true)?;
         let mut builder = Builder::new();
         builder.max_header_size(self.header_bytes).max_buf_size(self.header_bytes.max(64 << 10));
-        let (sender, connection) = builder.handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
+        let (sender, connection) =
+            builder.handshake(TokioIo::new(Gathering(stream))).await.map_err(io::Error::other)?;
         let task = tokio::task::spawn_local(async move {
             // What goes wrong on it is told to whoever waits for a response on it.
             let _ = connection.with_upgrades().await;

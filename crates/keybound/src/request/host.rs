@@ -80,11 +80,21 @@ impl Origins {
     ///
     /// [`Reason::HostInvalid`], [`Reason::HostUnknown`].
     pub fn choose(&self, parts: &Parts) -> Result<&Origin, Refusal> {
+        if self.is_plainly_first(parts) {
+            return Ok(&self.first);
+        }
         let authority = authority(parts)?;
         if self.others.is_empty() {
             return Ok(&self.first);
         }
         self.iter().find(|origin| origin.is_at(authority)).ok_or_else(|| Reason::HostUnknown.into())
+    }
+
+    /// Whether the request names the first origin octet by octet, as nearly all do: then there is nothing to parse.
+    fn is_plainly_first(&self, parts: &Parts) -> bool {
+        let mut fields = parts.headers.get_all(HOST).iter();
+        let named = fields.next().is_some_and(|host| host.as_bytes() == self.first.authority().as_bytes());
+        named && fields.next().is_none() && parts.uri.authority().is_none()
     }
 }
 
@@ -153,6 +163,9 @@ mod tests {
         assert_eq!(choose(one, "http://a/", &["b"]), Err(Reason::HostInvalid));
         assert_eq!(choose(one, "http://a/", &[]), Err(Reason::HostInvalid));
         assert!(choose(one, "http://A:80/", &["a"]).is_ok());
+        // Nor if one of two is the right one, or the target disagrees with the right one.
+        assert_eq!(choose(one, "/", &["api.example.com", "b"]), Err(Reason::HostInvalid));
+        assert_eq!(choose(one, "http://b/", &["api.example.com"]), Err(Reason::HostInvalid));
     }
 
     #[test]

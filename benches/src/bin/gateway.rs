@@ -1,0 +1,108 @@
+//! The gateway as a plain reverse proxy beside nginx: processor time for each request and throughput at 64 and 512
+//! connections, the time it adds under half load, and its memory for connections at rest.
+
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::num::NonZeroUsize;
+
+use keybound_benches::rig::{Child, Gateway, Nginx, measure, prepare};
+use keybound_benches::{Figure, Round, Rounds, interleaved};
+use keybound_probe::load::{Load, Report};
+
+const CONNECTIONS: [usize; 2] = [64, 512];
+
+/// Keep-alive connections at rest.
+const RESTING: usize = 10_000;
+
+const KIB: f64 = 1024.0;
+
+fn main() {
+    prepare();
+    let upstream = Nginx::upstream();
+    let nginx = Nginx::proxy(upstream.address());
+    let gateway = Gateway::start(upstream.address());
+    let rounds = interleaved(|round| {
+        for connections in CONNECTIONS {
+            pass_through(round, connections, &nginx, &gateway);
+        }
+    });
+    for connections in CONNECTIONS {
+        print_pass_through(&rounds, connections);
+    }
+    let half = rounds.median("64 ours rate") / 2.0;
+    let rounds = interleaved(|round| added_time(round, half, &upstream, &nginx, &gateway));
+    for (name, part) in [("added-p50", "p50"), ("added-p99", "p99")] {
+        let milliseconds = |whose: &str| rounds.median(&format!("{whose} {part}"));
+        let figure = Figure::new(format!("gateway.{name}"), "ms at half load", milliseconds("ours"));
+        println!("{}", figure.aim_at(1.0));
+        println!("{}", Figure::new(format!("gateway.nginx-{name}"), "ms at half load", milliseconds("nginx")));
+    }
+    drop(gateway);
+    // A process of its own: what it has served before is in its memory too.
+    print_memory(&Gateway::start(upstream.address()));
+}
+
+fn to(url: &str, connections: usize) -> Load {
+    let connections = NonZeroUsize::new(connections).expect("above 0");
+    Load::new(url).expect("a URL of loopback").connections(connections)
+}
+
+fn pass_through(round: &mut Round, connections: usize, nginx: &Nginx, gateway: &Gateway) {
+    let load = to(&format!("http://{}/open/64", nginx.address()), connections);
+    let (nanos, report) = measure(nginx.process(), &load);
+    round.value(&format!("{connections} nginx"), nanos);
+    round.value(&format!("{connections} nginx rate"), report.rate());
+    let (nanos, report) = measure(gateway.process(), &to(&gateway.url("/open/64"), connections));
+    round.value(&format!("{connections} ours"), nanos);
+    round.value(&format!("{connections} ours rate"), report.rate());
+}
+
+fn print_pass_through(rounds: &Rounds, connections: usize) {
+    let median = |what: &str| rounds.median(&format!("{connections} {what}"));
+    let name = |what: &str| format!("gateway.{what}.{connections}");
+    let figure =
+        Figure::new(name("cpu"), "ns CPU per request", median("ours")).beside(median("nginx")).aim_at_ratio(1.15);
+    println!("{figure}");
+    // The most that a ratio should be: nginx's throughput in units of ours, so that 0.9 times becomes 1 / 0.9.
+    let figure = Figure::new(name("nginx-throughput"), "requests/s", median("nginx rate"));
+    println!("{}", figure.beside(median("ours rate")).aim_at_ratio(1.0 / 0.9));
+}
+
+/// The same rate straight to the upstream, and through each proxy.
+fn added_time(round: &mut Round, rate: f64, upstream: &Nginx, nginx: &Nginx, gateway: &Gateway) {
+    let at = |address: SocketAddr, process: &Child| {
+        measure(process, &to(&format!("http://{address}/open/64"), 64).rate(rate)).1
+    };
+    let direct = at(upstream.address(), upstream.process());
+    let through = [("nginx", at(nginx.address(), nginx.process())), ("ours", at(gateway.address(), gateway.process()))];
+    for (whose, report) in through {
+        for (name, part) in [("p50", 0.5), ("p99", 0.99)] {
+            let milliseconds = |report: &Report| report.quantile(part).as_secs_f64() * 1e3;
+            round.value(&format!("{whose} {name}"), milliseconds(&report) - milliseconds(&direct));
+        }
+    }
+}
+
+/// Each of the connections has had a request answered, and then nothing happens on it.
+fn print_memory(gateway: &Gateway) {
+    let before = gateway.process().resident();
+    let connections: Vec<TcpStream> = (0..RESTING).map(|_| rested(gateway.address())).collect();
+    let taken = gateway.process().resident().saturating_sub(before) as f64;
+    drop(connections);
+    let figure = Figure::new("gateway.resting", "KiB per connection", taken / KIB / RESTING as f64);
+    println!("{}", figure.aim_at(20.0));
+}
+
+fn rested(address: SocketAddr) -> TcpStream {
+    let mut stream = TcpStream::connect(address).expect("room for a connection");
+    let request = format!("GET /open/64 HTTP/1.1\r\nHost: {address}\r\n\r\n");
+    stream.write_all(request.as_bytes()).expect("a connection that lasts");
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"abcdef") {
+        let mut buffer = [0; 1024];
+        let length = stream.read(&mut buffer).expect("an answer");
+        assert!(length > 0, "the gateway closed a connection");
+        answer.extend_from_slice(&buffer[..length]);
+    }
+    stream
+}

@@ -1,0 +1,31 @@
+//! A process that is measured.
+
+use std::process::Command;
+use std::time::Duration;
+
+/// A process that ends with this value.
+#[derive(Debug)]
+pub struct Child(std::process::Child);
+
+impl Child {
+    pub(super) fn start(mut command: Command) -> Self {
+        Self(command.spawn().unwrap_or_else(|error| panic!("{command:?} cannot be started: {error}")))
+    }
+
+    /// The processor time of all its threads.
+    pub fn cpu_time(&self) -> Duration {
+        crate::spent_by(self.0.id())
+    }
+
+    /// Octets of physical memory it has.
+    pub fn resident(&self) -> usize {
+        crate::resident_of(self.0.id())
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}

@@ -1,0 +1,110 @@
+//! What requests carry, and what the gateway makes of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroUsize;
+
+use keybound_probe::load::{Load, Report};
+
+use crate::support::{Gateway, Manner, Service};
+
+fn run(load: Load) -> Report {
+    load.start().unwrap().finish().unwrap()
+}
+
+fn statuses(report: &Report) -> BTreeMap<u16, u64> {
+    report.statuses().collect()
+}
+
+// R-CLI-01
+#[test]
+fn every_request_has_a_proof_of_its_own() {
+    let service = Service::start(Manner::Prompt);
+    let gateway = Gateway::before(&service, "");
+    let mut load = Load::new(&gateway.url("/passed/orders?page=2")).unwrap().requests(600);
+    for _ in 0..3 {
+        load = load.caller(gateway.caller().0);
+    }
+    let report = run(load);
+    assert_eq!(statuses(&report), [(200, 600)].into(), "{report:?}");
+    assert!(report.is_good());
+    let got = service.got();
+    assert_eq!(got.len(), 600, "refusals for a nonce do not reach the service");
+    assert!(got.iter().all(|got| got.target == "/passed/orders?page=2"));
+    let proofs: BTreeSet<_> = got.iter().map(|got| got.field("dpop").unwrap()).collect();
+    assert_eq!(proofs.len(), 600);
+    let mut by_key = BTreeMap::new();
+    for got in &got {
+        *by_key.entry(got.field("keybound-jkt").unwrap()).or_insert(0) += 1;
+    }
+    assert_eq!(by_key.len(), 3);
+    assert!(by_key.values().all(|count| (150..=250).contains(count)), "they take turns: {by_key:?}");
+}
+
+#[test]
+fn no_proof_is_taken_for_a_replay() {
+    let service = Service::start(Manner::Prompt);
+    let gateway = Gateway::before(&service, "");
+    let load = Load::new(&gateway.url("/bound")).unwrap().caller(gateway.caller().0).requests(2_000);
+    let report = run(load);
+    assert_eq!(statuses(&report), [(200, 2_000)].into(), "{report:?}");
+    assert_eq!(report.body_octets(), 2_000 * "hello".len() as u64);
+    assert_eq!(service.got().len(), 2_000);
+}
+
+// R-NONCE-19: one retry, with the nonce of the answer
+#[test]
+fn nonces_are_followed() {
+    let service = Service::start(Manner::Prompt);
+    // So short that it runs out a few times.
+    let gateway = Gateway::before(&service, "nonce = \"require\"\nnonce_lifetime = \"2s\"");
+    let load = Load::new(&gateway.url("/bound")).unwrap().caller(gateway.caller().0);
+    let connections = NonZeroUsize::new(8).unwrap();
+    let load = load.connections(connections).rate(200.0).duration(std::time::Duration::from_secs(5));
+    let report = run(load);
+    assert_eq!(statuses(&report), [(200, 1_000)].into(), "{report:?}");
+    assert!(report.nonce_retries() >= 1, "the first request has none");
+}
+
+#[test]
+fn other_schemes_and_their_refusals() {
+    let service = Service::start(Manner::Prompt);
+    let gateway = Gateway::before(&service, "");
+    let token = gateway.caller().1;
+    let to = |path: &str| Load::new(&gateway.url(path)).unwrap().requests(50);
+    for (load, status, reason) in [
+        (to("/open"), 200, None),
+        (to("/open").bearer(&token).unwrap(), 200, None),
+        (to("/bound"), 401, Some("credentials.missing")),
+        (to("/bound").bearer(&token).unwrap(), 401, Some("token.downgrade")),
+        (to("/elsewhere"), 404, Some("route.unknown")),
+    ] {
+        let report = run(load.clone());
+        assert_eq!(statuses(&report), [(status, 50)].into(), "{load:?}");
+        assert_eq!(
+            report.reasons().collect::<Vec<_>>(),
+            reason.map(|reason| (reason, 50)).into_iter().collect::<Vec<_>>()
+        );
+        assert_eq!(report.is_good(), status == 200);
+    }
+    let got = service.got();
+    assert_eq!(got.len(), 100);
+    let bearer = format!("Bearer {token}");
+    assert_eq!(got.iter().filter(|got| got.field("authorization") == Some(&bearer)).count(), 50);
+    assert!(got.iter().all(|got| got.field("dpop").is_none()));
+}
+
+#[test]
+fn a_token_is_renewed_while_it_runs() {
+    let service = Service::start(Manner::Prompt);
+    let gateway = Gateway::before(&service, "");
+    let caller = gateway.caller().0;
+    // The gateway takes no other token for this key, so this is for the service alone.
+    let load = Load::new(&service.url("/")).unwrap().caller(caller.clone()).connections(NonZeroUsize::MIN);
+    let running = load.start().unwrap();
+    caller.renew("another").unwrap();
+    while !service.got().iter().any(|got| got.field("authorization") == Some("DPoP another")) {
+        std::thread::yield_now();
+    }
+    running.stop();
+    assert!(running.finish().unwrap().is_good());
+}
