@@ -189,7 +189,10 @@ impl http_body::Body for Body {
     type Error = BoxError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        match &mut self.kind {
+        if let Some(ended) = &self.ended {
+            ended.asked();
+        }
+        let polled = match &mut self.kind {
             Kind::Empty => Poll::Ready(None),
             Kind::Whole(octets) => {
                 let octets = core::mem::take(octets);
@@ -198,7 +201,11 @@ impl http_body::Body for Body {
             }
             Kind::Upstream(body) => body.poll(cx),
             Kind::Streaming(body) => body.as_mut().poll_frame(cx),
+        };
+        if let (Some(ended), Poll::Ready(Some(_))) = (&self.ended, &polled) {
+            ended.gave();
         }
+        polled
     }
 
     fn is_end_stream(&self) -> bool {

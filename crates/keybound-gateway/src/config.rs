@@ -15,10 +15,13 @@ mod mistake;
 mod read;
 mod section;
 mod source;
+mod tls;
 mod url;
 
 pub use document::{default_text, schema};
 pub use mistake::{ConfigError, ConfigErrors, Place};
+pub use tls::Tls;
+pub(crate) use tls::provider;
 pub(crate) use url::is_authority;
 pub use url::{Network, Prefix, PublicUrl, UpstreamUrl};
 
@@ -62,6 +65,10 @@ pub struct Listen {
     pub admin: SocketAddr,
     /// Proxies in front of this one.
     pub trusted_peers: Vec<Network>,
+    /// Proxies whose connections begin with a PROXY header.
+    pub proxy_protocol_peers: Vec<Network>,
+    /// Certificate and key; `None`: plain HTTP.
+    pub tls: Option<Tls>,
     /// Threads that serve; `None`: one for each processor.
     pub workers: Option<NonZero<usize>>,
 }
@@ -226,10 +233,12 @@ pub enum WhenUnavailable {
 #[expect(missing_docs, reason = "each is documented once, in the table of keys")]
 pub struct Limits {
     pub connections: usize,
+    pub streams: u32,
     pub header_bytes: usize,
     pub header_fields: usize,
     pub body_bytes: u64,
     pub header_timeout: Duration,
+    pub handshake_timeout: Duration,
     pub idle_timeout: Duration,
     pub client_timeout: Duration,
     pub request_timeout: Duration,

@@ -66,6 +66,20 @@ fn each_mistake_has_its_line() {
             "[listen]\ntrusted_peers = [\"10.0.0.7\", \"ten\"]",
             r#"1:2: listen.trusted_peers: "ten" is not an IP address or network, like "10.0.0.7" or "10.0.0.0/8""#,
         ),
+        (
+            "[listen]\nproxy_protocol_peers = [\"lb\"]",
+            r#"1:2: listen.proxy_protocol_peers: "lb" is not an IP address or network, like "10.0.0.7" or "10.0.0.0/8""#,
+        ),
+        ("[listen]\ntls = true", "1:2: listen.tls: is true or false; write a table, { .. }"),
+        (
+            "[listen]\ntls = { certificate = \"Cargo.toml\" }",
+            "1:2: listen.tls.key: is missing; for example key = \"key.pem\"\nkeybound.toml:2: listen.tls.certificate: \"Cargo.toml\" holds no certificate; write the chain as PEM, the gateway's own first",
+        ),
+        (
+            "[listen]\ntls = { certificate = \"no.pem\", key = \"Cargo.toml\", versions = [] }",
+            "1:2: listen.tls.certificate: \"no.pem\" cannot be read: No such file or directory (os error 2); paths are relative to the folder of the configuration\nkeybound.toml:2: listen.tls.key: \"Cargo.toml\" holds no private key; write it as PEM, not encrypted\nkeybound.toml:2: listen.tls.versions: is not a setting; keybound config default lists all",
+        ),
+        ("[limits]\nstreams = 0", "1:2: limits.streams: 0 is out of range; use 1 to 1000"),
         ("listen = 3", "1:1: listen: is a number; write a table, [listen]"),
         ("[proof]\nmax_age = 300", "1:2: proof.max_age: is a number; write it in quotes, \"..\""),
         (
@@ -138,11 +152,7 @@ fn each_mistake_has_its_line() {
         // Not in this version.
         (
             "[listen]\naddress = \"0.0.0.0:8443\"",
-            "1:2: listen.address: is off loopback, where clients must use TLS, which is not in this version: end it in a proxy in front of this one, name that proxy in listen.trusted_peers, and keep the https URL that clients use in [[origin]]",
-        ),
-        (
-            "[listen]\ntls = { certificate = \"cert.pem\", key = \"key.pem\" }",
-            "1:2: listen.tls: is not in this version; end TLS in a proxy in front of this one, name that proxy in listen.trusted_peers, and keep the https URL that clients use in [[origin]]",
+            "1:2: listen.address: is off loopback, where clients must use TLS: add [listen.tls] with certificate and key, or end it in a proxy in front of this one, name that proxy in listen.trusted_peers, and keep the https URL that clients use in [[origin]]",
         ),
         (
             "[listen]\ndecisions = \"127.0.0.1:8082\"",

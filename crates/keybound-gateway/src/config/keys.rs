@@ -85,6 +85,8 @@ use Kind::{Algorithms, Choice, Duration, Flag, Size, Table, Text, Texts};
 #[rustfmt::skip]
 pub(crate) const SECTIONS: &[Section] = &[
     section("listen", "Where the gateway listens."),
+    Section { path: "listen.tls", repeated: false, optional: true,
+        doc: "TLS 1.2 and 1.3 on listen.address, with HTTP/2 for those who ask for it. Without this table: plain HTTP." },
     Section { path: "origin", repeated: true, optional: false,
         doc: "What clients sign in htu: the address they call, as seen from outside any proxy. At least one. With one, it holds\n\
               whatever Host says; with several, Host chooses, and none that fits gets 421." },
@@ -105,7 +107,8 @@ pub(crate) const SECTIONS: &[Section] = &[
 #[rustfmt::skip]
 pub(crate) const KEYS: &[Key] = &[
     key("listen.address", Text, Is("\"127.0.0.1:8080\""),
-        "IP address and port for clients. The flag --listen goes before it. Off loopback, TLS must end at one of trusted_peers."),
+        "IP address and port for clients. The flag --listen goes before it. Off loopback, clients use TLS: ended here\n\
+         (listen.tls) or at one of trusted_peers."),
     key("listen.admin", Text, Is("\"127.0.0.1:8081\""),
         "IP address and port of console, /metrics, /healthz and /readyz; on loopback."),
     key("listen.decisions", Text, NotYet { example: "\"127.0.0.1:8082\"", instead: "use the gateway as reverse proxy" },
@@ -114,15 +117,19 @@ pub(crate) const KEYS: &[Key] = &[
         "Proxies whose forwarded fields count at the decision endpoints."),
     key("listen.ext_authz", Text, NotYet { example: "\"127.0.0.1:8083\"", instead: "use the gateway as reverse proxy" },
         "IP address and port of Envoy's gRPC authorization."),
-    key("listen.tls", Table, NotYet { example: "{ certificate = \"cert.pem\", key = \"key.pem\" }",
-        instead: "end TLS in a proxy in front of this one, name that proxy in listen.trusted_peers, and keep the https URL that \
-                  clients use in [[origin]]" },
-        "Certificate chain and private key, as PEM files."),
     key("listen.trusted_peers", Texts, Is("[]"),
         "Addresses or networks (10.0.0.0/8) of proxies in front of this one: their forwarded fields count, and they may speak plain\n\
          http from off loopback."),
+    key("listen.proxy_protocol_peers", Texts, Is("[]"),
+        "Addresses or networks of proxies that begin each connection with a header of the PROXY protocol (version 1 or 2): the address\n\
+         it names is then the client's, for trusted_peers too. A connection of theirs without one is closed."),
     key("listen.workers", count(0, 1024), Is("0"),
         "Threads that serve, each with a pool of upstream connections of its own; 0: one for each processor."),
+
+    key("listen.tls.certificate", Text, Required("\"cert.pem\""),
+        "The certificate chain as a PEM file, our own certificate first. Read again on SIGHUP; no connection is dropped for it."),
+    key("listen.tls.key", Text, Required("\"key.pem\""),
+        "The private key of that certificate as a PEM file."),
 
     key("origin.url", Text, Required("\"http://127.0.0.1:8080\""),
         "https, or http on loopback. With a path if the proxy in front strips that prefix; that proxy passes\n\
@@ -191,6 +198,8 @@ pub(crate) const KEYS: &[Key] = &[
 
     key("limits.connections", count(1, 1_000_000), Is("10000"),
         "Connections of clients at once; beyond it: 503 overload."),
+    key("limits.streams", count(1, 1000), Is("100"),
+        "Requests at once on one HTTP/2 connection of a client, and on one to an upstream."),
     key("limits.header_bytes", Size, Is("\"32KiB\""),
         "Request line and header fields; beyond it: 431. A proof with a 4096-bit RSA key takes 2 KiB, a large access token 8 KiB."),
     key("limits.header_fields", count(16, 1000), Is("100"),
@@ -199,6 +208,9 @@ pub(crate) const KEYS: &[Key] = &[
         "Request body; beyond it: 413. Bodies are passed on as they come and never held."),
     key("limits.header_timeout", Duration, Is("\"15s\""),
         "From the first octet of a request to the end of its header; beyond it the connection is closed."),
+    key("limits.handshake_timeout", Duration, Is("\"10s\""),
+        "From a new connection to the end of its PROXY header, and from there to the end of its TLS handshake; beyond it the\n\
+         connection is closed."),
     key("limits.idle_timeout", Duration, Is("\"75s\""),
         "How long a connection of a client may rest between requests."),
     key("limits.client_timeout", Duration, Is("\"30s\""),
@@ -267,7 +279,7 @@ pub(crate) fn names_in(path: &str) -> impl Iterator<Item = &'static str> {
 /// The settings the environment can give: those that stand once.
 pub(crate) fn settable() -> impl Iterator<Item = &'static Key> {
     let once = |key: &&Key| {
-        let repeated = |section: &&Section| section.repeated && is_in(key.path, section.path);
+        let repeated = |section: &&Section| section.repeated && is_below(key.path, section.path);
         key.kind != Table && !SECTIONS.iter().any(|section| repeated(&section))
     };
     KEYS.iter().filter(once)
@@ -290,4 +302,9 @@ pub(crate) fn looks_like_ours(variable: &str) -> bool {
 /// Whether the setting at `path` stands directly in the table `section`.
 pub(crate) fn is_in(path: &str, section: &str) -> bool {
     path.rsplit_once('.').is_some_and(|(table, _)| table == section)
+}
+
+/// Whether it stands there or in a table inside.
+fn is_below(path: &str, section: &str) -> bool {
+    path.strip_prefix(section).is_some_and(|rest| rest.starts_with('.'))
 }

@@ -12,8 +12,8 @@ use super::section::{ChosenPreset, Read, Section, child, shortened};
 use super::source::{Located, Value, unknown};
 use super::{
     AmbiguousPaths, AuthorizationServer, Client, ClientAuthentication, Config, IatWithNonce, Issuer, KeySource, Limits,
-    Listen, Mode, NoncePolicy, ProofHandling, ProofPolicy, Reader, Replay, Route, UpstreamAuthorization,
-    WhenUnavailable, keys,
+    Listen, Mode, NoncePolicy, ProofHandling, ProofPolicy, Reader, Replay, Route, Tls, UpstreamAuthorization,
+    WhenUnavailable, keys, tls,
 };
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -24,7 +24,7 @@ const MOST_FUTURE: Duration = Duration::from_secs(60);
 /// `None` if anything is wrong; then there is a mistake that says what.
 pub(crate) fn config(root: &Located, base: &Path, reader: Reader, mistakes: &Mistakes) -> Option<Config> {
     unknown_tables(root, mistakes);
-    let listen = listen(Section::single(root, "listen", mistakes));
+    let listen = listen(Section::single(root, "listen", mistakes), base);
     let origins = each(root, "origin", mistakes, |section| {
         let url = section.text("url", FromStr::from_str);
         section.finish();
@@ -93,7 +93,7 @@ fn unknown_tables(root: &Located, mistakes: &Mistakes) {
     }
 }
 
-fn listen(section: Section<'_>) -> Option<Read<Listen>> {
+fn listen(section: Section<'_>, base: &Path) -> Option<Read<Listen>> {
     let address = section.text("address", socket_address);
     let admin = section.text("admin", socket_address);
     if let Some(admin) = admin.as_ref().filter(|admin| !admin.value.ip().is_loopback()) {
@@ -104,8 +104,11 @@ fn listen(section: Section<'_>) -> Option<Read<Listen>> {
         );
     }
     let trusted_peers = section.texts("trusted_peers", FromStr::from_str);
+    let proxy_protocol_peers = section.texts("proxy_protocol_peers", FromStr::from_str);
     let workers = section.count::<usize>("workers");
-    section.not_yet(&["decisions", "decision_peers", "ext_authz", "tls"]);
+    let tls = section.inside("listen.tls");
+    let tls = if tls.is_there() { tls_files(tls, base).map(Some) } else { Some(None) };
+    section.not_yet(&["decisions", "decision_peers", "ext_authz"]);
     if let (Some(address), Some(admin)) = (&address, &admin)
         && address.value == admin.value
         && address.value.port() != 0
@@ -118,9 +121,29 @@ fn listen(section: Section<'_>) -> Option<Read<Listen>> {
         address: address.value,
         admin: admin?.value,
         trusted_peers: trusted_peers?.value.into_iter().map(|network| network.value).collect(),
+        proxy_protocol_peers: proxy_protocol_peers?.value.into_iter().map(|network| network.value).collect(),
+        tls: tls?,
         workers: NonZero::new(workers?.value),
     };
     Some(Read { value: listen, place: address.place, written: address.written })
+}
+
+/// Read and checked at once, so that a wrong file is a mistake of the configuration.
+fn tls_files(section: Section<'_>, base: &Path) -> Option<Tls> {
+    let certificate = section.text("certificate", |text| readable(base, text));
+    let key = section.text("key", |text| readable(base, text));
+    let noted = |name, place, fault: String| section.mistake(name, place, fault);
+    let chain = certificate
+        .as_ref()
+        .and_then(|file| tls::chain(&file.value).map_err(|fault| noted("certificate", &file.place, fault)).ok());
+    let own = key
+        .as_ref()
+        .and_then(|file| tls::private_key(&file.value).map_err(|fault| noted("key", &file.place, fault)).ok());
+    let certified = chain.zip(own).zip(key.as_ref()).and_then(|((chain, own), file)| {
+        tls::certified(chain, &own).map_err(|fault| noted("key", &file.place, fault)).ok()
+    });
+    section.finish();
+    Some(Tls { certificate: certificate?.value, key: key?.value, certified: certified? })
 }
 
 fn issuer(section: Section<'_>, base: &Path) -> Option<Read<Issuer>> {
@@ -296,12 +319,14 @@ fn replay(section: Section<'_>, preset: ChosenPreset) -> Option<Replay> {
 
 fn limits(section: Section<'_>) -> Option<Limits> {
     let connections = section.count("connections");
+    let streams = section.count("streams");
     let header_bytes = bounded_size(&section, "header_bytes", 4 << 10, 1 << 20, "4KiB to 1MiB");
     let header_fields = section.count("header_fields");
     let body_bytes = section.size("body_bytes");
     let upstream_idle = section.count("upstream_idle");
     let time = |name| section.duration(name).map(|span| span.value);
     let header_timeout = time("header_timeout");
+    let handshake_timeout = time("handshake_timeout");
     let idle_timeout = time("idle_timeout");
     let client_timeout = time("client_timeout");
     let request_timeout = time("request_timeout");
@@ -314,10 +339,12 @@ fn limits(section: Section<'_>) -> Option<Limits> {
     section.finish();
     Some(Limits {
         connections: connections?.value,
+        streams: streams?.value,
         header_bytes: header_bytes?,
         header_fields: header_fields?.value,
         body_bytes: body_bytes?.value,
         header_timeout: header_timeout?,
+        handshake_timeout: handshake_timeout?,
         idle_timeout: idle_timeout?,
         client_timeout: client_timeout?,
         request_timeout: request_timeout?,

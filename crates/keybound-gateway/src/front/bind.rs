@@ -12,7 +12,7 @@ const BACKLOG: i32 = 1024;
 
 /// Listens at `address`. A second process that asks for the same address is told that it is in use.
 pub(crate) fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
-    listen(address).map_err(|error| BindError { address, error, command: "keybound serve".into() })
+    listen(address).map_err(|error| BindError::new(address, error))
 }
 
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {
@@ -35,6 +35,10 @@ pub struct BindError {
 }
 
 impl BindError {
+    pub(crate) fn new(address: SocketAddr, error: io::Error) -> Self {
+        Self { address, error, command: "keybound serve".into() }
+    }
+
     /// Names this command in the advice, instead of `keybound serve`.
     #[must_use]
     pub fn of_command(mut self, command: impl Into<Box<str>>) -> Self {

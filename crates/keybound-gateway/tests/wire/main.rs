@@ -6,4 +6,5 @@ mod limits;
 mod stop;
 mod streams;
 mod support;
+mod tls;
 mod upstream;
