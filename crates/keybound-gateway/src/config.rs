@@ -23,7 +23,7 @@ pub use mistake::{ConfigError, ConfigErrors, Place};
 pub use tls::Tls;
 pub(crate) use tls::provider;
 pub(crate) use url::is_authority;
-pub use url::{Network, Prefix, PublicUrl, UpstreamUrl};
+pub use url::{HttpVersion, Network, Prefix, PublicUrl, UpstreamUrl};
 
 /// A configuration that can run.
 ///
@@ -105,6 +105,8 @@ pub struct Route {
     pub path: Prefix,
     /// Where to; at least one.
     pub upstreams: Vec<UpstreamUrl>,
+    /// What the path begins with when it is sent on, instead of `path`; `None`: as it came.
+    pub rewrite: Option<Prefix>,
     /// On what terms.
     pub mode: Mode,
     /// Scopes a token must have, all of them.

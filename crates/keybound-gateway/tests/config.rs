@@ -73,7 +73,7 @@ fn each_mistake_has_its_line() {
         ("[listen]\ntls = true", "1:2: listen.tls: is true or false; write a table, { .. }"),
         (
             "[listen]\ntls = { certificate = \"Cargo.toml\" }",
-            "1:2: listen.tls.key: is missing; for example key = \"key.pem\"\nkeybound.toml:2: listen.tls.certificate: \"Cargo.toml\" holds no certificate; write the chain as PEM, the gateway's own first",
+            "1:2: listen.tls.key: is missing; for example key = \"key.pem\"\nkeybound.toml:2: listen.tls.certificate: \"Cargo.toml\" holds no certificate in PEM form",
         ),
         (
             "[listen]\ntls = { certificate = \"no.pem\", key = \"Cargo.toml\", versions = [] }",
@@ -215,12 +215,19 @@ fn each_mistake_of_a_route_has_its_line() {
         ),
         ("path = \"/a b\"", r#"6: route[0].path: "/a b" holds ' ', which cannot stand in a path; percent-encode it"#),
         (
-            "upstream = [\"https://127.0.0.1:9000\"]",
-            r#"6: route[0].upstream: "https://127.0.0.1:9000": https to upstreams is not in this version; use http on a network you trust"#,
+            "upstream = [\"ftp://127.0.0.1:9000\"]",
+            r#"6: route[0].upstream: "ftp://127.0.0.1:9000" does not begin with http://, https://, h2c:// or h2://; write it like "http://127.0.0.1:9000""#,
         ),
         (
             "upstream = [\"http://127.0.0.1:9000/api\"]",
-            r#"6: route[0].upstream: "http://127.0.0.1:9000/api" has a path; a request's own path is forwarded as it is"#,
+            r#"6: route[0].upstream: "http://127.0.0.1:9000/api" has a path; a request's own path is forwarded as it is, or as route.rewrite says"#,
+        ),
+        ("upstream_ca = \"Cargo.toml\"", r#"6: route[0].upstream_ca: "Cargo.toml" holds no certificate in PEM form"#),
+        ("strip_prefix = true", r#"6: route[0].strip_prefix: strips nothing: route.path is "/"; leave it out"#),
+        ("rewrite = \"v2\"", r#"6: route[0].rewrite: "v2" does not begin with /"#),
+        (
+            "rewrite = \"/v2\"\nstrip_prefix = true",
+            "6: route[0].rewrite: does not go with strip_prefix; leave one of them out",
         ),
         ("upstream = \"http://127.0.0.1:9000\"", "6: route[0].upstream: is text; write a list, [\"..\"]"),
         ("upstream = []", r#"6: route[0].upstream: is empty; name at least one, like ["http://127.0.0.1:9000"]"#),

@@ -151,7 +151,15 @@ pub(crate) const KEYS: &[Key] = &[
     key("route.path", Text, Required("\"/\""),
         "Prefix, in whole segments: /orders is /orders and /orders/17, not /orders-old."),
     key("route.upstream", Texts, Required("[\"http://127.0.0.1:9000\"]"),
-        "Where its requests go: http, host and port. Several take turns; one that cannot be reached is passed over."),
+        "Where its requests go: scheme, host and port. http is HTTP/1.1 and h2c is HTTP/2, which gRPC needs; https and h2 are the same\n\
+         inside TLS. Several take turns; one that cannot be connected to is passed over."),
+    key("route.upstream_ca", Text, Unset("\"upstream-ca.pem\""),
+        "The authorities that the certificate of an https or h2 upstream may come from, as a PEM file; without it, those of the system."),
+    key("route.strip_prefix", Flag, Is("false"),
+        "Whether the upstream sees the path without the prefix: of /orders/17 under /orders, /17. Proofs are for the path as clients\n\
+         send it, always."),
+    key("route.rewrite", Text, Unset("\"/v2/orders\""),
+        "What the upstream sees in place of the prefix. Not with strip_prefix."),
     key("route.mode", Choice(MODES), Is("\"required\""),
         "required: a token bound to the client's key, with its proof. optional: a valid token; if it is bound, with its proof.\n\
          report: checks everything but nonces and repetitions, logs client and reason of what required would refuse, and changes\n\

@@ -1,19 +1,22 @@
 //! From the tree of values to a [`Config`]: one function for each table. Rules that bind several settings are in `check`.
 
+use core::cell::RefCell;
 use core::net::SocketAddr;
 use core::num::NonZero;
 use core::str::FromStr;
 use core::time::Duration;
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use super::check::{self, Written};
 use super::mistake::Mistakes;
 use super::section::{ChosenPreset, Read, Section, child, shortened};
 use super::source::{Located, Value, unknown};
+use super::tls::TlsClient;
 use super::{
     AmbiguousPaths, AuthorizationServer, Client, ClientAuthentication, Config, IatWithNonce, Issuer, KeySource, Limits,
-    Listen, Mode, NoncePolicy, ProofHandling, ProofPolicy, Reader, Replay, Route, Tls, UpstreamAuthorization,
-    WhenUnavailable, keys, tls,
+    Listen, Mode, NoncePolicy, Prefix, ProofHandling, ProofPolicy, Reader, Replay, Route, Tls, UpstreamAuthorization,
+    UpstreamUrl, WhenUnavailable, keys, tls,
 };
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -31,7 +34,8 @@ pub(crate) fn config(root: &Located, base: &Path, reader: Reader, mistakes: &Mis
         url
     });
     let issuers = each(root, "issuer", mistakes, |section| issuer(section, base));
-    let routes = each(root, "route", mistakes, route);
+    let trusted = TlsClients::default();
+    let routes = each(root, "route", mistakes, |section| route(section, base, &trusted));
     let (proof, preset) = proof(Section::single(root, "proof", mistakes), base, root);
     let replay = replay(Section::single(root, "replay", mistakes), preset);
     let limits = limits(Section::single(root, "limits", mistakes));
@@ -170,12 +174,61 @@ fn issuer(section: Section<'_>, base: &Path) -> Option<Read<Issuer>> {
     Some(Read { value: issuer, place: url.place, written: true })
 }
 
-fn route(section: Section<'_>) -> Option<Read<Route>> {
-    let path = section.text("path", FromStr::from_str);
-    let upstreams = section.texts("upstream", FromStr::from_str);
-    if let Some(upstreams) = upstreams.as_ref().filter(|upstreams| upstreams.value.is_empty()) {
-        section.mistake("upstream", &upstreams.place, "is empty; name at least one, like [\"http://127.0.0.1:9000\"]");
+/// Those that were made for one file, which are one.
+type TlsClients = RefCell<HashMap<PathBuf, TlsClient>>;
+
+/// Whose certificates the upstreams of this route may show, if the file says.
+fn upstream_ca(section: &Section<'_>, base: &Path, known: &TlsClients) -> Option<Read<TlsClient>> {
+    section.text("upstream_ca", |text| {
+        let file = readable(base, text)?;
+        let mut known = known.borrow_mut();
+        Ok::<_, String>(match known.get(&file) {
+            Some(client) => client.clone(),
+            None => known.entry(file.clone()).or_insert(TlsClient::of_file(&file)?).clone(),
+        })
+    })
+}
+
+/// The URLs, the trust that goes with them, and what that says when there is nothing to trust.
+fn upstreams(section: &Section<'_>, base: &Path, known: &TlsClients) -> Option<Vec<UpstreamUrl>> {
+    let urls = section.texts("upstream", UpstreamUrl::from_str);
+    if let Some(urls) = urls.as_ref().filter(|urls| urls.value.is_empty()) {
+        section.mistake("upstream", &urls.place, "is empty; name at least one, like [\"http://127.0.0.1:9000\"]");
     }
+    let ca = upstream_ca(section, base, known);
+    let urls: Vec<UpstreamUrl> = urls?.value.into_iter().map(|url| url.value).collect();
+    let Some(ca) = ca else { return Some(urls) };
+    let trusting: Option<Vec<_>> = urls.into_iter().map(|url| url.trusting(&ca.value)).collect();
+    if trusting.is_none() {
+        section.mistake("upstream_ca", &ca.place, "goes with https and h2 upstreams alone; leave it out");
+    }
+    trusting
+}
+
+/// What stands in place of the prefix when a request is sent on.
+fn rewrite(section: &Section<'_>, path: Option<&Read<Prefix>>) -> Option<Option<Prefix>> {
+    let strip = section.flag("strip_prefix");
+    let instead = section.text("rewrite", Prefix::from_str);
+    let strip = strip?;
+    match instead {
+        Some(instead) if strip.value => {
+            section.mistake("rewrite", &instead.place, "does not go with strip_prefix; leave one of them out");
+            None
+        }
+        Some(instead) => Some(Some(instead.value)),
+        None if strip.value && path.is_some_and(|path| path.value.as_str() == "/") => {
+            section.mistake("strip_prefix", &strip.place, "strips nothing: route.path is \"/\"; leave it out");
+            None
+        }
+        None if strip.value => Some(Some(Prefix::root())),
+        None => Some(None),
+    }
+}
+
+fn route(section: Section<'_>, base: &Path, known: &TlsClients) -> Option<Read<Route>> {
+    let path = section.text("path", FromStr::from_str);
+    let upstreams = upstreams(&section, base, known);
+    let rewrite = rewrite(&section, path.as_ref());
     let mode = section.choice("mode", "a mode", |text| match text {
         "required" => Some(Mode::Required),
         "optional" => Some(Mode::Optional),
@@ -208,7 +261,8 @@ fn route(section: Section<'_>) -> Option<Read<Route>> {
     let path = path?;
     let route = Route {
         path: path.value,
-        upstreams: upstreams?.value.into_iter().map(|upstream| upstream.value).collect(),
+        upstreams: upstreams?,
+        rewrite: rewrite?,
         mode: mode?.value,
         scope: texts(scope?),
         audience: audience.map(texts).unwrap_or_default(),

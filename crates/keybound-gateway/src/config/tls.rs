@@ -1,6 +1,8 @@
-//! Certificate and private key of the listener, read from their files and held against each other.
+//! Certificate and private key of the listener, read from their files and held against each other; and whose certificates
+//! an upstream may show.
 
 use core::fmt;
+use core::hash::{Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 
@@ -8,7 +10,10 @@ use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::pem::{Error as PemError, PemObject as _};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::{CertifiedKey, SigningKey};
+use rustls::{ClientConfig, RootCertStore, version};
+use rustls_platform_verifier::BuilderVerifierExt as _;
 
+use super::HttpVersion;
 use super::section::shortened;
 
 /// `[listen.tls]`: two files that were read when the configuration was, and belong together.
@@ -47,9 +52,7 @@ pub(super) fn chain(file: &Path) -> Result<Vec<CertificateDer<'static>>, String>
     let found: Result<Vec<_>, PemError> = CertificateDer::pem_file_iter(file).and_then(Iterator::collect);
     match found {
         Ok(chain) if !chain.is_empty() => Ok(chain),
-        Ok(_) | Err(PemError::NoItemsFound) => {
-            Err(format!("{shown:?} holds no certificate; write the chain as PEM, the gateway's own first"))
-        }
+        Ok(_) | Err(PemError::NoItemsFound) => Err(format!("{shown:?} holds no certificate in PEM form")),
         Err(error) => Err(format!("{shown:?} is not a PEM file: {error}")),
     }
 }
@@ -77,6 +80,78 @@ pub(super) fn certified(
             Err("is not the key of the first certificate in listen.tls.certificate".to_owned())
         }
         Err(error) => Err(format!("does not go with listen.tls.certificate: {error}")),
+    }
+}
+
+/// How TLS to an upstream is begun. Two are equal if they were made as one.
+#[derive(Clone)]
+pub(crate) struct TlsClient(Arc<Settings>);
+
+struct Settings {
+    http1: Arc<ClientConfig>,
+    http2: Arc<ClientConfig>,
+}
+
+impl TlsClient {
+    /// Trusts whom the system trusts.
+    pub(super) fn of_system() -> Result<Self, String> {
+        static OF_SYSTEM: LazyLock<Result<TlsClient, String>> = LazyLock::new(|| {
+            let builder = ClientConfig::builder_with_provider(provider());
+            let builder = builder.with_protocol_versions(&[&version::TLS13, &version::TLS12]);
+            let trusting = builder.and_then(|builder| builder.with_platform_verifier());
+            let config = trusting.map_err(|error| format!("needs the certificates of the system: {error}"))?;
+            Ok(TlsClient::new(config.with_no_client_auth()))
+        });
+        OF_SYSTEM.clone()
+    }
+
+    /// Trusts the authorities in `file` and nobody else.
+    pub(super) fn of_file(file: &Path) -> Result<Self, String> {
+        let mut roots = RootCertStore::empty();
+        for certificate in chain(file)? {
+            let refused = |error| format!("{:?} holds a certificate that is of no authority: {error}", shown(file));
+            roots.add(certificate).map_err(refused)?;
+        }
+        let builder = ClientConfig::builder_with_provider(provider());
+        let builder = builder.with_protocol_versions(&[&version::TLS13, &version::TLS12]);
+        let config = builder.map_err(|error| error.to_string())?.with_root_certificates(roots).with_no_client_auth();
+        Ok(Self::new(config))
+    }
+
+    fn new(config: ClientConfig) -> Self {
+        let speaking = |protocol: &[u8]| {
+            let mut config = config.clone();
+            config.alpn_protocols = vec![protocol.to_vec()];
+            Arc::new(config)
+        };
+        Self(Arc::new(Settings { http1: speaking(b"http/1.1"), http2: speaking(b"h2") }))
+    }
+
+    pub(crate) fn speaking(&self, version: HttpVersion) -> Arc<ClientConfig> {
+        Arc::clone(match version {
+            HttpVersion::Http1 => &self.0.http1,
+            HttpVersion::Http2 => &self.0.http2,
+        })
+    }
+}
+
+impl PartialEq for TlsClient {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for TlsClient {}
+
+impl Hash for TlsClient {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        Arc::as_ptr(&self.0).hash(state);
+    }
+}
+
+impl fmt::Debug for TlsClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TlsClient(..)")
     }
 }
 

@@ -44,6 +44,11 @@ impl Files {
         format!("tls = {{ certificate = {:?}, key = {:?} }}\n", self.certificate(), self.key())
     }
 
+    /// The setting of a route that trusts this certificate alone.
+    pub(crate) fn authority(&self) -> String {
+        format!("upstream_ca = {:?}", self.certificate())
+    }
+
     /// Trusts nobody but this certificate, and speaks these protocols.
     pub(crate) fn client(&self, versions: &[&'static SupportedProtocolVersion], alpn: &[&str]) -> ClientConfig {
         let mut roots = RootCertStore::empty();
