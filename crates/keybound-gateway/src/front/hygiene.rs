@@ -44,9 +44,6 @@ pub(crate) fn clean<B>(request: &mut Request<B>, framing: Framing) -> Result<(),
 /// The same for HTTP/2, brought into the form in which HTTP/1.1 would have had it: `:authority` is `Host`. The library
 /// resets requests with fields of a connection, or names or pseudo-fields that are wrong (RFC 9113 section 8.2).
 pub(crate) fn clean_multiplexed<B>(request: &mut Request<B>, most_fields: usize) -> Result<(), Problem> {
-    if request.headers().len() > most_fields {
-        return Err(Problem::HeaderOversized);
-    }
     let lengths = request.headers().get_all(CONTENT_LENGTH).iter();
     if lengths.count() > 1 {
         return Err(Problem::FramingAmbiguous);
@@ -56,6 +53,9 @@ pub(crate) fn clean_multiplexed<B>(request: &mut Request<B>, most_fields: usize)
     {
         let host = HeaderValue::from_str(authority.as_str()).map_err(|_| Problem::HostInvalid)?;
         request.headers_mut().insert(HOST, host);
+    }
+    if request.headers().len() > most_fields {
+        return Err(Problem::HeaderOversized);
     }
     join_cookies(request.headers_mut());
     clean(request, Framing::Plain)

@@ -38,6 +38,9 @@ const MOST_BROKEN: usize = 100;
 /// Requests that a client may take back unanswered, beyond one for each that was answered: the work was done for nothing.
 const MOST_TAKEN_BACK: u32 = 100;
 
+/// How long a client that was told of the end, and has nothing under way, may take to hear of it.
+const FAREWELL: Duration = Duration::from_secs(5);
+
 fn builder(limits: &Limits, flows: Flows) -> Builder<Flows> {
     let mut builder = Builder::new(flows);
     builder
@@ -82,8 +85,12 @@ pub(crate) async fn serve<H: Handler, S: Octets>(
     poll_fn(|cx| {
         flows.wake_at_rest(cx);
         loop {
+            if flows.are_abused() {
+                tracing::debug!("connection closed: its requests were taken back, one after the other");
+                return Poll::Ready(());
+            }
             let told = shop.draining.has_begun() || told.as_mut().poll(cx).is_ready();
-            if ending.is_none() && (told || flows.has_enough()) {
+            if ending.is_none() && (told || flows.had_the_last()) {
                 ending = Some(Instant::now());
                 connection.as_mut().graceful_shutdown();
             }
@@ -96,7 +103,7 @@ pub(crate) async fn serve<H: Handler, S: Octets>(
             let resting = peer.shared().phase() == Phase::Resting;
             let due = match ending.filter(|_| resting) {
                 // It was told, and nothing is under way but what it still has to take.
-                Some(since) => Some(since.max(peer.shared().since()) + shop.limits.header_timeout),
+                Some(since) => Some(since.max(peer.shared().since()) + FAREWELL),
                 None => due(peer.shared(), &shop.limits),
             };
             if deadline.poll(cx, due).is_pending() {
@@ -122,7 +129,8 @@ struct Shared {
     patience: Duration,
     open: Cell<usize>,
     taken_back: Cell<u32>,
-    enough: Cell<bool>,
+    /// Nothing is to come after what was answered.
+    last: Cell<bool>,
     /// The task of the connection, which has the time of its rest to look after.
     at_rest: RefCell<Option<Waker>>,
     /// Between the library's asking for a response and its wanting to run that: there is nothing else in between.
@@ -145,8 +153,12 @@ impl Flows {
         flow
     }
 
-    fn has_enough(&self) -> bool {
-        self.0.enough.get()
+    fn had_the_last(&self) -> bool {
+        self.0.last.get()
+    }
+
+    fn are_abused(&self) -> bool {
+        self.0.taken_back.get() > MOST_TAKEN_BACK
     }
 
     fn wake_at_rest(&self, cx: &Context<'_>) {
@@ -171,7 +183,7 @@ impl Flow {
         self.answered.set(true);
         self.of.taken_back.set(self.of.taken_back.get().saturating_sub(1));
         if last {
-            self.of.enough.set(true);
+            self.of.last.set(true);
             self.of.wake();
         }
     }
@@ -190,10 +202,9 @@ impl Flow {
         self.of.open.set(self.of.open.get() - 1);
         if !self.answered.get() {
             self.of.taken_back.set(self.of.taken_back.get() + 1);
-            self.of.enough.set(self.of.enough.get() || self.of.taken_back.get() > MOST_TAKEN_BACK);
         }
         let last = self.of.open.get() == 0;
-        if last || self.of.enough.get() {
+        if last || !self.answered.get() {
             self.of.wake();
         }
         last

@@ -86,7 +86,7 @@ fn without_a_header_the_connection_is_closed() {
 #[test]
 fn it_comes_before_http2() {
     let upstream = Upstream::echo();
-    let gateway = behind(&upstream, "", "idle_timeout = \"200ms\"");
+    let gateway = behind(&upstream, "", "idle_timeout = \"200ms\"\nheader_timeout = \"200ms\"");
     let mut client = gateway.client();
     client.send(block([192, 0, 2, 1]));
     client.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0\0\0\x06\x01\x05\0\0\0\x01\x82\x86\x84\x41\x01a");
