@@ -46,7 +46,7 @@ impl Serve {
                 let overrides = Overrides::listen(self.listen.clone());
                 let config = Config::load(path, environment(), &overrides).map_err(Failure::configuration)?;
                 let front = self.bind(&config)?;
-                let live = live(config)?;
+                let live = live(config, &front)?;
                 let path = path.clone();
                 let load = move || Config::load(&path, environment(), &overrides);
                 live.reload_on_hangup(load).map_err(Failure::failed)?;
@@ -65,7 +65,8 @@ impl Serve {
         let found = front.address().map_err(Failure::failed)?;
         let config = default_config(found, sample, &secret)?;
         announce(found, &secret);
-        serve(front, live(config)?, stop)
+        let live = live(config, &front)?;
+        serve(front, live, stop)
     }
 
     fn bind(&self, config: &Config) -> std::result::Result<Front, Failure> {
@@ -73,8 +74,9 @@ impl Serve {
     }
 }
 
-fn live(config: Config) -> std::result::Result<Arc<Live>, Failure> {
-    Ok(Arc::new(Live::new(Engine::new(config).map_err(Failure::configuration)?)))
+fn live(config: Config, front: &Front) -> std::result::Result<Arc<Live>, Failure> {
+    let engine = Engine::new(config).map_err(Failure::configuration)?;
+    Ok(Arc::new(Live::new(engine).showing(front.certificates())))
 }
 
 fn serve(front: Front, live: Arc<Live>, stop: &Stop) -> Result {

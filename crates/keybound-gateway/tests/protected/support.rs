@@ -17,6 +17,7 @@ use keybound::time::UnixTime;
 use keybound_gateway::config::Config;
 use keybound_gateway::engine::Engine;
 use keybound_gateway::front::{Front, Stop};
+use keybound_gateway::reload::Live;
 use keybound_gateway::stack::Stack;
 use serde_json::json;
 
@@ -46,11 +47,11 @@ impl Gateway {
         let config = Config::parse(&text, &folder.path().join("test.toml")).unwrap_or_else(|errors| panic!("{errors}"));
         let front = Front::bind(&config.listen, &config.limits).unwrap();
         let address = front.address().unwrap();
-        let engine = Arc::new(Engine::new(config).unwrap());
+        let live = Arc::new(Live::new(Engine::new(config).unwrap()));
         let stop = Stop::new();
         let stopped = stop.clone();
         let running = thread::spawn(move || {
-            front.run(|proxy| Stack::new(Arc::clone(&engine), proxy), &stopped).unwrap();
+            front.run(|proxy| Stack::new(Arc::clone(&live), proxy), &stopped).unwrap();
         });
         Self { address, issuer, stop, running: Some(running) }
     }
