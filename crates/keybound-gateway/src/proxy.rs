@@ -125,8 +125,8 @@ impl Proxy {
 
     /// Sends the request to one of `upstreams` and returns what it answers, or says why there is no answer.
     ///
-    /// The path is sent as it is in the request, but for a prefix that is to be rewritten, and `Host` too. A request is sent a second time only if nothing of it can
-    /// have reached a server the first time.
+    /// The path is sent as it is in the request, but for a prefix that is to be rewritten, and `Host` too. A request is sent a
+    /// second time only if nothing of it can have reached a server the first time.
     pub async fn forward(&self, inbound: Inbound, upstreams: &Upstreams, terms: &Terms<'_>) -> Response<Body> {
         let Inbound { mut request, peer } = inbound;
         let wish = fields::wish(&request);
