@@ -11,8 +11,9 @@ use keybound_gateway::engine::issuer_alone;
 use keybound_gateway::front::{Front, Stop};
 use keybound_gateway::issuer::IssuerStack;
 
+use crate::logging;
 use crate::outcome::{Failure, Result};
-use crate::service::{Ending, drained, environment, trial_address, unbound};
+use crate::service::{Ending, drained, environment, own_name, trial_address, unbound};
 use crate::style::{FAINT, PLAIN, STRONG};
 
 /// What the tokens of the self-contained default are for: where `keybound serve` listens by default.
@@ -46,6 +47,7 @@ impl Issuer {
             Some(path) => {
                 let overrides = Overrides::listen(self.listen.clone()).reader(Reader::Issuer);
                 let config = Config::load(path, environment(), &overrides).map_err(Failure::configuration)?;
+                logging::use_format(config.log.format);
                 serve(self.bind(&config)?, &config, &stop)
             }
             None => self.self_contained(&stop),
@@ -99,8 +101,9 @@ fn announce(address: SocketAddr, secret: &str) {
     anstream::println!(
         "{FAINT}Everything is in memory and ends with this process. Paste into another terminal:{PLAIN}\n"
     );
+    let keybound = own_name();
     println!("export KEYBOUND_CLIENT_SECRET={secret}");
-    println!("keybound token --issuer http://{address} --client-id demo");
+    println!("{keybound} token --issuer http://{address} --client-id demo");
     println!("curl -i http://{address}/.well-known/oauth-authorization-server\n");
     anstream::println!(
         "{FAINT}The first prints a token for {TRIAL_AUDIENCE}; a gateway there accepts it with [[issuer]] url = \

@@ -7,6 +7,7 @@ mod demo;
 mod explain;
 mod issuer;
 mod key;
+mod logging;
 mod man;
 mod outcome;
 mod output;
@@ -18,11 +19,9 @@ mod service;
 mod style;
 mod token;
 
-use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use tracing_subscriber::EnvFilter;
 
 use crate::outcome::Outcome;
 
@@ -50,11 +49,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::try_from_env("KEYBOUND_LOG").unwrap_or_else(|_| EnvFilter::new("info")))
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .init();
+    logging::begin();
     let outcome = match Cli::parse().command {
         Command::Serve(serve) => serve.run(),
         Command::Demo(demo) => demo.run(),

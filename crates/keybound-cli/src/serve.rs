@@ -7,6 +7,7 @@ use std::sync::Arc;
 use clap::Args;
 use keybound::crypto::aws_lc::random_array;
 use keybound::jws::encode_base64url;
+use keybound_gateway::admin::{Admin, Shown};
 use keybound_gateway::config::{Config, Overrides};
 use keybound_gateway::engine::Engine;
 use keybound_gateway::front::{Front, Stop};
@@ -14,9 +15,9 @@ use keybound_gateway::reload::Live;
 use keybound_gateway::stack::Stack;
 
 use crate::outcome::{Failure, Result};
-use crate::sample;
-use crate::service::{Ending, drained, environment, trial_address, unbound};
+use crate::service::{Ending, drained, environment, own_name, trial_address, unbound};
 use crate::style::{FAINT, PLAIN, STRONG};
+use crate::{logging, sample};
 
 /// Run the gateway
 ///
@@ -46,11 +47,13 @@ impl Serve {
                 let overrides = Overrides::listen(self.listen.clone());
                 let config = Config::load(path, environment(), &overrides).map_err(Failure::configuration)?;
                 let front = self.bind(&config)?;
+                let admin = Admin::bind(&config.listen).map_err(Failure::failed)?;
+                logging::use_format(config.log.format);
                 let live = live(config, &front)?;
                 let path = path.clone();
                 let load = move || Config::load(&path, environment(), &overrides);
                 live.reload_on_hangup(load).map_err(Failure::failed)?;
-                serve(front, live, &stop)
+                serve(front, admin, live, &stop)
             }
             None => self.self_contained(&stop),
         }
@@ -61,12 +64,16 @@ impl Serve {
         let sample = sample::start().map_err(|error| Failure::failed(format!("the sample API: {error}")))?;
         let secret = encode_base64url(&random_array::<16>().map_err(Failure::failed)?);
         // Bound before the configuration is complete: the origin holds the port that was found.
-        let front = self.bind(&default_config(address, sample, &secret)?)?;
+        let config = default_config(address, sample, &secret)?;
+        let front = self.bind(&config)?;
         let found = front.address().map_err(Failure::failed)?;
+        let admin = Admin::bind(&config.listen).map_err(Failure::failed)?;
+        let console = admin.address().map_err(Failure::failed)?;
         let config = default_config(found, sample, &secret)?;
-        announce(found, &secret);
+        logging::use_format(config.log.format);
+        announce(found, console, &secret);
         let live = live(config, &front)?;
-        serve(front, live, stop)
+        serve(front, admin, live, stop)
     }
 
     fn bind(&self, config: &Config) -> std::result::Result<Front, Failure> {
@@ -79,8 +86,11 @@ fn live(config: Config, front: &Front) -> std::result::Result<Arc<Live>, Failure
     Ok(Arc::new(Live::new(engine).showing(front.certificates())))
 }
 
-fn serve(front: Front, live: Arc<Live>, stop: &Stop) -> Result {
-    tracing::info!(address = %front.address().map_err(Failure::failed)?, "listening");
+fn serve(front: Front, admin: Admin, live: Arc<Live>, stop: &Stop) -> Result {
+    let shown = Shown::new(Arc::clone(&live), front.connections(), stop).log_level(logging::level());
+    let console = admin.address().map_err(Failure::failed)?;
+    tracing::info!(address = %front.address().map_err(Failure::failed)?, admin = %console, "listening");
+    let _console = admin.start(shown).map_err(Failure::failed)?;
     drained(front.run(|proxy| Stack::new(Arc::clone(&live), proxy), stop).map_err(Failure::failed)?)
 }
 
@@ -106,18 +116,22 @@ scope = ["read", "write"]
 dpop_bound_access_tokens = true
 "#
     );
-    Config::parse(&text, Path::new("default")).map_err(Failure::configuration)
+    let environment =
+        environment().filter(|(name, _)| name == "KEYBOUND_LISTEN_ADMIN" || name.starts_with("KEYBOUND_LOG_"));
+    Config::from_parts(&text, Path::new("default"), environment, &Overrides::default()).map_err(Failure::configuration)
 }
 
-fn announce(address: SocketAddr, secret: &str) {
+fn announce(address: SocketAddr, console: SocketAddr, secret: &str) {
     anstream::println!(
         "{STRONG}keybound{PLAIN} protects a sample API on http://{address}, with an issuer under /issuer."
     );
+    anstream::println!("The console is on {STRONG}http://{console}{PLAIN}.");
     anstream::println!(
         "{FAINT}Everything is in memory and ends with this process. Paste into another terminal:{PLAIN}\n"
     );
+    let keybound = own_name();
     println!("export KEYBOUND_CLIENT_SECRET={secret}");
-    println!("keybound request --issuer http://{address}/issuer --client-id demo http://{address}/hello");
+    println!("{keybound} request --issuer http://{address}/issuer --client-id demo http://{address}/hello");
     println!("curl -i http://{address}/hello\n");
     anstream::println!(
         "{FAINT}The first gets in with a bound token and a fresh proof; curl has neither. Ctrl-C ends it.{PLAIN}"

@@ -47,6 +47,27 @@ pub(crate) fn trial_address(command: &str, listen: &str) -> std::result::Result<
     }
 }
 
+/// What to type for this program: its name where the shell would find it, else the path to it, from here if that is shorter.
+pub(crate) fn own_name() -> String {
+    let Ok(own) = std::env::current_exe() else { return "keybound".to_owned() };
+    let found = std::env::var_os("PATH").is_some_and(|path| {
+        std::env::split_paths(&path).any(|folder| own.file_name().is_some_and(|name| folder.join(name) == own))
+    });
+    let here = std::env::current_dir().ok();
+    let shown = match own.file_name() {
+        Some(name) if found => Path::new(name),
+        _ => here
+            .as_deref()
+            .and_then(|here| own.strip_prefix(here).ok())
+            .filter(|path| path.parent() != Some(Path::new("")))
+            .unwrap_or(&own),
+    };
+    let shown = shown.display().to_string();
+    // What a shell would take apart is quoted.
+    let plain = |char: char| char.is_ascii_alphanumeric() || "/._-+".contains(char);
+    if shown.chars().all(plain) { shown } else { format!("'{}'", shown.replace('\'', "'\\''")) }
+}
+
 /// The port cannot be had; the advice repeats what was typed, up to the address.
 pub(crate) fn unbound(error: BindError, command: &str, config: Option<&Path>) -> Failure {
     let file = config.map(|path| format!(" --config {}", path.display())).unwrap_or_default();

@@ -9,13 +9,13 @@ use http::{HeaderValue, Response, StatusCode};
 use crate::body::Body;
 
 macro_rules! problems {
-    ($($(#[$doc:meta])+ $variant:ident = $status:ident, $code:literal $(, limit $limit:literal)?;)+) => {
+    ($($(#[doc = $doc:literal])+ $variant:ident = $status:ident, $code:literal $(, limit $limit:literal)?;)+) => {
         /// Why the gateway itself answered. Reasons that have to do with tokens and proofs are
         /// [`Reason`](keybound::refusal::Reason)s instead.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[non_exhaustive]
         pub enum Problem {
-            $($(#[$doc])+ $variant,)+
+            $($(#[doc = $doc])+ $variant,)+
         }
 
         impl Problem {
@@ -30,6 +30,11 @@ macro_rules! problems {
             /// The status that goes with it.
             pub const fn status(self) -> StatusCode {
                 match self { $(Self::$variant => StatusCode::$status,)+ }
+            }
+
+            /// What was found, in a few words.
+            pub(crate) const fn meaning(self) -> &'static str {
+                match self { $(Self::$variant => concat!($($doc),+),)+ }
             }
 
             /// The body of the answer.

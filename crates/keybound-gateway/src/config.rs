@@ -13,6 +13,7 @@ mod document;
 mod keys;
 mod mistake;
 mod read;
+mod secret;
 mod section;
 mod source;
 mod tls;
@@ -20,6 +21,7 @@ mod url;
 
 pub use document::{default_text, schema};
 pub use mistake::{ConfigError, ConfigErrors, Place};
+pub use secret::AdminSecret;
 pub use tls::Tls;
 pub(crate) use tls::provider;
 pub(crate) use url::is_authority;
@@ -51,6 +53,8 @@ pub struct Config {
     pub replay: Replay,
     /// What one client, request or upstream may take.
     pub limits: Limits,
+    /// How decisions are written down.
+    pub log: Log,
     /// The embedded issuer, if there is to be one.
     pub authorization_server: Option<AuthorizationServer>,
 }
@@ -61,8 +65,12 @@ pub struct Config {
 pub struct Listen {
     /// For clients.
     pub address: SocketAddr,
-    /// For console and metrics; always on loopback.
+    /// For console and metrics; off loopback only with a secret.
     pub admin: SocketAddr,
+    /// Whether somebody asked for that very address; the default one gives way where it is taken.
+    pub admin_is_chosen: bool,
+    /// Without it, whoever reaches `admin` may read what is there.
+    pub admin_secret: Option<AdminSecret>,
     /// Proxies in front of this one.
     pub trusted_peers: Vec<Network>,
     /// Proxies whose connections begin with a PROXY header.
@@ -251,6 +259,36 @@ pub struct Limits {
     pub upstream_idle: usize,
     pub upstream_idle_timeout: Duration,
     pub drain_timeout: Duration,
+}
+
+/// `[log]`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Log {
+    /// How a line looks. What writes the log is set up by whoever starts the gateway.
+    pub format: LogFormat,
+    /// Which decisions get a line.
+    pub decisions: LoggedDecisions,
+}
+
+/// How a line of the log looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object.
+    Json,
+}
+
+/// Which decisions are logged at the level `info`; the others are at `debug`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LoggedDecisions {
+    /// Refusals and failures.
+    Refused,
+    /// Admissions too.
+    All,
 }
 
 /// `[authorization_server]`

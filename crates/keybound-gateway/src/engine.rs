@@ -27,6 +27,7 @@ use keybound_tower::{DiscoveredKeys, FixedKeys, IssuerKeys, Policy, ProofHandlin
 use self::records::Records;
 use crate::config::{self, ClientAuthentication, Config, IatWithNonce, KeySource, Mode, NoncePolicy};
 use crate::metadata::{Accepted, Resource};
+use crate::observe::{Meter, Observe, Terms};
 use crate::signing_key;
 
 /// A configuration that could not be put to work, in words for its author: a line for each mistake.
@@ -56,6 +57,10 @@ pub struct Engine {
     /// By origin, then by route.
     pub(crate) policies: Vec<Vec<Policy>>,
     pub(crate) resources: Vec<Resource>,
+    /// One for each route.
+    pub(crate) meters: Vec<Arc<Meter>>,
+    /// For what the embedded issuer answers.
+    pub(crate) issuer_meter: Arc<Meter>,
     discovered: Vec<(config::Issuer, DiscoveredKeys)>,
     lasting: Lasting,
 }
@@ -66,13 +71,14 @@ struct Lasting {
     store: Arc<MemoryStore>,
     nonce_key: NonceKey,
     issuer_keys: Option<Keys>,
+    observe: Arc<Observe>,
 }
 
 impl Lasting {
     fn new(replay: &config::Replay) -> Result<Self, EngineError> {
         let secret = random_array().map_err(|error| EngineError::new("random numbers", error))?;
         let store = Arc::new(replay_memory(replay)?);
-        Ok(Self { store, nonce_key: NonceKey::new(1, secret), issuer_keys: None })
+        Ok(Self { store, nonce_key: NonceKey::new(1, secret), issuer_keys: None, observe: Observe::new() })
     }
 }
 
@@ -92,6 +98,11 @@ impl Engine {
     /// The memory of used proofs. It outlives the engine.
     pub fn replays(&self) -> &MemoryStore {
         &self.lasting.store
+    }
+
+    /// Where its requests are counted, and those of every engine before and after it.
+    pub fn observe(&self) -> &Arc<Observe> {
+        &self.lasting.observe
     }
 
     /// The engine of another configuration, which takes over replay memory, nonce key, the embedded issuer's keys and what
@@ -130,7 +141,7 @@ impl Engine {
         let mut discovered = Vec::new();
         for accepted in &config.issuers {
             let policy = TokenPolicy::new(accepted.url.as_str(), accepted.audience.iter().map(String::as_str));
-            match keys_of(accepted, earlier) {
+            match keys_of(accepted, earlier, &lasting.observe) {
                 Ok(IssuerKeys::Discovered(keys)) => {
                     discovered.push((accepted.clone(), keys.clone()));
                     builder = builder.issuer(policy, keys);
@@ -154,7 +165,11 @@ impl Engine {
             config.routes.iter().map(policy).collect::<Result<Vec<_>, _>>()
         });
         let policies = policies.collect::<Result<_, _>>()?;
-        Ok(Self { server, issuer, policies, resources, config, discovered, lasting })
+        let observe = &lasting.observe;
+        let meters = config.routes.iter().map(|route| observe.meter(route.path.as_str(), route.mode.into())).collect();
+        let issuers = config.authorization_server.as_ref().map_or("", |settings| settings.url.path());
+        let issuer_meter = observe.meter(issuers, Terms::Issuer);
+        Ok(Self { server, issuer, policies, resources, config, meters, issuer_meter, discovered, lasting })
     }
 }
 
@@ -242,7 +257,11 @@ fn key_file(path: &std::path::Path, algs: AlgSet) -> Result<KeySet, EngineError>
 }
 
 /// The keys of an issuer: from its file as it is now, or those that were fetched before.
-fn keys_of(issuer: &config::Issuer, earlier: &[(config::Issuer, DiscoveredKeys)]) -> Result<IssuerKeys, EngineError> {
+fn keys_of(
+    issuer: &config::Issuer,
+    earlier: &[(config::Issuer, DiscoveredKeys)],
+    observe: &Observe,
+) -> Result<IssuerKeys, EngineError> {
     match &issuer.keys {
         KeySource::File(path) => Ok(FixedKeys::new(key_file(path, issuer.algorithms)?).into()),
         KeySource::Discovery => {
@@ -251,14 +270,15 @@ fn keys_of(issuer: &config::Issuer, earlier: &[(config::Issuer, DiscoveredKeys)]
             };
             match earlier.iter().find(same) {
                 Some((_, keys)) => Ok(keys.clone().into()),
-                None => discovered(issuer).map(Into::into),
+                None => discovered(issuer, observe).map(Into::into),
             }
         }
     }
 }
 
-fn discovered(issuer: &config::Issuer) -> Result<DiscoveredKeys, EngineError> {
-    DiscoveredKeys::new(issuer.url.as_str(), Arc::new(AwsLc), issuer.algorithms, Arc::new(HttpFetch::new()))
+fn discovered(issuer: &config::Issuer, observe: &Observe) -> Result<DiscoveredKeys, EngineError> {
+    let fetch = observe.metered(issuer.url.as_str(), HttpFetch::new());
+    DiscoveredKeys::new(issuer.url.as_str(), Arc::new(AwsLc), issuer.algorithms, Arc::new(fetch))
         .map_err(|error| EngineError::new(issuer.url.as_str(), error))
 }
 

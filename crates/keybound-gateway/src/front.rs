@@ -5,6 +5,7 @@ use core::future::Future;
 
 use http::{Request, Response};
 
+use crate::answer::Problem;
 use crate::body::{Body, RequestBody};
 
 mod arrival;
@@ -22,11 +23,12 @@ mod stop;
 mod worker;
 
 pub use bind::BindError;
+pub(crate) use bind::{Port, bind};
 pub use certificates::Certificates;
 pub(crate) use connection::Ended;
 pub use peer::Peer;
 pub use stop::Stop;
-pub use worker::{Drained, Front};
+pub use worker::{Connections, Drained, Front};
 
 /// A request that is well formed: one valid `Host`, a target that is a path (or `*`), one way to tell its length. Everything
 /// else about it is what the client says.
@@ -43,4 +45,7 @@ pub struct Inbound {
 pub trait Handler: 'static {
     /// Answers one request. It is dropped where it stands when the client goes away.
     fn handle(&self, inbound: Inbound) -> impl Future<Output = Response<Body>>;
+
+    /// Hears of a request that was answered with this before it could be handled.
+    fn turned_away(&self, _problem: Problem) {}
 }

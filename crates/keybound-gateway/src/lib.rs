@@ -1,8 +1,10 @@
 //! The gateway: a reverse proxy that checks DPoP (RFC 9449) before an upstream sees a request.
 //!
 //! A request goes from [`front`] (one listener, bounded connections, well-formed requests) to a
-//! [`Handler`](front::Handler), which decides, and from there through [`proxy`] to an upstream. [`config`] reads the file.
+//! [`Handler`](front::Handler), which decides, and from there through [`proxy`] to an upstream. [`config`] reads the file,
+//! [`observe`] counts, and [`admin`] shows.
 
+pub mod admin;
 pub mod answer;
 pub mod body;
 pub mod config;
@@ -10,6 +12,7 @@ pub mod engine;
 pub mod front;
 pub mod issuer;
 mod metadata;
+pub mod observe;
 pub mod proxy;
 pub mod reload;
 mod signing_key;

@@ -127,7 +127,7 @@ fn tell(outcome: Result<(), ReloadError>) {
         Ok(()) => tracing::info!("the configuration was read again and is in force"),
         Err(ReloadError(mistakes)) => {
             for mistake in mistakes {
-                tracing::error!(mistake, "mistake in the configuration");
+                tracing::error!("{mistake}");
             }
             tracing::error!("the configuration was not reloaded; the one before stays in force");
         }
@@ -148,6 +148,7 @@ fn needing_restart(present: &Config, wanted: &Config) -> Vec<String> {
         ("listen.proxy_protocol_peers", present.listen.proxy_protocol_peers != wanted.listen.proxy_protocol_peers),
         ("listen.tls", present.listen.tls.is_some() != wanted.listen.tls.is_some()),
         ("listen.workers", present.listen.workers != wanted.listen.workers),
+        ("log.format", present.log.format != wanted.log.format),
         ("replay", present.replay != wanted.replay),
         ("limits", present.limits != wanted.limits),
         (

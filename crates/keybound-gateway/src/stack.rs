@@ -3,6 +3,7 @@
 use core::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::Router;
 use bytes::Bytes;
@@ -24,6 +25,7 @@ use crate::config::{self, AmbiguousPaths, Mode};
 use crate::engine::Engine;
 use crate::front::{Handler, Inbound, Peer};
 use crate::metadata::Resource;
+use crate::observe::{Watch, Worker};
 use crate::proxy::{self, Identity, Proxy, Terms, Upstreams};
 use crate::reload::Live;
 
@@ -36,13 +38,16 @@ pub struct Stack {
     live: Arc<Live>,
     proxy: Rc<Proxy>,
     serving: RefCell<Rc<Serving>>,
+    worker: Worker,
 }
 
 impl Stack {
     /// For one worker, whose proxy this is.
     pub fn new(live: Arc<Live>, proxy: Rc<Proxy>) -> Self {
-        let serving = Rc::new(Serving::new(live.engine(), Rc::clone(&proxy)));
-        Self { live, proxy, serving: RefCell::new(serving) }
+        let engine = live.engine();
+        let worker = engine.observe().worker();
+        let serving = Rc::new(Serving::new(engine, Rc::clone(&proxy)));
+        Self { live, proxy, serving: RefCell::new(serving), worker }
     }
 
     /// What a request that comes now is served by, to its end.
@@ -58,7 +63,15 @@ impl Stack {
 
 impl Handler for Stack {
     async fn handle(&self, inbound: Inbound) -> Response<Body> {
-        self.serving().answer(inbound).await
+        let serving = self.serving();
+        let watch = self.worker.watch(inbound.request.method(), serving.engine.config.log.decisions);
+        let response = serving.answer(inbound, &watch).await;
+        watch.answered(&response);
+        response
+    }
+
+    fn turned_away(&self, problem: Problem) {
+        self.worker.turned_away(problem);
     }
 }
 
@@ -86,19 +99,20 @@ impl Serving {
         }
     }
 
-    async fn answer(&self, inbound: Inbound) -> Response<Body> {
+    async fn answer<'s>(&'s self, inbound: Inbound, watch: &Watch<'s>) -> Response<Body> {
         let Inbound { request, peer } = inbound;
         let (mut parts, body) = request.into_parts();
         let origins = self.engine.server.origins();
         let origin = match origins.choose(&parts) {
             Ok(origin) => origins.iter().position(|one| one == origin).unwrap_or_default(),
-            Err(refusal) => return self.refuse(&parts, refusal, &Policy::required()),
+            Err(refusal) => return self.refuse(&parts, refusal, &Policy::required(), watch),
         };
         let path = match RequestPath::parse(parts.uri.path()) {
             Ok(path) => path,
-            Err(refusal) => return self.refuse(&parts, refusal, &Policy::required()),
+            Err(refusal) => return self.refuse(&parts, refusal, &Policy::required(), watch),
         };
         if let Some(router) = self.issuer.as_ref().filter(|_| self.is_issuers(path.as_str())) {
+            watch.routed(&self.engine.issuer_meter);
             return issue(router.clone(), parts, body).await;
         }
         let described = |resource: &&Resource| resource.is_described_at(origin, path.as_str());
@@ -109,26 +123,30 @@ impl Serving {
             return Problem::RouteUnknown.answer();
         };
         let (route, policy) = (&self.engine.config.routes[number], &self.engine.policies[origin][number]);
+        watch.routed(&self.engine.meters[number]);
         let path = match route.ambiguous_paths {
             AmbiguousPaths::Allow => Ok(path),
             AmbiguousPaths::Refuse => path.unambiguous(),
         };
         let normal = match path {
             Ok(path) => normal_target(&parts.uri, &path),
-            Err(refusal) => return self.refuse(&parts, refusal, policy),
+            Err(refusal) => return self.refuse(&parts, refusal, policy, watch),
         };
         parts.uri = normal;
-        let passage = Passage { route, policy, origin, upstreams: &self.upstreams[number] };
+        let passage = Passage { route, policy, origin, upstreams: &self.upstreams[number], watch };
         self.pass(passage, parts, body, peer).await
     }
 
     /// On the terms of the route's mode.
-    async fn pass(&self, passage: Passage<'_>, parts: Parts, mut body: RequestBody, peer: Peer) -> Response<Body> {
-        let Passage { route, policy, origin, upstreams } = passage;
+    async fn pass(&self, passage: Passage<'_, '_>, parts: Parts, mut body: RequestBody, peer: Peer) -> Response<Body> {
+        let Passage { route, policy, origin, upstreams, watch } = passage;
         let outward = &self.origins[origin];
         let forward = |parts, body, terms| async move {
             let request = Request::from_parts(parts, body);
-            self.proxy.forward(Inbound { request, peer }, upstreams, &terms).await
+            let sent = Instant::now();
+            let response = self.proxy.forward(Inbound { request, peer }, upstreams, &terms).await;
+            watch.upstream(sent);
+            response
         };
         if route.mode == Mode::Open {
             return forward(parts, body, Terms::unchanged(outward)).await;
@@ -137,7 +155,9 @@ impl Serving {
             // A preflight has no credentials that anything could be found out about.
             if self.cors.asks(&parts).is_none() {
                 match self.judge(&parts, &mut body, Later::LetPass, &passage).await {
-                    Ok(judgement) => log(route, &parts, &judgement),
+                    Ok(judgement) => {
+                        watch.judged(&parts, judgement);
+                    }
                     Err(problem) => return problem.answer(),
                 }
             }
@@ -155,9 +175,9 @@ impl Serving {
                 return response;
             }
         };
-        log(route, &parts, &judgement);
+        let judgement = watch.judged(&parts, judgement);
         let mut response = match judgement.result() {
-            Err(denial) => self.engine.server.answer(denial, &judgement, policy).map(text),
+            Err(denial) => self.engine.server.answer(denial, judgement, policy).map(text),
             Ok(access) => {
                 // What is answered if a token turns up in the part of a form that is still to come.
                 let late = announces_form(&parts.headers).then(|| form_denied(&parts));
@@ -166,7 +186,7 @@ impl Serving {
                 let response = forward(parts, body, terms).await;
                 match late.as_ref().and_then(|late| late.result().err().map(|denial| (late, denial))) {
                     Some((late, denial)) if response.extensions().get() == Some(&Problem::TokenInForm) => {
-                        tracing::info!(route = route.path.as_str(), reason = denial.code(), "broken off");
+                        watch.broken_off(denial);
                         self.engine.server.answer(denial, late, policy).map(text)
                     }
                     _ => response,
@@ -187,7 +207,7 @@ impl Serving {
         parts: &Parts,
         body: &mut RequestBody,
         later: Later,
-        passage: &Passage<'_>,
+        passage: &Passage<'_, '_>,
     ) -> Result<Judgement, Problem> {
         if announces_form(&parts.headers) {
             if later == Later::BreakOff && is_encoded(&parts.headers) {
@@ -203,8 +223,8 @@ impl Serving {
     }
 
     /// A refusal that has to do with neither token nor proof.
-    fn refuse(&self, parts: &Parts, refusal: Refusal, policy: &Policy) -> Response<Body> {
-        tracing::info!(reason = refusal.reason().code(), detail = refusal.detail(), "refused");
+    fn refuse(&self, parts: &Parts, refusal: Refusal, policy: &Policy, watch: &Watch<'_>) -> Response<Body> {
+        watch.refused(refusal.clone());
         let denial = Denial::from(refusal);
         let judgement = Judgement::denied(&parts.headers, denial.clone());
         let mut response = self.engine.server.answer(&denial, &judgement, policy).map(text);
@@ -222,12 +242,13 @@ impl Serving {
 }
 
 /// What was chosen for a request.
-struct Passage<'s> {
+struct Passage<'s, 'w> {
     route: &'s config::Route,
     policy: &'s Policy,
     /// Its position among the declared ones.
     origin: usize,
     upstreams: &'s Upstreams,
+    watch: &'s Watch<'w>,
 }
 
 /// What is said of a token in a form: beside the one in the header, or instead of it.
@@ -281,21 +302,5 @@ pub(crate) async fn issue(router: Router, parts: Parts, body: RequestBody) -> Re
     match response {
         Ok(response) => response.map(Body::streaming),
         Err(never) => match never {},
-    }
-}
-
-/// Who was refused and why; the detail is for this place alone. Where nothing is refused, who would have been.
-fn log(route: &config::Route, parts: &Parts, judgement: &Judgement) {
-    let (path, method) = (route.path.as_str(), parts.method.as_str());
-    let Err(denial) = judgement.result() else {
-        tracing::debug!(route = path, method, client = judgement.client_id(), "admitted");
-        return;
-    };
-    let detail = if let Denial::Refused(refusal) = denial { refusal.detail() } else { None };
-    let (reason, client, iat_offset) = (denial.code(), judgement.client_id(), judgement.iat_offset());
-    if route.mode == Mode::Report {
-        tracing::info!(route = path, mode = "report", method, reason, detail, client, iat_offset, "would be refused");
-    } else {
-        tracing::info!(route = path, method, reason, detail, client, iat_offset, "refused");
     }
 }

@@ -189,6 +189,14 @@ impl Introspection {
     }
 }
 
+impl Introspection {
+    /// How many questions in a row failed, and whether the issuer is asked at the moment.
+    pub(crate) fn health(&self, clock: &Arc<dyn Clock>) -> (u32, bool) {
+        let health = self.0.health.lock();
+        (health.failures, clock.uptime() >= health.rest_until)
+    }
+}
+
 impl Inner {
     async fn question(
         &self,

@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use crate::Clock;
 use crate::discovery::{IssuerError, IssuerLocation, Trouble};
 use crate::fetch::{Document, Fetch, FetchError, MAX_DOCUMENT};
-use crate::tokens::Finds;
+use crate::tokens::{Finds, KeySource, KeyState};
 
 /// How long keys are fresh if their issuer does not say, and the bounds of what it says.
 const FRESH: Duration = Duration::from_secs(10 * 60);
@@ -70,6 +70,8 @@ struct Schedule {
     failures: u32,
     rest_until: Duration,
     cool_until: Duration,
+    /// What the last fetch failed of; `None` after one that did not.
+    trouble: Option<Box<str>>,
     place: Option<Place>,
 }
 
@@ -144,6 +146,21 @@ impl DiscoveredKeys {
     pub(crate) fn prefetch(&self, clock: &Arc<dyn Clock>) {
         if self.current(clock).is_none() {
             drop(self.begin(Cause::Age, clock));
+        }
+    }
+
+    /// How it stands, without asking anybody.
+    pub(crate) fn state(&self, clock: &Arc<dyn Clock>) -> KeyState {
+        let now = clock.uptime();
+        let age = self.0.held.load().as_ref().map(|held| now.saturating_sub(held.fetched));
+        let schedule = self.0.schedule.lock();
+        KeyState {
+            issuer: self.0.issuer.name().into(),
+            source: KeySource::Discovered,
+            usable: age.is_some_and(|age| age < STALE_MOST),
+            age,
+            failures: schedule.failures,
+            trouble: schedule.trouble.clone(),
         }
     }
 
@@ -225,6 +242,7 @@ impl Shared {
             Ok((keys, max_age, place)) => {
                 let fresh = max_age.unwrap_or(FRESH).clamp(FRESH_LEAST, FRESH_MOST);
                 schedule.failures = 0;
+                schedule.trouble = None;
                 schedule.place = Some(place);
                 self.held.store(Some(Arc::new(Held {
                     keys: Arc::new(keys),
@@ -236,6 +254,7 @@ impl Shared {
             Err(trouble) => {
                 let rest = REST_LEAST.saturating_mul(1 << schedule.failures.min(5)).min(REST_MOST);
                 schedule.failures = schedule.failures.saturating_add(1);
+                schedule.trouble = Some(trouble.to_string().into());
                 schedule.rest_until = ended.saturating_add(rest);
                 // The keys may have moved.
                 if let Some(place) = &mut schedule.place {

@@ -24,4 +24,4 @@ pub use jwks::DiscoveredKeys;
 pub use policy::{Mode, Policy, ProofHandling};
 pub use protect::{Protect, ProtectBody, ProtectFuture, ProtectLayer};
 pub use resource_server::{ConfigError, ConfigErrors, ResourceServer, ResourceServerBuilder};
-pub use tokens::{FixedKeys, IssuerKeys, Voucher};
+pub use tokens::{FixedKeys, IssuerKeys, KeySource, KeyState, Voucher};

@@ -17,7 +17,7 @@ pub use self::builder::{ConfigError, ConfigErrors, ResourceServerBuilder};
 use crate::answer::Form;
 use crate::judgement::{Access, Findings, Judgement};
 use crate::policy::{Mode, Policy, ProofHandling};
-use crate::tokens::{Resolved, Tokens};
+use crate::tokens::{KeyState, Resolved, Tokens};
 use crate::{Clock, tokens};
 
 /// A resource server: everything the decision about a request needs. Clones share it.
@@ -93,6 +93,11 @@ impl<S: ReplayStore> ResourceServer<S> {
         for issuer in self.inner.tokens.issuers() {
             issuer.voucher.prefetch(&self.inner.clock);
         }
+    }
+
+    /// How it stands with the keys of every issuer. Nobody is asked for it.
+    pub fn key_states(&self) -> Vec<KeyState> {
+        self.inner.tokens.key_states(&self.inner.clock)
     }
 
     /// Decides about a request at `origin`: reads the credentials, verifies the proof, resolves the token, binds it to the

@@ -2,6 +2,7 @@
 
 mod keys;
 mod memory;
+mod state;
 mod voucher;
 
 use std::sync::Arc;
@@ -15,6 +16,7 @@ pub(crate) use self::keys::Finds;
 pub use self::keys::{FixedKeys, IssuerKeys};
 pub(crate) use self::memory::TokenMemory;
 use self::memory::{Basis, Known, Vouched};
+pub use self::state::{KeySource, KeyState};
 pub use self::voucher::Voucher;
 use crate::Clock;
 use crate::introspection::Introspection;
@@ -49,6 +51,10 @@ impl Tokens {
 
     pub(crate) fn issuers(&self) -> &[Issuer] {
         &self.issuers
+    }
+
+    pub(crate) fn key_states(&self, clock: &Arc<dyn Clock>) -> Vec<KeyState> {
+        self.issuers.iter().map(|issuer| issuer.voucher.state(issuer.policy.issuer(), clock)).collect()
     }
 
     /// Finds out what the token says and judges issuer, audience and times, which it does for remembered tokens too.

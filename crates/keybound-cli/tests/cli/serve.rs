@@ -13,6 +13,8 @@ fn printed(service: &mut Service) -> (String, Vec<String>, String) {
     let export = service.line("export KEYBOUND_CLIENT_SECRET=");
     let request = service.line("keybound request ");
     let curl = service.line("curl -i ");
+    // The very program that printed it: nobody has to put it on a path first.
+    assert_eq!(request.split_whitespace().next(), Some(env!("CARGO_BIN_EXE_keybound")));
     let words = request.split_whitespace().skip(1).map(str::to_owned).collect();
     (after(&export, "export KEYBOUND_CLIENT_SECRET=").to_owned(), words, after(&curl, "curl -i http://").to_owned())
 }
@@ -127,6 +129,33 @@ fn key_files_that_cannot_be_used_are_named() {
         assert!(said.stderr.starts_with(&format!("error: {expected}")), "{said:?}");
         assert!(!said.stderr.contains("c2VjcmV0"), "{said:?}");
     }
+}
+
+/// All or nothing: a file with mistakes is told about, line by line, and changes nothing.
+#[test]
+fn a_hangup_reads_the_file_again() {
+    let place = Place::new();
+    let text = gateway(&free_address().to_string(), "http://127.0.0.1:9", &sample());
+    let more = |path: &str, mode: &str| {
+        format!("{text}[[route]]\npath = \"{path}\"\nupstream = [\"{}\"]\nmode = \"{mode}\"\n", sample())
+    };
+    place.write("keybound.toml", &more("/before", "open"));
+    let mut service = place.start(&["serve", "--config", "keybound.toml"]);
+    let address = service.address();
+    let status = |path: &str| get(address, path, "")[9..12].to_owned();
+    assert_eq!((&*status("/before"), &*status("/after")), ("200", "401"));
+
+    place.write("keybound.toml", &more("/after", "opne"));
+    service.signal("HUP");
+    service.line("route[1].mode: \"opne\" is not a mode");
+    service.line("the one before stays in force");
+    assert_eq!((&*status("/before"), &*status("/after")), ("200", "401"));
+
+    place.write("keybound.toml", &more("/after", "open"));
+    service.signal("HUP");
+    service.line("read again and is in force");
+    assert_eq!((&*status("/before"), &*status("/after")), ("401", "200"));
+    assert_eq!(service.terminate(), Some(0));
 }
 
 /// An issuer that is down at the start costs its tokens a 503, until it is there; nobody restarts anything.

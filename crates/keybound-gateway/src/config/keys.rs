@@ -76,6 +76,8 @@ pub(crate) const AMBIGUOUS: &[&str] = &["refuse", "allow"];
 pub(crate) const PRESETS: &[&str] = &["default", "fapi", "mcp"];
 pub(crate) const NONCES: &[&str] = &["off", "offer", "require"];
 pub(crate) const UNAVAILABLE: &[&str] = &["refuse", "nonce-only"];
+pub(crate) const LOG_FORMATS: &[&str] = &["text", "json"];
+pub(crate) const LOGGED: &[&str] = &["refused", "all"];
 pub(crate) const CLIENT_METHODS: &[&str] = &["client_secret_basic", "client_secret_post", "private_key_jwt", "none"];
 
 use Absent::{ByPreset, Is, NotYet, Required, Unset};
@@ -97,6 +99,7 @@ pub(crate) const SECTIONS: &[Section] = &[
     section("proof", "What is asked of a DPoP proof (RFC 9449)."),
     section("replay", "The memory of used proofs."),
     section("limits", "What one client, one request or one upstream may take. A limit that is hit is named in the answer or the log."),
+    section("log", "What is written to standard error. The level is that of KEYBOUND_LOG, and POST /loglevel of the admin listener changes it."),
     Section { path: "authorization_server", repeated: false, optional: true,
         doc: "The embedded issuer, trusted as an [[issuer]] by itself. Without this table there is none." },
     Section { path: "authorization_server.client", repeated: true, optional: true,
@@ -110,7 +113,12 @@ pub(crate) const KEYS: &[Key] = &[
         "IP address and port for clients. The flag --listen goes before it. Off loopback, clients use TLS: ended here\n\
          (listen.tls) or at one of trusted_peers."),
     key("listen.admin", Text, Is("\"127.0.0.1:8081\""),
-        "IP address and port of console, /metrics, /healthz and /readyz; on loopback."),
+        "IP address and port of console, /metrics, /healthz and /readyz. If it is not written and the port is taken, a free one is\n\
+         found and logged. Off loopback only with a secret, and then for a network of your own: the secret travels in the clear."),
+    key("listen.admin_secret", Text, Unset("\"at-least-16-characters\""),
+        "What Authorization: Bearer must hold there. A file is the better place for it."),
+    key("listen.admin_secret_file", Text, Unset("\"admin.secret\""),
+        "The same, as the one line of a file."),
     key("listen.decisions", Text, NotYet { example: "\"127.0.0.1:8082\"", instead: "use the gateway as reverse proxy" },
         "IP address and port of the HTTP decision endpoints."),
     key("listen.decision_peers", Texts, NotYet { example: "[\"127.0.0.1\"]", instead: "use the gateway as reverse proxy" },
@@ -167,7 +175,7 @@ pub(crate) const KEYS: &[Key] = &[
     key("route.scope", Texts, Is("[]"),
         "Scopes a token must have, all of them."),
     key("route.audience", Texts, Unset("[\"http://127.0.0.1:8080/orders\"]"),
-        "What aud must name here, instead of what the issuer's audience says."),
+        "What aud must name here as well: one of these, besides one of the issuer's audience."),
     key("route.proof", Choice(PROOFS), Is("\"consume\""),
         "consume: a proof counts as used here, and is not forwarded. check: it is checked here and left to the upstream, which must\n\
          record it; its nonces are the upstream's, and none is judged or given here; demands upstream_authorization = \"pass\"."),
@@ -240,6 +248,11 @@ pub(crate) const KEYS: &[Key] = &[
         "How long a connection to an upstream may rest; keep it under the upstream's own."),
     key("limits.drain_timeout", Duration, Is("\"30s\""),
         "On SIGTERM: how long requests in flight may still take."),
+
+    key("log.format", Choice(LOG_FORMATS), Is("\"text\""),
+        "text: for people. json: an object a line, for machines. Neither ever holds a token or a proof."),
+    key("log.decisions", Choice(LOGGED), Is("\"refused\""),
+        "Decisions that get a line at the level info. refused: those that kept somebody out, or would have in mode report. all: each."),
 
     key("authorization_server.url", Text, Required("\"http://127.0.0.1:8080/issuer\""),
         "Its identifier, the iss of its tokens; https, or http on loopback. Off loopback it has an origin of its own."),

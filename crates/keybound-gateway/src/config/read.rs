@@ -14,9 +14,9 @@ use super::section::{ChosenPreset, Read, Section, child, shortened};
 use super::source::{Located, Value, unknown};
 use super::tls::TlsClient;
 use super::{
-    AmbiguousPaths, AuthorizationServer, Client, ClientAuthentication, Config, IatWithNonce, Issuer, KeySource, Limits,
-    Listen, Mode, NoncePolicy, Prefix, ProofHandling, ProofPolicy, Reader, Replay, Route, Tls, UpstreamAuthorization,
-    UpstreamUrl, WhenUnavailable, keys, tls,
+    AdminSecret, AmbiguousPaths, AuthorizationServer, Client, ClientAuthentication, Config, IatWithNonce, Issuer,
+    KeySource, Limits, Listen, Log, LogFormat, LoggedDecisions, Mode, NoncePolicy, Prefix, ProofHandling, ProofPolicy,
+    Reader, Replay, Route, Tls, UpstreamAuthorization, UpstreamUrl, WhenUnavailable, keys, tls,
 };
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -39,6 +39,7 @@ pub(crate) fn config(root: &Located, base: &Path, reader: Reader, mistakes: &Mis
     let (proof, preset) = proof(Section::single(root, "proof", mistakes), base, root);
     let replay = replay(Section::single(root, "replay", mistakes), preset);
     let limits = limits(Section::single(root, "limits", mistakes));
+    let log = log(Section::single(root, "log", mistakes));
     let section = Section::single(root, "authorization_server", mistakes);
     let server = section.is_there().then(|| authorization_server(section, root, base, mistakes));
     check::whole(
@@ -63,6 +64,7 @@ pub(crate) fn config(root: &Located, base: &Path, reader: Reader, mistakes: &Mis
         proof: proof?,
         replay: replay?,
         limits: limits?,
+        log: log?,
         authorization_server: server.map_or(Some(None), |server| server.map(|server| Some(server.value)))?,
     })
 }
@@ -99,13 +101,14 @@ fn unknown_tables(root: &Located, mistakes: &Mistakes) {
 
 fn listen(section: Section<'_>, base: &Path) -> Option<Read<Listen>> {
     let address = section.text("address", socket_address);
-    let admin = section.text("admin", socket_address);
-    if let Some(admin) = admin.as_ref().filter(|admin| !admin.value.ip().is_loopback()) {
-        section.mistake(
-            "admin",
-            &admin.place,
-            "is off loopback; the console and the metrics are for this machine only",
-        );
+    let mut admin = section.text("admin", socket_address);
+    let secret = admin_secret(&section, base);
+    if let Some(admin) = admin.as_ref().filter(|admin| !admin.value.ip().is_loopback())
+        && matches!(secret, Some(None))
+    {
+        let message =
+            "is off loopback, where anybody could read the console; set listen.admin_secret_file too, or use 127.0.0.1";
+        section.mistake("admin", &admin.place, message);
     }
     let trusted_peers = section.texts("trusted_peers", FromStr::from_str);
     let proxy_protocol_peers = section.texts("proxy_protocol_peers", FromStr::from_str);
@@ -113,17 +116,22 @@ fn listen(section: Section<'_>, base: &Path) -> Option<Read<Listen>> {
     let tls = section.inside("listen.tls");
     let tls = if tls.is_there() { tls_files(tls, base).map(Some) } else { Some(None) };
     section.not_yet(&["decisions", "decision_peers", "ext_authz"]);
-    if let (Some(address), Some(admin)) = (&address, &admin)
+    if let (Some(address), Some(admin)) = (&address, &mut admin)
         && address.value == admin.value
         && address.value.port() != 0
     {
-        section.mistake("admin", &admin.place, format!("is {}, which listen.address is too", admin.value));
+        if admin.written {
+            section.mistake("admin", &admin.place, format!("is {}, which listen.address is too", admin.value));
+        }
+        admin.value.set_port(0);
     }
     section.finish();
-    let address = address?;
+    let (address, admin) = (address?, admin?);
     let listen = Listen {
         address: address.value,
-        admin: admin?.value,
+        admin: admin.value,
+        admin_is_chosen: admin.written,
+        admin_secret: secret?,
         trusted_peers: trusted_peers?.value.into_iter().map(|network| network.value).collect(),
         proxy_protocol_peers: proxy_protocol_peers?.value.into_iter().map(|network| network.value).collect(),
         tls: tls?,
@@ -148,6 +156,40 @@ fn tls_files(section: Section<'_>, base: &Path) -> Option<Tls> {
     });
     section.finish();
     Some(Tls { certificate: certificate?.value, key: key?.value, certified: certified? })
+}
+
+/// `None` if it is written and cannot be had.
+fn admin_secret(section: &Section<'_>, base: &Path) -> Option<Option<AdminSecret>> {
+    const NAMES: [&str; 2] = ["admin_secret", "admin_secret_file"];
+    let [written, in_file] = NAMES.map(|name| section.has(name));
+    let here = section.text(NAMES[0], AdminSecret::parse);
+    let file = section.text(NAMES[1], |text| {
+        let read = readable(base, text).and_then(|path| AdminSecret::read(&path));
+        read.map_err(|fault| if fault.starts_with('"') { fault } else { format!("{:?}: {fault}", shortened(text)) })
+    });
+    match (here, file) {
+        (Some(_), Some(file)) => {
+            section.mistake(NAMES[1], &file.place, "is set besides listen.admin_secret; leave one of them out");
+            None
+        }
+        (None, None) if written || in_file => None,
+        (here, file) => Some(here.or(file).map(|secret| secret.value)),
+    }
+}
+
+fn log(section: Section<'_>) -> Option<Log> {
+    let format = section.choice("format", "a form of the log", |text| match text {
+        "text" => Some(LogFormat::Text),
+        "json" => Some(LogFormat::Json),
+        _ => None,
+    });
+    let decisions = section.choice("decisions", "a choice of decisions", |text| match text {
+        "refused" => Some(LoggedDecisions::Refused),
+        "all" => Some(LoggedDecisions::All),
+        _ => None,
+    });
+    section.finish();
+    Some(Log { format: format?.value, decisions: decisions?.value })
 }
 
 fn issuer(section: Section<'_>, base: &Path) -> Option<Read<Issuer>> {

@@ -108,6 +108,11 @@ impl<'a> Section<'a> {
         self.entries.is_some()
     }
 
+    /// Whether somebody wrote the setting `name`, whatever is wrong with it.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.entries.is_some_and(|entries| entries.contains_key(name))
+    }
+
     /// From here on defaults are those of this preset.
     pub(crate) fn choose(&self, preset: ChosenPreset) {
         self.preset.set(preset);

@@ -11,8 +11,31 @@ use socket2::{Domain, Protocol, Socket, Type};
 const BACKLOG: i32 = 1024;
 
 /// Listens at `address`. A second process that asks for the same address is told that it is in use.
-pub(crate) fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
-    listen(address).map_err(|error| BindError::new(address, error))
+pub(crate) fn bind(address: SocketAddr, port: Port) -> Result<TcpListener, BindError> {
+    listen(address).map_err(|error| BindError { address, port, error })
+}
+
+/// What a port is for, which says how to pick another.
+#[derive(Clone, Debug)]
+pub(crate) enum Port {
+    /// `listen.address`, which a command sets.
+    Clients(Box<str>),
+    /// `listen.admin`
+    Admin,
+}
+
+impl Port {
+    /// For the clients of `keybound serve`.
+    pub(crate) fn of_serve() -> Self {
+        Self::Clients("keybound serve".into())
+    }
+
+    fn instead(&self, address: SocketAddr) -> String {
+        match self {
+            Self::Clients(command) => format!("{command} --listen {address}"),
+            Self::Admin => format!("[listen] admin = \"{address}\", or KEYBOUND_LISTEN_ADMIN={address}"),
+        }
+    }
 }
 
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {
@@ -29,41 +52,43 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 #[derive(Debug)]
 pub struct BindError {
     address: SocketAddr,
+    port: Port,
     error: io::Error,
-    /// What a person types for the same with another address.
-    command: Box<str>,
 }
 
 impl BindError {
     pub(crate) fn new(address: SocketAddr, error: io::Error) -> Self {
-        Self { address, error, command: "keybound serve".into() }
+        Self { address, port: Port::of_serve(), error }
     }
 
     /// Names this command in the advice, instead of `keybound serve`.
     #[must_use]
     pub fn of_command(mut self, command: impl Into<Box<str>>) -> Self {
-        self.command = command.into();
+        self.port = Port::Clients(command.into());
         self
+    }
+
+    /// Whether another program has the port.
+    pub fn is_taken(&self) -> bool {
+        self.error.kind() == io::ErrorKind::AddrInUse
     }
 }
 
 impl fmt::Display for BindError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { address, error, command } = self;
-        let other = || SocketAddr::new(address.ip(), free_port(*address));
+        let Self { address, port, error } = self;
+        let other = || port.instead(SocketAddr::new(address.ip(), free_port(*address)));
         match error.kind() {
             io::ErrorKind::AddrInUse => {
-                write!(f, "{address} is in use by another program; pick another port: {command} --listen {}", other())
+                write!(f, "{address} is in use by another program; pick another port: {}", other())
             }
-            io::ErrorKind::PermissionDenied => write!(
-                f,
-                "{address} may not be used: ports below 1024 need a privilege; pick another: {command} --listen {}",
-                other()
-            ),
+            io::ErrorKind::PermissionDenied => {
+                write!(f, "{address} may not be used: ports below 1024 need a privilege; pick another: {}", other())
+            }
             io::ErrorKind::AddrNotAvailable => write!(
                 f,
-                "{address} is not an address of this machine; pick one that is: {command} --listen 127.0.0.1:{}",
-                address.port()
+                "{address} is not an address of this machine; pick one that is: {}",
+                port.instead(SocketAddr::from(([127, 0, 0, 1], address.port())))
             ),
             _ => write!(f, "cannot listen at {address}: {error}"),
         }

@@ -213,6 +213,13 @@ impl Deadline {
     }
 }
 
+impl<H: Handler> Shop<H> {
+    fn turn_away(&self, problem: Problem) -> Response<Body> {
+        self.handler.turned_away(problem);
+        problem.answer()
+    }
+}
+
 /// Answers one request; `flow` says which of several it is, with HTTP/2.
 pub(crate) async fn respond<H: Handler>(
     shop: &Shop<H>,
@@ -231,11 +238,11 @@ pub(crate) async fn respond<H: Handler>(
     };
     let ended = Ended { shared, flow };
     let response = match clean {
-        Err(problem) => problem.answer(),
+        Err(problem) => shop.turn_away(problem),
         Ok(()) => {
             let (head, body) = request.into_parts();
             match RequestBody::bounded(body, limits.body_bytes, limits.client_timeout, limits.request_timeout) {
-                None => Problem::BodyOversized.answer(),
+                None => shop.turn_away(Problem::BodyOversized),
                 Some(body) => {
                     let request = Request::from_parts(head, body);
                     shop.handler.handle(Inbound { request, peer: peer.clone() }).await

@@ -8,7 +8,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use tokio::net::TcpStream;
@@ -17,7 +17,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
 use super::arrival::Arrival;
-use super::bind::{BindError, bind};
+use super::bind::{BindError, Port, bind};
 use super::connection::{Shop, TurnedAway};
 use super::guard::Shared;
 use super::peer::{Counted, OwnCount};
@@ -46,6 +46,17 @@ pub(crate) struct Settings {
     open: Arc<AtomicUsize>,
 }
 
+/// The number of open connections of clients. Clones see the same front.
+#[derive(Clone, Debug, Default)]
+pub struct Connections(Arc<AtomicUsize>);
+
+impl Connections {
+    /// As of now.
+    pub fn open(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
 /// How a front ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -61,7 +72,7 @@ impl Front {
     ///
     /// If it cannot be had; the message says what to do.
     pub fn bind(listen: &Listen, limits: &Limits) -> Result<Self, BindError> {
-        let listener = bind(listen.address)?;
+        let listener = bind(listen.address, Port::of_serve())?;
         let certificates = listen.tls.as_ref().map(Certificates::new);
         let acceptor = certificates.as_ref().map(Certificates::acceptor).transpose();
         let settings = Settings {
@@ -88,6 +99,11 @@ impl Front {
     /// If the system does not say.
     pub fn address(&self) -> io::Result<SocketAddr> {
         self.listener.local_addr()
+    }
+
+    /// How many connections of clients are open, for whoever counts.
+    pub fn connections(&self) -> Connections {
+        Connections(Arc::clone(&self.settings.open))
     }
 
     /// Serves until `stop`, then lets the requests in flight finish, for as long as `limits.drain_timeout`. `make` is called

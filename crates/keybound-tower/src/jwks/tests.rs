@@ -339,3 +339,26 @@ fn without_a_runtime_nothing_is_fetched() {
     scene.keys.prefetch(&scene.clock);
     assert_eq!(scene.pages.asked.lock().len(), 0);
 }
+
+#[tokio::test]
+async fn its_state_is_told_without_asking() {
+    let scene = Scene::new(&["a"]);
+    let state = scene.keys.state(&scene.clock);
+    assert_eq!((&*state.issuer, state.source, state.usable, state.age), (ISSUER, KeySource::Discovered, false, None));
+    assert_eq!(scene.pages.asked.lock().len(), 0);
+
+    scene.pages.down();
+    assert_eq!(scene.finds("a").await, Err(Fault::KeysUnavailable));
+    let state = scene.keys.state(&scene.clock);
+    assert_eq!((state.usable, state.failures), (false, 1));
+    assert_eq!(state.trouble.as_deref(), Some(&*format!("{RFC8414}: no answer")));
+
+    scene.pages.put(RFC8414, Ok(metadata(ISSUER)));
+    scene.pages.put(JWKS, Ok(key_set(&["a"])));
+    scene.wait(2);
+    assert_eq!(scene.finds("a").await, Ok(true));
+    scene.wait(5);
+    let state = scene.keys.state(&scene.clock);
+    assert_eq!((state.usable, state.failures, state.trouble), (true, 0, None));
+    assert_eq!(state.age, Some(Duration::from_secs(5)));
+}

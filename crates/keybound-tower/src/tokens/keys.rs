@@ -6,6 +6,7 @@ use arc_swap::ArcSwap;
 use keybound::refusal::Fault;
 use keybound::token::jwt::{KeyMark, KeySet};
 
+use super::state::{KeySource, KeyState};
 use crate::Clock;
 use crate::jwks::DiscoveredKeys;
 
@@ -103,6 +104,21 @@ impl IssuerKeys {
                 keys.generation == generation && keys.set.holds(mark)
             }
             Self::Discovered(keys) => keys.current(clock).is_some_and(|set| set.holds(mark)),
+        }
+    }
+
+    /// How it stands with the keys of `issuer`.
+    pub(crate) fn state(&self, issuer: &str, clock: &Arc<dyn Clock>) -> KeyState {
+        match self {
+            Self::Fixed(_) => KeyState {
+                issuer: issuer.into(),
+                source: KeySource::Fixed,
+                usable: true,
+                age: None,
+                failures: 0,
+                trouble: None,
+            },
+            Self::Discovered(keys) => keys.state(clock),
         }
     }
 

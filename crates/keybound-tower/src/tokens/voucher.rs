@@ -6,6 +6,7 @@ use keybound::token::jwt::KeySet;
 
 use super::keys::{FixedKeys, IssuerKeys};
 use super::memory::{Basis, Vouched};
+use super::state::{KeySource, KeyState};
 use crate::Clock;
 use crate::introspection::Introspection;
 use crate::jwks::DiscoveredKeys;
@@ -27,6 +28,18 @@ impl Voucher {
             (Self::Keys(keys), Basis::Key { mark, generation }) => keys.still_hold(mark, *generation, clock),
             (Self::Introspection(_), Basis::Word { until }) => clock.uptime() < *until,
             _ => false,
+        }
+    }
+
+    /// How it stands with what is needed to judge tokens of `issuer`.
+    pub(crate) fn state(&self, issuer: &str, clock: &Arc<dyn Clock>) -> KeyState {
+        match self {
+            Self::Keys(keys) => keys.state(issuer, clock),
+            Self::Introspection(introspection) => {
+                let (failures, usable) = introspection.health(clock);
+                let source = KeySource::Introspection;
+                KeyState { issuer: issuer.into(), source, usable, age: None, failures, trouble: None }
+            }
         }
     }
 

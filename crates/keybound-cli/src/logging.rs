@@ -1,0 +1,68 @@
+//! The log on standard error: its form and its level can change while the process runs.
+
+use std::io::IsTerminal as _;
+use std::sync::OnceLock;
+
+use keybound_gateway::admin::LogLevel;
+use keybound_gateway::config::LogFormat;
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::layer::{Layer, Layered, SubscriberExt as _};
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Registry, fmt, reload};
+
+type Filtered = Layered<reload::Layer<EnvFilter, Registry>, Registry>;
+type Written = Box<dyn Layer<Filtered> + Send + Sync>;
+
+struct Handles {
+    filter: reload::Handle<EnvFilter, Registry>,
+    written: reload::Handle<Written, Filtered>,
+}
+
+static HANDLES: OnceLock<Handles> = OnceLock::new();
+
+/// Begins to log, for people and at the level of `KEYBOUND_LOG`.
+pub(crate) fn begin() {
+    let filter = EnvFilter::try_from_env("KEYBOUND_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let (filter, filter_handle) = reload::Layer::new(filter);
+    let (written, written_handle) = reload::Layer::new(written(LogFormat::Text));
+    tracing_subscriber::registry().with(filter).with(written).init();
+    let _ = HANDLES.set(Handles { filter: filter_handle, written: written_handle });
+}
+
+/// From now on lines look like this.
+pub(crate) fn use_format(format: LogFormat) {
+    if let Some(handles) = HANDLES.get() {
+        // It fails only when the log is gone.
+        let _ = handles.written.reload(written(format));
+    }
+}
+
+/// What the admin listener changes the level by.
+pub(crate) fn level() -> LogLevel {
+    LogLevel::new(current, set)
+}
+
+fn written(format: LogFormat) -> Written {
+    match format {
+        LogFormat::Json => {
+            Box::new(fmt::layer().json().flatten_event(true).with_current_span(false).with_writer(std::io::stderr))
+        }
+        _ => Box::new(fmt::layer().with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal())),
+    }
+}
+
+fn current() -> String {
+    let filter = HANDLES.get().and_then(|handles| handles.filter.with_current(ToString::to_string).ok());
+    filter.unwrap_or_default()
+}
+
+fn set(filter: &str) -> Result<(), String> {
+    // A word that is no level would be taken for a target, and everything else would fall silent.
+    let misspelt = |part: &&str| !part.contains('=') && part.trim().parse::<LevelFilter>().is_err();
+    if let Some(part) = filter.split(',').find(misspelt) {
+        return Err(format!("{part:?} is not a level; use off, error, warn, info, debug or trace, or TARGET=LEVEL"));
+    }
+    let filter = EnvFilter::builder().parse(filter).map_err(|error| error.to_string())?;
+    let handles = HANDLES.get().ok_or("there is no log")?;
+    handles.filter.reload(filter).map_err(|error| error.to_string())
+}

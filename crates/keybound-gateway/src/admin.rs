@@ -1,0 +1,128 @@
+//! The admin listener: health, metrics, the console and what feeds it. It has a thread of its own, so that neither side can
+//! keep the other waiting, and shows nothing secret.
+
+use core::net::SocketAddr;
+use std::io;
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use tokio::sync::{oneshot, watch};
+
+use crate::config::Listen;
+use crate::engine::Engine;
+use crate::front::{BindError, Connections, Port, Stop, bind};
+use crate::reload::Live;
+
+mod answer;
+mod guard;
+mod inspect;
+mod level;
+mod page;
+mod ready;
+mod reasons;
+mod routes;
+mod serve;
+mod status;
+
+pub use level::LogLevel;
+
+/// A port that has been taken for the console.
+#[derive(Debug)]
+pub struct Admin {
+    listener: TcpListener,
+}
+
+/// The gateway that is shown.
+#[derive(Debug)]
+#[must_use = "nothing is shown before Admin::start"]
+pub struct Shown {
+    live: Arc<Live>,
+    connections: Connections,
+    most_connections: usize,
+    stopping: watch::Receiver<bool>,
+    log_level: Option<LogLevel>,
+}
+
+impl Shown {
+    /// `connections` are those of the front; from `stop` on the gateway is not ready any more.
+    pub fn new(live: Arc<Live>, connections: Connections, stop: &Stop) -> Self {
+        let most_connections = live.engine().config.limits.connections;
+        Self { live, connections, most_connections, stopping: stop.watch(), log_level: None }
+    }
+
+    /// With a log whose level can be changed.
+    pub fn log_level(mut self, level: LogLevel) -> Self {
+        self.log_level = Some(level);
+        self
+    }
+
+    fn engine(&self) -> Arc<Engine> {
+        self.live.engine()
+    }
+
+    fn is_draining(&self) -> bool {
+        *self.stopping.borrow()
+    }
+}
+
+impl Admin {
+    /// Takes the port. Where nobody chose it and another program has it, a free one will do: a second gateway on one machine is
+    /// no mistake.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be had; the message says which setting picks another.
+    pub fn bind(listen: &Listen) -> Result<Self, BindError> {
+        let bound = match bind(listen.admin, Port::Admin) {
+            Err(error) if error.is_taken() && !listen.admin_is_chosen => {
+                tracing::warn!(taken = %listen.admin, "the console's usual port is in use, so it takes another; listen.admin sets it");
+                bind(SocketAddr::new(listen.admin.ip(), 0), Port::Admin)
+            }
+            bound => bound,
+        };
+        Ok(Self { listener: bound? })
+    }
+
+    /// Where it listens; with port 0 in the configuration, the port that was found.
+    ///
+    /// # Errors
+    ///
+    /// If the system does not say.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Answers until what is returned is dropped, while a front drains too. From now on the keys of issuers are fetched
+    /// before anybody needs them.
+    ///
+    /// # Errors
+    ///
+    /// If there can be no thread for it.
+    pub fn start(self, shown: Shown) -> io::Result<Running> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let (end, ended) = oneshot::channel();
+        let work = move || runtime.block_on(serve::until(ended, self.listener, Arc::new(shown)));
+        let thread = std::thread::Builder::new().name("keybound-admin".to_owned()).spawn(work)?;
+        Ok(Running { end: Some(end), thread: Some(thread) })
+    }
+}
+
+/// An admin listener at work. It ends when this is dropped.
+#[derive(Debug)]
+#[must_use = "it ends when this is dropped"]
+pub struct Running {
+    end: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        drop(self.end.take());
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the admin listener panicked");
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! Connections of the admin listener: few, short, and slow ones given up.
+
+use core::convert::Infallible;
+use core::net::IpAddr;
+use core::pin::pin;
+use core::time::Duration;
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use http::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::TcpStream;
+use tokio::sync::{Semaphore, oneshot};
+use tokio::time::{sleep, timeout};
+
+use super::{Shown, routes};
+
+/// So many connections at once; others are closed.
+const MOST_CONNECTIONS: usize = 64;
+
+/// For a header to come, on a connection at rest too.
+const HEADER: Duration = Duration::from_secs(15);
+
+/// After so long a connection is closed behind the answer it is at, and soon after that whatever it is at.
+const LIFE: Duration = Duration::from_secs(120);
+const GRACE: Duration = Duration::from_secs(10);
+
+/// Request line and header fields.
+const MOST_HEADER: usize = 16 << 10;
+
+/// When the system has no more descriptors to give, trying again at once would only burn time.
+const NO_DESCRIPTOR: Duration = Duration::from_millis(100);
+
+/// Answers until `ended`.
+pub(super) async fn until(mut ended: oneshot::Receiver<()>, listener: TcpListener, shown: Arc<Shown>) {
+    let listener = match tokio::net::TcpListener::from_std(listener) {
+        Ok(listener) => listener,
+        Err(error) => return tracing::error!(%error, "the admin listener cannot be used"),
+    };
+    let tending = tokio::spawn(tend(Arc::clone(&shown)));
+    let room = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+    loop {
+        let accepted = tokio::select! {
+            _ = &mut ended => break,
+            accepted = listener.accept() => accepted,
+        };
+        let Ok((stream, _)) = accepted else {
+            sleep(NO_DESCRIPTOR).await;
+            continue;
+        };
+        let Ok(permit) = Arc::clone(&room).try_acquire_owned() else { continue };
+        let shown = Arc::clone(&shown);
+        tokio::spawn(async move {
+            connection(stream, &shown).await;
+            drop(permit);
+        });
+    }
+    tending.abort();
+}
+
+async fn connection(stream: TcpStream, shown: &Shown) {
+    let Ok(local) = stream.local_addr() else { return };
+    let local: IpAddr = local.ip().to_canonical();
+    let service =
+        service_fn(async |request: Request<Incoming>| Ok::<_, Infallible>(routes::answer(request, local, shown).await));
+    let mut builder = http1::Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(HEADER).max_buf_size(MOST_HEADER);
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+    // What goes wrong on a connection is the client's to know.
+    if timeout(LIFE, connection.as_mut()).await.is_err() {
+        connection.as_mut().graceful_shutdown();
+        let _ = timeout(GRACE, connection).await;
+    }
+}
+
+/// What is looked after while nobody asks: keys that are missing or get old, and proofs that have expired.
+async fn tend(shown: Arc<Shown>) {
+    const WHILE_MISSING: Duration = Duration::from_millis(500);
+    const USUALLY: Duration = Duration::from_secs(15);
+    loop {
+        let engine = shown.engine();
+        engine.server.prefetch();
+        engine.replays().sweep(SystemTime::now().into());
+        let complete = engine.server.key_states().iter().all(|state| state.usable);
+        drop(engine);
+        sleep(if complete { USUALLY } else { WHILE_MISSING }).await;
+    }
+}

@@ -1,0 +1,79 @@
+//! Values that are looked at when somebody asks: the replay memory, the keys of issuers, connections.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::{Registry, Unit};
+
+use super::IssuerLabels;
+use crate::engine::Engine;
+
+type Real = Gauge<f64, AtomicU64>;
+
+#[derive(Debug, Default)]
+pub(super) struct Sampled {
+    connections: Gauge,
+    entries: Gauge,
+    bytes: Gauge,
+    limit: Gauge,
+    no_room: Counter,
+    epoch: Real,
+    usable: Family<IssuerLabels, Gauge>,
+    age: Family<IssuerLabels, Real>,
+}
+
+impl Sampled {
+    pub(super) fn register(registry: &mut Registry) -> Self {
+        let sampled = Self::default();
+        registry.register("connections", "Connections of clients that are open", sampled.connections.clone());
+        registry.register("replay_entries", "Used proofs that are remembered", sampled.entries.clone());
+        registry.register_with_unit("replay_memory", "What they take", Unit::Bytes, sampled.bytes.clone());
+        registry.register_with_unit("replay_memory_limit", "What they may take", Unit::Bytes, sampled.limit.clone());
+        registry.register(
+            "replay_no_room",
+            "Proofs refused because the replay memory was full",
+            sampled.no_room.clone(),
+        );
+        registry.register_with_unit(
+            "replay_epoch_start_time",
+            "When the replay memory began, since 1970",
+            Unit::Seconds,
+            sampled.epoch.clone(),
+        );
+        registry.register(
+            "issuer_keys_usable",
+            "1 if tokens of the issuer can be judged, 0 if its keys are missing or too old",
+            sampled.usable.clone(),
+        );
+        registry.register_with_unit(
+            "issuer_keys_age",
+            "Since its keys were fetched",
+            Unit::Seconds,
+            sampled.age.clone(),
+        );
+        sampled
+    }
+
+    pub(super) fn take(&self, engine: &Engine, connections: usize) {
+        let count = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        let replays = engine.replays();
+        self.connections.set(count(connections));
+        self.entries.set(count(replays.entries()));
+        self.bytes.set(count(replays.bytes()));
+        self.limit.set(i64::try_from(engine.config.replay.memory).unwrap_or(i64::MAX));
+        self.no_room.inner().store(replays.refused_for_room(), Relaxed);
+        self.epoch.set(replays.epoch().opened().as_secs() as f64);
+        // A new configuration may have other issuers.
+        self.usable.clear();
+        self.age.clear();
+        for state in engine.server.key_states() {
+            let labels = IssuerLabels { issuer: (*state.issuer).into() };
+            self.usable.get_or_create(&labels).set(i64::from(state.usable));
+            if let Some(age) = state.age {
+                self.age.get_or_create(&labels).set(age.as_secs_f64());
+            }
+        }
+    }
+}

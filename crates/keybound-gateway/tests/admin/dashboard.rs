@@ -1,0 +1,61 @@
+//! The Grafana dashboard asks for metrics that there are.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use crate::ready::{issuer, until_ready, up};
+use crate::scene::{Scene, folder};
+use crate::support::nobody;
+
+/// Every `expr` in it, however deep.
+fn queries(value: &Value, found: &mut Vec<String>) {
+    match value {
+        Value::Object(members) => {
+            found.extend(members.get("expr").and_then(Value::as_str).map(str::to_owned));
+            members.values().for_each(|member| queries(member, found));
+        }
+        Value::Array(items) => items.iter().for_each(|item| queries(item, found)),
+        _ => {}
+    }
+}
+
+/// The names in a query that are metrics: ours, and those of the process.
+fn names(query: &str) -> impl Iterator<Item = &str> {
+    let words = query.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_');
+    words.filter(|word| word.starts_with("keybound_") || word.starts_with("process_"))
+}
+
+#[test]
+fn every_query_of_the_dashboard_is_about_metrics_that_there_are() {
+    let address = nobody();
+    up(address);
+    let scene = Scene::new("", &issuer(address));
+    until_ready(&scene);
+    // Metrics with a reason are there once there was one.
+    assert_eq!(scene.get("/", &[]).status, 401);
+    assert_eq!(scene.get("/report", &[]).status, 200);
+    let text = scene.look("/metrics").text();
+    let samples: BTreeSet<_> =
+        text.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.split([' ', '{']).next()).collect();
+
+    let file = folder().join("../../docs/grafana-dashboard.json");
+    let dashboard: Value = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
+    let mut found = Vec::new();
+    queries(&dashboard, &mut found);
+    assert!(found.len() >= 10, "{found:?}");
+    for query in &found {
+        assert!(names(query).next().is_some(), "{query} asks for nothing of ours");
+        for name in names(query) {
+            assert!(samples.contains(name), "{name} of {query} is not among {samples:?}");
+        }
+    }
+    // What an operator has to see is on it.
+    let shown: BTreeSet<_> = found.iter().flat_map(|query| names(query)).collect();
+    for name in samples
+        .iter()
+        .filter(|name| name.starts_with("keybound_") && !name.ends_with("_sum") && !name.ends_with("_count"))
+    {
+        assert!(shown.contains(name), "{name} is on no panel");
+    }
+}

@@ -1,0 +1,15 @@
+//! The admin listener over real sockets: who is answered, what is counted and shown, and that nothing secret is.
+
+#[path = "../../../keybound-tower/examples/support/cast.rs"]
+#[expect(dead_code, reason = "the examples use the rest")]
+mod cast;
+#[path = "../wire/support.rs"]
+#[expect(dead_code, reason = "the tests of the wire use the rest")]
+mod support;
+
+mod counts;
+mod dashboard;
+mod guard;
+mod log;
+mod ready;
+mod scene;
