@@ -8,6 +8,8 @@ use std::fs;
 use std::ops::AddAssign;
 use std::time::Duration;
 
+use rustix::time::{ClockId, clock_gettime};
+
 /// One measured value beside its yardstick; printed as one JSON object.
 #[derive(Clone, Debug)]
 #[must_use]
@@ -16,7 +18,14 @@ pub struct Figure {
     unit: &'static str,
     value: f64,
     yardstick: Option<f64>,
-    aim: Option<f64>,
+    aim: Option<Aim>,
+}
+
+/// The most that something should be.
+#[derive(Clone, Copy, Debug)]
+enum Aim {
+    Ratio(f64),
+    Value(f64),
 }
 
 impl Figure {
@@ -30,9 +39,14 @@ impl Figure {
         Self { yardstick: Some(yardstick), ..self }
     }
 
-    /// The most that the ratio to the yardstick should be; without a yardstick, the value itself.
-    pub fn aim(self, most: f64) -> Self {
-        Self { aim: Some(most), ..self }
+    /// The most that the ratio to the yardstick should be.
+    pub fn aim_at_ratio(self, most: f64) -> Self {
+        Self { aim: Some(Aim::Ratio(most)), ..self }
+    }
+
+    /// The most that the value should be.
+    pub fn aim_at(self, most: f64) -> Self {
+        Self { aim: Some(Aim::Value(most)), ..self }
     }
 }
 
@@ -41,7 +55,13 @@ impl fmt::Display for Figure {
         let json = |number: Option<f64>| number.map_or("null".to_owned(), |number| format!("{number:.3}"));
         let ratio = self.yardstick.map(|yardstick| self.value / yardstick);
         write!(f, r#"{{"name":"{}","value":{:.2},"unit":"{}","#, self.name, self.value, self.unit)?;
-        write!(f, r#""yardstick":{},"ratio":{},"aim":{}}}"#, json(self.yardstick), json(ratio), json(self.aim))
+        write!(f, r#""yardstick":{},"ratio":{},"#, json(self.yardstick), json(ratio))?;
+        let (aim, of) = match self.aim {
+            Some(Aim::Ratio(most)) => (Some(most), "ratio"),
+            Some(Aim::Value(most)) => (Some(most), "value"),
+            None => (None, "value"),
+        };
+        write!(f, r#""aim":{},"aim_of":"{of}"}}"#, json(aim))
     }
 }
 
@@ -64,7 +84,7 @@ pub fn interleaved(mut work: impl FnMut(&mut Round)) -> Rounds {
 }
 
 impl Rounds {
-    /// Notes what something took in this round.
+    /// Notes what something took in this round, or in one of its turns.
     pub fn time(&mut self, name: &str, took: CpuTime) {
         self.0.entry(name.to_owned()).or_default().push(took.nanos());
     }
@@ -74,7 +94,7 @@ impl Rounds {
         self.0.keys().map(String::as_str)
     }
 
-    /// The median of all rounds, in nanoseconds.
+    /// The median of all that was noted, in nanoseconds.
     pub fn median(&self, name: &str) -> f64 {
         let mut values = self.0[name].clone();
         values.sort_by(f64::total_cmp);
@@ -112,15 +132,29 @@ impl AddAssign for CpuTime {
 
 /// Octets of physical memory this process has.
 pub fn resident() -> usize {
-    const PAGE: usize = 4096;
-    field("/proc/self/statm", 1) as usize * PAGE
+    resident_of("self")
+}
+
+/// Octets of physical memory that the process of this number has.
+pub fn resident_of(process: impl fmt::Display) -> usize {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).expect("Linux with /proc");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a line, by proc(5)");
+    let kib: usize = line.trim().trim_end_matches(" kB").parse().expect("a number, by proc(5)");
+    kib << 10
+}
+
+/// Processor time of all threads of the process of this number, which has not been running just now.
+pub fn spent_by(process: u32) -> Duration {
+    let threads = fs::read_dir(format!("/proc/{process}/task")).expect("Linux with /proc");
+    let nanos = threads.map(|thread| {
+        let file = thread.expect("a directory of threads").path().join("schedstat");
+        let text = fs::read_to_string(file).expect("the thread rests");
+        text.split_whitespace().next().and_then(|field| field.parse::<u64>().ok()).expect("a number, by proc(5)")
+    });
+    Duration::from_nanos(nanos.sum())
 }
 
 fn thread_time() -> Duration {
-    Duration::from_nanos(field("/proc/thread-self/schedstat", 0))
-}
-
-fn field(path: &str, index: usize) -> u64 {
-    let text = fs::read_to_string(path).expect("Linux with /proc");
-    text.split_whitespace().nth(index).and_then(|field| field.parse().ok()).expect("a number, by proc(5)")
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::from_secs(time.tv_sec.cast_unsigned()) + Duration::from_nanos(time.tv_nsec.cast_unsigned())
 }

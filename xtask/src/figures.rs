@@ -2,29 +2,39 @@
 
 use std::process::{ExitCode, Stdio};
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::run;
 
 /// Every benchmark, by the name of its program in `benches/`.
-const NAMES: [&str; 3] = ["verify", "prove", "replay"];
+const NAMES: [&str; 4] = ["verify", "prove", "replay", "start"];
+
+/// Promised, and not there yet.
+const WAITING: [&str; 5] = ["gateway", "dpop-price", "issuer", "redis", "client"];
 
 /// Runs the benchmarks of these names, or all of them.
 pub(crate) fn print(words: &[&str]) -> ExitCode {
     let json = words.contains(&"--json");
     let wanted: Vec<&str> = words.iter().copied().filter(|word| *word != "--json").collect();
     if let Some(unknown) = wanted.iter().find(|name| !NAMES.contains(name)) {
-        eprintln!("there is no figure {unknown:?}; there are {}", NAMES.join(", "));
+        let why = if WAITING.contains(unknown) { "is not built yet" } else { "does not exist" };
+        eprintln!("the figure {unknown:?} {why}; there are {}", NAMES.join(", "));
         return ExitCode::from(2);
     }
     let mut all = Map::new();
+    if !json {
+        println!("{}", line(["figure", "value", "unit", "yardstick", "ratio", "aim"]));
+    }
     for name in NAMES.into_iter().filter(|name| wanted.is_empty() || wanted.contains(name)) {
         let Some(figures) = measure(name) else { return ExitCode::FAILURE };
         for figure in figures {
             if !json {
-                println!("{}", line(&figure));
+                println!("{}", line(cells(&figure).each_ref().map(String::as_str)));
             }
             let name = figure["name"].as_str().unwrap_or(name).to_owned();
+            let [value, unit, yardstick, ratio, aim] =
+                ["value", "unit", "yardstick", "ratio", "aim"].map(|member| figure[member].clone());
+            let figure = json!({"value": value, "unit": unit, "yardstick": yardstick, "ratio": ratio, "aim": aim});
             all.insert(name, figure);
         }
     }
@@ -36,21 +46,50 @@ pub(crate) fn print(words: &[&str]) -> ExitCode {
 
 /// One program of `benches/`, which prints a JSON object for each figure.
 fn measure(name: &str) -> Option<Vec<Value>> {
-    let arguments = ["run", "--release", "--quiet", "-p", "keybound-benches", "--features", "peers", "--bin", name];
+    let mut arguments =
+        vec!["run", "--release", "--quiet", "-p", "keybound-benches", "--features", "peers", "--bin", name];
+    let program = if name == "start" { Some(build_keybound()?) } else { None };
+    if let Some(program) = &program {
+        arguments.extend(["--", program]);
+    }
     let output = run::command().args(arguments).stderr(Stdio::inherit()).output().ok()?;
     if !output.status.success() {
         eprintln!("the benchmark {name} failed");
         return None;
     }
-    String::from_utf8(output.stdout).ok()?.lines().map(|line| serde_json::from_str(line).ok()).collect()
+    let figures = String::from_utf8(output.stdout).ok()?;
+    figures.lines().map(|line| serde_json::from_str(line).ok()).collect()
 }
 
-fn line(figure: &Value) -> String {
+/// Builds the program `keybound` and says where it is.
+fn build_keybound() -> Option<String> {
+    let arguments = ["build", "--release", "--quiet", "-p", "keybound-cli", "--message-format", "json"];
+    let output = run::command().args(arguments).stderr(Stdio::inherit()).output().ok()?;
+    let messages = String::from_utf8(output.stdout).ok()?;
+    let program = messages.lines().rev().find_map(|line| {
+        let message: Value = serde_json::from_str(line).ok()?;
+        message["executable"].as_str().map(str::to_owned)
+    });
+    if program.is_none() {
+        eprintln!("keybound could not be built");
+    }
+    program
+}
+
+fn cells(figure: &Value) -> [String; 6] {
     let text = |name: &str| match &figure[name] {
         Value::Null => "-".to_owned(),
         Value::String(text) => text.clone(),
         other => other.to_string(),
     };
-    let [name, value, unit, yardstick, ratio, aim] = ["name", "value", "unit", "yardstick", "ratio", "aim"].map(text);
-    format!("{name:<40} {value:>14} {unit:<28} yardstick {yardstick:>12}  ratio {ratio:>8}  aim {aim}")
+    let mut cells = ["name", "value", "unit", "yardstick", "ratio", "aim"].map(text);
+    if !figure["aim"].is_null() {
+        let of = if figure["aim_of"] == "ratio" { "ratio" } else { figure["unit"].as_str().unwrap_or_default() };
+        cells[5] = format!("{} {of}", figure["aim"]);
+    }
+    cells
+}
+
+fn line([name, value, unit, yardstick, ratio, aim]: [&str; 6]) -> String {
+    format!("{name:<30} {value:>12} {unit:<20} {yardstick:>12} {ratio:>8}   {aim}").trim_end().to_owned()
 }

@@ -1,6 +1,7 @@
-//! Running cargo as a child, with its output passed through.
+//! Running other programs as children, with their output passed through.
 
-use std::process::{Command, ExitCode};
+use std::io::{self, BufRead as _, BufReader};
+use std::process::{Command, ExitCode, Stdio};
 
 /// The cargo that runs this program.
 pub(crate) fn command() -> Command {
@@ -17,4 +18,31 @@ pub(crate) fn cargo(arguments: &[&str]) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Runs a command and says whether it succeeded.
+pub(crate) fn succeeds(command: &mut Command) -> bool {
+    match command.status() {
+        Ok(status) => status.success(),
+        Err(error) => {
+            eprintln!("{} could not be started: {error}", command.get_program().display());
+            false
+        }
+    }
+}
+
+/// Runs a command, shows its output as it comes, and returns whether it succeeded and the lines that `wanted` picks.
+pub(crate) fn watched(command: &mut Command, wanted: impl Fn(&str) -> bool) -> io::Result<(bool, Vec<String>)> {
+    let mut child = command.stdout(Stdio::piped()).spawn()?;
+    let mut picked = Vec::new();
+    if let Some(output) = child.stdout.take() {
+        for line in BufReader::new(output).lines() {
+            let line = line?;
+            println!("{line}");
+            if wanted(&line) {
+                picked.push(line);
+            }
+        }
+    }
+    Ok((child.wait()?.success(), picked))
 }

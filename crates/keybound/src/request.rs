@@ -91,11 +91,12 @@ impl<'r> ProofField<'r> {
         if octets.len() > MAX_PROOF {
             return Err(Reason::ProofOversized.into());
         }
-        // A comma is what an intermediary puts between two fields that it folds into one.
-        if octets.contains(&b',') {
-            return Err(Reason::ProofRepeated.into());
+        match credentials::token68(octets) {
+            Some(text) => Ok(Self(text)),
+            // A comma is what an intermediary puts between two fields that it folds into one.
+            None if octets.contains(&b',') => Err(Reason::ProofRepeated.into()),
+            None => Err(Reason::ProofMalformed.into()),
         }
-        credentials::token68(octets).map(Self).ok_or_else(|| Reason::ProofMalformed.into())
     }
 
     /// The text.

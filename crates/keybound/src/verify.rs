@@ -226,10 +226,13 @@ impl Verifier {
         self.settings.nonces.issue(Purpose::new(role, origin, epoch.id()), now)
     }
 
-    /// Remembers what was learnt from the header of a proof, for the client's next one. To be called once its request is
-    /// admitted: a stranger, who can sign a good proof with a fresh key, is never remembered.
+    /// Remembers what was learnt from the header of a proof, for the client's next ones; of a key that comes for the first
+    /// time, only that it came. To be called once its request is admitted: a stranger, who can sign a good proof with a fresh
+    /// key, is never remembered.
     pub fn remember(&self, proof: &VerifiedProof<'_>) {
-        self.known.insert(proof.header_segment, &proof.key);
+        if let Some(segment) = proof.new_header {
+            self.known.insert(segment, &proof.key);
+        }
     }
 
     /// Runs every check of a parsed proof whatever the others say, for a person to read. It returns no [`VerifiedProof`]: it
@@ -263,6 +266,7 @@ impl Verifier {
             Some(known) => split.with_header(|| known.header.clone())?,
             None => ParsedProof::parse_split(split)?,
         };
+        let new_header = known.is_none().then_some(header_segment);
         let mut checking = Checking::new(self, &proof, expected, epoch, now);
         checking.key = known;
         checking.run()?;
@@ -280,7 +284,7 @@ impl Verifier {
                 .ok()
                 .filter(|htu| **htu == *expected.target.as_str())
                 .unwrap_or_else(|| expected.target.as_str().into()),
-            header_segment,
+            new_header,
             key,
             recorder: expected.recorder,
             epoch,
@@ -323,7 +327,8 @@ pub struct VerifiedProof<'r> {
     jti: Box<str>,
     /// The target in normal form.
     htu: Box<str>,
-    header_segment: &'r str,
+    /// The header segment, unless it is remembered already.
+    new_header: Option<&'r str>,
     key: Arc<KnownHeader>,
     recorder: Recorder,
     epoch: Epoch,

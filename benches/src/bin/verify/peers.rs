@@ -4,8 +4,7 @@ use std::collections::HashSet;
 
 use async_trait::async_trait;
 use dpop_verifier::{DpopError, DpopVerifier, ReplayContext, ReplayStore};
-use http::request::Parts;
-use keybound_benches::subject::URL;
+use keybound_benches::subject::{Request, URL};
 use keybound_benches::{CpuTime, Round};
 use tokio::runtime::Runtime;
 use turbomcp_dpop::{DpopProofGenerator, ProofContext};
@@ -34,13 +33,14 @@ impl Peers {
         Self { runtime, store: SetStore(HashSet::new()), turbomcp }
     }
 
-    pub(crate) fn run(&mut self, round: &mut Round, times: u64, token: &str, requests: &[Parts]) {
-        let proofs: Vec<_> = requests.iter().map(|parts| parts.headers["dpop"].to_str().expect("ASCII")).collect();
+    pub(crate) fn run(&mut self, round: &mut Round, requests: &[Request]) {
+        let proofs: Vec<_> = requests.iter().map(|request| (request.proof(), request.token())).collect();
+        let times = proofs.len() as u64;
         let Self { runtime, store, turbomcp } = self;
         round.time(
             "peer dpop-verifier",
             CpuTime::measure(times, || {
-                for proof in &proofs {
+                for (proof, token) in &proofs {
                     let verifier = DpopVerifier::new().with_max_age_seconds(300);
                     let verified = runtime.block_on(verifier.verify(store, proof, URL, "GET", Some(token)));
                     verified.expect("dpop-verifier takes the proof");
@@ -50,7 +50,7 @@ impl Peers {
         round.time(
             "peer turbomcp-dpop",
             CpuTime::measure(times, || {
-                for proof in &proofs {
+                for (proof, token) in &proofs {
                     let context = ProofContext::ResourceServer;
                     let result =
                         runtime.block_on(turbomcp.parse_and_validate_jwt(proof, "GET", URL, Some(token), context));

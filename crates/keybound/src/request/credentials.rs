@@ -142,10 +142,12 @@ pub(super) fn trim(value: &[u8]) -> &[u8] {
 
 /// `1*( ALPHA / DIGIT / "-" / "." / "_" / "~" / "+" / "/" ) *"="` (RFC 9110 section 11.2), or nothing.
 pub(super) fn token68(octets: &[u8]) -> Option<&str> {
-    let fine = |octet: &u8| octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'.' | b'_' | b'~' | b'+' | b'/');
-    let body = octets.iter().take_while(|octet| fine(octet)).count();
-    let padding = octets.get(body..)?;
-    if body == 0 || padding.iter().any(|octet| *octet != b'=') {
+    let fine = |octet: u8| octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'.' | b'_' | b'~' | b'+' | b'/');
+    let padding = octets.iter().rev().take_while(|octet| **octet == b'=').count();
+    let body = octets.get(..octets.len().saturating_sub(padding))?;
+    // Not `all`: without a way out in the middle, many octets are looked at in one step.
+    let all_fine = body.iter().fold(true, |so_far, octet| so_far & fine(*octet));
+    if body.is_empty() || !all_fine {
         return None;
     }
     core::str::from_utf8(octets).ok()

@@ -230,7 +230,8 @@ impl<'r> RequestPath<'r> {
         }
         let normal = normal_path(path).map_err(|_| Reason::PathMalformed)?;
         let plain = normal.len() == path.len() || !has_dot_segments(path);
-        let ambiguous = !plain || ["%2F", "%5C", "%00"].iter().any(|escape| normal.contains(escape));
+        let escapes = normal.contains('%');
+        let ambiguous = !plain || escapes && ["%2F", "%5C", "%00"].iter().any(|escape| normal.contains(escape));
         Ok(Self { normal, ambiguous })
     }
 

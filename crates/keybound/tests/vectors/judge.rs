@@ -16,6 +16,7 @@ use keybound::replay::memory::{MemoryLimits, MemoryStore};
 use keybound::replay::{Epoch, ReplayEntry, Seen};
 use keybound::request::{Origins, Presented, RequestPath, ResourceRequest, TargetUri, form_holds_token};
 use keybound::time::UnixTime;
+use keybound::token::introspection::{MissingAudience, read_answer};
 use keybound::token::jwt::{KeySet, SignedJwt};
 use keybound::token::{TokenPolicy, ValidToken};
 use keybound::verify::{NoncePolicy, Verifier, VerifierBuilder};
@@ -154,11 +155,16 @@ impl<'v> Bench<'v> {
 
     fn valid_token(&self, token: keybound::request::AccessToken<'_>, now: UnixTime) -> Result<ValidToken, Denial> {
         let policy = &self.vector["policy"];
+        let judged = TokenPolicy::new(text(&policy["issuer"]), texts(&policy["audience"]));
+        if self.vector["role"] == "rs-introspection" {
+            let answer = policy["introspection"].to_string();
+            let facts = read_answer(answer.as_bytes(), &judged, MissingAudience::Refuse)?;
+            return Ok(facts.judge(&judged, now)?);
+        }
         let algs = algs(&policy["token_algorithms"]);
         let keys = policy["jwks"].to_string();
         let keys = KeySet::read_strictly(keys.as_bytes(), &AwsLc, algs).expect("a key set");
         let (facts, _) = SignedJwt::parse(token)?.verify(&keys)?;
-        let judged = TokenPolicy::new(text(&policy["issuer"]), texts(&policy["audience"]));
         Ok(facts.judge(&judged, now)?)
     }
 

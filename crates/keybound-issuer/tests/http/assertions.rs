@@ -1,0 +1,146 @@
+//! Client authentication by `private_key_jwt`: assertions that are good once, and assertions that are not good.
+
+use keybound::authorization_server::ASSERTION_TYPE;
+use serde_json::json;
+
+use crate::support::{ENDPOINT, ISSUER, Jws, MARK, Request, SIGNER, START, Server, Setup, THIEF};
+
+fn asked(server: &Server, assertion: &str) -> (u16, String) {
+    let answer = server.token(&Request::token().assertion(assertion));
+    (answer.status, answer.error().0)
+}
+
+/// RFC 7523 section 3: unusual, and right.
+#[test]
+fn good_assertions_pass() {
+    let server = Setup::new().start();
+    let assertion = || server.assertion();
+    let cases: Vec<(&str, Jws)> = vec![
+        ("for the issuer", assertion()),
+        ("for the endpoint", assertion().claim("aud", ENDPOINT)),
+        ("for one in an array", assertion().claim("aud", json!([ISSUER]))),
+        ("without a type", assertion().without("typ")),
+        ("of its own type", assertion().header("typ", "client-authentication+jwt")),
+        ("with a key's name", assertion().header("kid", SIGNER.thumbprint().to_string())),
+        ("a little ahead", assertion().claim("iat", START + 10)),
+        ("just expired", assertion().claim("exp", START - 9)),
+    ];
+    for (name, assertion) in cases {
+        let answer = server.token(&Request::token().assertion(&assertion.text()));
+        assert_eq!(answer.status, 200, "{name}: {answer:?}");
+    }
+    // With the name of the client beside it, too.
+    let named = Request::token().assertion(&assertion().text()).with("client_id=signer");
+    assert_eq!(server.token(&named).status, 200);
+}
+
+/// One thing wrong in each. A refused assertion is `invalid_client`, whatever is wrong with it (R-AS-27).
+#[test]
+fn bad_assertions_are_refused() {
+    let server = Setup::new().start();
+    let assertion = || server.assertion();
+    let good = assertion().text();
+    let mut cases: Vec<(&str, String)> = vec![
+        ("no JWS", MARK.to_owned()),
+        ("no signature", good.rsplit_once('.').unwrap().0.to_owned() + "."),
+        ("too long", assertion().claim("x", "y".repeat(20_000)).text()),
+    ];
+    let spoilt = [
+        ("signed by another", assertion().signed_by(&THIEF)),
+        ("alg none", assertion().header("alg", "none")),
+        ("MAC", assertion().header("alg", "HS256")),
+        ("proof's type", assertion().header("typ", "dpop+jwt")),
+        ("access token's type", assertion().header("typ", "at+jwt")),
+        ("crit", assertion().header("crit", json!(["zebra7"]))),
+        ("own key in the header", assertion().signed_by(&THIEF).header("jwk", server.proof().header["jwk"].clone())),
+        ("no iss", assertion().without("iss")),
+        ("another iss", assertion().claim("iss", MARK)),
+        ("no sub", assertion().without("sub")),
+        ("unknown client", assertion().claim("iss", MARK).claim("sub", MARK)),
+        ("client by another method", assertion().claim("iss", "basic").claim("sub", "basic")),
+        ("no aud", assertion().without("aud")),
+        ("for another server", assertion().claim("aud", "https://zebra7.example")),
+        ("for two servers", assertion().claim("aud", json!([ISSUER, "https://zebra7.example"]))),
+        ("for the resource", assertion().claim("aud", "https://api.example.com")),
+        ("no jti", assertion().without("jti")),
+        ("empty jti", assertion().claim("jti", "")),
+        ("long jti", assertion().claim("jti", MARK.repeat(100))),
+        ("no exp", assertion().without("exp")),
+        ("exp is a string", assertion().claim("exp", (START + 60).to_string())),
+        ("expired", assertion().claim("exp", START - 10)),
+        ("good for hours", assertion().claim("exp", START + 7200)),
+        ("from the future", assertion().claim("iat", START + 11)),
+        ("not yet", assertion().claim("nbf", START + 11)),
+    ];
+    cases.extend(spoilt.into_iter().map(|(name, assertion)| (name, assertion.text())));
+    for (name, text) in cases {
+        assert_eq!(asked(&server, &text), (401, "invalid_client".to_owned()), "{name}");
+    }
+    assert_eq!(asked(&server, &good).0, 200);
+}
+
+/// RFC 7523 section 3: once. Another client's assertion, and another of the same client, are not touched by that.
+#[test]
+fn an_assertion_gets_one_token() {
+    let server = Setup::new().start();
+    let used = server.assertion().text();
+    assert_eq!(asked(&server, &used).0, 200);
+    for seconds in [0, 30, 30] {
+        server.turn(seconds);
+        assert_eq!(asked(&server, &used), (401, "invalid_client".to_owned()));
+    }
+    assert_eq!(asked(&server, &server.assertion().text()).0, 200);
+}
+
+// R-AS-22, R-AS-23: refused for another reason, it is still good.
+#[test]
+fn a_refused_request_does_not_use_up_the_assertion() {
+    let server = Setup::new().start();
+    let request = Request::token().assertion(&server.assertion().text());
+    let used = server.proof();
+    assert_eq!(server.token(&Request::of_basic().dpop(&used)).status, 200);
+    for (refused, code) in [
+        (request.clone().with("scope=zebra7"), "scope.invalid"),
+        (request.clone().with("resource=zebra7"), "target.invalid"),
+        (request.clone().field("DPoP: zebra7"), "proof.malformed"),
+        (request.clone().dpop(&server.proof().claim("htm", "GET")), "htm.mismatch"),
+        (request.clone().dpop(&used), "replay.seen"),
+    ] {
+        assert_eq!(server.token(&refused).error().1, code);
+    }
+    assert_eq!(server.token(&request.dpop(&server.proof())).status, 200);
+}
+
+/// With a memory that is gone at the end, nobody knows what was used before the start: only what cannot have been passes.
+#[test]
+fn assertions_from_before_the_start_are_refused() {
+    let server = Setup::new().just_started().start();
+    let from_before = server.assertion().text();
+    assert_eq!(asked(&server, &from_before).0, 401);
+    server.turn(10);
+    assert_eq!(asked(&server, &from_before).0, 401);
+    assert_eq!(asked(&server, &server.assertion().text()).0, 401);
+    server.turn(1);
+    assert_eq!(asked(&server, &from_before).0, 401);
+    assert_eq!(asked(&server, &server.assertion().text()).0, 200);
+    // Without `iat`, its end has to tell.
+    assert_eq!(asked(&server, &server.assertion().without("iat").text()).0, 401);
+    server.turn(299);
+    assert_eq!(asked(&server, &server.assertion().without("iat").claim("exp", server.now() + 1).text()).0, 200);
+}
+
+/// A proof is no assertion and an assertion no proof, though one key signs both (RFC 8725 section 3.11).
+#[test]
+fn kinds_of_jwt_are_not_taken_for_each_other() {
+    let server = Setup::new().start();
+    let proof = Jws::proof(&SIGNER, server.now());
+    let mut both = server.assertion();
+    both.header = proof.header.clone();
+    for (name, value) in proof.claims.as_object().unwrap() {
+        both = both.claim(name, value.clone());
+    }
+    assert_eq!(asked(&server, &both.text()), (401, "invalid_client".to_owned()));
+    let answer = server.token(&Request::of_basic().dpop(&server.assertion()));
+    assert_eq!(answer.error(), ("invalid_dpop_proof".into(), "typ.invalid".into()));
+    assert!(ASSERTION_TYPE.ends_with("jwt-bearer"));
+}

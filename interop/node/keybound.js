@@ -1,0 +1,150 @@
+// The real program, started on ports of its own: a gateway with an embedded issuer, before an upstream that says what it got.
+
+import assert from 'node:assert/strict'
+import { execFile, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { createServer } from 'node:http'
+import net from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
+
+import * as jose from 'jose'
+
+const PROGRAM = process.env.KEYBOUND ?? fileURLToPath(new URL('../../target/debug/keybound', import.meta.url))
+
+/** The secret of every client that has one. */
+export const SECRET = 'interop-7Fjfp0ZBr1KtDRbnfVdmIw'
+
+/** How long after its start a server asks for a nonce because it does not know what came before: 60 s, and whole seconds. */
+export const BARRIER = 62_000
+
+/** How long after its start it refuses client assertions, for the same reason: 10 s. */
+export const ASSERTIONS = 12_000
+
+/** Every algorithm there is, of proofs and of tokens. */
+export const ALGORITHMS = [
+  'ES256', 'Ed25519', 'ES384', 'ES512', 'PS256', 'PS384', 'PS512', 'RS256', 'RS384', 'RS512', 'EdDSA',
+]
+
+/** A gateway and its issuer with this nonce policy. */
+export async function serve(nonce = 'offer') {
+  const directory = await mkdtemp(join(tmpdir(), 'keybound-interop-'))
+  const signer = await jose.generateKeyPair('ES256', { extractable: true })
+  const jwk = { ...await jose.exportJWK(signer.publicKey), kid: 'signer', alg: 'ES256', use: 'sig' }
+  await writeFile(join(directory, 'signer.jwks.json'), JSON.stringify({ keys: [jwk] }))
+  const upstream = await echo()
+  const [port, admin] = [await freePort(), await freePort()]
+  const url = `http://127.0.0.1:${port}`
+  await writeFile(join(directory, 'keybound.toml'), configuration({ url, port, admin, upstream: upstream.port, nonce }))
+  const child = spawn(PROGRAM, ['serve', '--config', join(directory, 'keybound.toml')], {
+    env: { PATH: process.env.PATH, KEYBOUND_HOME: join(directory, 'home') },
+    stdio: ['ignore', 'inherit', 'pipe'],
+  })
+  const log = []
+  await listening(child, log)
+  return {
+    url,
+    issuer: new URL(`${url}/issuer`),
+    signer: signer.privateKey,
+    started: Date.now(),
+    /** What the program wrote to its log. */
+    log,
+    /** Runs a command of the program as one of its users; what it printed. */
+    run: (...words) => run(directory, words),
+    async stop() {
+      const ended = once(child, 'exit')
+      child.kill('SIGTERM')
+      const [status] = await ended
+      upstream.server.close()
+      await rm(directory, { recursive: true })
+      assert.equal(status, 0, log.join('\n'))
+    },
+  }
+}
+
+function configuration({ url, port, admin, upstream, nonce }) {
+  const client = (id, method, lines = '') => `
+[[authorization_server.client]]
+client_id = "${id}"
+token_endpoint_auth_method = "${method}"
+grant_types = ["client_credentials"]
+scope = ["read", "write"]
+${lines}`
+  const secret = `client_secret = "${SECRET}"`
+  return `
+[listen]
+address = "127.0.0.1:${port}"
+admin = "127.0.0.1:${admin}"
+workers = 1
+[[origin]]
+url = "${url}"
+[[route]]
+path = "/"
+upstream = ["http://127.0.0.1:${upstream}"]
+scope = ["read"]
+[proof]
+nonce = "${nonce}"
+[authorization_server]
+url = "${url}/issuer"
+store = "memory"
+${client('basic', 'client_secret_basic', secret)}
+${client('post', 'client_secret_post', secret)}
+${client('signer', 'private_key_jwt', 'jwks_file = "signer.jwks.json"')}
+`
+}
+
+/** Resolves when the program says that it listens, and fails with its log if it ends instead or says nothing. */
+function listening(child, log) {
+  // However this process ends, the program ends with it.
+  process.on('exit', () => child.kill())
+  return new Promise((resolve, reject) => {
+    const fail = (why) => {
+      child.kill()
+      reject(new Error(`${why}:\n${log.join('\n')}`))
+    }
+    const patience = setTimeout(fail, 20_000, 'it does not listen')
+    createInterface({ input: child.stderr }).on('line', (line) => {
+      log.push(line)
+      if (!line.includes('listening')) return
+      clearTimeout(patience)
+      resolve()
+    })
+    child.once('error', (error) => fail(`${PROGRAM}: ${error.message}`))
+    child.once('exit', (status) => {
+      clearTimeout(patience)
+      fail(`it ended with ${status}`)
+    })
+  })
+}
+
+function run(directory, words) {
+  const env = { PATH: process.env.PATH, KEYBOUND_HOME: join(directory, 'home'), KEYBOUND_CLIENT_SECRET: SECRET }
+  return new Promise((resolve) => {
+    execFile(PROGRAM, words, { cwd: directory, env, timeout: 30_000 }, (error, stdout, stderr) => {
+      resolve({ status: error ? error.code ?? 1 : 0, stdout: stdout.trim(), stderr })
+    })
+  })
+}
+
+/** An upstream that answers with the fields it got. */
+async function echo() {
+  const server = createServer((request, response) => {
+    response.setHeader('Content-Type', 'application/json')
+    response.end(JSON.stringify({ method: request.method, url: request.url, fields: request.headers }))
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  return { server, port: server.address().port }
+}
+
+async function freePort() {
+  const server = net.createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address()
+  server.close()
+  await once(server, 'close')
+  return port
+}

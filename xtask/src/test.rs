@@ -1,0 +1,114 @@
+//! `cargo xtask test`: every test there is. First those that need nothing but cargo, then keybound against real peers, which
+//! are installed where they are missing: a peer is never skipped.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::{fs, io};
+
+use serde_json::Value;
+
+use crate::run;
+
+/// What one suite came to: whether it passed, and how its runner closed.
+type Outcome = io::Result<(bool, Vec<String>)>;
+
+/// Runs every suite, also behind one that failed, and closes with a line for each.
+pub(crate) fn all() -> ExitCode {
+    let mut outcomes = vec![("cargo test --workspace", workspace())];
+    outcomes.push(("interop/node", node()));
+    println!("\n== Summary");
+    let mut passed = true;
+    for (suite, outcome) in outcomes {
+        let (verdict, closing) = match outcome {
+            Ok((true, closing)) => ("passed", closing.join(", ")),
+            Ok((false, closing)) => ("FAILED", closing.join(", ")),
+            Err(error) => ("FAILED", error.to_string()),
+        };
+        passed &= verdict == "passed";
+        println!("{suite}: {verdict}: {closing}");
+    }
+    if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn heading(what: &str) {
+    println!("\n== {what}");
+}
+
+/// Every test that needs no service.
+fn workspace() -> Outcome {
+    heading("cargo test --workspace");
+    let mut tests = run::command();
+    tests.args(["test", "--workspace", "--locked", "--no-fail-fast"]);
+    let (passed, results) = run::watched(&mut tests, |line| line.starts_with("test result: "))?;
+    let (succeeded, failed) = (sum(&results, " passed"), sum(&results, " failed"));
+    let closing = format!("{succeeded} passed, {failed} failed, {} ignored", sum(&results, " ignored"));
+    Ok((passed, vec![closing, format!("{} programs", results.len())]))
+}
+
+/// Adds up the numbers before a word of the lines `test result: ok. 5 passed; 0 failed; …`.
+fn sum(results: &[String], word: &str) -> u64 {
+    let number = |line: &String| line.split(word).next()?.rsplit(' ').next()?.parse::<u64>().ok();
+    results.iter().filter_map(number).sum()
+}
+
+/// The npm packages of `interop/node`, run by the Node that is among them.
+fn node() -> Outcome {
+    heading("interop/node: dpop, jose, oauth4webapi");
+    let target = target_directory()?;
+    let program = keybound(&target)?;
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../interop/node");
+    installed("npm", &["npm"])?;
+    let cache = target.join("interop/npm");
+    fs::create_dir_all(&cache)?;
+    let mut install = Command::new("npm");
+    install.args(["ci", "--prefer-offline", "--no-progress"]).current_dir(&folder).env("npm_config_cache", &cache);
+    if !run::succeeds(&mut install) {
+        return Err(io::Error::other("npm could not install the packages"));
+    }
+    let own = folder.join("node_modules/.bin/node");
+    let node = if own.exists() { own } else { "node".into() };
+    let mut tests = Command::new(node);
+    tests
+        .args(["--test", "--test-reporter=spec", "--test-timeout=180000"])
+        .current_dir(&folder)
+        .env("KEYBOUND", program);
+    let (passed, closing) = run::watched(&mut tests, |line| line.starts_with("ℹ "))?;
+    let closing = closing.iter().map(|line| line.trim_start_matches("ℹ ").to_owned());
+    Ok((passed, closing.filter(|line| !line.starts_with("duration")).collect()))
+}
+
+/// The program. Built with the tests of the whole workspace, so that nothing of them is compiled again.
+fn keybound(target: &Path) -> io::Result<PathBuf> {
+    let mut build = run::command();
+    build.args(["build", "--workspace", "--bins", "--tests", "--locked"]);
+    if run::succeeds(&mut build) {
+        Ok(target.join("debug").join("keybound").with_extension(std::env::consts::EXE_EXTENSION))
+    } else {
+        Err(io::Error::other("keybound could not be built"))
+    }
+}
+
+fn target_directory() -> io::Result<PathBuf> {
+    let output = run::command().args(["metadata", "--no-deps", "--format-version", "1"]).output()?;
+    let metadata: Value = serde_json::from_slice(&output.stdout)?;
+    metadata["target_directory"]
+        .as_str()
+        .map(PathBuf::from)
+        .ok_or_else(|| io::Error::other("cargo has no target directory"))
+}
+
+/// Sees to it that there is this program, by the packages of Debian if need be.
+fn installed(program: &str, packages: &[&str]) -> io::Result<()> {
+    let there = || Command::new(program).arg("--version").output().is_ok_and(|output| output.status.success());
+    if there() {
+        return Ok(());
+    }
+    println!("{program} is not there; installing {}", packages.join(" "));
+    let apt =
+        |words: &[&str]| run::succeeds(Command::new("apt-get").args(words).env("DEBIAN_FRONTEND", "noninteractive"));
+    let install = [&["install", "--yes", "--no-install-recommends"], packages].concat();
+    if apt(&["update"]) && apt(&install) && there() {
+        return Ok(());
+    }
+    Err(io::Error::other(format!("{program} is needed and could not be installed; install it and try again")))
+}
