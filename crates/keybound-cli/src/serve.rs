@@ -49,7 +49,7 @@ impl Serve {
                 let front = self.bind(&config)?;
                 let admin = Admin::bind(&config.listen).map_err(Failure::failed)?;
                 logging::use_format(config.log.format);
-                let live = live(config)?;
+                let live = live(config, &front)?;
                 let path = path.clone();
                 let load = move || Config::load(&path, environment(), &overrides);
                 live.reload_on_hangup(load).map_err(Failure::failed)?;
@@ -72,7 +72,8 @@ impl Serve {
         let config = default_config(found, sample, &secret)?;
         logging::use_format(config.log.format);
         announce(found, console, &secret);
-        serve(front, admin, live(config)?, stop)
+        let live = live(config, &front)?;
+        serve(front, admin, live, stop)
     }
 
     fn bind(&self, config: &Config) -> std::result::Result<Front, Failure> {
@@ -80,8 +81,9 @@ impl Serve {
     }
 }
 
-fn live(config: Config) -> std::result::Result<Arc<Live>, Failure> {
-    Ok(Arc::new(Live::new(Engine::new(config).map_err(Failure::configuration)?)))
+fn live(config: Config, front: &Front) -> std::result::Result<Arc<Live>, Failure> {
+    let engine = Engine::new(config).map_err(Failure::configuration)?;
+    Ok(Arc::new(Live::new(engine).showing(front.certificates())))
 }
 
 fn serve(front: Front, admin: Admin, live: Arc<Live>, stop: &Stop) -> Result {

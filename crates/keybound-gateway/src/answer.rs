@@ -52,12 +52,14 @@ problems! {
     HostInvalid = BAD_REQUEST, "host.invalid";
     /// The target is neither a path nor an absolute http or https URI.
     TargetInvalid = BAD_REQUEST, "target.invalid";
-    /// `Content-Length` came with `Transfer-Encoding`, or it cannot be told whether it did (RFC 9112 section 6.1).
+    /// `Content-Length` came with `Transfer-Encoding` (RFC 9112 section 6.1), or more than once.
     FramingAmbiguous = BAD_REQUEST, "framing.ambiguous";
     /// The request came without TLS, from elsewhere than loopback or a trusted peer (R-SEC-01).
     TlsRequired = BAD_REQUEST, "tls.required";
     /// The body is not what its framing says.
     BodyMalformed = BAD_REQUEST, "body.malformed";
+    /// There are more header fields than this gateway reads.
+    HeaderOversized = REQUEST_HEADER_FIELDS_TOO_LARGE, "header.oversized", limit "limits.header_fields";
     /// `CONNECT`, which would make a tunnel past every check, or `TRACE`, which would show what only the upstream should see.
     MethodRefused = METHOD_NOT_ALLOWED, "method.refused";
     /// A form turned out to have an access token in it behind its beginning (RFC 9449 section 7.1).

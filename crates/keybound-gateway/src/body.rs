@@ -69,9 +69,8 @@ impl RequestBody {
         let frame = match Pin::new(&mut self.inner).poll_frame(cx) {
             Poll::Ready(frame) => frame,
             Poll::Pending => {
-                ready!(self.silence.poll(cx, self.due));
-                let slow = self.due.is_some_and(|due| due <= Instant::now());
-                return Poll::Ready(Some(Err(if slow { Problem::BodySlow } else { Problem::BodyStalled })));
+                let late = ready!(self.poll_late(cx));
+                return Poll::Ready(Some(Err(late)));
             }
         };
         self.silence.broken();
@@ -95,11 +94,33 @@ impl RequestBody {
     }
 }
 
+impl RequestBody {
+    /// Nothing came: ready with what is wrong once that has lasted too long. Where the response has begun, that keeps the
+    /// exchange alive, and there is no time by which the body must have come.
+    fn poll_late(&mut self, cx: &mut Context<'_>) -> Poll<Problem> {
+        let answered = self.progress.as_ref().and_then(|progress| {
+            progress.sent_by(cx);
+            progress.answered()
+        });
+        if let Some(answered) = answered {
+            self.silence.allow(answered.silence);
+            ready!(self.silence.poll(cx, None, Some(answered.last)));
+            return Poll::Ready(Problem::BodyStalled);
+        }
+        ready!(self.silence.poll(cx, self.due, None));
+        let slow = self.due.is_some_and(|due| due <= Instant::now());
+        Poll::Ready(if slow { Problem::BodySlow } else { Problem::BodyStalled })
+    }
+}
+
 impl http_body::Body for RequestBody {
     type Data = Bytes;
     type Error = Problem;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Problem>>> {
+        if self.progress.as_ref().is_some_and(|progress| progress.is_abandoned()) {
+            return Poll::Ready(Some(Err(Problem::UpstreamInvalid)));
+        }
         let polled = match &mut self.form {
             None => self.poll(cx),
             Some(_) => self.poll_form(cx),
@@ -108,7 +129,8 @@ impl http_body::Body for RequestBody {
             match &polled {
                 Poll::Pending => {}
                 Poll::Ready(Some(Ok(_))) => progress.moved(self.is_end_stream()),
-                Poll::Ready(_) => progress.moved(true),
+                Poll::Ready(Some(Err(problem))) => progress.fail(*problem),
+                Poll::Ready(None) => progress.moved(true),
             }
         }
         polled
@@ -189,7 +211,10 @@ impl http_body::Body for Body {
     type Error = BoxError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        match &mut self.kind {
+        if let Some(ended) = &self.ended {
+            ended.asked();
+        }
+        let polled = match &mut self.kind {
             Kind::Empty => Poll::Ready(None),
             Kind::Whole(octets) => {
                 let octets = core::mem::take(octets);
@@ -198,7 +223,11 @@ impl http_body::Body for Body {
             }
             Kind::Upstream(body) => body.poll(cx),
             Kind::Streaming(body) => body.as_mut().poll_frame(cx),
+        };
+        if let (Some(ended), Poll::Ready(Some(_))) = (&self.ended, &polled) {
+            ended.gave();
         }
+        polled
     }
 
     fn is_end_stream(&self) -> bool {
@@ -244,16 +273,33 @@ impl UpstreamBody {
         match Pin::new(&mut self.inner).poll_frame(cx) {
             Poll::Ready(frame) => {
                 self.silence.broken();
+                if let Some(sent) = self.sent() {
+                    sent.answer_moved(self.silence.most());
+                }
                 if frame.is_none() {
                     self.give_back();
                 }
-                Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
+                Poll::Ready(frame.map(|frame| match frame {
+                    Ok(mut frame) => {
+                        if let Some(trailers) = frame.trailers_mut() {
+                            fields::back(trailers);
+                        }
+                        Ok(frame)
+                    }
+                    Err(error) => Err(error.into()),
+                }))
             }
             Poll::Pending => {
-                ready!(self.silence.poll(cx, None));
+                let last = self.sent().map(|sent| sent.last());
+                ready!(self.silence.poll(cx, None, last));
                 Poll::Ready(Some(Err(Problem::UpstreamTimeout.into())))
             }
         }
+    }
+
+    /// The body of the request, if it had one and it is still being sent.
+    fn sent(&self) -> Option<&Progress> {
+        self.lease.as_ref().and_then(Lease::sent).filter(|sent| sent.finished().is_none())
     }
 
     fn give_back(&mut self) {

@@ -16,13 +16,16 @@ mod read;
 mod secret;
 mod section;
 mod source;
+mod tls;
 mod url;
 
 pub use document::{default_text, schema};
 pub use mistake::{ConfigError, ConfigErrors, Place};
 pub use secret::AdminSecret;
+pub use tls::Tls;
+pub(crate) use tls::provider;
 pub(crate) use url::is_authority;
-pub use url::{Network, Prefix, PublicUrl, UpstreamUrl};
+pub use url::{HttpVersion, Network, Prefix, PublicUrl, UpstreamUrl};
 
 /// A configuration that can run.
 ///
@@ -70,6 +73,10 @@ pub struct Listen {
     pub admin_secret: Option<AdminSecret>,
     /// Proxies in front of this one.
     pub trusted_peers: Vec<Network>,
+    /// Proxies whose connections begin with a PROXY header.
+    pub proxy_protocol_peers: Vec<Network>,
+    /// Certificate and key; `None`: plain HTTP.
+    pub tls: Option<Tls>,
     /// Threads that serve; `None`: one for each processor.
     pub workers: Option<NonZero<usize>>,
 }
@@ -106,6 +113,8 @@ pub struct Route {
     pub path: Prefix,
     /// Where to; at least one.
     pub upstreams: Vec<UpstreamUrl>,
+    /// What the path begins with when it is sent on, instead of `path`; `None`: as it came.
+    pub rewrite: Option<Prefix>,
     /// On what terms.
     pub mode: Mode,
     /// Scopes a token must have, all of them.
@@ -234,10 +243,12 @@ pub enum WhenUnavailable {
 #[expect(missing_docs, reason = "each is documented once, in the table of keys")]
 pub struct Limits {
     pub connections: usize,
+    pub streams: u32,
     pub header_bytes: usize,
     pub header_fields: usize,
     pub body_bytes: u64,
     pub header_timeout: Duration,
+    pub handshake_timeout: Duration,
     pub idle_timeout: Duration,
     pub client_timeout: Duration,
     pub request_timeout: Duration,

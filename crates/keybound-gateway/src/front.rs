@@ -8,17 +8,23 @@ use http::{Request, Response};
 use crate::answer::Problem;
 use crate::body::{Body, RequestBody};
 
+mod arrival;
 mod bind;
+mod certificates;
 mod connection;
 mod guard;
 mod head;
 mod hygiene;
+mod multiplexed;
+mod opening;
 mod peer;
+mod proxy_header;
 mod stop;
 mod worker;
 
 pub use bind::BindError;
 pub(crate) use bind::{Port, bind};
+pub use certificates::Certificates;
 pub(crate) use connection::Ended;
 pub use peer::Peer;
 pub use stop::Stop;

@@ -5,18 +5,21 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::Duration;
 
-use http::{HeaderValue, Request, Response, StatusCode, Version};
+use http::uri::PathAndQuery;
+use http::{HeaderValue, Request, Response, StatusCode, Uri, Version};
 use hyper::body::Incoming;
 use tokio::time::{Instant, timeout_at};
 
 use crate::answer::Problem;
 use crate::body::{Body, Progress, RequestBody};
-use crate::config::{Limits, ProofHandling, PublicUrl, UpstreamAuthorization, UpstreamUrl};
+use crate::config::{Limits, Prefix, ProofHandling, PublicUrl, Route, UpstreamAuthorization, UpstreamUrl};
 use crate::front::{Inbound, Peer};
 
+mod dial;
 pub(crate) mod fields;
 mod identity;
 mod pool;
+mod streams;
 mod tunnel;
 
 pub use identity::Identity;
@@ -40,6 +43,7 @@ pub struct Proxy {
 pub struct Upstreams {
     servers: Rc<[Rc<Server>]>,
     turn: Rc<Cell<usize>>,
+    rewrite: Option<Rc<(Prefix, Prefix)>>,
 }
 
 /// A public origin, as upstreams are told of it in `X-Forwarded-*` and `Forwarded`.
@@ -106,7 +110,7 @@ impl Proxy {
             let new = || Rc::new(Server::new(url.clone(), &self.limits));
             Rc::clone(servers.entry(url.clone()).or_insert_with(new))
         };
-        Upstreams { servers: urls.iter().map(server).collect(), turn: Rc::default() }
+        Upstreams { servers: urls.iter().map(server).collect(), turn: Rc::default(), rewrite: None }
     }
 
     /// Closes connections that have rested for too long, for ever.
@@ -121,14 +125,17 @@ impl Proxy {
 
     /// Sends the request to one of `upstreams` and returns what it answers, or says why there is no answer.
     ///
-    /// The path is sent as it is in the request, and `Host` too. A request is sent a second time only if nothing of it can
-    /// have reached a server the first time.
+    /// The path is sent as it is in the request, but for a prefix that is to be rewritten, and `Host` too. A request is sent a
+    /// second time only if nothing of it can have reached a server the first time.
     pub async fn forward(&self, inbound: Inbound, upstreams: &Upstreams, terms: &Terms<'_>) -> Response<Body> {
         let Inbound { mut request, peer } = inbound;
         let wish = fields::wish(&request);
         let client_side = (wish == Wish::WebSocket).then(|| hyper::upgrade::on(&mut request));
         fields::onward(request.headers_mut(), wish, terms, &peer.as_from(terms.origin));
         *request.version_mut() = Version::HTTP_11;
+        if let Some(rewrite) = &upstreams.rewrite {
+            *request.uri_mut() = rewritten(request.uri(), rewrite);
+        }
         match self.exchange(request, upstreams).await {
             Err(problem) => problem.answer(),
             Ok((response, lease)) if response.status() == StatusCode::SWITCHING_PROTOCOLS => match client_side {
@@ -161,7 +168,12 @@ impl Proxy {
                     },
                 };
                 match self.answer(&mut lease, request, progress.as_ref()).await {
-                    Ok(response) => return Ok((response, lease)),
+                    Ok(response) => {
+                        if let Some(progress) = &progress {
+                            progress.answer_moved(self.limits.stream_timeout);
+                        }
+                        return Ok((response, lease));
+                    }
                     Err(Failure::Unsent(back)) => request = *back,
                     Err(Failure::Said(problem)) => {
                         tracing::warn!(upstream = %server.url(), reason = problem.code(), "no answer from upstream");
@@ -192,7 +204,11 @@ impl Proxy {
             match timeout_at(deadline, sending.as_mut()).await {
                 Ok(Ok(response)) => return Ok(response),
                 Ok(Err(Unanswered::Unsent(request))) => return Err(Failure::Unsent(request)),
-                Ok(Err(Unanswered::Failed(error))) => return Err(Failure::Said(blame(&error))),
+                Ok(Err(Unanswered::Failed(error))) => {
+                    let failed = progress.and_then(|progress| progress.failed());
+                    return Err(Failure::Said(failed.unwrap_or_else(|| blame(&error))));
+                }
+                Ok(Err(Unanswered::Unfit)) => return Err(Failure::Said(Problem::HostInvalid)),
                 Err(_elapsed) => {}
             }
             let Some(progress) = progress else {
@@ -213,6 +229,13 @@ impl Proxy {
 }
 
 impl Upstreams {
+    /// What the path begins with by the route becomes what the route says instead, on the way to these servers.
+    #[must_use]
+    pub fn rewriting(self, route: &Route) -> Self {
+        let instead = route.rewrite.as_ref();
+        Self { rewrite: instead.map(|instead| Rc::new((route.path.clone(), instead.clone()))), ..self }
+    }
+
     /// Each server once, beginning with the one whose turn it is; those that were down a moment ago come last.
     fn in_turn(&self) -> impl Iterator<Item = &Rc<Server>> {
         let count = self.servers.len();
@@ -230,6 +253,16 @@ impl Upstreams {
 enum Failure {
     Unsent(Box<Request<RequestBody>>),
     Said(Problem),
+}
+
+/// The query stays as it is.
+fn rewritten(uri: &Uri, (prefix, instead): &(Prefix, Prefix)) -> Uri {
+    let mut target = prefix.replaced(uri.path(), instead);
+    if let Some(query) = uri.query() {
+        target.push('?');
+        target.push_str(query);
+    }
+    PathAndQuery::try_from(target).map_or_else(|_| uri.clone(), Uri::from)
 }
 
 /// Whose fault it was that there is no response: the client's, if its body failed on the way.

@@ -10,6 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::config::{Config, ConfigErrors};
 use crate::engine::{Engine, EngineError};
+use crate::front::Certificates;
 
 /// The engine in force. Workers look here at every request, so that one that has begun ends under the engine it began with.
 ///
@@ -19,6 +20,8 @@ use crate::engine::{Engine, EngineError};
 #[derive(Debug)]
 pub struct Live {
     engine: ArcSwap<Engine>,
+    /// What the listener shows, which changes with the rest.
+    certificates: Option<Certificates>,
     /// One reload at a time: each begins from what the one before has left.
     reloading: Mutex<()>,
 }
@@ -44,7 +47,14 @@ impl From<ConfigErrors> for ReloadError {
 impl Live {
     /// Begins with this engine.
     pub fn new(engine: Engine) -> Self {
-        Self { engine: ArcSwap::from_pointee(engine), reloading: Mutex::new(()) }
+        Self { engine: ArcSwap::from_pointee(engine), certificates: None, reloading: Mutex::new(()) }
+    }
+
+    /// The same, with the certificate of the listener, as [`Front::certificates`](crate::front::Front::certificates) gives
+    /// it: from each reload on, new connections are shown the one that was read then.
+    #[must_use]
+    pub fn showing(self, certificates: Option<Certificates>) -> Self {
+        Self { certificates, ..self }
     }
 
     /// The engine in force.
@@ -71,7 +81,11 @@ impl Live {
         let mut mistakes = needing_restart(&present.config, &config);
         match present.successor(config) {
             Ok(successor) if mistakes.is_empty() => {
-                self.engine.store(Arc::new(successor.take_over()));
+                let engine = successor.take_over();
+                if let (Some(certificates), Some(tls)) = (&self.certificates, &engine.config.listen.tls) {
+                    certificates.reload(tls);
+                }
+                self.engine.store(Arc::new(engine));
                 return Ok(());
             }
             Ok(_) => {}
@@ -131,6 +145,8 @@ fn needing_restart(present: &Config, wanted: &Config) -> Vec<String> {
         ("listen.address", present.listen.address != wanted.listen.address),
         ("listen.admin", present.listen.admin != wanted.listen.admin),
         ("listen.trusted_peers", present.listen.trusted_peers != wanted.listen.trusted_peers),
+        ("listen.proxy_protocol_peers", present.listen.proxy_protocol_peers != wanted.listen.proxy_protocol_peers),
+        ("listen.tls", present.listen.tls.is_some() != wanted.listen.tls.is_some()),
         ("listen.workers", present.listen.workers != wanted.listen.workers),
         ("log.format", present.log.format != wanted.log.format),
         ("replay", present.replay != wanted.replay),

@@ -90,7 +90,7 @@ impl Serving {
     fn new(engine: Arc<Engine>, proxy: Rc<Proxy>) -> Self {
         let config = &engine.config;
         Self {
-            upstreams: config.routes.iter().map(|route| proxy.upstreams(&route.upstreams)).collect(),
+            upstreams: config.routes.iter().map(|route| proxy.upstreams(&route.upstreams).rewriting(route)).collect(),
             origins: config.origins.iter().map(proxy::Origin::new).collect(),
             issuer: engine.issuer.as_ref().map(keybound_issuer::Issuer::router),
             cors: Cors::any(),

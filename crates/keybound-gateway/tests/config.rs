@@ -66,6 +66,20 @@ fn each_mistake_has_its_line() {
             "[listen]\ntrusted_peers = [\"10.0.0.7\", \"ten\"]",
             r#"1:2: listen.trusted_peers: "ten" is not an IP address or network, like "10.0.0.7" or "10.0.0.0/8""#,
         ),
+        (
+            "[listen]\nproxy_protocol_peers = [\"lb\"]",
+            r#"1:2: listen.proxy_protocol_peers: "lb" is not an IP address or network, like "10.0.0.7" or "10.0.0.0/8""#,
+        ),
+        ("[listen]\ntls = true", "1:2: listen.tls: is true or false; write a table, { .. }"),
+        (
+            "[listen]\ntls = { certificate = \"Cargo.toml\" }",
+            "1:2: listen.tls.key: is missing; for example key = \"key.pem\"\nkeybound.toml:2: listen.tls.certificate: \"Cargo.toml\" holds no certificate in PEM form",
+        ),
+        (
+            "[listen]\ntls = { certificate = \"no.pem\", key = \"Cargo.toml\", versions = [] }",
+            "1:2: listen.tls.certificate: \"no.pem\" cannot be read: No such file or directory (os error 2); paths are relative to the folder of the configuration\nkeybound.toml:2: listen.tls.key: \"Cargo.toml\" holds no private key; write it as PEM, not encrypted\nkeybound.toml:2: listen.tls.versions: is not a setting; keybound config default lists all",
+        ),
+        ("[limits]\nstreams = 0", "1:2: limits.streams: 0 is out of range; use 1 to 1000"),
         ("listen = 3", "1:1: listen: is a number; write a table, [listen]"),
         ("[proof]\nmax_age = 300", "1:2: proof.max_age: is a number; write it in quotes, \"..\""),
         (
@@ -150,11 +164,7 @@ fn each_mistake_has_its_line() {
         // Not in this version.
         (
             "[listen]\naddress = \"0.0.0.0:8443\"",
-            "1:2: listen.address: is off loopback, where clients must use TLS, which is not in this version: end it in a proxy in front of this one, name that proxy in listen.trusted_peers, and keep the https URL that clients use in [[origin]]",
-        ),
-        (
-            "[listen]\ntls = { certificate = \"cert.pem\", key = \"key.pem\" }",
-            "1:2: listen.tls: is not in this version; end TLS in a proxy in front of this one, name that proxy in listen.trusted_peers, and keep the https URL that clients use in [[origin]]",
+            "1:2: listen.address: is off loopback, where clients must use TLS: add [listen.tls] with certificate and key, or end it in a proxy in front of this one, name that proxy in listen.trusted_peers, and keep the https URL that clients use in [[origin]]",
         ),
         (
             "[listen]\ndecisions = \"127.0.0.1:8082\"",
@@ -217,12 +227,19 @@ fn each_mistake_of_a_route_has_its_line() {
         ),
         ("path = \"/a b\"", r#"6: route[0].path: "/a b" holds ' ', which cannot stand in a path; percent-encode it"#),
         (
-            "upstream = [\"https://127.0.0.1:9000\"]",
-            r#"6: route[0].upstream: "https://127.0.0.1:9000": https to upstreams is not in this version; use http on a network you trust"#,
+            "upstream = [\"ftp://127.0.0.1:9000\"]",
+            r#"6: route[0].upstream: "ftp://127.0.0.1:9000" does not begin with http://, https://, h2c:// or h2://; write it like "http://127.0.0.1:9000""#,
         ),
         (
             "upstream = [\"http://127.0.0.1:9000/api\"]",
-            r#"6: route[0].upstream: "http://127.0.0.1:9000/api" has a path; a request's own path is forwarded as it is"#,
+            r#"6: route[0].upstream: "http://127.0.0.1:9000/api" has a path; a request's own path is forwarded as it is, or as route.rewrite says"#,
+        ),
+        ("upstream_ca = \"Cargo.toml\"", r#"6: route[0].upstream_ca: "Cargo.toml" holds no certificate in PEM form"#),
+        ("strip_prefix = true", r#"6: route[0].strip_prefix: strips nothing: route.path is "/"; leave it out"#),
+        ("rewrite = \"v2\"", r#"6: route[0].rewrite: "v2" does not begin with /"#),
+        (
+            "rewrite = \"/v2\"\nstrip_prefix = true",
+            "6: route[0].rewrite: does not go with strip_prefix; leave one of them out",
         ),
         ("upstream = \"http://127.0.0.1:9000\"", "6: route[0].upstream: is text; write a list, [\"..\"]"),
         ("upstream = []", r#"6: route[0].upstream: is empty; name at least one, like ["http://127.0.0.1:9000"]"#),

@@ -18,15 +18,26 @@ impl Silence {
         Self { most, began: None, timer: None }
     }
 
+    pub(crate) const fn most(&self) -> Duration {
+        self.most
+    }
+
     /// Something came.
     pub(crate) const fn broken(&mut self) {
         self.began = None;
     }
 
-    /// Nothing came just now: ready once that has lasted too long, or `due` is past.
-    pub(crate) fn poll(&mut self, cx: &mut Context<'_>, due: Option<Instant>) -> Poll<()> {
+    /// From now on it may last so long.
+    pub(crate) const fn allow(&mut self, most: Duration) {
+        self.most = most;
+    }
+
+    /// Nothing came just now: ready once that has lasted too long, or `due` is past. What came the other way at `last`
+    /// counts too.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>, due: Option<Instant>, last: Option<Instant>) -> Poll<()> {
         let now = Instant::now();
-        let end = *self.began.get_or_insert(now) + self.most;
+        let began = *self.began.get_or_insert(now);
+        let end = last.map_or(began, |last| began.max(last)) + self.most;
         let end = due.map_or(end, |due| end.min(due));
         if end <= now {
             return Poll::Ready(());

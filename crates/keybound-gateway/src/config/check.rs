@@ -55,12 +55,15 @@ fn needs_of_an_issuer(written: &Written<'_>, mistakes: &Mistakes) {
     }
 }
 
-/// R-SEC-01: plain http from off loopback only behind a proxy that is named.
+/// R-SEC-01: from off loopback by TLS, or behind a proxy that is named.
 fn listener(written: &Written<'_>, mistakes: &Mistakes) {
     let Some(listen) = written.listen else { return };
-    if !listen.value.address.ip().is_loopback() && listen.value.trusted_peers.is_empty() {
-        let message = "is off loopback, where clients must use TLS, which is not in this version: end it in a proxy in front of \
-                       this one, name that proxy in listen.trusted_peers, and keep the https URL that clients use in [[origin]]";
+    let Listen { address, tls, trusted_peers, proxy_protocol_peers, .. } = &listen.value;
+    let behind_proxy = !(trusted_peers.is_empty() && proxy_protocol_peers.is_empty());
+    if !address.ip().is_loopback() && tls.is_none() && !behind_proxy {
+        let message = "is off loopback, where clients must use TLS: add [listen.tls] with certificate and key, or end it in a proxy \
+                       in front of this one, name that proxy in listen.trusted_peers, and keep the https URL that clients use in \
+                       [[origin]]";
         mistakes.add(&listen.place, "listen.address", message);
     }
 }

@@ -87,6 +87,8 @@ use Kind::{Algorithms, Choice, Duration, Flag, Size, Table, Text, Texts};
 #[rustfmt::skip]
 pub(crate) const SECTIONS: &[Section] = &[
     section("listen", "Where the gateway listens."),
+    Section { path: "listen.tls", repeated: false, optional: true,
+        doc: "TLS 1.2 and 1.3 on listen.address, with HTTP/2 for those who ask for it. Without this table: plain HTTP." },
     Section { path: "origin", repeated: true, optional: false,
         doc: "What clients sign in htu: the address they call, as seen from outside any proxy. At least one. With one, it holds\n\
               whatever Host says; with several, Host chooses, and none that fits gets 421." },
@@ -108,7 +110,8 @@ pub(crate) const SECTIONS: &[Section] = &[
 #[rustfmt::skip]
 pub(crate) const KEYS: &[Key] = &[
     key("listen.address", Text, Is("\"127.0.0.1:8080\""),
-        "IP address and port for clients. The flag --listen goes before it. Off loopback, TLS must end at one of trusted_peers."),
+        "IP address and port for clients. The flag --listen goes before it. Off loopback, clients use TLS: ended here\n\
+         (listen.tls) or at one of trusted_peers."),
     key("listen.admin", Text, Is("\"127.0.0.1:8081\""),
         "IP address and port of console, /metrics, /healthz and /readyz. If it is not written and the port is taken, a free one is\n\
          found and logged. Off loopback only with a secret, and then for a network of your own: the secret travels in the clear."),
@@ -122,15 +125,19 @@ pub(crate) const KEYS: &[Key] = &[
         "Proxies whose forwarded fields count at the decision endpoints."),
     key("listen.ext_authz", Text, NotYet { example: "\"127.0.0.1:8083\"", instead: "use the gateway as reverse proxy" },
         "IP address and port of Envoy's gRPC authorization."),
-    key("listen.tls", Table, NotYet { example: "{ certificate = \"cert.pem\", key = \"key.pem\" }",
-        instead: "end TLS in a proxy in front of this one, name that proxy in listen.trusted_peers, and keep the https URL that \
-                  clients use in [[origin]]" },
-        "Certificate chain and private key, as PEM files."),
     key("listen.trusted_peers", Texts, Is("[]"),
         "Addresses or networks (10.0.0.0/8) of proxies in front of this one: their forwarded fields count, and they may speak plain\n\
          http from off loopback."),
+    key("listen.proxy_protocol_peers", Texts, Is("[]"),
+        "Addresses or networks of proxies that begin each connection with a header of the PROXY protocol (version 1 or 2): the address\n\
+         it names is then the client's, for trusted_peers too. A connection of theirs without one is closed."),
     key("listen.workers", count(0, 1024), Is("0"),
         "Threads that serve, each with a pool of upstream connections of its own; 0: one for each processor."),
+
+    key("listen.tls.certificate", Text, Required("\"cert.pem\""),
+        "The certificate chain as a PEM file, our own certificate first. Read again on SIGHUP; no connection is dropped for it."),
+    key("listen.tls.key", Text, Required("\"key.pem\""),
+        "The private key of that certificate as a PEM file."),
 
     key("origin.url", Text, Required("\"http://127.0.0.1:8080\""),
         "https, or http on loopback. With a path if the proxy in front strips that prefix; that proxy passes\n\
@@ -152,7 +159,15 @@ pub(crate) const KEYS: &[Key] = &[
     key("route.path", Text, Required("\"/\""),
         "Prefix, in whole segments: /orders is /orders and /orders/17, not /orders-old."),
     key("route.upstream", Texts, Required("[\"http://127.0.0.1:9000\"]"),
-        "Where its requests go: http, host and port. Several take turns; one that cannot be reached is passed over."),
+        "Where its requests go: scheme, host and port. http is HTTP/1.1 and h2c is HTTP/2, which gRPC needs; https and h2 are the same\n\
+         inside TLS. Several take turns; one that cannot be connected to is passed over."),
+    key("route.upstream_ca", Text, Unset("\"upstream-ca.pem\""),
+        "The authorities that the certificate of an https or h2 upstream may come from, as a PEM file; without it, those of the system."),
+    key("route.strip_prefix", Flag, Is("false"),
+        "Whether the upstream sees the path without the prefix: of /orders/17 under /orders, /17. Proofs are for the path as clients\n\
+         send it, always."),
+    key("route.rewrite", Text, Unset("\"/v2/orders\""),
+        "What the upstream sees in place of the prefix. Not with strip_prefix."),
     key("route.mode", Choice(MODES), Is("\"required\""),
         "required: a token bound to the client's key, with its proof. optional: a valid token; if it is bound, with its proof.\n\
          report: checks everything but nonces and repetitions, logs client and reason of what required would refuse, and changes\n\
@@ -199,6 +214,8 @@ pub(crate) const KEYS: &[Key] = &[
 
     key("limits.connections", count(1, 1_000_000), Is("10000"),
         "Connections of clients at once; beyond it: 503 overload."),
+    key("limits.streams", count(1, 1000), Is("100"),
+        "Requests at once on one HTTP/2 connection of a client, and on one to an upstream."),
     key("limits.header_bytes", Size, Is("\"32KiB\""),
         "Request line and header fields; beyond it: 431. A proof with a 4096-bit RSA key takes 2 KiB, a large access token 8 KiB."),
     key("limits.header_fields", count(16, 1000), Is("100"),
@@ -207,20 +224,24 @@ pub(crate) const KEYS: &[Key] = &[
         "Request body; beyond it: 413. Bodies are passed on as they come and never held."),
     key("limits.header_timeout", Duration, Is("\"15s\""),
         "From the first octet of a request to the end of its header; beyond it the connection is closed."),
+    key("limits.handshake_timeout", Duration, Is("\"10s\""),
+        "From a new connection to the end of its PROXY header, and from there to the end of its TLS handshake; beyond it the\n\
+         connection is closed."),
     key("limits.idle_timeout", Duration, Is("\"75s\""),
         "How long a connection of a client may rest between requests."),
     key("limits.client_timeout", Duration, Is("\"30s\""),
-        "Longest silence of a client inside a body it sends or a response it should take; then the connection is closed."),
+        "Longest silence of a client inside a body it sends or a response it should take; then the connection is closed, or with\n\
+         HTTP/2 the request reset. Once the response to a body has begun, stream_timeout holds for both."),
     key("limits.request_timeout", Duration, Is("\"10m\""),
-        "From the end of a request's header to the end of its body; beyond it: 408."),
+        "From the end of a request's header to the end of its body, or the beginning of the response; beyond it: 408."),
     key("limits.connect_timeout", Duration, Is("\"3s\""),
         "For a connection to one upstream address; beyond it the next is tried, and after the last: 502."),
     key("limits.response_timeout", Duration, Is("\"60s\""),
         "From a request's last octet to the end of the upstream's response header; beyond it: 504."),
     key("limits.stream_timeout", Duration, Is("\"5m\""),
-        "Longest silence of an upstream inside a response body; then the connection is closed."),
+        "Longest silence inside a response body, and of a request's body that is still coming; then the connection is closed."),
     key("limits.tunnel_timeout", Duration, Is("\"1h\""),
-        "Longest silence of both sides of a WebSocket."),
+        "Longest silence of both sides of a WebSocket, which needs HTTP/1.1 on both."),
     key("limits.upstream_idle", count(0, 100_000), Is("256"),
         "Resting connections kept for each upstream, by each worker."),
     key("limits.upstream_idle_timeout", Duration, Is("\"30s\""),
@@ -280,7 +301,7 @@ pub(crate) fn names_in(path: &str) -> impl Iterator<Item = &'static str> {
 /// The settings the environment can give: those that stand once.
 pub(crate) fn settable() -> impl Iterator<Item = &'static Key> {
     let once = |key: &&Key| {
-        let repeated = |section: &&Section| section.repeated && is_in(key.path, section.path);
+        let repeated = |section: &&Section| section.repeated && is_below(key.path, section.path);
         key.kind != Table && !SECTIONS.iter().any(|section| repeated(&section))
     };
     KEYS.iter().filter(once)
@@ -303,4 +324,9 @@ pub(crate) fn looks_like_ours(variable: &str) -> bool {
 /// Whether the setting at `path` stands directly in the table `section`.
 pub(crate) fn is_in(path: &str, section: &str) -> bool {
     path.rsplit_once('.').is_some_and(|(table, _)| table == section)
+}
+
+/// Whether it stands there or in a table inside.
+fn is_below(path: &str, section: &str) -> bool {
+    path.strip_prefix(section).is_some_and(|rest| rest.starts_with('.'))
 }

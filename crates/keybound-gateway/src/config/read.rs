@@ -1,19 +1,22 @@
 //! From the tree of values to a [`Config`]: one function for each table. Rules that bind several settings are in `check`.
 
+use core::cell::RefCell;
 use core::net::SocketAddr;
 use core::num::NonZero;
 use core::str::FromStr;
 use core::time::Duration;
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use super::check::{self, Written};
 use super::mistake::Mistakes;
 use super::section::{ChosenPreset, Read, Section, child, shortened};
 use super::source::{Located, Value, unknown};
+use super::tls::TlsClient;
 use super::{
     AdminSecret, AmbiguousPaths, AuthorizationServer, Client, ClientAuthentication, Config, IatWithNonce, Issuer,
-    KeySource, Limits, Listen, Log, LogFormat, LoggedDecisions, Mode, NoncePolicy, ProofHandling, ProofPolicy, Reader,
-    Replay, Route, UpstreamAuthorization, WhenUnavailable, keys,
+    KeySource, Limits, Listen, Log, LogFormat, LoggedDecisions, Mode, NoncePolicy, Prefix, ProofHandling, ProofPolicy,
+    Reader, Replay, Route, Tls, UpstreamAuthorization, UpstreamUrl, WhenUnavailable, keys, tls,
 };
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -31,7 +34,8 @@ pub(crate) fn config(root: &Located, base: &Path, reader: Reader, mistakes: &Mis
         url
     });
     let issuers = each(root, "issuer", mistakes, |section| issuer(section, base));
-    let routes = each(root, "route", mistakes, route);
+    let trusted = TlsClients::default();
+    let routes = each(root, "route", mistakes, |section| route(section, base, &trusted));
     let (proof, preset) = proof(Section::single(root, "proof", mistakes), base, root);
     let replay = replay(Section::single(root, "replay", mistakes), preset);
     let limits = limits(Section::single(root, "limits", mistakes));
@@ -107,8 +111,11 @@ fn listen(section: Section<'_>, base: &Path) -> Option<Read<Listen>> {
         section.mistake("admin", &admin.place, message);
     }
     let trusted_peers = section.texts("trusted_peers", FromStr::from_str);
+    let proxy_protocol_peers = section.texts("proxy_protocol_peers", FromStr::from_str);
     let workers = section.count::<usize>("workers");
-    section.not_yet(&["decisions", "decision_peers", "ext_authz", "tls"]);
+    let tls = section.inside("listen.tls");
+    let tls = if tls.is_there() { tls_files(tls, base).map(Some) } else { Some(None) };
+    section.not_yet(&["decisions", "decision_peers", "ext_authz"]);
     if let (Some(address), Some(admin)) = (&address, &mut admin)
         && address.value == admin.value
         && address.value.port() != 0
@@ -126,9 +133,29 @@ fn listen(section: Section<'_>, base: &Path) -> Option<Read<Listen>> {
         admin_is_chosen: admin.written,
         admin_secret: secret?,
         trusted_peers: trusted_peers?.value.into_iter().map(|network| network.value).collect(),
+        proxy_protocol_peers: proxy_protocol_peers?.value.into_iter().map(|network| network.value).collect(),
+        tls: tls?,
         workers: NonZero::new(workers?.value),
     };
     Some(Read { value: listen, place: address.place, written: address.written })
+}
+
+/// Read and checked at once, so that a wrong file is a mistake of the configuration.
+fn tls_files(section: Section<'_>, base: &Path) -> Option<Tls> {
+    let certificate = section.text("certificate", |text| readable(base, text));
+    let key = section.text("key", |text| readable(base, text));
+    let noted = |name, place, fault: String| section.mistake(name, place, fault);
+    let chain = certificate
+        .as_ref()
+        .and_then(|file| tls::chain(&file.value).map_err(|fault| noted("certificate", &file.place, fault)).ok());
+    let own = key
+        .as_ref()
+        .and_then(|file| tls::private_key(&file.value).map_err(|fault| noted("key", &file.place, fault)).ok());
+    let certified = chain.zip(own).zip(key.as_ref()).and_then(|((chain, own), file)| {
+        tls::certified(chain, &own).map_err(|fault| noted("key", &file.place, fault)).ok()
+    });
+    section.finish();
+    Some(Tls { certificate: certificate?.value, key: key?.value, certified: certified? })
 }
 
 /// `None` if it is written and cannot be had.
@@ -189,12 +216,61 @@ fn issuer(section: Section<'_>, base: &Path) -> Option<Read<Issuer>> {
     Some(Read { value: issuer, place: url.place, written: true })
 }
 
-fn route(section: Section<'_>) -> Option<Read<Route>> {
-    let path = section.text("path", FromStr::from_str);
-    let upstreams = section.texts("upstream", FromStr::from_str);
-    if let Some(upstreams) = upstreams.as_ref().filter(|upstreams| upstreams.value.is_empty()) {
-        section.mistake("upstream", &upstreams.place, "is empty; name at least one, like [\"http://127.0.0.1:9000\"]");
+/// Those that were made for one file, which are one.
+type TlsClients = RefCell<HashMap<PathBuf, TlsClient>>;
+
+/// Whose certificates the upstreams of this route may show, if the file says.
+fn upstream_ca(section: &Section<'_>, base: &Path, known: &TlsClients) -> Option<Read<TlsClient>> {
+    section.text("upstream_ca", |text| {
+        let file = readable(base, text)?;
+        let mut known = known.borrow_mut();
+        Ok::<_, String>(match known.get(&file) {
+            Some(client) => client.clone(),
+            None => known.entry(file.clone()).or_insert(TlsClient::of_file(&file)?).clone(),
+        })
+    })
+}
+
+/// The URLs, the trust that goes with them, and what that says when there is nothing to trust.
+fn upstreams(section: &Section<'_>, base: &Path, known: &TlsClients) -> Option<Vec<UpstreamUrl>> {
+    let urls = section.texts("upstream", UpstreamUrl::from_str);
+    if let Some(urls) = urls.as_ref().filter(|urls| urls.value.is_empty()) {
+        section.mistake("upstream", &urls.place, "is empty; name at least one, like [\"http://127.0.0.1:9000\"]");
     }
+    let ca = upstream_ca(section, base, known);
+    let urls: Vec<UpstreamUrl> = urls?.value.into_iter().map(|url| url.value).collect();
+    let Some(ca) = ca else { return Some(urls) };
+    let trusting: Option<Vec<_>> = urls.into_iter().map(|url| url.trusting(&ca.value)).collect();
+    if trusting.is_none() {
+        section.mistake("upstream_ca", &ca.place, "goes with https and h2 upstreams alone; leave it out");
+    }
+    trusting
+}
+
+/// What stands in place of the prefix when a request is sent on.
+fn rewrite(section: &Section<'_>, path: Option<&Read<Prefix>>) -> Option<Option<Prefix>> {
+    let strip = section.flag("strip_prefix");
+    let instead = section.text("rewrite", Prefix::from_str);
+    let strip = strip?;
+    match instead {
+        Some(instead) if strip.value => {
+            section.mistake("rewrite", &instead.place, "does not go with strip_prefix; leave one of them out");
+            None
+        }
+        Some(instead) => Some(Some(instead.value)),
+        None if strip.value && path.is_some_and(|path| path.value.as_str() == "/") => {
+            section.mistake("strip_prefix", &strip.place, "strips nothing: route.path is \"/\"; leave it out");
+            None
+        }
+        None if strip.value => Some(Some(Prefix::root())),
+        None => Some(None),
+    }
+}
+
+fn route(section: Section<'_>, base: &Path, known: &TlsClients) -> Option<Read<Route>> {
+    let path = section.text("path", FromStr::from_str);
+    let upstreams = upstreams(&section, base, known);
+    let rewrite = rewrite(&section, path.as_ref());
     let mode = section.choice("mode", "a mode", |text| match text {
         "required" => Some(Mode::Required),
         "optional" => Some(Mode::Optional),
@@ -227,7 +303,8 @@ fn route(section: Section<'_>) -> Option<Read<Route>> {
     let path = path?;
     let route = Route {
         path: path.value,
-        upstreams: upstreams?.value.into_iter().map(|upstream| upstream.value).collect(),
+        upstreams: upstreams?,
+        rewrite: rewrite?,
         mode: mode?.value,
         scope: texts(scope?),
         audience: audience.map(texts).unwrap_or_default(),
@@ -338,12 +415,14 @@ fn replay(section: Section<'_>, preset: ChosenPreset) -> Option<Replay> {
 
 fn limits(section: Section<'_>) -> Option<Limits> {
     let connections = section.count("connections");
+    let streams = section.count("streams");
     let header_bytes = bounded_size(&section, "header_bytes", 4 << 10, 1 << 20, "4KiB to 1MiB");
     let header_fields = section.count("header_fields");
     let body_bytes = section.size("body_bytes");
     let upstream_idle = section.count("upstream_idle");
     let time = |name| section.duration(name).map(|span| span.value);
     let header_timeout = time("header_timeout");
+    let handshake_timeout = time("handshake_timeout");
     let idle_timeout = time("idle_timeout");
     let client_timeout = time("client_timeout");
     let request_timeout = time("request_timeout");
@@ -356,10 +435,12 @@ fn limits(section: Section<'_>) -> Option<Limits> {
     section.finish();
     Some(Limits {
         connections: connections?.value,
+        streams: streams?.value,
         header_bytes: header_bytes?,
         header_fields: header_fields?.value,
         body_bytes: body_bytes?.value,
         header_timeout: header_timeout?,
+        handshake_timeout: handshake_timeout?,
         idle_timeout: idle_timeout?,
         client_timeout: client_timeout?,
         request_timeout: request_timeout?,

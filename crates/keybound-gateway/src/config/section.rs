@@ -56,6 +56,21 @@ impl<'a> Section<'a> {
         Self::new(path.to_owned(), path, held.map_or(Place::Missing, |held| held.place.clone()), entries, mistakes)
     }
 
+    /// The table `name` inside this one, which may be missing; `path` is its path in the table of keys.
+    pub(crate) fn inside(&self, path: &'static str) -> Self {
+        let name = path.rsplit('.').next().unwrap_or(path);
+        let shown = format!("{}.{name}", self.shown);
+        let held = self.entries.and_then(|entries| entries.get(name)).map(|entry| &entry.held);
+        let entries = held.and_then(|held| match &held.value {
+            Value::Table(entries) => Some(entries),
+            other => {
+                self.mistakes.add(&held.place, &shown, format!("is {}; write a table, {{ .. }}", other.kind()));
+                None
+            }
+        });
+        Self::new(shown, path, held.map_or(Place::Missing, |held| held.place.clone()), entries, self.mistakes)
+    }
+
     /// Each table `[[path]]` of `parent`, in the order of the file.
     pub(crate) fn repeated(parent: Option<&'a Located>, path: &'static str, mistakes: &'a Mistakes) -> Vec<Self> {
         let name = path.rsplit('.').next().unwrap_or(path);

@@ -5,6 +5,7 @@ use core::net::IpAddr;
 use core::str::FromStr;
 
 use super::section::shortened;
+use super::tls::TlsClient;
 
 /// An `https` URL, or an `http` one on loopback, that names a server for others: scheme, host, port and perhaps a path.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -64,11 +65,24 @@ impl fmt::Display for PublicUrl {
     }
 }
 
-/// A server that requests are passed on to, by plain HTTP.
+/// A server that requests are passed on to, and how: `http` is HTTP/1.1 and `h2c` HTTP/2, both in plain; `https` and `h2` are
+/// the same inside TLS.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct UpstreamUrl {
     host: Box<str>,
     port: u16,
+    version: HttpVersion,
+    tls: Option<TlsClient>,
+}
+
+/// What is spoken to an upstream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum HttpVersion {
+    /// HTTP/1.1
+    Http1,
+    /// HTTP/2: gRPC needs it.
+    Http2,
 }
 
 impl UpstreamUrl {
@@ -81,35 +95,73 @@ impl UpstreamUrl {
     pub const fn port(&self) -> u16 {
         self.port
     }
+
+    /// What is spoken to it.
+    pub const fn version(&self) -> HttpVersion {
+        self.version
+    }
+
+    /// `http` or `https`, as a request has it.
+    pub(crate) const fn scheme(&self) -> &'static str {
+        if self.tls.is_some() { "https" } else { "http" }
+    }
+
+    pub(crate) const fn tls(&self) -> Option<&TlsClient> {
+        self.tls.as_ref()
+    }
+
+    /// The same, whose certificate is checked as `tls` says; `None` if it has none.
+    pub(crate) fn trusting(self, tls: &TlsClient) -> Option<Self> {
+        self.tls.is_some().then(|| Self { tls: Some(tls.clone()), ..self })
+    }
 }
+
+/// The schemes, with their version, whether inside TLS, and their port.
+const UPSTREAM_SCHEMES: [(&str, HttpVersion, bool, u16); 4] = [
+    ("http", HttpVersion::Http1, false, 80),
+    ("https", HttpVersion::Http1, true, 443),
+    ("h2c", HttpVersion::Http2, false, 80),
+    ("h2", HttpVersion::Http2, true, 443),
+];
 
 impl FromStr for UpstreamUrl {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let (https, authority, path) = take_apart(text, "http://127.0.0.1:9000")?;
-        if https {
+        let scheme = text.split_once("://").map_or("", |(scheme, _)| scheme);
+        let known = UPSTREAM_SCHEMES.into_iter().find(|(name, ..)| *name == scheme);
+        let Some((_, version, tls, usual_port)) = known else {
             return Err(format!(
-                "{:?}: https to upstreams is not in this version; use http on a network you trust",
+                "{:?} does not begin with http://, https://, h2c:// or h2://; write it like \"http://127.0.0.1:9000\"",
+                shortened(text)
+            ));
+        };
+        let plain = text.replacen(scheme, "http", 1);
+        let (_, authority, path) = take_apart(&plain, "http://127.0.0.1:9000")?;
+        if !matches!(path, "" | "/") {
+            return Err(format!(
+                "{:?} has a path; a request's own path is forwarded as it is, or as route.rewrite says",
                 shortened(text)
             ));
         }
-        if !matches!(path, "" | "/") {
-            return Err(format!("{:?} has a path; a request's own path is forwarded as it is", shortened(text)));
-        }
         let host = host_of(authority);
-        let port = authority.get(host.len() + 1..).filter(|port| !port.is_empty()).map_or(Ok(80), str::parse);
+        let port = authority.get(host.len() + 1..).filter(|port| !port.is_empty()).map_or(Ok(usual_port), str::parse);
         let port = port.map_err(|_| format!("{:?} has no sensible port", shortened(text)))?;
-        Ok(Self { host: host.trim_matches(['[', ']']).into(), port })
+        let tls = if tls { Some(TlsClient::of_system()?) } else { None };
+        Ok(Self { host: host.trim_matches(['[', ']']).into(), port, version, tls })
     }
 }
 
 impl fmt::Display for UpstreamUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let own = |(_, version, tls, _): &(&str, HttpVersion, bool, u16)| {
+            *version == self.version && *tls == self.tls.is_some()
+        };
+        let scheme = UPSTREAM_SCHEMES.iter().find(|known| own(known)).map_or("http", |(name, ..)| name);
         if self.host.contains(':') {
-            write!(f, "http://[{}]:{}", self.host, self.port)
+            write!(f, "{scheme}://[{}]:{}", self.host, self.port)
         } else {
-            write!(f, "http://{}:{}", self.host, self.port)
+            write!(f, "{scheme}://{}:{}", self.host, self.port)
         }
     }
 }
@@ -122,6 +174,24 @@ impl Prefix {
     /// The prefix; `/` covers every path.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    pub(crate) fn root() -> Self {
+        Self("/".into())
+    }
+
+    /// `path`, which this covers, with `other` in place of this.
+    pub(crate) fn replaced(&self, path: &str, other: &Self) -> String {
+        let rest = path.strip_prefix(self.bare()).unwrap_or(path);
+        match (other.bare(), rest) {
+            ("", "") => "/".to_owned(),
+            (bare, rest) => [bare, rest].concat(),
+        }
+    }
+
+    /// Nothing, for `/`.
+    fn bare(&self) -> &str {
+        if &*self.0 == "/" { "" } else { &self.0 }
     }
 
     /// Whether `path`, in normal form and without its query, lies under the prefix.
@@ -312,15 +382,20 @@ mod tests {
 
     #[test]
     fn an_upstream_is_host_and_port() {
-        for (text, host, port) in [
-            ("http://10.0.0.1:9000", "10.0.0.1", 9000),
-            ("http://orders/", "orders", 80),
-            ("http://[::1]:81", "::1", 81),
+        for (text, host, port, printed) in [
+            ("http://10.0.0.1:9000", "10.0.0.1", 9000, "http://10.0.0.1:9000"),
+            ("http://orders/", "orders", 80, "http://orders:80"),
+            ("http://[::1]:81", "::1", 81, "http://[::1]:81"),
+            ("h2c://orders:50051", "orders", 50051, "h2c://orders:50051"),
+            ("https://orders", "orders", 443, "https://orders:443"),
+            ("h2://orders", "orders", 443, "h2://orders:443"),
         ] {
             let upstream = text.parse::<UpstreamUrl>().unwrap();
-            assert_eq!((upstream.host(), upstream.port()), (host, port));
+            assert_eq!((upstream.host(), upstream.port(), &*upstream.to_string()), (host, port, printed));
         }
-        for wrong in ["https://a", "http://a/b", "http://a:99999", "http://:80", "a:80", "http://a?b"] {
+        for wrong in
+            ["ftp://a", "http://a/b", "h2c://a/b", "http://a:99999", "http://:80", "a:80", "http://a?b", "h2c//a"]
+        {
             assert!(wrong.parse::<UpstreamUrl>().is_err(), "{wrong}");
         }
     }
@@ -343,6 +418,23 @@ mod tests {
             ["", "orders", "/orders/", "/a//b", "/a/../b", "/%7Ea", "/%2F", "/a%2fb", "/ä", "/a?b", "/a%zz", "//"]
         {
             assert!(wrong.parse::<Prefix>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_prefix_is_replaced() {
+        for (prefix, other, path, expected) in [
+            ("/orders", "/", "/orders/17", "/17"),
+            ("/orders", "/", "/orders", "/"),
+            ("/orders", "/", "/orders/", "/"),
+            ("/orders", "/v2/orders", "/orders/17", "/v2/orders/17"),
+            ("/orders", "/v2", "/orders", "/v2"),
+            ("/", "/v2", "/orders", "/v2/orders"),
+            ("/", "/v2", "/", "/v2/"),
+            ("/", "/", "/orders", "/orders"),
+        ] {
+            let (prefix, other): (Prefix, Prefix) = (prefix.parse().unwrap(), other.parse().unwrap());
+            assert_eq!(prefix.replaced(path, &other), expected);
         }
     }
 

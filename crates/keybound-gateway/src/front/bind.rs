@@ -57,6 +57,10 @@ pub struct BindError {
 }
 
 impl BindError {
+    pub(crate) fn new(address: SocketAddr, error: io::Error) -> Self {
+        Self { address, port: Port::of_serve(), error }
+    }
+
     /// Names this command in the advice, instead of `keybound serve`.
     #[must_use]
     pub fn of_command(mut self, command: impl Into<Box<str>>) -> Self {

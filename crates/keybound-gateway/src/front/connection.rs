@@ -1,4 +1,4 @@
-//! One connection of a client: its requests one after the other, each to the handler.
+//! One connection of a client: its requests, each to the handler. Here is HTTP/1.1; HTTP/2 is in `multiplexed`.
 
 use core::cell::Cell;
 use core::convert::Infallible;
@@ -14,10 +14,12 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Notify;
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
 use super::guard::{Guard, Phase, Shared};
+use super::multiplexed::{self, Flow};
 use super::{Handler, Inbound, Peer, hygiene};
 use crate::answer::Problem;
 use crate::body::{Body, RequestBody};
@@ -25,11 +27,33 @@ use crate::config::Limits;
 
 /// Says, when dropped, that a response has been handed over whole.
 #[derive(Debug)]
-pub(crate) struct Ended(Arc<Shared>);
+pub(crate) struct Ended {
+    shared: Arc<Shared>,
+    /// With HTTP/2: which of the requests it was.
+    flow: Option<Rc<Flow>>,
+}
+
+impl Ended {
+    /// The library asks for the next piece of the body: it is rid of the one before.
+    pub(crate) fn asked(&self) {
+        if let Some(flow) = &self.flow {
+            flow.asked();
+        }
+    }
+
+    /// It has been given a piece.
+    pub(crate) fn gave(&self) {
+        if let Some(flow) = &self.flow {
+            flow.gave();
+        }
+    }
+}
 
 impl Drop for Ended {
     fn drop(&mut self) {
-        self.0.enter(Phase::Resting);
+        if self.flow.as_ref().is_none_or(|flow| flow.ends()) {
+            self.shared.enter(Phase::Resting);
+        }
     }
 }
 
@@ -44,6 +68,17 @@ impl Draining {
     pub(crate) fn begin(&self) {
         self.begun.set(true);
         self.told.notify_waiters();
+    }
+
+    pub(crate) fn has_begun(&self) -> bool {
+        self.begun.get()
+    }
+
+    /// Returns when it has begun.
+    pub(crate) async fn beginning(&self) {
+        if !self.begun.get() {
+            self.told.notified().await;
+        }
     }
 }
 
@@ -81,11 +116,41 @@ const LIBRARY_FIELDS: usize = 100;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct TurnedAway(pub(crate) Problem);
 
-/// Serves `guard` until it ends; with `turned_away`, every request on it gets that.
-pub(crate) async fn serve<H: Handler>(shop: Rc<Shop<H>>, guard: Guard, peer: Peer, turned_away: Option<TurnedAway>) {
+/// What octets of HTTP come through.
+pub(crate) trait Octets: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Octets for S {}
+
+/// Serves a connection without TLS until it ends, in the version that it begins with.
+pub(crate) async fn serve<H: Handler, S: Octets>(
+    shop: Rc<Shop<H>>,
+    mut guard: Guard<S>,
+    peer: Peer,
+    turned_away: Option<TurnedAway>,
+) {
+    let begins = timeout(shop.limits.header_timeout, guard.begins_http2());
+    let http2 = tokio::select! {
+        biased;
+        begins = begins => begins,
+        () = shop.draining.beginning() => return,
+    };
+    match http2 {
+        Ok(Ok(false)) => in_turn(shop, guard, peer, turned_away).await,
+        Ok(Ok(true)) => Box::pin(multiplexed::serve(shop, guard, peer, turned_away)).await,
+        Ok(Err(_)) | Err(_) => {}
+    }
+}
+
+/// Serves HTTP/1.1; with `turned_away`, every request gets that.
+pub(crate) async fn in_turn<H: Handler, S: Octets>(
+    shop: Rc<Shop<H>>,
+    guard: Guard<S>,
+    peer: Peer,
+    turned_away: Option<TurnedAway>,
+) {
     let service = service_fn(|request: Request<Incoming>| {
         let (shop, peer) = (Rc::clone(&shop), peer.clone());
-        async move { Ok::<_, Infallible>(respond(&shop, request, peer, turned_away).await) }
+        async move { Ok::<_, Infallible>(respond(&shop, request, peer, turned_away, None).await) }
     });
     let connection = shop.builder.serve_connection(TokioIo::new(guard), service).with_upgrades();
     let mut connection = pin!(connection);
@@ -116,7 +181,7 @@ pub(crate) async fn serve<H: Handler>(shop: Rc<Shop<H>>, guard: Guard, peer: Pee
 }
 
 /// When the connection has to be given up, as things are.
-fn due(shared: &Shared, limits: &Limits) -> Option<Instant> {
+pub(crate) fn due(shared: &Shared, limits: &Limits) -> Option<Instant> {
     let coming = match shared.phase() {
         Phase::Resting => Some(shared.since() + limits.idle_timeout),
         Phase::Header => Some(shared.since() + limits.header_timeout),
@@ -129,10 +194,10 @@ fn due(shared: &Shared, limits: &Limits) -> Option<Instant> {
 /// One timer for all deadlines of a connection. It is set back only for an earlier one; for a later one it is set anew when
 /// it has run out, so that a busy connection pays next to nothing for it.
 #[derive(Default)]
-struct Deadline(Option<Pin<Box<Sleep>>>);
+pub(crate) struct Deadline(Option<Pin<Box<Sleep>>>);
 
 impl Deadline {
-    fn poll(&mut self, cx: &mut Context<'_>, due: Option<Instant>) -> Poll<()> {
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>, due: Option<Instant>) -> Poll<()> {
         let Some(due) = due else { return Poll::Pending };
         let timer = self.0.get_or_insert_with(|| Box::pin(sleep_until(due)));
         if timer.deadline() > due {
@@ -155,23 +220,26 @@ impl<H: Handler> Shop<H> {
     }
 }
 
-async fn respond<H: Handler>(
+/// Answers one request; `flow` says which of several it is, with HTTP/2.
+pub(crate) async fn respond<H: Handler>(
     shop: &Shop<H>,
     mut request: Request<Incoming>,
     peer: Peer,
     turned_away: Option<TurnedAway>,
+    flow: Option<Rc<Flow>>,
 ) -> Response<Body> {
     let shared = Arc::clone(peer.shared());
     let framing = shared.begin_request();
-    let ended = Ended(shared);
-    let clean = match turned_away {
-        Some(TurnedAway(problem)) => Err(problem),
-        None => hygiene::clean(&mut request, framing),
+    let limits = &shop.limits;
+    let clean = match (turned_away, &flow) {
+        (Some(TurnedAway(problem)), _) => Err(problem),
+        (None, None) => hygiene::clean(&mut request, framing),
+        (None, Some(_)) => hygiene::clean_multiplexed(&mut request, limits.header_fields),
     };
+    let ended = Ended { shared, flow };
     let response = match clean {
         Err(problem) => shop.turn_away(problem),
         Ok(()) => {
-            let limits = &shop.limits;
             let (head, body) = request.into_parts();
             match RequestBody::bounded(body, limits.body_bytes, limits.client_timeout, limits.request_timeout) {
                 None => shop.turn_away(Problem::BodyOversized),

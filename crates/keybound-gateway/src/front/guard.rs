@@ -1,6 +1,7 @@
 //! The octets of a client's connection, and what they tell: how long it rests, whether a header is coming or a response is
 //! not taken, and how a header frames its body. Deadlines are kept one level up, by the task of the connection.
 
+use core::future::poll_fn;
 use core::pin::Pin;
 use core::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
 use core::task::{Context, Poll, ready};
@@ -9,10 +10,10 @@ use std::io::{self, IoSlice};
 use std::sync::Arc;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::head::{Framing, Head};
+use super::opening::Opening;
 use crate::write;
 
 /// What is going on on a connection.
@@ -101,13 +102,16 @@ impl Shared {
     }
 }
 
-/// The octets of a connection.
+/// The octets of a connection, as they are inside TLS.
 #[derive(Debug)]
-pub(crate) struct Guard {
-    stream: TcpStream,
+pub(crate) struct Guard<S> {
+    stream: S,
     shared: Arc<Shared>,
     head: Head,
+    opening: Opening,
     linger: Option<Linger>,
+    /// Whether several requests may be under way, whose headers are the library's alone to see.
+    multiplexed: bool,
 }
 
 /// The last of a connection: we have said all, and take what the client still sends, so that it can read our last words.
@@ -120,15 +124,30 @@ struct Linger {
 const LINGER: Duration = Duration::from_secs(2);
 const MOST_LINGERING: usize = 1 << 20;
 
-impl Guard {
-    pub(crate) fn new(stream: TcpStream, shared: Arc<Shared>) -> Self {
-        Self { stream, shared, head: Head::default(), linger: None }
+impl<S: AsyncRead + Unpin> Guard<S> {
+    pub(crate) fn new(stream: S, shared: Arc<Shared>) -> Self {
+        let (head, opening) = (Head::default(), Opening::default());
+        Self { stream, shared, head, opening, linger: None, multiplexed: false }
+    }
+
+    /// Whether the client begins as one who knows that we speak HTTP/2 (RFC 9113 section 3.3). Nothing is lost of what it
+    /// says.
+    pub(crate) async fn begins_http2(&mut self) -> io::Result<bool> {
+        let Self { stream, opening, .. } = self;
+        poll_fn(|cx| opening.poll(Pin::new(&mut *stream), cx)).await
+    }
+
+    /// From here on it is HTTP/2: at rest until there are requests.
+    pub(crate) fn multiplex(&mut self) {
+        self.multiplexed = true;
+        self.shared.enter(Phase::Resting);
     }
 
     /// Looks at what was read, before the library does.
     fn has_read(&mut self, octets: &[u8]) {
         match self.shared.phase() {
             Phase::Busy => return,
+            _ if self.multiplexed => return,
             Phase::Tunnel => return self.shared.enter(Phase::Tunnel),
             Phase::Resting if octets.is_empty() => return,
             Phase::Resting => {
@@ -153,16 +172,21 @@ impl Guard {
     }
 }
 
-impl AsyncRead for Guard {
+impl<S: AsyncRead + Unpin> AsyncRead for Guard<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
+        let Self { stream, opening, .. } = &mut *self;
+        opening.give(buffer);
+        let read = Pin::new(stream).poll_read(cx, buffer);
+        if buffer.filled().len() == before {
+            ready!(read)?;
+        }
         self.has_read(buffer.filled().get(before..).unwrap_or_default());
         Poll::Ready(Ok(()))
     }
 }
 
-impl AsyncWrite for Guard {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guard<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, octets: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(cx, octets);
         self.has_written(&written);
@@ -184,7 +208,14 @@ impl AsyncWrite for Guard {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        // TLS takes octets before the client does.
+        if flushed.is_pending() {
+            self.shared.got_stuck();
+        } else {
+            self.shared.stuck.store(0, Relaxed);
+        }
+        flushed
     }
 
     /// Ends our side, then reads and throws away until the client has ended its own. Closing with unread octets would reset

@@ -1,7 +1,7 @@
 //! What must be true of a request before anybody looks at it. The HTTP library refuses doubled lengths, folded fields and
 //! most of what is malformed; this is the rest.
 
-use http::header::HOST;
+use http::header::{CONTENT_LENGTH, COOKIE, HOST, HeaderMap, HeaderValue};
 use http::uri::PathAndQuery;
 use http::{Method, Request, Uri};
 
@@ -38,5 +38,38 @@ pub(crate) fn clean<B>(request: &mut Request<B>, framing: Framing) -> Result<(),
         Ok(())
     } else {
         Err(Problem::TargetInvalid)
+    }
+}
+
+/// The same for HTTP/2, brought into the form in which HTTP/1.1 would have had it: `:authority` is `Host`. The library
+/// resets requests with fields of a connection, or names or pseudo-fields that are wrong (RFC 9113 section 8.2).
+pub(crate) fn clean_multiplexed<B>(request: &mut Request<B>, most_fields: usize) -> Result<(), Problem> {
+    let lengths = request.headers().get_all(CONTENT_LENGTH).iter();
+    if lengths.count() > 1 {
+        return Err(Problem::FramingAmbiguous);
+    }
+    if let Some(authority) = request.uri().authority()
+        && !request.headers().contains_key(HOST)
+    {
+        let host = HeaderValue::from_str(authority.as_str()).map_err(|_| Problem::HostInvalid)?;
+        request.headers_mut().insert(HOST, host);
+    }
+    if request.headers().len() > most_fields {
+        return Err(Problem::HeaderOversized);
+    }
+    join_cookies(request.headers_mut());
+    clean(request, Framing::Plain)
+}
+
+/// HTTP/2 may cut this field into several, which before it must be one (RFC 9113 section 8.2.3).
+fn join_cookies(fields: &mut HeaderMap) {
+    let mut crumbs = fields.get_all(COOKIE).iter();
+    if let (Some(first), Some(second)) = (crumbs.next(), crumbs.next()) {
+        let all = [first, second].into_iter().chain(crumbs).map(HeaderValue::as_bytes);
+        let joined = HeaderValue::from_bytes(&all.collect::<Vec<_>>().join(&b"; "[..]));
+        if let Ok(mut joined) = joined {
+            joined.set_sensitive(true);
+            fields.insert(COOKIE, joined);
+        }
     }
 }

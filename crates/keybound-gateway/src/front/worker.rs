@@ -1,6 +1,7 @@
 //! The workers: a thread each, with a runtime, a handler and a pool of upstream connections of its own, all taking from the
 //! same listener.
 
+use core::fmt;
 use core::num::NonZero;
 use core::time::Duration;
 use std::io;
@@ -13,12 +14,14 @@ use std::thread;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
 
+use super::arrival::Arrival;
 use super::bind::{BindError, Port, bind};
-use super::connection::{self, Shop, TurnedAway};
-use super::guard::{Guard, Shared};
+use super::connection::{Shop, TurnedAway};
+use super::guard::Shared;
 use super::peer::{Counted, OwnCount};
-use super::{Handler, Peer, Stop};
+use super::{Certificates, Handler, Peer, Stop};
 use crate::answer::Problem;
 use crate::config::{Limits, Listen, Network};
 use crate::proxy::Proxy;
@@ -28,13 +31,16 @@ use crate::proxy::Proxy;
 pub struct Front {
     listener: TcpListener,
     settings: Arc<Settings>,
+    certificates: Option<Certificates>,
     workers: usize,
 }
 
-#[derive(Debug)]
-struct Settings {
+/// What all workers go by.
+pub(crate) struct Settings {
     limits: Limits,
     trusted_peers: Vec<Network>,
+    proxy_protocol_peers: Vec<Network>,
+    pub(crate) acceptor: Option<TlsAcceptor>,
     /// Whether clients reach us without TLS from other machines than our own only through a trusted peer.
     off_loopback: bool,
     open: Arc<AtomicUsize>,
@@ -67,14 +73,23 @@ impl Front {
     /// If it cannot be had; the message says what to do.
     pub fn bind(listen: &Listen, limits: &Limits) -> Result<Self, BindError> {
         let listener = bind(listen.address, Port::of_serve())?;
+        let certificates = listen.tls.as_ref().map(Certificates::new);
+        let acceptor = certificates.as_ref().map(Certificates::acceptor).transpose();
         let settings = Settings {
             limits: *limits,
             trusted_peers: listen.trusted_peers.clone(),
+            proxy_protocol_peers: listen.proxy_protocol_peers.clone(),
+            acceptor: acceptor.map_err(|error| BindError::new(listen.address, io::Error::other(error)))?,
             off_loopback: !listen.address.ip().is_loopback(),
             open: Arc::default(),
         };
         let workers = listen.workers.or_else(|| thread::available_parallelism().ok()).map_or(1, NonZero::get);
-        Ok(Self { listener, settings: Arc::new(settings), workers })
+        Ok(Self { listener, settings: Arc::new(settings), certificates, workers })
+    }
+
+    /// The certificate it shows, to be replaced while it serves; `None` without `[listen.tls]`.
+    pub fn certificates(&self) -> Option<Certificates> {
+        self.certificates.clone()
     }
 
     /// Where it listens; with port 0 in the configuration, the port that was found.
@@ -102,7 +117,7 @@ impl Front {
         H: Handler,
         M: Fn(Rc<Proxy>) -> H + Send + Sync,
     {
-        let Self { listener, settings, workers } = self;
+        let Self { listener, settings, workers, .. } = self;
         let listeners = (1..workers).map(|_| listener.try_clone()).collect::<io::Result<Vec<_>>>()?;
         let listeners = listeners.into_iter().chain([listener]);
         thread::scope(|scope| {
@@ -155,7 +170,7 @@ const NO_DESCRIPTOR: Duration = Duration::from_millis(100);
 
 async fn accept<H: Handler>(
     listener: &tokio::net::TcpListener,
-    settings: &Settings,
+    settings: &Arc<Settings>,
     shop: &Rc<Shop<H>>,
     own: &Rc<OwnCount>,
     mut stopped: watch::Receiver<bool>,
@@ -187,7 +202,7 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 fn take<H: Handler>(
     stream: TcpStream,
     address: SocketAddr,
-    settings: &Settings,
+    settings: &Arc<Settings>,
     shop: &Rc<Shop<H>>,
     own: &Rc<OwnCount>,
 ) {
@@ -197,24 +212,44 @@ fn take<H: Handler>(
     if open > most + most / 8 + 8 {
         return;
     }
-    let ip = address.ip().to_canonical();
-    let trusted = settings.trusted_peers.iter().any(|network| network.contains(ip));
-    let turned_away = if open > most {
-        Some(TurnedAway(Problem::Overload))
-    } else {
-        (!trusted && settings.needs_tls(ip)).then_some(TurnedAway(Problem::TlsRequired))
-    };
     // Without it small pieces of a streamed body would wait for each other; it still works without.
     let _ = stream.set_nodelay(true);
-    let shared = Arc::new(Shared::new());
-    let guard = Guard::new(stream, Arc::clone(&shared));
-    let peer = Peer::new(address, trusted, shared, counted);
-    tokio::task::spawn_local(connection::serve(Rc::clone(shop), guard, peer, turned_away));
+    Arrival { stream, address, counted, overload: open > most }.start(settings, shop);
 }
 
 impl Settings {
+    /// Whether connections from there begin with a PROXY header.
+    pub(crate) fn announces(&self, ip: IpAddr) -> bool {
+        self.proxy_protocol_peers.iter().any(|network| network.contains(ip))
+    }
+
+    /// Who it is, and whether it is turned away. `by_tls`: to us, or to a proxy that is believed.
+    pub(crate) fn judge(
+        &self,
+        address: SocketAddr,
+        by_tls: bool,
+        shared: &Arc<Shared>,
+        counted: Counted,
+        overload: bool,
+    ) -> (Peer, Option<TurnedAway>) {
+        let ip = address.ip().to_canonical();
+        let trusted = self.trusted_peers.iter().any(|network| network.contains(ip));
+        let turned_away = if overload {
+            Some(TurnedAway(Problem::Overload))
+        } else {
+            (!trusted && !by_tls && self.needs_tls(ip)).then_some(TurnedAway(Problem::TlsRequired))
+        };
+        (Peer::new(address, trusted, Arc::clone(shared), counted), turned_away)
+    }
+
     /// R-SEC-01: plain http is for loopback.
     const fn needs_tls(&self, ip: IpAddr) -> bool {
         self.off_loopback && !ip.is_loopback()
+    }
+}
+
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settings").field("tls", &self.acceptor.is_some()).finish_non_exhaustive()
     }
 }

@@ -1,5 +1,5 @@
-//! Connections to upstreams: one stack for each server and worker. The last one used is taken first, so that those not
-//! needed rest at the bottom until they are closed.
+//! Connections to upstreams, of each server and worker. Those of HTTP/1.1 are a stack: the last one used is taken first, so
+//! that those not needed rest at the bottom until they are closed. Those of HTTP/2 are shared, see `streams`.
 
 use core::cell::{Cell, RefCell};
 use core::fmt;
@@ -9,24 +9,24 @@ use std::rc::Rc;
 
 use http::Request;
 use hyper::body::Incoming;
+use hyper::client::conn::TrySendError;
 use hyper::client::conn::http1::{Builder, SendRequest};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout};
 
+use super::dial::{Dialled, Octets, dial};
+use super::streams::{self, Connections, Stream};
 use crate::body::{Progress, RequestBody};
-use crate::config::{Limits, UpstreamUrl};
+use crate::config::{HttpVersion, Limits, UpstreamUrl};
 use crate::write::Gathering;
 
 /// One server that requests are passed on to.
 pub(crate) struct Server {
     url: UpstreamUrl,
     idle: RefCell<Vec<Resting>>,
-    most_idle: usize,
-    rest: Duration,
-    connect_timeout: Duration,
-    header_bytes: usize,
+    shared: Connections,
+    limits: Limits,
     /// Until then others are tried first, because it could not be connected to.
     down_until: Cell<Option<Instant>>,
 }
@@ -50,10 +50,8 @@ impl Server {
         Self {
             url,
             idle: RefCell::default(),
-            most_idle: limits.upstream_idle,
-            rest: limits.upstream_idle_timeout,
-            connect_timeout: limits.connect_timeout,
-            header_bytes: limits.header_bytes,
+            shared: Connections::default(),
+            limits: *limits,
             down_until: Cell::new(None),
         }
     }
@@ -69,6 +67,10 @@ impl Server {
 
     /// A connection that was used before and can be used at once.
     pub(crate) fn resting(self: &Rc<Self>) -> Option<Lease> {
+        if self.url.version() == HttpVersion::Http2 {
+            let place = self.shared.place(self.most_streams())?;
+            return Some(Lease::new(Held::Part(place), self));
+        }
         let mut idle = self.idle.borrow_mut();
         let mut position = idle.len();
         while position > 0 {
@@ -78,7 +80,7 @@ impl Server {
                 idle.remove(position);
             } else if resting.connection.sender.is_ready() {
                 let Resting { connection, .. } = idle.remove(position);
-                return Some(Lease::new(connection, self));
+                return Some(Lease::new(Held::Whole(connection), self));
             }
         }
         None
@@ -86,19 +88,28 @@ impl Server {
 
     /// A new connection.
     pub(crate) async fn connect(self: &Rc<Self>) -> io::Result<Lease> {
-        let connected = timeout(self.connect_timeout, self.open()).await;
+        let connected = timeout(self.limits.connect_timeout, self.open()).await;
         let opened = connected.unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut)));
         self.down_until.set(opened.as_ref().err().map(|_| Instant::now() + PASSED_OVER));
         Ok(Lease::new(opened?, self))
     }
 
-    async fn open(&self) -> io::Result<Connection> {
-        let stream = TcpStream::connect((self.url.host(), self.url.port())).await?;
-        stream.set_nodelay(true)?;
+    async fn open(&self) -> io::Result<Held> {
+        let dialled = dial(&self.url).await?;
+        Ok(match (self.url.version(), dialled) {
+            (HttpVersion::Http1, Dialled::Plain(octets)) => Held::Whole(self.in_turn(octets).await?),
+            (HttpVersion::Http1, Dialled::Tls(octets)) => Held::Whole(self.in_turn(octets).await?),
+            (HttpVersion::Http2, Dialled::Plain(octets)) => Held::Part(self.shared.open(octets, &self.limits).await?),
+            (HttpVersion::Http2, Dialled::Tls(octets)) => Held::Part(self.shared.open(octets, &self.limits).await?),
+        })
+    }
+
+    async fn in_turn<T: Octets>(&self, octets: T) -> io::Result<Connection> {
+        let header_bytes = self.limits.header_bytes;
         let mut builder = Builder::new();
-        builder.max_header_size(self.header_bytes).max_buf_size(self.header_bytes.max(64 << 10));
+        builder.max_header_size(header_bytes).max_buf_size(header_bytes.max(64 << 10));
         let (sender, connection) =
-            builder.handshake(TokioIo::new(Gathering(stream))).await.map_err(io::Error::other)?;
+            builder.handshake(TokioIo::new(Gathering(octets))).await.map_err(io::Error::other)?;
         let task = tokio::task::spawn_local(async move {
             // What goes wrong on it is told to whoever waits for a response on it.
             let _ = connection.with_upgrades().await;
@@ -106,18 +117,26 @@ impl Server {
         Ok(Connection { sender, task: task.abort_handle() })
     }
 
+    fn most_streams(&self) -> usize {
+        usize::try_from(self.limits.streams).unwrap_or(usize::MAX)
+    }
+
     fn put_back(&self, connection: Connection) {
         let mut idle = self.idle.borrow_mut();
-        if idle.len() < self.most_idle && !connection.sender.is_closed() {
+        if idle.len() < self.limits.upstream_idle && !connection.sender.is_closed() {
             idle.push(Resting { connection, since: Instant::now() });
         }
     }
 
-    /// Closes what has rested for too long; whether anything rests still.
+    /// Closes what has rested for too long; whether anything is open still.
     pub(crate) fn sweep(&self, now: Instant) -> bool {
+        let rest = self.limits.upstream_idle_timeout;
         let mut idle = self.idle.borrow_mut();
-        idle.retain(|resting| !resting.connection.sender.is_closed() && now < resting.since + self.rest);
-        !idle.is_empty()
+        idle.retain(|resting| !resting.connection.sender.is_closed() && now < resting.since + rest);
+        if let Some(then) = now.checked_sub(rest) {
+            self.shared.sweep(then);
+        }
+        !idle.is_empty() || self.shared.count() > 0
     }
 }
 
@@ -126,17 +145,24 @@ impl fmt::Debug for Server {
         f.debug_struct("Server")
             .field("url", &self.url)
             .field("idle", &self.idle.borrow().len())
+            .field("shared", &self.shared.count())
             .finish_non_exhaustive()
     }
 }
 
-/// A connection in use. Dropped after a whole exchange it goes back to its server; dropped inside one it is cut off, with
-/// whatever was still to be sent on it: an upstream that takes nothing would hold the client's body for ever.
+/// A connection in use, or a place on one. Dropped after a whole exchange it goes back to its server; dropped inside one it
+/// is cut off, with whatever was still to be sent on it: an upstream that takes nothing would hold the client's body for
+/// ever.
 pub(crate) struct Lease {
-    connection: Option<Connection>,
+    held: Option<Held>,
     server: Rc<Server>,
     sent: Option<Rc<Progress>>,
     answered: bool,
+}
+
+enum Held {
+    Whole(Connection),
+    Part(Stream),
 }
 
 /// Why there is no response.
@@ -145,25 +171,43 @@ pub(crate) enum Unanswered {
     Unsent(Box<Request<RequestBody>>),
     /// Some of it did.
     Failed(hyper::Error),
+    /// It cannot be said in the version of HTTP that is spoken there.
+    Unfit,
 }
 
 impl Lease {
-    fn new(connection: Connection, server: &Rc<Server>) -> Self {
-        Self { connection: Some(connection), server: Rc::clone(server), sent: None, answered: false }
+    fn new(held: Held, server: &Rc<Server>) -> Self {
+        Self { held: Some(held), server: Rc::clone(server), sent: None, answered: false }
     }
 
     /// Sends `request`; `progress` is that of its body, if it has one.
     pub(crate) async fn send(
         &mut self,
-        request: Request<RequestBody>,
+        mut request: Request<RequestBody>,
         progress: Option<Rc<Progress>>,
     ) -> Result<http::Response<Incoming>, Unanswered> {
         self.sent = progress;
-        let connection = self.connection.as_mut().expect("a lease has its connection until it is dropped");
-        connection.sender.try_send_request(request).await.map_err(|mut error| match error.take_message() {
-            Some(request) => Unanswered::Unsent(Box::new(request)),
-            None => Unanswered::Failed(error.into_error()),
-        })
+        match self.held.as_mut().expect("a lease has its connection until it is dropped") {
+            Held::Whole(connection) => connection.sender.try_send_request(request).await.map_err(Unanswered::from),
+            Held::Part(stream) => {
+                if streams::to_http2(&mut request, self.server.url.scheme()).is_none() {
+                    return Err(Unanswered::Unfit);
+                }
+                let answer = stream.sender().try_send_request(request).await;
+                answer.map_err(|error| match Unanswered::from(error) {
+                    Unanswered::Unsent(mut request) => {
+                        streams::from_http2(&mut request);
+                        Unanswered::Unsent(request)
+                    }
+                    other => other,
+                })
+            }
+        }
+    }
+
+    /// The body of the request, if it has one.
+    pub(crate) fn sent(&self) -> Option<&Progress> {
+        self.sent.as_deref()
     }
 
     /// The response has come whole.
@@ -173,19 +217,28 @@ impl Lease {
 
     /// The connection has become a tunnel, and is nobody's.
     pub(crate) fn tunnelled(mut self) {
-        self.connection.take();
+        self.held.take();
+    }
+}
+
+impl From<TrySendError<Request<RequestBody>>> for Unanswered {
+    fn from(mut error: TrySendError<Request<RequestBody>>) -> Self {
+        match error.take_message() {
+            Some(request) => Self::Unsent(Box::new(request)),
+            None => Self::Failed(error.into_error()),
+        }
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        let Some(connection) = self.connection.take() else {
-            return;
-        };
-        if self.answered && self.sent.as_ref().is_none_or(|sent| sent.finished().is_some()) {
-            self.server.put_back(connection);
-        } else {
-            connection.task.abort();
+        let sent = self.sent.as_ref().filter(|sent| sent.finished().is_none());
+        match self.held.take() {
+            Some(Held::Whole(connection)) if self.answered && sent.is_none() => self.server.put_back(connection),
+            Some(Held::Whole(connection)) => connection.task.abort(),
+            // The response is gone by itself; the rest of the request would still be taken from the client.
+            Some(Held::Part(_)) => sent.into_iter().for_each(|sent| sent.abandon()),
+            None => {}
         }
     }
 }

@@ -1,9 +1,13 @@
 //! The gateway over real sockets, in octets: what comes in, what goes on, and what happens when one side misbehaves.
 
 mod fields;
+mod floods;
+mod http2;
 mod hygiene;
 mod limits;
+mod proxy_protocol;
 mod stop;
 mod streams;
 mod support;
+mod tls;
 mod upstream;

@@ -13,7 +13,7 @@ use std::time::Duration;
 use http::{Response, StatusCode};
 use keybound_gateway::body::Body;
 use keybound_gateway::config::{Config, Mode, Prefix, ProofHandling, UpstreamAuthorization};
-use keybound_gateway::front::{Drained, Front, Handler, Inbound, Stop};
+use keybound_gateway::front::{Certificates, Drained, Front, Handler, Inbound, Stop};
 use keybound_gateway::proxy::{Identity, Origin, Proxy, Terms, Upstreams};
 
 /// No wait in a test is longer.
@@ -70,6 +70,7 @@ impl Handler for Plain {
 /// A gateway in this process. It stops when dropped.
 pub(crate) struct Gateway {
     pub(crate) address: SocketAddr,
+    pub(crate) certificates: Option<Certificates>,
     stop: Stop,
     running: Option<JoinHandle<Drained>>,
 }
@@ -84,17 +85,22 @@ impl Gateway {
 
     /// With this configuration; where to listen, the origin and an issuer are added.
     pub(crate) fn with(text: &str) -> Self {
+        Self::listening("", text)
+    }
+
+    /// With this configuration, and these settings of `[listen]`.
+    pub(crate) fn listening(listen: &str, text: &str) -> Self {
         let text = format!(
-            "[listen]\naddress = \"127.0.0.1:0\"\nworkers = 1\n[[origin]]\nurl = \"https://api.example.com\"\n\
+            "[listen]\naddress = \"127.0.0.1:0\"\nworkers = 1\n{listen}\n[[origin]]\nurl = \"https://api.example.com\"\n\
              [[issuer]]\nurl = \"https://id.example.com\"\naudience = [\"x\"]\n{text}"
         );
         let config = Config::parse(&text, Path::new("test.toml")).unwrap_or_else(|errors| panic!("{errors}"));
         let front = Front::bind(&config.listen, &config.limits).unwrap();
-        let address = front.address().unwrap();
+        let (address, certificates) = (front.address().unwrap(), front.certificates());
         let stop = Stop::new();
         let stopped = stop.clone();
         let running = thread::spawn(move || front.run(|proxy| Plain::new(proxy, &config), &stopped).unwrap());
-        Self { address, stop, running: Some(running) }
+        Self { address, certificates, stop, running: Some(running) }
     }
 
     pub(crate) fn client(&self) -> Client {

@@ -1,0 +1,240 @@
+//! Floods by HTTP/2, in its frames: refused, with memory bounded, and others served.
+
+use std::io::ErrorKind;
+use std::time::{Duration, Instant};
+
+use crate::support::{Client, Gateway, Upstream};
+
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+const RST_STREAM: u8 = 3;
+const SETTINGS: u8 = 4;
+const PING: u8 = 6;
+const GOAWAY: u8 = 7;
+const CONTINUATION: u8 = 9;
+const END_STREAM: u8 = 1;
+const END_HEADERS: u8 = 4;
+
+/// GET, http, `/`, and the authority `a`.
+const GET: &[u8] = b"\x82\x86\x84\x41\x01a";
+
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+}
+
+/// A connection of HTTP/2 that says what it likes.
+fn raw(gateway: &Gateway) -> Client {
+    let mut client = gateway.client();
+    client.send(PREFACE);
+    client.send(frame(SETTINGS, 0, 0, &[]));
+    client
+}
+
+/// What came until the connection ended, in frames: kind, stream, payload.
+fn frames(client: &mut Client) -> Vec<(u8, u32, Vec<u8>)> {
+    let octets = client.read_out();
+    let mut rest = octets.as_slice();
+    let mut frames = Vec::new();
+    while rest.len() >= 9 {
+        let length = usize::from(rest[0]) << 16 | usize::from(rest[1]) << 8 | usize::from(rest[2]);
+        let stream = u32::from_be_bytes([rest[5], rest[6], rest[7], rest[8]]);
+        let Some(payload) = rest.get(9..9 + length) else { break };
+        frames.push((rest[3], stream, payload.to_vec()));
+        rest = &rest[9 + length..];
+    }
+    frames
+}
+
+/// The reason with which the connection was ended.
+fn goaway(frames: &[(u8, u32, Vec<u8>)]) -> Option<u32> {
+    let (_, _, payload) = frames.iter().rfind(|(kind, ..)| *kind == GOAWAY)?;
+    Some(u32::from_be_bytes([payload[4], payload[5], payload[6], payload[7]]))
+}
+
+const PROTOCOL_ERROR: u32 = 1;
+const ENHANCE_YOUR_CALM: u32 = 11;
+
+fn still_serves(gateway: &Gateway) {
+    assert_eq!(gateway.answer("GET / HTTP/1.1\r\nHost: a\r\n\r\n").status, 200);
+}
+
+/// CVE-2023-44487: requests that are taken back as soon as they are made.
+#[test]
+fn rapid_resets_end_the_connection() {
+    let upstream = Upstream::echo();
+    let gateway = Gateway::open(upstream.address, "");
+    let mut client = raw(&gateway);
+    let mut flood = Vec::new();
+    for number in 0..2000 {
+        let stream = 2 * number + 1;
+        flood.extend(frame(HEADERS, END_HEADERS | END_STREAM, stream, GET));
+        flood.extend(frame(RST_STREAM, 0, stream, &8_u32.to_be_bytes()));
+    }
+    let _ = std::io::Write::write_all(&mut client.stream, &flood);
+    let seen = frames(&mut client);
+    assert_eq!(goaway(&seen), Some(ENHANCE_YOUR_CALM), "{seen:?}");
+    assert!(upstream.connections() < 50, "{} requests went on", upstream.connections());
+    still_serves(&gateway);
+}
+
+/// The same, slowly enough that each request has begun before it is taken back.
+#[test]
+fn requests_taken_back_one_by_one_end_the_connection() {
+    let (arrived, arrivals) = std::sync::mpsc::channel();
+    let upstream = Upstream::doing(move |mut wire| {
+        if wire.head().is_some_and(|head| head.starts_with("GET / ")) {
+            let _ = arrived.send(());
+            wire.is_over();
+        }
+    });
+    let gateway = Gateway::open(upstream.address, "");
+    let mut client = raw(&gateway);
+    let mut begun = 0;
+    for number in 0..400 {
+        let stream = 2 * number + 1;
+        let request = frame(HEADERS, END_HEADERS | END_STREAM, stream, GET);
+        if std::io::Write::write_all(&mut client.stream, &request).is_err() {
+            break;
+        }
+        if arrivals.recv_timeout(Duration::from_millis(500)).is_err() {
+            break;
+        }
+        begun += 1;
+        let reset = frame(RST_STREAM, 0, stream, &8_u32.to_be_bytes());
+        if std::io::Write::write_all(&mut client.stream, &reset).is_err() {
+            break;
+        }
+    }
+    assert!((100..120).contains(&begun), "{begun} were begun");
+    frames(&mut client);
+}
+
+/// A header that never ends: as many frames as fit a header that is allowed, and no more.
+#[test]
+fn a_flood_of_continuations_ends_the_connection() {
+    let upstream = Upstream::echo();
+    let gateway = Gateway::open(upstream.address, "");
+    let mut client = raw(&gateway);
+    let mut flood = frame(HEADERS, END_STREAM, 1, GET);
+    for _ in 0..20_000 {
+        flood.extend(frame(CONTINUATION, 0, 1, b"\0\x01x\x01y"));
+    }
+    let _ = std::io::Write::write_all(&mut client.stream, &flood);
+    assert_eq!(goaway(&frames(&mut client)), Some(ENHANCE_YOUR_CALM));
+    assert_eq!(upstream.connections(), 0);
+    still_serves(&gateway);
+}
+
+/// One that stops inside.
+#[test]
+fn a_header_that_stops_is_cut_off() {
+    let upstream = Upstream::echo();
+    let gateway = Gateway::open(upstream.address, "client_timeout = \"150ms\"\nheader_timeout = \"150ms\"");
+    let began = Instant::now();
+    let mut client = raw(&gateway);
+    client.send(frame(HEADERS, END_STREAM, 1, GET));
+    client.read_out();
+    assert!(began.elapsed() < Duration::from_secs(5));
+    // A preface that stops.
+    let mut client = gateway.client();
+    client.send(&PREFACE[..10]);
+    assert!(client.is_over());
+}
+
+/// A header list that is longer than it may be, in plain and by one table entry used again and again.
+#[test]
+fn a_header_list_that_is_too_long_is_431() {
+    let upstream = Upstream::echo();
+    let gateway = Gateway::open(
+        upstream.address,
+        "header_bytes = \"16KiB\"\nidle_timeout = \"300ms\"\nheader_timeout = \"200ms\"",
+    );
+    let value = vec![b'x'; 4000];
+    let length = [0x7f, 0xa1, 0x1e]; // 4000 as an integer with a prefix of seven bits
+    let mut plain = GET.to_vec();
+    let mut bomb = GET.to_vec();
+    bomb.extend([b"\x40\x01x", &length[..], &value].concat());
+    for _ in 0..5 {
+        plain.extend([b"\0\x01x", &length[..], &value].concat());
+    }
+    bomb.extend([0xbe; 8000]);
+    for (name, block) in [("plain", plain), ("bomb", bomb)] {
+        let mut client = raw(&gateway);
+        let (first, rest) = block.split_at(block.len().min(16_000));
+        let end = if rest.is_empty() { END_HEADERS } else { 0 };
+        client.send(frame(HEADERS, END_STREAM | end, 1, first));
+        if !rest.is_empty() {
+            client.send(frame(CONTINUATION, END_HEADERS, 1, rest));
+        }
+        let seen = frames(&mut client);
+        let answered = seen.iter().find(|(kind, stream, _)| (*kind, *stream) == (HEADERS, 1));
+        let refused = answered.is_some_and(|(_, _, block)| contains(block, b"431"));
+        assert!(refused || goaway(&seen).is_some_and(|reason| reason != 0), "{name}: {seen:?}");
+        assert!(!seen.iter().any(|(kind, ..)| *kind == DATA), "{name}: it was answered");
+    }
+    assert_eq!(upstream.connections(), 0);
+    still_serves(&gateway);
+}
+
+/// Whether a block holds this text, plain or in the code of Huffman.
+fn contains(block: &[u8], text: &[u8]) -> bool {
+    // `431` in the code of Huffman: 011010 011001 00001, filled up with ones.
+    block.windows(text.len()).any(|window| window == text) || block.windows(3).any(|window| window == b"\x69\x90\xff")
+}
+
+/// Fields that HTTP/2 forbids: the request is reset, whatever it is.
+#[test]
+fn fields_of_a_connection_are_refused() {
+    let upstream = Upstream::echo();
+    let gateway = Gateway::open(upstream.address, "idle_timeout = \"200ms\"\nheader_timeout = \"200ms\"");
+    let field = |name: &str, value: &str| {
+        let text = |text: &str| [&[u8::try_from(text.len()).unwrap()], text.as_bytes()].concat();
+        [&[0], &text(name)[..], &text(value)].concat()
+    };
+    for (name, value) in [
+        ("connection", "close"),
+        ("transfer-encoding", "chunked"),
+        ("keep-alive", "timeout=5"),
+        ("proxy-connection", "close"),
+        ("upgrade", "websocket"),
+        ("te", "gzip"),
+        ("Upper", "case"),
+        ("x", "a\r\nHost: b"),
+        ("x", "a\0b"),
+        (":path", "/second"),
+        (":unknown", "x"),
+    ] {
+        let mut client = raw(&gateway);
+        client.send(frame(HEADERS, END_HEADERS | END_STREAM, 1, &[GET, &field(name, value)].concat()));
+        let seen = frames(&mut client);
+        let reset = seen.iter().any(|(kind, stream, payload)| {
+            (*kind, *stream) == (RST_STREAM, 1) && *payload == PROTOCOL_ERROR.to_be_bytes()
+        });
+        assert!(reset || goaway(&seen) == Some(PROTOCOL_ERROR), "{name}: {value:?}: {seen:?}");
+    }
+    assert_eq!(upstream.connections(), 0);
+}
+
+/// Pings, settings and empty frames: answered or passed over, and never held.
+#[test]
+fn floods_of_small_frames_do_no_harm() {
+    let upstream = Upstream::echo();
+    let gateway = Gateway::open(upstream.address, "client_timeout = \"300ms\"\nidle_timeout = \"300ms\"");
+    for (kind, payload) in [(PING, &[0; 8][..]), (SETTINGS, &[])] {
+        let mut client = raw(&gateway);
+        let one = frame(kind, 0, 0, payload);
+        let flood = one.repeat(5000);
+        // The client takes no answers: those are not piled up, and in time it is given up.
+        let began = Instant::now();
+        let error = loop {
+            match std::io::Write::write_all(&mut client.stream, &flood) {
+                Ok(()) => assert!(began.elapsed() < Duration::from_secs(8), "{kind} is taken without end"),
+                Err(error) => break error.kind(),
+            }
+        };
+        assert!(matches!(error, ErrorKind::ConnectionReset | ErrorKind::BrokenPipe), "{kind}: {error}");
+        still_serves(&gateway);
+    }
+}

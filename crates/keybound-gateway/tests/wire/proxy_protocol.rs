@@ -1,0 +1,95 @@
+//! The PROXY protocol: whose connection it is, and what comes of a proxy that does not say.
+
+use std::time::{Duration, Instant};
+
+use crate::support::{Gateway, Upstream, field};
+
+const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 203.0.113.9\r\nConnection: close\r\n\r\n";
+
+fn behind(upstream: &Upstream, listen: &str, limits: &str) -> Gateway {
+    let listen = format!("proxy_protocol_peers = [\"127.0.0.1\"]\n{listen}");
+    let route = format!(
+        "[[route]]\npath = \"/\"\nmode = \"open\"\nupstream = [\"http://{}\"]\n[limits]\n{limits}",
+        upstream.address
+    );
+    Gateway::listening(&listen, &route)
+}
+
+/// Version 2, for a client of IPv4.
+fn block(client: [u8; 4]) -> Vec<u8> {
+    [b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c", &client[..], &[127, 0, 0, 1, 0x30, 0x39, 0, 80]].concat()
+}
+
+// R-URI-09: trust goes by the address that the header names.
+#[test]
+fn the_client_is_who_the_header_names() {
+    let upstream = Upstream::echo();
+    let gateway = behind(&upstream, "trusted_peers = [\"198.51.100.0/24\"]", "");
+    for (header, expected) in [
+        (b"PROXY TCP4 192.0.2.1 127.0.0.1 5000 80\r\n".to_vec(), "192.0.2.1"),
+        (b"PROXY TCP6 2001:db8::1 ::1 5000 80\r\n".to_vec(), "2001:db8::1"),
+        (block([192, 0, 2, 1]), "192.0.2.1"),
+        (b"PROXY TCP4 198.51.100.7 127.0.0.1 5000 80\r\n".to_vec(), "203.0.113.9, 198.51.100.7"),
+        (b"PROXY UNKNOWN\r\n".to_vec(), "127.0.0.1"),
+        (b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0".to_vec(), "127.0.0.1"),
+    ] {
+        // In one write, and octet by octet.
+        let request = [&header[..], GET.as_bytes()].concat();
+        let answer = gateway.answer(&request).text().to_lowercase();
+        assert_eq!(field(&answer, "x-forwarded-for"), Some(expected), "{answer}");
+        let mut client = gateway.client();
+        request.iter().for_each(|octet| client.send([*octet]));
+        assert_eq!(field(&client.answer().text().to_lowercase(), "x-forwarded-for"), Some(expected));
+    }
+}
+
+/// Nobody else may say so: to others it is no HTTP.
+#[test]
+fn only_declared_peers_are_believed() {
+    let upstream = Upstream::echo();
+    let gateway = Gateway::listening(
+        "proxy_protocol_peers = [\"192.0.2.1\"]",
+        &format!("[[route]]\npath = \"/\"\nmode = \"open\"\nupstream = [\"http://{}\"]", upstream.address),
+    );
+    let answer = gateway.answer(format!("PROXY TCP4 192.0.2.1 127.0.0.1 5000 80\r\n{GET}"));
+    assert_eq!(answer.status, 400);
+    assert_eq!(gateway.answer(GET).status, 200);
+}
+
+#[test]
+fn without_a_header_the_connection_is_closed() {
+    let upstream = Upstream::echo();
+    let gateway = behind(&upstream, "", "handshake_timeout = \"200ms\"");
+    let long = format!("PROXY TCP4 {}\r\n", "1".repeat(200));
+    for said in [
+        GET.as_bytes(),
+        b"PROXY TCP4 192.0.2.1 127.0.0.1 5000 80\n",
+        b"PROXY TCP4 eve 127.0.0.1 5000 80\r\n",
+        long.as_bytes(),
+        b"\r\n\r\n\0\r\nQUIT\n\x21\x11\xff\xff",
+        b"\r\n\r\n\0\r\nQUIT\n\x31\x11\0\x0c",
+        // What stops inside is cut off in time.
+        b"",
+        b"PROXY TCP4 192",
+        b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\0",
+    ] {
+        let mut client = gateway.client();
+        let began = Instant::now();
+        client.send(said);
+        assert!(client.is_over(), "{:?}", String::from_utf8_lossy(said));
+        assert!(began.elapsed() < Duration::from_secs(5));
+    }
+    assert_eq!(upstream.connections(), 0);
+}
+
+/// It comes before TLS, and before HTTP/2.
+#[test]
+fn it_comes_before_http2() {
+    let upstream = Upstream::echo();
+    let gateway = behind(&upstream, "", "idle_timeout = \"200ms\"\nheader_timeout = \"200ms\"");
+    let mut client = gateway.client();
+    client.send(block([192, 0, 2, 1]));
+    client.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0\0\0\x06\x01\x05\0\0\0\x01\x82\x86\x84\x41\x01a");
+    let seen = client.read_out();
+    assert!(String::from_utf8_lossy(&seen).to_lowercase().contains("x-forwarded-for: 192.0.2.1"));
+}
