@@ -10,6 +10,7 @@ use keybound::crypto::AlgSet;
 
 mod check;
 mod document;
+mod introspection;
 mod keys;
 mod mistake;
 mod read;
@@ -20,6 +21,7 @@ mod tls;
 mod url;
 
 pub use document::{default_text, schema};
+pub use introspection::Introspection;
 pub use mistake::{ConfigError, ConfigErrors, Place};
 pub use secret::AdminSecret;
 pub use tls::Tls;
@@ -91,8 +93,10 @@ pub struct Issuer {
     pub audience: Vec<String>,
     /// Where its keys come from.
     pub keys: KeySource,
-    /// What its tokens may be signed with.
+    /// What its tokens, or its answers about them, may be signed with.
     pub algorithms: AlgSet,
+    /// How it is asked about its tokens, if they are not read here.
+    pub introspection: Option<Introspection>,
 }
 
 /// Where the keys of an issuer come from.

@@ -22,7 +22,8 @@ use keybound::token::jwt::KeySet;
 use keybound::verify::{self, Verifier};
 use keybound_issuer::{Authentication, Clock, GrantType, Issuer, IssuerConfig, Keys, Secret};
 use keybound_tower::fetch::HttpFetch;
-use keybound_tower::{DiscoveredKeys, FixedKeys, IssuerKeys, Policy, ProofHandling, ResourceServer};
+use keybound_tower::introspection::{HttpAsk, Introspection};
+use keybound_tower::{DiscoveredKeys, FixedKeys, IssuerKeys, Policy, ProofHandling, ResourceServer, Voucher};
 
 use self::records::Records;
 use crate::config::{self, ClientAuthentication, Config, IatWithNonce, KeySource, Mode, NoncePolicy};
@@ -141,12 +142,14 @@ impl Engine {
         let mut discovered = Vec::new();
         for accepted in &config.issuers {
             let policy = TokenPolicy::new(accepted.url.as_str(), accepted.audience.iter().map(String::as_str));
-            match keys_of(accepted, earlier, &lasting.observe) {
-                Ok(IssuerKeys::Discovered(keys)) => {
-                    discovered.push((accepted.clone(), keys.clone()));
-                    builder = builder.issuer(policy, keys);
+            let keys = accepted.needs_keys().then(|| keys_of(accepted, earlier, &lasting.observe)).transpose();
+            match keys.and_then(|keys| Ok((voucher(accepted, keys.clone())?, keys))) {
+                Ok((voucher, keys)) => {
+                    if let Some(IssuerKeys::Discovered(keys)) = keys {
+                        discovered.push((accepted.clone(), keys));
+                    }
+                    builder = builder.issuer(policy, voucher);
                 }
-                Ok(keys) => builder = builder.issuer(policy, keys),
                 Err(EngineError(mistake)) => mistakes.push(mistake),
             }
         }
@@ -274,6 +277,24 @@ fn keys_of(
             }
         }
     }
+}
+
+/// Who vouches for the tokens of an issuer: its keys, or it itself where it is asked.
+fn voucher(issuer: &config::Issuer, keys: Option<IssuerKeys>) -> Result<Voucher, EngineError> {
+    let fault = |error: &dyn fmt::Display| EngineError::new(issuer.url.as_str(), error);
+    let Some(asked) = &issuer.introspection else {
+        return keys.map(Voucher::Keys).ok_or_else(|| fault(&"its tokens have no keys"));
+    };
+    let ask = Arc::new(HttpAsk::new());
+    let introspection = Introspection::new(&asked.endpoint, &asked.client_id, asked.ask_as.clone(), ask)
+        .and_then(|introspection| introspection.keep(asked.keep))
+        .map_err(|error| fault(&error))?
+        .missing_audience(asked.missing_audience);
+    Ok(match keys {
+        Some(keys) => introspection.signed(keys),
+        None => introspection,
+    }
+    .into())
 }
 
 fn discovered(issuer: &config::Issuer, observe: &Observe) -> Result<DiscoveredKeys, EngineError> {

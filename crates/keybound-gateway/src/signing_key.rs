@@ -1,4 +1,5 @@
-//! The key of the embedded issuer in its file: read, or made when there is none. A file that is there is never replaced.
+//! Keys of our own in their files. That of the embedded issuer is made when there is none; a file that is there is never
+//! replaced.
 
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
@@ -13,6 +14,12 @@ use crate::engine::EngineError;
 
 /// The largest file that is read; a key of RSA-4096 takes 4 KiB.
 const MAX_FILE: u64 = 64 * 1024;
+
+/// The key in the file at `path`, which must be there; the words for a mistake if it is none.
+pub(crate) fn existing(path: &Path) -> Result<SoftwareKey, String> {
+    let octets = read(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    parse(&octets).map_err(|error| format!("{}: {error}", path.display()))
+}
 
 /// The key in the file at `path`; a new one, if there is no such file.
 pub(crate) fn open(path: &Path) -> Result<SoftwareKey, EngineError> {

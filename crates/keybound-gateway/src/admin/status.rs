@@ -102,6 +102,7 @@ fn issuer(state: &KeyState, engine: &Engine) -> Value {
         "keys": match state.source {
             _ if embedded => "embedded",
             KeySource::Discovered => "discovered",
+            KeySource::Introspection => "introspection",
             _ => "file",
         },
         "usable": state.usable,

@@ -78,6 +78,8 @@ pub(crate) const NONCES: &[&str] = &["off", "offer", "require"];
 pub(crate) const UNAVAILABLE: &[&str] = &["refuse", "nonce-only"];
 pub(crate) const LOG_FORMATS: &[&str] = &["text", "json"];
 pub(crate) const LOGGED: &[&str] = &["refused", "all"];
+pub(crate) const ASKING_METHODS: &[&str] = &["client_secret_basic", "client_secret_post", "private_key_jwt"];
+pub(crate) const MISSING_AUDIENCE: &[&str] = &["refuse", "accept"];
 pub(crate) const CLIENT_METHODS: &[&str] = &["client_secret_basic", "client_secret_post", "private_key_jwt", "none"];
 
 use Absent::{ByPreset, Is, NotYet, Required, Unset};
@@ -94,6 +96,9 @@ pub(crate) const SECTIONS: &[Section] = &[
               whatever Host says; with several, Host chooses, and none that fits gets 421." },
     Section { path: "issuer", repeated: true, optional: false,
         doc: "Whose access tokens are accepted." },
+    Section { path: "issuer.introspection", repeated: false, optional: true,
+        doc: "The issuer is asked about each of its tokens (RFC 7662), whatever their form. Without this table its tokens are JWTs\n\
+              (RFC 9068), and its keys vouch for them." },
     Section { path: "route", repeated: true, optional: false,
         doc: "Which paths go where, and on what terms. The longest prefix wins; a path under none gets 404." },
     section("proof", "What is asked of a DPoP proof (RFC 9449)."),
@@ -150,11 +155,29 @@ pub(crate) const KEYS: &[Key] = &[
          goes by these names, and clients ask the issuer for tokens by it."),
     key("issuer.jwks_file", Text, Unset("\"issuer.jwks.json\""),
         "The issuer's public keys, instead of fetching them. Read again on SIGHUP."),
-    key("issuer.introspection", Table, NotYet { example: "{ endpoint = \"https://id.example.com/introspect\", client_id = \"gateway\" }",
-        instead: "use an issuer with signed tokens (RFC 9068)" },
-        "Ask the issuer about each token (RFC 7662)."),
     key("issuer.algorithms", Algorithms, Is("[\"ES256\", \"Ed25519\", \"ES384\", \"ES512\", \"PS256\", \"PS384\", \"PS512\", \"RS256\", \"RS384\", \"RS512\", \"EdDSA\"]"),
         "Signature algorithms its access tokens may use."),
+
+    key("issuer.introspection.endpoint", Text, Required("\"https://id.example.com/introspect\""),
+        "Where to ask; https, or http on loopback."),
+    key("issuer.introspection.client_id", Text, Required("\"gateway\""),
+        "The name the gateway is registered under at the issuer."),
+    key("issuer.introspection.authentication", Choice(ASKING_METHODS), Is("\"client_secret_basic\""),
+        "How the gateway shows who it is."),
+    key("issuer.introspection.client_secret", Text, Unset("\"as the issuer has it\""),
+        "For the methods with a secret."),
+    key("issuer.introspection.client_secret_file", Text, Unset("\"introspection.secret\""),
+        "The same, in a file."),
+    key("issuer.introspection.private_key", Text, Unset("\"gateway-key.json\""),
+        "For private_key_jwt: a private key as JWK or PEM, in a file that others may not read."),
+    key("issuer.introspection.key_id", Text, Unset("\"gateway-1\""),
+        "The kid that private_key is registered under."),
+    key("issuer.introspection.signed", Flag, Is("false"),
+        "Whether answers have to be signed by the issuer (RFC 9701), with a key it serves or of jwks_file."),
+    key("issuer.introspection.keep", Duration, Is("\"30s\""),
+        "How long an answer is believed, and a revocation unnoticed; at most 5m, and never beyond exp of the token."),
+    key("issuer.introspection.missing_audience", Choice(MISSING_AUDIENCE), Is("\"refuse\""),
+        "What an answer without aud is worth. accept: the issuer answers us about our own tokens alone."),
 
     key("route.path", Text, Required("\"/\""),
         "Prefix, in whole segments: /orders is /orders and /orders/17, not /orders-old."),

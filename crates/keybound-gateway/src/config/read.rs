@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use super::check::{self, Written};
+use super::introspection::introspection;
 use super::mistake::Mistakes;
 use super::section::{ChosenPreset, Read, Section, child, shortened};
 use super::source::{Located, Value, unknown};
@@ -204,10 +205,18 @@ fn issuer(section: Section<'_>, base: &Path) -> Option<Read<Issuer>> {
     }
     let file = section.text("jwks_file", |text| readable(base, text));
     let algorithms = section.algorithms("algorithms");
-    section.not_yet(&["introspection"]);
+    let table = section.inside("issuer.introspection");
+    let asked = table.is_there().then(|| introspection(table, base));
+    if let (Some(Some(asked)), Some(file)) = (&asked, &file)
+        && !asked.signed
+    {
+        let message = "is not needed: the issuer is asked about its tokens, and its answers are not signed";
+        section.mistake("jwks_file", &file.place, message);
+    }
     section.finish();
     let url = url?;
     let issuer = Issuer {
+        introspection: asked.map_or(Some(None), |asked| asked.map(Some))?,
         url: url.value,
         audience: texts(audience?),
         keys: file.map_or(KeySource::Discovery, |file| KeySource::File(file.value)),
@@ -555,7 +564,7 @@ fn socket_address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| format!("{:?} is not an IP address and port, like \"127.0.0.1:8080\"", shortened(text)))
 }
 
-fn not_empty(text: &str) -> Result<String, String> {
+pub(super) fn not_empty(text: &str) -> Result<String, String> {
     if text.is_empty() { Err("is empty".to_owned()) } else { Ok(text.to_owned()) }
 }
 
@@ -587,7 +596,7 @@ fn grant_type(text: &str) -> Result<String, String> {
 }
 
 /// The path of a file that can be read now.
-fn readable(base: &Path, text: &str) -> Result<PathBuf, String> {
+pub(super) fn readable(base: &Path, text: &str) -> Result<PathBuf, String> {
     let path = base.join(text);
     let opened = std::fs::File::open(&path).and_then(|file| file.metadata());
     match opened {
