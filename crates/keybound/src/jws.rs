@@ -45,21 +45,35 @@ impl<'j> Compact<'j> {
 /// The longest signature we read: RSA of 4096 bits.
 const MAX_SIGNATURE: usize = 512;
 
-/// A decoded signature, kept without an allocation.
-pub(crate) struct SignatureOctets {
-    octets: [u8; MAX_SIGNATURE],
-    length: usize,
+/// One of ECDSA over P-521; the others of elliptic curves are shorter.
+const SHORT_SIGNATURE: usize = 132;
+
+/// A decoded signature. It is moved a few times on its way to the check, so the short ones, which are nearly all, are kept
+/// without an allocation and the long ones of RSA in one.
+pub(crate) enum SignatureOctets {
+    Short { octets: [u8; SHORT_SIGNATURE], length: usize },
+    Long(Vec<u8>),
 }
 
 impl SignatureOctets {
     fn decode(segment: &str) -> Result<Self, JwsError> {
-        let mut octets = [0; MAX_SIGNATURE];
+        let length = BASE64URL_NOPAD.decode_len(segment.len()).map_err(|_| JwsError::Encoding)?;
+        if length > MAX_SIGNATURE {
+            return Err(JwsError::Encoding);
+        }
+        if length > SHORT_SIGNATURE {
+            return decode_base64url(segment).map(Self::Long);
+        }
+        let mut octets = [0; SHORT_SIGNATURE];
         let length = decode_into(segment, &mut octets)?;
-        Ok(Self { octets, length })
+        Ok(Self::Short { octets, length })
     }
 
     pub(crate) fn as_slice(&self) -> &[u8] {
-        self.octets.get(..self.length).unwrap_or_default()
+        match self {
+            Self::Short { octets, length } => octets.get(..*length).unwrap_or_default(),
+            Self::Long(octets) => octets,
+        }
     }
 }
 

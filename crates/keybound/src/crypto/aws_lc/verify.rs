@@ -39,9 +39,10 @@ impl Crypto for AwsLc {
         }
         let parsed = match key.octets() {
             KeyOctets::Ec { x, y } => {
-                let mut room = [0; UNCOMPRESSED_MAX];
-                let point = uncompressed(x, y, &mut room);
-                ParsedPublicKey::new(ecdsa(alg).ok_or(Reason::AlgMismatch)?, point).map_err(|_| Reason::KeyInvalid)?
+                let (algorithm, prefix) = ecdsa(alg).ok_or(Reason::AlgMismatch)?;
+                let mut room = [0; SPKI_MAX];
+                let spki = spki(prefix, x, y, &mut room);
+                ParsedPublicKey::new(algorithm, spki).map_err(|_| Reason::KeyInvalid)?
             }
             KeyOctets::Ed25519(x) => ParsedPublicKey::new(&ED25519, x).map_err(|_| Reason::KeyInvalid)?,
             KeyOctets::Rsa { n, e } => RsaPublicKeyComponents { n, e }
@@ -77,13 +78,38 @@ pub(super) fn uncompressed<'r>(x: &[u8], y: &[u8], room: &'r mut [u8; UNCOMPRESS
     room.get(..x.len().saturating_add(y.len()).saturating_add(1)).unwrap_or_default()
 }
 
-fn ecdsa(alg: Alg) -> Option<&'static EcdsaVerificationAlgorithm> {
+/// The algorithm, and what stands before the point in a SubjectPublicKeyInfo of its curve (RFC 5480 section 2).
+fn ecdsa(alg: Alg) -> Option<(&'static EcdsaVerificationAlgorithm, &'static [u8])> {
     match alg {
-        Alg::Es256 => Some(&ECDSA_P256_SHA256_FIXED),
-        Alg::Es384 => Some(&ECDSA_P384_SHA384_FIXED),
-        Alg::Es512 => Some(&ECDSA_P521_SHA512_FIXED),
+        Alg::Es256 => Some((
+            &ECDSA_P256_SHA256_FIXED,
+            b"\x30\x59\x30\x13\x06\x07\x2a\x86\x48\xce\x3d\x02\x01\x06\x08\x2a\x86\x48\xce\x3d\x03\x01\x07\x03\x42\x00",
+        )),
+        Alg::Es384 => Some((
+            &ECDSA_P384_SHA384_FIXED,
+            b"\x30\x76\x30\x10\x06\x07\x2a\x86\x48\xce\x3d\x02\x01\x06\x05\x2b\x81\x04\x00\x22\x03\x62\x00",
+        )),
+        Alg::Es512 => Some((
+            &ECDSA_P521_SHA512_FIXED,
+            b"\x30\x81\x9b\x30\x10\x06\x07\x2a\x86\x48\xce\x3d\x02\x01\x06\x05\x2b\x81\x04\x00\x23\x03\x81\x86\x00",
+        )),
         _ => None,
     }
+}
+
+/// The longest prefix and a point of P-521.
+const SPKI_MAX: usize = 26 + UNCOMPRESSED_MAX;
+
+/// The key as a SubjectPublicKeyInfo. The library tries that form first and always the bare point as well, so that the point
+/// alone would be decoded once and checked twice; this way it is both once.
+fn spki<'r>(prefix: &[u8], x: &[u8], y: &[u8], room: &'r mut [u8; SPKI_MAX]) -> &'r [u8] {
+    let octets = prefix.iter().chain(&[4]).chain(x).chain(y);
+    let mut length = 0_usize;
+    for (place, octet) in room.iter_mut().zip(octets) {
+        *place = *octet;
+        length = length.saturating_add(1);
+    }
+    room.get(..length).unwrap_or_default()
 }
 
 /// The salt of PSS is as long as the hash, which is what the library expects of these (RFC 7518 section 3.5).
