@@ -2,6 +2,26 @@
 //!
 //! A [`ResourceServer`] decides; [`ProtectLayer`] asks it for every request and puts the
 //! [`Admission`](keybound::token::Admission) into the request's extensions.
+//!
+//! ```
+//! use axum::{Extension, Router, routing::get};
+//! use keybound::replay::MemoryStore;
+//! use keybound::token::Admission;
+//! use keybound_tower::{Policy, ProtectLayer, ResourceServer};
+//!
+//! fn app(server: ResourceServer<MemoryStore>) -> Result<Router, Box<dyn std::error::Error>> {
+//!     let layer = ProtectLayer::new(server, Policy::required().scope("orders:read")?);
+//!     Ok(Router::new().route("/orders", get(orders)).route_layer(layer))
+//! }
+//!
+//! // It is called only with a valid token and a fresh proof by the key the token is bound to.
+//! async fn orders(Extension(admission): Extension<Admission>) -> String {
+//!     format!("orders of {}", admission.subject())
+//! }
+//! # let _ = app;
+//! ```
+//!
+//! How a server is made stands at [`ResourceServer`]; whole programs are in `examples/`.
 
 pub mod answer;
 mod clock;

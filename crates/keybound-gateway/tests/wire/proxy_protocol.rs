@@ -43,6 +43,19 @@ fn the_client_is_who_the_header_names() {
     }
 }
 
+// R-SEC-01: plain http is for loopback, and for those that a declared proxy has ended TLS for.
+#[test]
+fn from_elsewhere_without_tls_is_refused() {
+    let upstream = Upstream::echo();
+    let listen = "address = \"0.0.0.0:0\"\ntrusted_peers = [\"198.51.100.0/24\"]";
+    let gateway = behind(&upstream, listen, "");
+    for (client, status) in [("127.0.0.1", 200), ("198.51.100.7", 200), ("192.0.2.1", 400), ("10.0.0.7", 400)] {
+        let answer = gateway.answer(format!("PROXY TCP4 {client} 127.0.0.1 5000 80\r\n{GET}"));
+        assert_eq!(answer.status, status, "{client}: {answer:?}");
+        assert_eq!(answer.text().contains("tls.required"), status == 400, "{client}: {answer:?}");
+    }
+}
+
 /// Nobody else may say so: to others it is no HTTP.
 #[test]
 fn only_declared_peers_are_believed() {

@@ -90,8 +90,9 @@ impl Gateway {
 
     /// With this configuration, and these settings of `[listen]`.
     pub(crate) fn listening(listen: &str, text: &str) -> Self {
+        let address = if listen.contains("address = ") { "" } else { "address = \"127.0.0.1:0\"\n" };
         let text = format!(
-            "[listen]\naddress = \"127.0.0.1:0\"\nworkers = 1\n{listen}\n[[origin]]\nurl = \"https://api.example.com\"\n\
+            "[listen]\n{address}workers = 1\n{listen}\n[[origin]]\nurl = \"https://api.example.com\"\n\
              [[issuer]]\nurl = \"https://id.example.com\"\naudience = [\"x\"]\n{text}"
         );
         let config = Config::parse(&text, Path::new("test.toml")).unwrap_or_else(|errors| panic!("{errors}"));
