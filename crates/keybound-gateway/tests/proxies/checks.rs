@@ -107,6 +107,8 @@ fn the_request_is_the_one_the_client_sent(stage: &Stage) {
     assert!(answer.text().starts_with(&format!("GET {raw} HTTP/1.1")), "{}", answer.text());
     let answer = stage.get("/orders/18", &stage.credentials(Method::GET, "/orders/17"));
     assert_eq!((answer.status, &*answer.reason()), (401, "htu.mismatch"), "{answer:?}");
+    let answer = stage.send_to("other.example.com", "GET", "/orders", &stage.credentials(Method::GET, "/orders"), "");
+    assert_eq!((answer.status, &*answer.reason()), (401, "htu.mismatch"), "{answer:?}");
     // Not one slash for two.
     let answer = stage.get("/orders//17", &stage.credentials(Method::GET, "/orders/17"));
     assert_eq!((answer.status, &*answer.reason()), (401, "htu.mismatch"), "{answer:?}");
@@ -124,6 +126,8 @@ fn refusals_keep_their_status(stage: &Stage) {
     let answer = stage.get("/orders/a%2Fb", &stage.credentials(Method::GET, "/orders/a%2Fb"));
     assert_eq!((answer.status, &*answer.reason()), (400, "path.ambiguous"), "{answer:?}");
     readable_by_pages(&answer);
+    let answer = stage.send_to("evil.example", "GET", "/orders", &credentials, "");
+    assert_eq!((answer.status, &*answer.reason()), (421, "host.unknown"), "{answer:?}");
     let answer = stage.get("/nowhere", "");
     assert_eq!((answer.status, &*answer.reason()), (404, "route.unknown"), "{answer:?}");
 }

@@ -10,6 +10,7 @@ mod support;
 
 mod caddy;
 mod checks;
+mod haproxy;
 mod nginx;
 mod program;
 mod stage;

@@ -36,6 +36,8 @@ impl Stage {
             &[
                 ("127.0.0.1:8080", "127.0.0.1:0".to_owned()),
                 ("127.0.0.1:8082", "127.0.0.1:0".to_owned()),
+                // With a second one, keybound needs to know the host as well.
+                ("[[issuer]]\n", "[[origin]]\nurl = \"https://other.example.com\"\n\n[[issuer]]\n".to_owned()),
                 ("[[issuer]]\n", "[[issuer]]\njwks_file = \"issuer.jwks.json\"\n".to_owned()),
             ],
         );
@@ -66,9 +68,14 @@ impl Stage {
 
     /// A request through the proxy, with these fields, each ended by CRLF.
     pub(crate) fn send(&self, method: &str, path: &str, fields: &str, body: &str) -> Answer {
+        self.send_to("api.example.com", method, path, fields, body)
+    }
+
+    /// The same, with this `Host`.
+    pub(crate) fn send_to(&self, host: &str, method: &str, path: &str, fields: &str, body: &str) -> Answer {
         let length = if body.is_empty() { String::new() } else { format!("Content-Length: {}\r\n", body.len()) };
         let mut client = Client::to(self.public);
-        client.send(format!("{method} {path} HTTP/1.1\r\nHost: api.example.com\r\n{fields}{length}\r\n{body}"));
+        client.send(format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\n{fields}{length}\r\n{body}"));
         client.answer()
     }
 
