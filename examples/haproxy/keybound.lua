@@ -56,8 +56,8 @@ end
 core.register_action("keybound", { "http-req" }, function(txn)
     local answer = core.httpclient():get({ url = DECISIONS, headers = question(txn) })
     if answer.status ~= 200 then
-        -- Without an answer it is 503, or what httpclient makes of it.
-        if not answer.status or answer.status < 400 then
+        -- Without an answer it is 503.
+        if not answer.status or answer.status < 200 then
             answer = { status = 503 }
         end
         return refuse(txn, answer)

@@ -1,5 +1,5 @@
-//! The decision listener: another proxy asks about a request that it holds, and gets an answer without a body for one that may
-//! pass, or else the very answer that the client is to have. Each question is decided as the gateway would have decided about
+//! The decision listener: another proxy asks about a request that it holds, and gets 200 without a body for one that may pass,
+//! or else the very answer that the client is to have. Each question is decided as the gateway would have decided about
 //! the request, and its proof recorded; what is in a body, a form with a token for one, is not seen here.
 
 use std::sync::Arc;
@@ -112,12 +112,16 @@ impl Decisions {
         let preflight = self.cors.asks(&parts).is_some();
         match passage.route.mode {
             Mode::Open => return pass(),
-            // The service behind answers it, if the proxy does not.
-            _ if preflight => return pass(),
             Mode::Report => {
-                let judgement = engine.judge(&parts, origin, passage.policy).await;
-                watch.judged(&parts, judgement);
+                if !preflight {
+                    let judgement = engine.judge(&parts, origin, passage.policy).await;
+                    watch.judged(&parts, judgement);
+                }
                 return pass();
+            }
+            // Not 200: a proxy for which 204 is no permission gives it to the client, and the others let the app answer.
+            Mode::Required | Mode::Optional if preflight => {
+                return self.cors.answer_preflight(&parts).map(|()| Body::empty());
             }
             Mode::Required | Mode::Optional => {}
         }

@@ -83,10 +83,13 @@ fn modes_are_those_of_the_gateway() {
         let answer = ask(&service, path, &bearer);
         assert_eq!((answer.status, answer.field("keybound-subject")), (200, None), "{path}");
     }
-    // A preflight goes to the service behind, as it has no credentials.
+    // A preflight has no credentials, and its answer is ready for the client.
     let preflight = "Origin: https://app.example\r\nAccess-Control-Request-Method: PUT\r\n";
     let answer = service.ask(&format!("X-Forwarded-Method: OPTIONS\r\nX-Forwarded-Uri: /orders\r\n{preflight}"));
-    assert_eq!((answer.status, answer.field("keybound-subject")), (200, None));
+    assert_eq!((answer.status, answer.field("keybound-subject")), (204, None));
+    assert!(answer.field("access-control-allow-headers").unwrap().contains("DPoP"));
+    let answer = service.ask(&format!("X-Forwarded-Method: OPTIONS\r\nX-Forwarded-Uri: /report\r\n{preflight}"));
+    assert_eq!((answer.status, answer.field("access-control-allow-headers")), (200, None));
     assert_eq!(ask(&service, "/orders", preflight).reason(), "credentials.missing");
 }
 
