@@ -322,6 +322,13 @@ fn a_route_for_decisions_needs_no_upstream() {
     assert!(lines_of(&format!("{listener}{empty}")).contains("route[0].upstream: is empty"));
 }
 
+#[test]
+fn the_example_for_decisions_is_right() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/decisions.toml");
+    let config = Config::load(&path, [], &Overrides::default()).unwrap_or_else(|errors| panic!("{errors}"));
+    assert!(config.listen.decisions.is_some());
+}
+
 /// `keybound issuer` reads the same file, and asks for other tables.
 #[test]
 fn an_issuer_needs_neither_origin_nor_route() {
