@@ -1,20 +1,23 @@
 //! `keybound serve`: the gateway, with a file, or without one as a self-contained default on loopback.
 
+use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread::{self, JoinHandle};
 
 use clap::Args;
 use keybound::crypto::aws_lc::random_array;
 use keybound::jws::encode_base64url;
 use keybound_gateway::admin::{Admin, Shown};
 use keybound_gateway::config::{Config, Overrides};
+use keybound_gateway::decisions::Decisions;
 use keybound_gateway::engine::Engine;
-use keybound_gateway::front::{Front, Stop};
+use keybound_gateway::front::{Drained, Front, Stop};
 use keybound_gateway::reload::Live;
 use keybound_gateway::stack::Stack;
 
-use crate::outcome::{Failure, Result};
+use crate::outcome::{Failure, Outcome, Result};
 use crate::service::{Ending, drained, environment, own_name, trial_address, unbound};
 use crate::style::{FAINT, PLAIN, STRONG};
 use crate::{logging, sample};
@@ -47,13 +50,14 @@ impl Serve {
                 let overrides = Overrides::listen(self.listen.clone());
                 let config = Config::load(path, environment(), &overrides).map_err(Failure::configuration)?;
                 let front = self.bind(&config)?;
+                let decisions = decisions(&config)?;
                 let admin = Admin::bind(&config.listen).map_err(Failure::failed)?;
                 logging::use_format(config.log.format);
                 let live = live(config, &front)?;
                 let path = path.clone();
                 let load = move || Config::load(&path, environment(), &overrides);
                 live.reload_on_hangup(load).map_err(Failure::failed)?;
-                serve(front, admin, live, &stop)
+                serve(front, decisions, admin, live, &stop)
             }
             None => self.self_contained(&stop),
         }
@@ -73,7 +77,7 @@ impl Serve {
         logging::use_format(config.log.format);
         announce(found, console, &secret);
         let live = live(config, &front)?;
-        serve(front, admin, live, stop)
+        serve(front, None, admin, live, stop)
     }
 
     fn bind(&self, config: &Config) -> std::result::Result<Front, Failure> {
@@ -86,12 +90,35 @@ fn live(config: Config, front: &Front) -> std::result::Result<Arc<Live>, Failure
     Ok(Arc::new(Live::new(engine).showing(front.certificates())))
 }
 
-fn serve(front: Front, admin: Admin, live: Arc<Live>, stop: &Stop) -> Result {
+/// The listener for other proxies, if there is to be one.
+fn decisions(config: &Config) -> std::result::Result<Option<Front>, Failure> {
+    let bind = |decisions| Front::bind_decisions(decisions, &config.listen, &config.limits).map_err(Failure::failed);
+    config.listen.decisions.as_ref().map(bind).transpose()
+}
+
+fn serve(front: Front, decisions: Option<Front>, admin: Admin, live: Arc<Live>, stop: &Stop) -> Result {
     let shown = Shown::new(Arc::clone(&live), front.connections(), stop).log_level(logging::level());
     let console = admin.address().map_err(Failure::failed)?;
     tracing::info!(address = %front.address().map_err(Failure::failed)?, admin = %console, "listening");
     let _console = admin.start(shown).map_err(Failure::failed)?;
-    drained(front.run(|proxy| Stack::new(Arc::clone(&live), proxy), stop).map_err(Failure::failed)?)
+    let decisions = decisions.map(|decisions| decide(decisions, Arc::clone(&live), stop)).transpose()?;
+    let served = front.run(|proxy| Stack::new(Arc::clone(&live), proxy), stop);
+    stop.now();
+    let decided = decisions.map(|thread| thread.join().unwrap_or_else(|_| Err(io::Error::other("a worker panicked"))));
+    drained(served.map_err(Failure::failed)?)?;
+    decided.transpose().map_err(Failure::failed)?.map_or(Ok(Outcome::Done), drained)
+}
+
+/// Serves decisions until `stop`; if it cannot, the gateway stops too: whoever relies on both would not notice half of it.
+fn decide(front: Front, live: Arc<Live>, stop: &Stop) -> std::result::Result<JoinHandle<io::Result<Drained>>, Failure> {
+    tracing::info!(address = %front.address().map_err(Failure::failed)?, "listening for questions of other proxies");
+    let stop = stop.clone();
+    let work = move || {
+        let ended = front.run(|_| Decisions::new(Arc::clone(&live)), &stop);
+        stop.now();
+        ended
+    };
+    thread::Builder::new().name("keybound-decisions".to_owned()).spawn(work).map_err(Failure::failed)
 }
 
 fn default_config(address: SocketAddr, sample: SocketAddr, secret: &str) -> std::result::Result<Config, Failure> {

@@ -72,7 +72,11 @@ problems! {
     BodySlow = REQUEST_TIMEOUT, "body.slow", limit "limits.request_timeout";
     /// The body is longer than this gateway passes on.
     BodyOversized = PAYLOAD_TOO_LARGE, "body.oversized", limit "limits.body_bytes";
-    /// No route covers the path.
+    /// Not one of `listen.decision_peers` asked for a decision.
+    DecisionPeer = INTERNAL_SERVER_ERROR, "decision.peer";
+    /// A decision was asked for without the fields that tell of the request, each once; the log says which.
+    DecisionFields = INTERNAL_SERVER_ERROR, "decision.fields";
+    /// No route covers the path, or the one that does has no upstream.
     RouteUnknown = NOT_FOUND, "route.unknown";
     /// No upstream of the route could be connected to.
     UpstreamUnreachable = BAD_GATEWAY, "upstream.unreachable";

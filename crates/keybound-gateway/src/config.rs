@@ -6,6 +6,7 @@ use core::num::NonZero;
 use core::time::Duration;
 use std::path::{Path, PathBuf};
 
+use http::HeaderName;
 use keybound::crypto::AlgSet;
 
 mod check;
@@ -49,6 +50,8 @@ pub struct Config {
     pub issuers: Vec<Issuer>,
     /// At least one for `serve`; the longest prefix first, so that the first that covers a path is the one.
     pub routes: Vec<Route>,
+    /// What tells the decision listener of the request it is asked about.
+    pub decisions: DecisionFields,
     /// What is asked of a proof.
     pub proof: ProofPolicy,
     /// The memory of used proofs.
@@ -79,8 +82,32 @@ pub struct Listen {
     pub proxy_protocol_peers: Vec<Network>,
     /// Certificate and key; `None`: plain HTTP.
     pub tls: Option<Tls>,
+    /// For proxies that ask whether a request may pass.
+    pub decisions: Option<DecisionListener>,
     /// Threads that serve; `None`: one for each processor.
     pub workers: Option<NonZero<usize>>,
+}
+
+/// `listen.decisions`, `listen.decision_peers`
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DecisionListener {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Who may ask; at least one.
+    pub peers: Vec<Network>,
+}
+
+/// `[decisions]`: the fields that tell of the request that is asked about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DecisionFields {
+    /// Its method.
+    pub method: HeaderName,
+    /// Its path and query, as the client sent them.
+    pub uri: HeaderName,
+    /// Its `Host`, where there are several origins.
+    pub host: HeaderName,
 }
 
 /// `[[issuer]]`
@@ -115,7 +142,7 @@ pub enum KeySource {
 pub struct Route {
     /// Which paths.
     pub path: Prefix,
-    /// Where to; at least one.
+    /// Where to; none if the route is for decisions alone.
     pub upstreams: Vec<UpstreamUrl>,
     /// What the path begins with when it is sent on, instead of `path`; `None`: as it came.
     pub rewrite: Option<Prefix>,

@@ -1,18 +1,20 @@
 //! The gateway: a reverse proxy that checks DPoP (RFC 9449) before an upstream sees a request.
 //!
 //! A request goes from [`front`] (one listener, bounded connections, well-formed requests) to a
-//! [`Handler`](front::Handler), which decides, and from there through [`proxy`] to an upstream. [`config`] reads the file,
-//! [`observe`] counts, and [`admin`] shows.
+//! [`Handler`](front::Handler), which decides, and from there through [`proxy`] to an upstream. [`decisions`]
+//! answers other proxies, which forward for themselves. [`config`] reads the file, [`observe`] counts, and [`admin`] shows.
 
 pub mod admin;
 pub mod answer;
 pub mod body;
 pub mod config;
+pub mod decisions;
 pub mod engine;
 pub mod front;
 pub mod issuer;
 mod metadata;
 pub mod observe;
+mod passage;
 pub mod proxy;
 pub mod reload;
 mod signing_key;

@@ -6,27 +6,26 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use axum::Router;
-use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, ORIGIN};
 use http::request::Parts;
-use http::uri::PathAndQuery;
-use http::{HeaderMap, Request, Response, Uri};
+use http::{HeaderMap, Request, Response};
 use http_body_util::{BodyExt as _, Full, Limited};
 use keybound::challenge::Scheme;
-use keybound::refusal::{Denial, Reason, Refusal};
-use keybound::request::{Presented, RequestPath, announces_form};
+use keybound::refusal::Reason;
+use keybound::request::{Presented, announces_form};
 use keybound_tower::answer::complete;
-use keybound_tower::{Access, Cors, Judgement, Policy};
+use keybound_tower::{Cors, Judgement, Policy};
 use tower::ServiceExt as _;
 
 use crate::answer::Problem;
 use crate::body::{Body, Found, Later, RequestBody};
-use crate::config::{self, AmbiguousPaths, Mode};
+use crate::config::{self, Mode};
 use crate::engine::Engine;
 use crate::front::{Handler, Inbound, Peer};
 use crate::metadata::Resource;
 use crate::observe::{Watch, Worker};
-use crate::proxy::{self, Identity, Proxy, Terms, Upstreams};
+use crate::passage::{Passage, identity};
+use crate::proxy::{self, Proxy, Terms, Upstreams};
 use crate::reload::Live;
 
 /// The longest request body the embedded issuer reads.
@@ -102,14 +101,9 @@ impl Serving {
     async fn answer<'s>(&'s self, inbound: Inbound, watch: &Watch<'s>) -> Response<Body> {
         let Inbound { request, peer } = inbound;
         let (mut parts, body) = request.into_parts();
-        let origins = self.engine.server.origins();
-        let origin = match origins.choose(&parts) {
-            Ok(origin) => origins.iter().position(|one| one == origin).unwrap_or_default(),
-            Err(refusal) => return self.refuse(&parts, refusal, &Policy::required(), watch),
-        };
-        let path = match RequestPath::parse(parts.uri.path()) {
-            Ok(path) => path,
-            Err(refusal) => return self.refuse(&parts, refusal, &Policy::required(), watch),
+        let (origin, path) = match self.engine.arrival(&parts) {
+            Ok(arrival) => arrival,
+            Err(refusal) => return self.engine.refuse(&parts, refusal, &Policy::required(), &self.cors, watch),
         };
         if let Some(router) = self.issuer.as_ref().filter(|_| self.is_issuers(path.as_str())) {
             watch.routed(&self.engine.issuer_meter);
@@ -119,27 +113,24 @@ impl Serving {
         if let Some(resource) = self.engine.resources.iter().find(described) {
             return resource.answer(&parts, &self.cors);
         }
-        let Some(number) = self.engine.config.routes.iter().position(|route| route.path.covers(path.as_str())) else {
+        let Some(passage) = self.engine.passage(origin, &path).filter(|passage| !passage.route.upstreams.is_empty())
+        else {
             return Problem::RouteUnknown.answer();
         };
-        let (route, policy) = (&self.engine.config.routes[number], &self.engine.policies[origin][number]);
-        watch.routed(&self.engine.meters[number]);
-        let path = match route.ambiguous_paths {
-            AmbiguousPaths::Allow => Ok(path),
-            AmbiguousPaths::Refuse => path.unambiguous(),
+        watch.routed(&self.engine.meters[passage.number]);
+        let target = match passage.target(&parts.uri, path) {
+            Ok(target) => target,
+            Err(refusal) => return self.engine.refuse(&parts, refusal, passage.policy, &self.cors, watch),
         };
-        let normal = match path {
-            Ok(path) => normal_target(&parts.uri, &path),
-            Err(refusal) => return self.refuse(&parts, refusal, policy, watch),
-        };
-        parts.uri = normal;
-        let passage = Passage { route, policy, origin, upstreams: &self.upstreams[number], watch };
-        self.pass(passage, parts, body, peer).await
+        parts.uri = target;
+        let Passage { number, route, policy } = passage;
+        let errand = Errand { route, policy, origin, upstreams: &self.upstreams[number], watch };
+        self.pass(errand, parts, body, peer).await
     }
 
     /// On the terms of the route's mode.
-    async fn pass(&self, passage: Passage<'_, '_>, parts: Parts, mut body: RequestBody, peer: Peer) -> Response<Body> {
-        let Passage { route, policy, origin, upstreams, watch } = passage;
+    async fn pass(&self, errand: Errand<'_, '_>, parts: Parts, mut body: RequestBody, peer: Peer) -> Response<Body> {
+        let Errand { route, policy, origin, upstreams, watch } = errand;
         let outward = &self.origins[origin];
         let forward = |parts, body, terms| async move {
             let request = Request::from_parts(parts, body);
@@ -154,7 +145,7 @@ impl Serving {
         if route.mode == Mode::Report {
             // A preflight has no credentials that anything could be found out about.
             if self.cors.asks(&parts).is_none() {
-                match self.judge(&parts, &mut body, Later::LetPass, &passage).await {
+                match self.judge(&parts, &mut body, Later::LetPass, &errand).await {
                     Ok(judgement) => {
                         watch.judged(&parts, judgement);
                     }
@@ -167,7 +158,7 @@ impl Serving {
             return self.cors.answer_preflight(&parts).map(|()| Body::empty());
         }
         let page = parts.headers.get(ORIGIN).cloned();
-        let judgement = match self.judge(&parts, &mut body, Later::BreakOff, &passage).await {
+        let judgement = match self.judge(&parts, &mut body, Later::BreakOff, &errand).await {
             Ok(judgement) => judgement,
             Err(problem) => {
                 let mut response = problem.answer();
@@ -177,7 +168,7 @@ impl Serving {
         };
         let judgement = watch.judged(&parts, judgement);
         let mut response = match judgement.result() {
-            Err(denial) => self.engine.server.answer(denial, judgement, policy).map(text),
+            Err(denial) => self.engine.deny(denial, judgement, policy),
             Ok(access) => {
                 // What is answered if a token turns up in the part of a form that is still to come.
                 let late = announces_form(&parts.headers).then(|| form_denied(&parts));
@@ -187,7 +178,7 @@ impl Serving {
                 match late.as_ref().and_then(|late| late.result().err().map(|denial| (late, denial))) {
                     Some((late, denial)) if response.extensions().get() == Some(&Problem::TokenInForm) => {
                         watch.broken_off(denial);
-                        self.engine.server.answer(denial, late, policy).map(text)
+                        self.engine.deny(denial, late, policy)
                     }
                     _ => response,
                 }
@@ -207,7 +198,7 @@ impl Serving {
         parts: &Parts,
         body: &mut RequestBody,
         later: Later,
-        passage: &Passage<'_, '_>,
+        errand: &Errand<'_, '_>,
     ) -> Result<Judgement, Problem> {
         if announces_form(&parts.headers) {
             if later == Later::BreakOff && is_encoded(&parts.headers) {
@@ -217,19 +208,7 @@ impl Serving {
                 return Ok(form_denied(parts));
             }
         }
-        let origins = self.engine.server.origins();
-        let origin = origins.iter().nth(passage.origin).expect("the position is of this very list");
-        Ok(self.engine.server.decide(parts, origin, passage.policy).await)
-    }
-
-    /// A refusal that has to do with neither token nor proof.
-    fn refuse(&self, parts: &Parts, refusal: Refusal, policy: &Policy, watch: &Watch<'_>) -> Response<Body> {
-        watch.refused(refusal.clone());
-        let denial = Denial::from(refusal);
-        let judgement = Judgement::denied(&parts.headers, denial.clone());
-        let mut response = self.engine.server.answer(&denial, &judgement, policy).map(text);
-        self.cors.expose(response.headers_mut(), parts.headers.get(ORIGIN));
-        response
+        Ok(self.engine.judge(parts, errand.origin, errand.policy).await)
     }
 
     /// Whether the embedded issuer answers for this path.
@@ -242,7 +221,7 @@ impl Serving {
 }
 
 /// What was chosen for a request.
-struct Passage<'s, 'w> {
+struct Errand<'s, 'w> {
     route: &'s config::Route,
     policy: &'s Policy,
     /// Its position among the declared ones.
@@ -263,33 +242,6 @@ fn form_denied(parts: &Parts) -> Judgement {
 /// Whether the body is compressed or otherwise not what it will be once somebody reads it.
 fn is_encoded(headers: &HeaderMap) -> bool {
     headers.get_all(CONTENT_ENCODING).iter().any(|field| !field.as_bytes().eq_ignore_ascii_case(b"identity"))
-}
-
-fn text(body: String) -> Body {
-    Body::from(Bytes::from(body))
-}
-
-/// The very form that the route was chosen by, and the query as it came.
-fn normal_target(uri: &Uri, path: &RequestPath<'_>) -> Uri {
-    if uri.path() == path.as_str() {
-        return uri.clone();
-    }
-    let target = match uri.query() {
-        Some(query) => format!("{}?{query}", path.as_str()),
-        None => path.as_str().to_owned(),
-    };
-    PathAndQuery::try_from(target).map_or_else(|_| uri.clone(), Uri::from)
-}
-
-fn identity(access: &Access) -> Identity {
-    let facts = access.facts();
-    let scope = facts.scopes().collect::<Vec<_>>().join(" ");
-    let identity =
-        Identity::default().subject(facts.subject()).client(facts.client_id()).scope(&scope).issuer(facts.issuer());
-    match access.admission() {
-        Some(admission) => identity.jkt(&admission.jkt().to_string()),
-        None => identity,
-    }
 }
 
 /// The issuer in this process, asked as over HTTP.

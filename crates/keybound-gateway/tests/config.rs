@@ -167,8 +167,26 @@ fn each_mistake_has_its_line() {
             "1:2: listen.address: is off loopback, where clients must use TLS: add [listen.tls] with certificate and key, or end it in a proxy in front of this one, name that proxy in listen.trusted_peers, and keep the https URL that clients use in [[origin]]",
         ),
         (
+            "[listen]\next_authz = \"127.0.0.1:8083\"",
+            "1:2: listen.ext_authz: is not in this version; use the gateway as reverse proxy",
+        ),
+        // Decisions for other proxies.
+        (
             "[listen]\ndecisions = \"127.0.0.1:8082\"",
-            "1:2: listen.decisions: is not in this version; use the gateway as reverse proxy",
+            "1:2: listen.decisions: needs listen.decision_peers: the proxies that may ask there, for example decision_peers = [\"127.0.0.1\"]",
+        ),
+        (
+            "[listen]\ndecisions = \"127.0.0.1:8080\"\ndecision_peers = [\"127.0.0.1\"]",
+            "1:2: listen.decisions: is 127.0.0.1:8080, where another listener is already; use a port of its own",
+        ),
+        (
+            "[listen]\ndecision_peers = [\"127.0.0.1\"]",
+            "1:2: listen.decision_peers: is set without listen.decisions, and has no meaning alone",
+        ),
+        ("[decisions]\nuri_field = \"X Uri\"", "1:2: decisions.uri_field: \"X Uri\" is not the name of a field"),
+        (
+            "[decisions]\nuri_field = \"x-forwarded-method\"",
+            "1:2: decisions: names one field twice; each says something else",
         ),
         (
             "[replay]\nstore = \"redis://127.0.0.1\"",
@@ -285,6 +303,30 @@ fn what_is_missing_is_named() {
          [authorization_server], or use mode = \"open\""
     );
     assert_eq!(lines_of(&format!("{text}\nmode = \"open\"")), "");
+}
+
+/// A route that only decisions are made about forwards nothing.
+#[test]
+fn a_route_for_decisions_needs_no_upstream() {
+    let text = REST.replace("upstream = [\"http://127.0.0.1:9000\"]\n", "");
+    assert_eq!(
+        lines_of(&text),
+        "keybound.toml:6: route[0].upstream: is missing; for example upstream = [\"http://127.0.0.1:9000\"]"
+    );
+    let listener = "[listen]\ndecisions = \"127.0.0.1:8082\"\ndecision_peers = [\"127.0.0.1\", \"10.0.0.0/8\"]\n";
+    let config = Config::parse(&format!("{listener}{text}"), file()).unwrap();
+    assert!(config.routes[0].upstreams.is_empty());
+    assert_eq!(config.listen.decisions.unwrap().peers.len(), 2);
+    assert_eq!(config.decisions.uri, "x-forwarded-uri");
+    let empty = text.replace("path = \"/\"", "path = \"/\"\nupstream = []");
+    assert!(lines_of(&format!("{listener}{empty}")).contains("route[0].upstream: is empty"));
+}
+
+#[test]
+fn the_example_for_decisions_is_right() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/decisions.toml");
+    let config = Config::load(&path, [], &Overrides::default()).unwrap_or_else(|errors| panic!("{errors}"));
+    assert!(config.listen.decisions.is_some());
 }
 
 /// `keybound issuer` reads the same file, and asks for other tables.
@@ -479,7 +521,7 @@ fn the_schema_knows_every_table() {
     let schema = schema();
     let properties = &schema["properties"];
     assert_eq!(properties["route"]["items"]["properties"]["mode"]["enum"][0], "required");
-    assert_eq!(properties["route"]["items"]["required"], serde_json::json!(["path", "upstream"]));
+    assert_eq!(properties["route"]["items"]["required"], serde_json::json!(["path"]));
     assert_eq!(properties["limits"]["properties"]["connections"]["default"], 10_000);
     let client = &properties["authorization_server"]["properties"]["client"]["items"];
     assert_eq!(client["properties"]["client_id"]["type"], "string");

@@ -158,6 +158,44 @@ fn a_hangup_reads_the_file_again() {
     assert_eq!(service.terminate(), Some(0));
 }
 
+/// Other proxies ask at a listener of its own, which begins and ends with the gateway's.
+#[test]
+fn decisions_have_a_listener_of_their_own() {
+    let place = Place::new();
+    let (address, decisions) = (free_address(), free_address());
+    let text = gateway(&address.to_string(), "http://127.0.0.1:9", &sample());
+    let text = text + "[[route]]\npath = \"/public\"\nmode = \"open\"\n";
+    let at = |listener: &str| {
+        text.replace("[listen]\n", &format!("[listen]\ndecisions = \"{listener}\"\ndecision_peers = [\"127.0.0.1\"]\n"))
+    };
+    place.write("keybound.toml", &at(&decisions.to_string()));
+    let mut service = place.start(&["serve", "--config", "keybound.toml"]);
+    assert_eq!(service.address(), address);
+    service.line(&format!("listening for questions of other proxies address={decisions}"));
+
+    let ask = |path: &str| get(decisions, "/any", &format!("X-Forwarded-Method: GET\r\nX-Forwarded-Uri: {path}\r\n"));
+    assert!(ask("/public").starts_with("HTTP/1.1 200 "));
+    let answer = ask("/hello");
+    assert!(answer.starts_with("HTTP/1.1 401 ") && answer.contains("www-authenticate: DPoP "), "{answer}");
+    assert!(get(decisions, "/public", "").starts_with("HTTP/1.1 500 "));
+    service.line("x-forwarded-method is missing");
+    assert!(get(address, "/public", "").starts_with("HTTP/1.1 404 "), "it has no upstream");
+
+    place.write("keybound.toml", &at("127.0.0.1:9"));
+    service.signal("HUP");
+    service.line("listen.decisions: differs from what this process runs with, and needs a restart");
+
+    // A second one finds the port taken, and says which setting it is.
+    place.write("keybound.toml", &at(&decisions.to_string()));
+    let taken = place.run(&["serve", "--listen", &free_address().to_string(), "--config", "keybound.toml"]);
+    assert_eq!(taken.status, 1, "{taken:?}");
+    assert!(taken.stderr.contains("[listen] decisions = "), "{taken:?}");
+    assert_eq!(service.terminate(), Some(0));
+    for port in [address, decisions] {
+        assert!(TcpStream::connect(port).is_err(), "nobody listens any more");
+    }
+}
+
 /// An issuer that is down at the start costs its tokens a 503, until it is there; nobody restarts anything.
 #[test]
 fn an_issuer_that_is_down_is_waited_for() {

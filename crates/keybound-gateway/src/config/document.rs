@@ -35,7 +35,7 @@ fn print_key(text: &mut String, key: &Key, mark: &str) {
     comment(text, key.doc);
     let name = key.path.rsplit('.').next().unwrap_or(key.path);
     match key.absent {
-        Absent::Is(value) | Absent::Required(value) => {
+        Absent::Is(value) | Absent::Required(value) | Absent::Expected(value) => {
             let _ = writeln!(text, "{mark}{name} = {value}");
         }
         Absent::ByPreset { default, .. } => {

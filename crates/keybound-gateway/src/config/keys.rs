@@ -40,6 +40,8 @@ pub(crate) enum Absent {
     Unset(&'static str),
     /// It must be written; an example for the printed file.
     Required(&'static str),
+    /// It must be written, but for what the reader says; an example for the printed file.
+    Expected(&'static str),
     /// What `proof.preset` says.
     ByPreset { default: &'static str, fapi: &'static str, mcp: &'static str },
     /// Nothing, and it cannot be set in this version.
@@ -82,7 +84,7 @@ pub(crate) const ASKING_METHODS: &[&str] = &["client_secret_basic", "client_secr
 pub(crate) const MISSING_AUDIENCE: &[&str] = &["refuse", "accept"];
 pub(crate) const CLIENT_METHODS: &[&str] = &["client_secret_basic", "client_secret_post", "private_key_jwt", "none"];
 
-use Absent::{ByPreset, Is, NotYet, Required, Unset};
+use Absent::{ByPreset, Expected, Is, NotYet, Required, Unset};
 use Kind::{Algorithms, Choice, Duration, Flag, Size, Table, Text, Texts};
 
 /// The tables, in the order of the printed file.
@@ -101,6 +103,7 @@ pub(crate) const SECTIONS: &[Section] = &[
               (RFC 9068), and its keys vouch for them." },
     Section { path: "route", repeated: true, optional: false,
         doc: "Which paths go where, and on what terms. The longest prefix wins; a path under none gets 404." },
+    section("decisions", "Which fields tell listen.decisions of the request that is asked about: each exactly once, or the answer is 500."),
     section("proof", "What is asked of a DPoP proof (RFC 9449)."),
     section("replay", "The memory of used proofs."),
     section("limits", "What one client, one request or one upstream may take. A limit that is hit is named in the answer or the log."),
@@ -124,10 +127,11 @@ pub(crate) const KEYS: &[Key] = &[
         "What Authorization: Bearer must hold there. A file is the better place for it."),
     key("listen.admin_secret_file", Text, Unset("\"admin.secret\""),
         "The same, as the one line of a file."),
-    key("listen.decisions", Text, NotYet { example: "\"127.0.0.1:8082\"", instead: "use the gateway as reverse proxy" },
-        "IP address and port of the HTTP decision endpoints."),
-    key("listen.decision_peers", Texts, NotYet { example: "[\"127.0.0.1\"]", instead: "use the gateway as reverse proxy" },
-        "Proxies whose forwarded fields count at the decision endpoints."),
+    key("listen.decisions", Text, Unset("\"127.0.0.1:8082\""),
+        "IP address and port where other proxies ask whether a request may pass: auth_request of nginx, forward_auth of Caddy, and\n\
+         the like. What clients send reaches it in the clear: for loopback or a network of your own."),
+    key("listen.decision_peers", Texts, Unset("[\"127.0.0.1\"]"),
+        "Addresses or networks of those proxies. They alone are answered there; must be written with listen.decisions."),
     key("listen.ext_authz", Text, NotYet { example: "\"127.0.0.1:8083\"", instead: "use the gateway as reverse proxy" },
         "IP address and port of Envoy's gRPC authorization."),
     key("listen.trusted_peers", Texts, Is("[]"),
@@ -181,9 +185,10 @@ pub(crate) const KEYS: &[Key] = &[
 
     key("route.path", Text, Required("\"/\""),
         "Prefix, in whole segments: /orders is /orders and /orders/17, not /orders-old."),
-    key("route.upstream", Texts, Required("[\"http://127.0.0.1:9000\"]"),
+    key("route.upstream", Texts, Expected("[\"http://127.0.0.1:9000\"]"),
         "Where its requests go: scheme, host and port. http is HTTP/1.1 and h2c is HTTP/2, which gRPC needs; https and h2 are the same\n\
-         inside TLS. Several take turns; one that cannot be connected to is passed over."),
+         inside TLS. Several take turns; one that cannot be connected to is passed over. With listen.decisions it may be left\n\
+         out: the route is for decisions alone then, and 404 at listen.address."),
     key("route.upstream_ca", Text, Unset("\"upstream-ca.pem\""),
         "The authorities that the certificate of an https or h2 upstream may come from, as a PEM file; without it, those of the system."),
     key("route.strip_prefix", Flag, Is("false"),
@@ -206,6 +211,13 @@ pub(crate) const KEYS: &[Key] = &[
         "The upstream's Authorization: strip: none. pass: as it came. bearer: the same token under the scheme Bearer."),
     key("route.ambiguous_paths", Choice(AMBIGUOUS), Is("\"refuse\""),
         "Paths with an encoded slash, backslash or null, which servers read in different ways."),
+
+    key("decisions.method_field", Text, Is("\"X-Forwarded-Method\""),
+        "Its method."),
+    key("decisions.uri_field", Text, Is("\"X-Forwarded-Uri\""),
+        "Its path and query as the client sent them, neither decoded nor rewritten ($request_uri of nginx)."),
+    key("decisions.host_field", Text, Is("\"X-Forwarded-Host\""),
+        "Its Host, which chooses among several origins. With one origin it is not looked at. The scheme is that of the origin."),
 
     key("proof.preset", Choice(PRESETS), Is("\"default\""),
         "What the keys below are where they are not written. fapi: 60 s, 10 s, nonces required, algorithms of FAPI 2.0. mcp: as default."),

@@ -8,6 +8,8 @@ use core::time::Duration;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
+use http::HeaderName;
+
 use super::check::{self, Written};
 use super::introspection::introspection;
 use super::mistake::Mistakes;
@@ -15,9 +17,10 @@ use super::section::{ChosenPreset, Read, Section, child, shortened};
 use super::source::{Located, Value, unknown};
 use super::tls::TlsClient;
 use super::{
-    AdminSecret, AmbiguousPaths, AuthorizationServer, Client, ClientAuthentication, Config, IatWithNonce, Issuer,
-    KeySource, Limits, Listen, Log, LogFormat, LoggedDecisions, Mode, NoncePolicy, Prefix, ProofHandling, ProofPolicy,
-    Reader, Replay, Route, Tls, UpstreamAuthorization, UpstreamUrl, WhenUnavailable, keys, tls,
+    AdminSecret, AmbiguousPaths, AuthorizationServer, Client, ClientAuthentication, Config, DecisionFields,
+    DecisionListener, IatWithNonce, Issuer, KeySource, Limits, Listen, Log, LogFormat, LoggedDecisions, Mode, Network,
+    NoncePolicy, Prefix, ProofHandling, ProofPolicy, Reader, Replay, Route, Tls, UpstreamAuthorization, UpstreamUrl,
+    WhenUnavailable, keys, tls,
 };
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -36,7 +39,9 @@ pub(crate) fn config(root: &Located, base: &Path, reader: Reader, mistakes: &Mis
     });
     let issuers = each(root, "issuer", mistakes, |section| issuer(section, base));
     let trusted = TlsClients::default();
-    let routes = each(root, "route", mistakes, |section| route(section, base, &trusted));
+    let decides = child(root, "listen").and_then(|listen| child(listen, "decisions")).is_some();
+    let routes = each(root, "route", mistakes, |section| route(section, base, &trusted, decides));
+    let decisions = decisions(Section::single(root, "decisions", mistakes));
     let (proof, preset) = proof(Section::single(root, "proof", mistakes), base, root);
     let replay = replay(Section::single(root, "replay", mistakes), preset);
     let limits = limits(Section::single(root, "limits", mistakes));
@@ -62,6 +67,7 @@ pub(crate) fn config(root: &Located, base: &Path, reader: Reader, mistakes: &Mis
         origins: plain(origins)?,
         issuers: plain(issuers)?,
         routes,
+        decisions: decisions?,
         proof: proof?,
         replay: replay?,
         limits: limits?,
@@ -116,7 +122,8 @@ fn listen(section: Section<'_>, base: &Path) -> Option<Read<Listen>> {
     let workers = section.count::<usize>("workers");
     let tls = section.inside("listen.tls");
     let tls = if tls.is_there() { tls_files(tls, base).map(Some) } else { Some(None) };
-    section.not_yet(&["decisions", "decision_peers", "ext_authz"]);
+    let decisions = decision_listener(&section, [&address, &admin]);
+    section.not_yet(&["ext_authz"]);
     if let (Some(address), Some(admin)) = (&address, &mut admin)
         && address.value == admin.value
         && address.value.port() != 0
@@ -133,8 +140,9 @@ fn listen(section: Section<'_>, base: &Path) -> Option<Read<Listen>> {
         admin: admin.value,
         admin_is_chosen: admin.written,
         admin_secret: secret?,
-        trusted_peers: trusted_peers?.value.into_iter().map(|network| network.value).collect(),
-        proxy_protocol_peers: proxy_protocol_peers?.value.into_iter().map(|network| network.value).collect(),
+        trusted_peers: networks(trusted_peers?),
+        proxy_protocol_peers: networks(proxy_protocol_peers?),
+        decisions: decisions?,
         tls: tls?,
         workers: NonZero::new(workers?.value),
     };
@@ -157,6 +165,58 @@ fn tls_files(section: Section<'_>, base: &Path) -> Option<Tls> {
     });
     section.finish();
     Some(Tls { certificate: certificate?.value, key: key?.value, certified: certified? })
+}
+
+/// `None` if it is written and cannot be had. `others` are the listeners that have their ports already.
+fn decision_listener(
+    section: &Section<'_>,
+    others: [&Option<Read<SocketAddr>>; 2],
+) -> Option<Option<DecisionListener>> {
+    const NAMES: [&str; 2] = ["decisions", "decision_peers"];
+    let [written, peers_are] = NAMES.map(|name| section.has(name));
+    let address = section.text(NAMES[0], socket_address);
+    let peers = section.texts(NAMES[1], FromStr::from_str);
+    if let Some(address) = &address {
+        let same = |other: &&Read<SocketAddr>| other.value == address.value && address.value.port() != 0;
+        if others.iter().filter_map(|other| other.as_ref()).any(|other| same(&other)) {
+            let message = format!("is {}, where another listener is already; use a port of its own", address.value);
+            section.mistake(NAMES[0], &address.place, message);
+        }
+        let nobody = peers.as_ref().is_some_and(|peers| peers.value.is_empty());
+        if nobody || !peers_are {
+            let message = "needs listen.decision_peers: the proxies that may ask there, for example decision_peers = [\"127.0.0.1\"]";
+            section.mistake(NAMES[0], &address.place, message);
+        }
+    }
+    if let Some(peers) = peers.as_ref().filter(|_| !written) {
+        section.mistake(NAMES[1], &peers.place, "is set without listen.decisions, and has no meaning alone");
+    }
+    match (written, peers_are) {
+        (false, _) => Some(None),
+        (true, _) => Some(Some(DecisionListener { address: address?.value, peers: networks(peers?) })),
+    }
+}
+
+fn networks(read: Read<Vec<Read<Network>>>) -> Vec<Network> {
+    read.value.into_iter().map(|network| network.value).collect()
+}
+
+fn decisions(section: Section<'_>) -> Option<DecisionFields> {
+    let field = |name| {
+        section.text(name, |text| {
+            HeaderName::from_str(text).map_err(|_| format!("{:?} is not the name of a field", shortened(text)))
+        })
+    };
+    let (method, uri, host) = (field("method_field"), field("uri_field"), field("host_field"));
+    if let (Some(method), Some(uri), Some(host)) = (&method, &uri, &host)
+        && (method.value == uri.value || method.value == host.value || uri.value == host.value)
+    {
+        let place =
+            [method, uri, host].into_iter().find(|field| field.written).map_or(&method.place, |field| &field.place);
+        section.mistake("", place, "names one field twice; each says something else");
+    }
+    section.finish();
+    Some(DecisionFields { method: method?.value, uri: uri?.value, host: host?.value })
 }
 
 /// `None` if it is written and cannot be had.
@@ -240,8 +300,14 @@ fn upstream_ca(section: &Section<'_>, base: &Path, known: &TlsClients) -> Option
     })
 }
 
-/// The URLs, the trust that goes with them, and what that says when there is nothing to trust.
-fn upstreams(section: &Section<'_>, base: &Path, known: &TlsClients) -> Option<Vec<UpstreamUrl>> {
+/// The URLs, the trust that goes with them, and what that says when there is nothing to trust. `decides`: there is a listener
+/// for decisions, which needs none.
+fn upstreams(section: &Section<'_>, base: &Path, known: &TlsClients, decides: bool) -> Option<Vec<UpstreamUrl>> {
+    if decides && !section.has("upstream") && !section.has("upstream_ca") {
+        section.excuse("upstream");
+        section.excuse("upstream_ca");
+        return Some(Vec::new());
+    }
     let urls = section.texts("upstream", UpstreamUrl::from_str);
     if let Some(urls) = urls.as_ref().filter(|urls| urls.value.is_empty()) {
         section.mistake("upstream", &urls.place, "is empty; name at least one, like [\"http://127.0.0.1:9000\"]");
@@ -276,9 +342,9 @@ fn rewrite(section: &Section<'_>, path: Option<&Read<Prefix>>) -> Option<Option<
     }
 }
 
-fn route(section: Section<'_>, base: &Path, known: &TlsClients) -> Option<Read<Route>> {
+fn route(section: Section<'_>, base: &Path, known: &TlsClients, decides: bool) -> Option<Read<Route>> {
     let path = section.text("path", FromStr::from_str);
-    let upstreams = upstreams(&section, base, known);
+    let upstreams = upstreams(&section, base, known, decides);
     let rewrite = rewrite(&section, path.as_ref());
     let mode = section.choice("mode", "a mode", |text| match text {
         "required" => Some(Mode::Required),

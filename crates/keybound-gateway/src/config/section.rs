@@ -113,6 +113,11 @@ impl<'a> Section<'a> {
         self.entries.is_some_and(|entries| entries.contains_key(name))
     }
 
+    /// The setting `name` need not be written here, and is not.
+    pub(crate) fn excuse(&self, name: &str) {
+        self.asked.borrow_mut().push(keys::find(&format!("{}.{name}", self.path)).path);
+    }
+
     /// From here on defaults are those of this preset.
     pub(crate) fn choose(&self, preset: ChosenPreset) {
         self.preset.set(preset);
@@ -141,7 +146,7 @@ impl<'a> Section<'a> {
             | (Absent::ByPreset { default, .. }, ChosenPreset::Default)
             | (Absent::ByPreset { fapi: default, .. }, ChosenPreset::Fapi)
             | (Absent::ByPreset { mcp: default, .. }, ChosenPreset::Mcp) => default,
-            (Absent::Required(example), _) => {
+            (Absent::Required(example) | Absent::Expected(example), _) => {
                 self.mistake(name, &self.place, format!("is missing; for example {name} = {example}"));
                 return None;
             }

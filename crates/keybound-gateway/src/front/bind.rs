@@ -22,6 +22,8 @@ pub(crate) enum Port {
     Clients(Box<str>),
     /// `listen.admin`
     Admin,
+    /// `listen.decisions`
+    Decisions,
 }
 
 impl Port {
@@ -33,6 +35,7 @@ impl Port {
     fn instead(&self, address: SocketAddr) -> String {
         match self {
             Self::Clients(command) => format!("{command} --listen {address}"),
+            Self::Decisions => format!("[listen] decisions = \"{address}\", or KEYBOUND_LISTEN_DECISIONS={address}"),
             Self::Admin => format!("[listen] admin = \"{address}\", or KEYBOUND_LISTEN_ADMIN={address}"),
         }
     }

@@ -23,7 +23,7 @@ use super::guard::Shared;
 use super::peer::{Counted, OwnCount};
 use super::{Certificates, Handler, Peer, Stop};
 use crate::answer::Problem;
-use crate::config::{Limits, Listen, Network};
+use crate::config::{DecisionListener, Limits, Listen, Network};
 use crate::proxy::Proxy;
 
 /// A port that has been taken, and what is needed to serve on it.
@@ -83,8 +83,26 @@ impl Front {
             off_loopback: !listen.address.ip().is_loopback(),
             open: Arc::default(),
         };
-        let workers = listen.workers.or_else(|| thread::available_parallelism().ok()).map_or(1, NonZero::get);
-        Ok(Self { listener, settings: Arc::new(settings), certificates, workers })
+        Ok(Self { listener, settings: Arc::new(settings), certificates, workers: workers(listen) })
+    }
+
+    /// Takes the port of `listen.decisions`, where its peers alone are trusted. Who else comes is for the handler to tell: there
+    /// is no client to be told about TLS.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be had; the message says which setting picks another.
+    pub fn bind_decisions(decisions: &DecisionListener, listen: &Listen, limits: &Limits) -> Result<Self, BindError> {
+        let listener = bind(decisions.address, Port::Decisions)?;
+        let settings = Settings {
+            limits: *limits,
+            trusted_peers: decisions.peers.clone(),
+            proxy_protocol_peers: Vec::new(),
+            acceptor: None,
+            off_loopback: false,
+            open: Arc::default(),
+        };
+        Ok(Self { listener, settings: Arc::new(settings), certificates: None, workers: workers(listen) })
     }
 
     /// The certificate it shows, to be replaced while it serves; `None` without `[listen.tls]`.
@@ -137,6 +155,10 @@ impl Front {
             Ok(Drained { cut_off })
         })
     }
+}
+
+fn workers(listen: &Listen) -> usize {
+    listen.workers.or_else(|| thread::available_parallelism().ok()).map_or(1, NonZero::get)
 }
 
 /// One worker, from start to end. Returns how many connections were cut off.

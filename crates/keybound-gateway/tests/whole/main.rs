@@ -5,6 +5,7 @@
 mod support;
 
 mod check;
+mod decisions;
 mod forms;
 mod metadata;
 mod reload;

@@ -16,6 +16,7 @@ use keybound::nonce::Nonce;
 use keybound::request::TargetUri;
 use keybound::time::UnixTime;
 use keybound_gateway::config::{Config, ConfigErrors};
+use keybound_gateway::decisions::Decisions;
 use keybound_gateway::engine::Engine;
 use keybound_gateway::front::{Front, Stop};
 use keybound_gateway::reload::Live;
@@ -87,6 +88,18 @@ impl Scene {
     /// A gateway with [`Scene::config`].
     pub(crate) fn gateway(&self, rest: &str) -> Running {
         Running::start(self.config(rest))
+    }
+
+    /// A decision listener with [`Scene::config`], for questions from this machine.
+    pub(crate) fn deciding(&self, rest: &str) -> Deciding {
+        self.deciding_for("127.0.0.1", "", rest)
+    }
+
+    /// For questions from `peer`; `origins` are added to the one.
+    pub(crate) fn deciding_for(&self, peer: &str, origins: &str, rest: &str) -> Deciding {
+        let listener = format!("[listen]\ndecisions = \"127.0.0.1:0\"\ndecision_peers = [\"{peer}\"]\n");
+        let text = Self::text(&format!("{origins}{rest}")).replace("[listen]\n", &listener);
+        Deciding(Running::deciding(self.try_config(&text).unwrap_or_else(|errors| panic!("{errors}"))))
     }
 
     fn claims(&self) -> Value {
@@ -169,6 +182,18 @@ impl Running {
         Self { address, live, stop, thread: Some(thread::spawn(serve)) }
     }
 
+    /// The listener for decisions instead of the one for clients.
+    fn deciding(config: Config) -> Self {
+        let decisions = config.listen.decisions.as_ref().unwrap();
+        let front = Front::bind_decisions(decisions, &config.listen, &config.limits).unwrap();
+        let address = front.address().unwrap();
+        let live = Arc::new(Live::new(Engine::new(config).unwrap()));
+        let stop = Stop::new();
+        let (shared, stopped) = (Arc::clone(&live), stop.clone());
+        let serve = move || front.run(|_| Decisions::new(Arc::clone(&shared)), &stopped).unwrap().cut_off;
+        Self { address, live, stop, thread: Some(thread::spawn(serve)) }
+    }
+
     /// One request with these fields, each ended by CRLF, on a connection of its own.
     pub(crate) fn get(&self, path: &str, fields: &str) -> Answer {
         self.send(format!("GET {path} HTTP/1.1\r\nHost: api.example.com\r\n{fields}\r\n"))
@@ -178,6 +203,16 @@ impl Running {
         let mut client = Client::to(self.address);
         client.send(octets);
         client.answer()
+    }
+}
+
+/// A decision listener in this process.
+pub(crate) struct Deciding(Running);
+
+impl Deciding {
+    /// A question with these fields, each ended by CRLF.
+    pub(crate) fn ask(&self, fields: &str) -> Answer {
+        self.0.send(format!("GET /ask HTTP/1.1\r\nHost: keybound\r\n{fields}\r\n"))
     }
 }
 

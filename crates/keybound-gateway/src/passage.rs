@@ -1,0 +1,103 @@
+//! What is decided about a request before anybody looks at its body, the same for the gateway and for the decision listener:
+//! public origin, path, route, policy, and the answer to who is kept out.
+
+use bytes::Bytes;
+use http::header::ORIGIN;
+use http::request::Parts;
+use http::uri::PathAndQuery;
+use http::{Response, Uri};
+use keybound::refusal::{Denial, Refusal};
+use keybound::request::{Origin, RequestPath};
+use keybound_tower::{Access, Cors, Judgement, Policy};
+
+use crate::body::Body;
+use crate::config::{AmbiguousPaths, Route};
+use crate::engine::Engine;
+use crate::observe::Watch;
+use crate::proxy::Identity;
+
+/// Where a request goes by its path.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Passage<'e> {
+    /// The position of the route.
+    pub(crate) number: usize,
+    pub(crate) route: &'e Route,
+    pub(crate) policy: &'e Policy,
+}
+
+impl Engine {
+    /// The position of the origin that a request came to, and its path in normal form.
+    pub(crate) fn arrival<'p>(&self, parts: &'p Parts) -> Result<(usize, RequestPath<'p>), Refusal> {
+        let origins = self.server.origins();
+        let origin = origins.choose(parts)?;
+        let position = origins.iter().position(|one| one == origin).unwrap_or_default();
+        Ok((position, RequestPath::parse(parts.uri.path())?))
+    }
+
+    /// The route for a path at an origin.
+    pub(crate) fn passage(&self, origin: usize, path: &RequestPath<'_>) -> Option<Passage<'_>> {
+        let number = self.config.routes.iter().position(|route| route.path.covers(path.as_str()))?;
+        Some(Passage { number, route: &self.config.routes[number], policy: &self.policies[origin][number] })
+    }
+
+    /// Decides about credentials, for a request to the origin at this position.
+    pub(crate) async fn judge(&self, parts: &Parts, origin: usize, policy: &Policy) -> Judgement {
+        self.server.decide(parts, self.origin(origin), policy).await
+    }
+
+    fn origin(&self, position: usize) -> &Origin {
+        self.server.origins().iter().nth(position).expect("the position is of this very list")
+    }
+
+    /// The answer to who is denied.
+    pub(crate) fn deny(&self, denial: &Denial, judgement: &Judgement, policy: &Policy) -> Response<Body> {
+        self.server.answer(denial, judgement, policy).map(|text| Body::from(Bytes::from(text)))
+    }
+
+    /// A refusal that has to do with neither token nor proof.
+    pub(crate) fn refuse(
+        &self,
+        parts: &Parts,
+        refusal: Refusal,
+        policy: &Policy,
+        cors: &Cors,
+        watch: &Watch<'_>,
+    ) -> Response<Body> {
+        watch.refused(refusal.clone());
+        let denial = Denial::from(refusal);
+        let judgement = Judgement::denied(&parts.headers, denial.clone());
+        let mut response = self.deny(&denial, &judgement, policy);
+        cors.expose(response.headers_mut(), parts.headers.get(ORIGIN));
+        response
+    }
+}
+
+impl Passage<'_> {
+    /// The very form that the route was chosen by, and the query as it came.
+    pub(crate) fn target(&self, uri: &Uri, path: RequestPath<'_>) -> Result<Uri, Refusal> {
+        let path = match self.route.ambiguous_paths {
+            AmbiguousPaths::Allow => path,
+            AmbiguousPaths::Refuse => path.unambiguous()?,
+        };
+        if uri.path() == path.as_str() {
+            return Ok(uri.clone());
+        }
+        let target = match uri.query() {
+            Some(query) => format!("{}?{query}", path.as_str()),
+            None => path.as_str().to_owned(),
+        };
+        Ok(PathAndQuery::try_from(target).map_or_else(|_| uri.clone(), Uri::from))
+    }
+}
+
+/// What an upstream is told of who got in.
+pub(crate) fn identity(access: &Access) -> Identity {
+    let facts = access.facts();
+    let scope = facts.scopes().collect::<Vec<_>>().join(" ");
+    let identity =
+        Identity::default().subject(facts.subject()).client(facts.client_id()).scope(&scope).issuer(facts.issuer());
+    match access.admission() {
+        Some(admission) => identity.jkt(&admission.jkt().to_string()),
+        None => identity,
+    }
+}
