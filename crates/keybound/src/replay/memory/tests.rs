@@ -158,7 +158,8 @@ fn a_full_store_refuses_and_keeps_what_it_has() {
         let again = record(&store, *number, "x", at(300 + number % 60), at(250));
         assert_eq!(again, Ok(Seen::Before), "key {number}");
     }
-    store.sweep(at(380));
+    // A bucket is half a minute wide.
+    store.sweep(at(400));
     assert_eq!(store.entries(), 0);
     for number in 0..10_000 {
         assert_eq!(record(&store, number, "y", at(700), at(400)), Ok(Seen::Never), "key {number}");
@@ -279,10 +280,24 @@ fn a_large_quota_is_never_exceeded_and_nearly_reached() {
     }
 }
 
+// R-PRF-40, R-SEC-04: the same `jti` of a key for the same target is the same proof, whenever it was signed.
+#[test]
+fn a_jti_that_is_signed_again_is_a_repetition() {
+    for retention in [10, 76, 366, 86_400] {
+        let store = store(MemoryLimits::new().retention(Duration::from_secs(retention)));
+        assert_eq!(record(&store, 1, "j", at(306), at(0)), Ok(Seen::Never));
+        for expires in [306, 307, 305, 314, 366, 246, 1, 400, 4000] {
+            assert_eq!(record(&store, 1, "j", at(expires), at(0)), Ok(Seen::Before), "{retention} {expires}");
+        }
+        assert_eq!(record(&store, 1, "k", at(306), at(0)), Ok(Seen::Never));
+        assert_eq!(record(&store, 2, "j", at(306), at(0)), Ok(Seen::Never));
+    }
+}
+
 // A key that is always at its quota goes on at the pace at which its entries expire.
 #[test]
 fn a_quota_flows() {
-    let store = store(MemoryLimits::new().per_key(50));
+    let store = store(MemoryLimits::new().per_key(50).retention(Duration::from_secs(61)));
     let admitted = (0..3600)
         .filter(|second| record(&store, 1, &second.to_string(), at(second + 60), at(*second)) == Ok(Seen::Never))
         .count();
