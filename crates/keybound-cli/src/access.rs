@@ -5,17 +5,19 @@ use std::sync::Arc;
 
 use clap::Args;
 use data_encoding::HEXLOWER;
+use keybound::client::permitted;
 use keybound::crypto::aws_lc::SoftwareKey;
 use keybound::crypto::{Alg, Signer};
+use keybound::request::TargetUri;
 use keybound_client::files::{TokenFiles, read_key};
 use keybound_client::{
-    Authentication, Client, ClientBuilder, ClientCredentials, PlainHttp, Secret, Token, TokenId, TokenStore,
+    Authentication, Client, ClientBuilder, ClientCredentials, Error, PlainHttp, Secret, Token, TokenId, TokenStore,
 };
 use sha2::{Digest as _, Sha256};
 
-use crate::key;
 use crate::outcome::Failure;
 use crate::style::{FAINT, PLAIN};
+use crate::{key, output};
 
 type Result<T> = std::result::Result<T, Failure>;
 
@@ -27,7 +29,7 @@ const MAX_SECRET: u64 = 4096;
 #[command(next_help_heading = "Access")]
 pub(crate) struct Access {
     /// The issuer of the token, as it names itself in its metadata
-    #[arg(long, value_name = "URL", requires = "client_id")]
+    #[arg(long, value_name = "URL", requires = "client_id", value_parser = reachable)]
     issuer: Option<String>,
     /// The client to get the token as
     #[arg(long, value_name = "ID", requires = "issuer")]
@@ -67,19 +69,18 @@ impl Access {
         self.issuer.is_some()
     }
 
-    /// A client that gets its tokens from the issuer and keeps them in this user's files; with `fresh`, it does not look
-    /// for one there.
-    pub(crate) fn client(&self, fresh: bool) -> Result<ClientBuilder> {
+    /// A client that gets its tokens from the issuer and keeps them in this user's files, where it looks first as said.
+    pub(crate) fn client(&self, cache: Cache) -> Result<ClientBuilder> {
         let (issuer, client_id) = self.issuer()?;
+        // First what may be wrong: no key is made for a mistake.
+        let access = self.client_credentials()?;
         let key = match &self.key {
             Some(key) => key::load(key)?,
             None => own_key(issuer, client_id)?,
         };
-        let access = self.client_credentials()?;
         let files =
             TokenFiles::of_user().ok_or_else(|| Failure::usage("there is no home directory; set KEYBOUND_HOME"))?;
-        let store: Arc<dyn TokenStore> = if fresh { Arc::new(WriteOnly(files)) } else { Arc::new(files) };
-        Ok(builder(Arc::new(key)).client_credentials(access).store(store))
+        Ok(builder(Arc::new(key)).client_credentials(access).store(Arc::new(Kept { files, cache })))
     }
 
     /// A client that holds `key`, whatever the options say, and keeps its tokens to itself.
@@ -136,6 +137,20 @@ impl Access {
     }
 }
 
+/// A URL that tokens and proofs may be sent to (R-CLI-12).
+pub(crate) fn target(text: &str) -> std::result::Result<TargetUri, String> {
+    let target = TargetUri::parse(text).map_err(|_| Error::Url.to_string())?;
+    match permitted(&target, PlainHttp::Loopback) {
+        Ok(_) => Ok(target),
+        Err(_) => Err(Error::PlainHttp(target).to_string()),
+    }
+}
+
+/// The same, as it was typed.
+pub(crate) fn reachable(text: &str) -> std::result::Result<String, String> {
+    target(text).map(|_| text.to_owned())
+}
+
 fn builder(key: Arc<dyn Signer>) -> ClientBuilder {
     Client::builder(key).plain_http(PlainHttp::Loopback)
 }
@@ -154,7 +169,7 @@ pub(crate) fn variable(name: &str) -> Result<Option<String>> {
 fn secret_of(path: &Path) -> Result<String> {
     use std::io::Read as _;
 
-    let failed = |why: &dyn std::fmt::Display| Failure::failed(format!("{}: {why}", path.display()));
+    let failed = |why: &dyn std::fmt::Display| Failure::usage(format!("{}: {why}", path.display()));
     let mut text = String::new();
     let file = std::fs::File::open(path).map_err(|why| failed(&why))?;
     let length = file.take(MAX_SECRET).read_to_string(&mut text).map_err(|why| failed(&why))?;
@@ -176,7 +191,7 @@ fn own_key(issuer: &str, client_id: &str) -> Result<SoftwareKey> {
         let key = SoftwareKey::generate(Alg::Es256).map_err(Failure::failed)?;
         match keys.add(&name, &key) {
             Ok(()) => {
-                anstream::eprintln!("{FAINT}made the key {name} for this issuer and client{PLAIN}");
+                output::aside(format_args!("{FAINT}made the key {name} for this issuer and client{PLAIN}"));
                 return Ok(key);
             }
             Err(why) if why.exists() => {} // another run was first
@@ -200,16 +215,40 @@ fn own_name(issuer: &str, client_id: &str) -> String {
     format!("auto-{}-{}-{digest}", plain(host), plain(client_id))
 }
 
-/// Keeps tokens and never gives one back.
-#[derive(Debug)]
-struct WriteOnly(TokenFiles);
+/// Whether a token is taken from the files of an earlier run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cache {
+    /// Without a word.
+    Used,
+    /// And said, for then nothing else of the command line was put to the test.
+    Shown,
+    /// Not at all, only kept for the next.
+    Skipped,
+}
 
-impl TokenStore for WriteOnly {
-    fn load(&self, _: &TokenId) -> Option<Token> {
-        None
+/// The tokens in this user's files.
+#[derive(Debug)]
+struct Kept {
+    files: TokenFiles,
+    cache: Cache,
+}
+
+impl TokenStore for Kept {
+    fn load(&self, id: &TokenId) -> Option<Token> {
+        if self.cache == Cache::Skipped {
+            return None;
+        }
+        let token = self.files.load(id)?;
+        let good = token.expires().is_some() && !token.is_due(std::time::SystemTime::now().into());
+        if good && self.cache == Cache::Shown {
+            output::aside(format_args!(
+                "{FAINT}token from the cache; the issuer is not asked (--fresh asks it){PLAIN}"
+            ));
+        }
+        Some(token)
     }
 
     fn save(&self, id: &TokenId, token: &Token) -> std::io::Result<()> {
-        self.0.save(id, token)
+        self.files.save(id, token)
     }
 }

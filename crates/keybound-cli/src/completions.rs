@@ -5,6 +5,7 @@ use clap_complete::Shell;
 
 use crate::Cli;
 use crate::outcome::{Outcome, Result};
+use crate::output;
 
 /// Print a completion script for a shell.
 ///
@@ -17,7 +18,9 @@ pub(crate) struct Completions {
 
 impl Completions {
     pub(crate) fn run(&self) -> Result {
-        clap_complete::generate(self.shell, &mut Cli::command(), "keybound", &mut std::io::stdout());
+        let mut script = Vec::new();
+        clap_complete::generate(self.shell, &mut Cli::command(), "keybound", &mut script);
+        output::write(&script)?;
         Ok(Outcome::Done)
     }
 }

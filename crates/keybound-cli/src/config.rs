@@ -6,6 +6,7 @@ use clap::{Args, Subcommand};
 use keybound_gateway::config::{Config, Overrides, Reader, default_text, schema};
 
 use crate::outcome::{Failure, Outcome, Result};
+use crate::output;
 
 /// Check a configuration file, or print the documented default or its schema
 #[derive(Debug, Args)]
@@ -41,10 +42,10 @@ impl ConfigCommand {
                 let reader = if *issuer { Reader::Issuer } else { Reader::Serve };
                 let flags = Overrides::default().reader(reader);
                 Config::from_parts(&text, file, [], &flags).map_err(Failure::configuration)?;
-                println!("{}: no mistakes", file.display());
+                output::line(format_args!("{}: no mistakes", file.display()))?;
             }
-            What::Default => print!("{}", default_text()),
-            What::Schema => println!("{:#}", schema()),
+            What::Default => output::write(default_text().as_bytes())?,
+            What::Schema => output::line(format_args!("{:#}", schema()))?,
         }
         Ok(Outcome::Done)
     }

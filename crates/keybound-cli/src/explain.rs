@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 
 use self::report::{Check, Report, Verdict};
 use crate::outcome::{Failure, Outcome, Result};
+use crate::output;
 use crate::style::{PLAIN, STRONG};
 
 /// Take a proof apart and show every check, or explain a reason code
@@ -46,7 +47,7 @@ pub(crate) struct Explain {
     /// Print JSON
     #[arg(long)]
     json: bool,
-    /// A proof, a reason code, or - for a proof from standard input
+    /// A proof, with or without "DPoP:" before it; a reason code; or - for a proof from standard input
     #[arg(value_name = "PROOF | REASON-CODE")]
     subject: String,
 }
@@ -54,16 +55,21 @@ pub(crate) struct Explain {
 impl Explain {
     pub(crate) fn run(&self) -> Result {
         let subject = if self.subject == "-" { from_stdin()? } else { self.subject.clone() };
-        let subject = subject.trim();
+        let subject = without_name(subject.trim());
+        if self.subject.trim().is_empty() {
+            return Err(Failure::usage(
+                "there is nothing to explain: give a proof, a reason code, or - for standard input",
+            ));
+        }
         if let Some(row) = reason_row(subject) {
-            self.print_row(&row);
+            self.print_row(&row)?;
             return Ok(Outcome::Done);
         }
         if subject.len() < 40 && subject.split('.').count() == 2 {
             return Err(Failure::usage(format!("{subject:?} is no reason code{}", nearest(subject))));
         }
         let report = self.examine(subject)?;
-        report.print(self.json);
+        report.print(self.json)?;
         Ok(if report.is_good() { Outcome::Done } else { Outcome::Refused })
     }
 
@@ -143,14 +149,15 @@ impl Explain {
         report.checks.push(Check::new("binding", "4.3(12)", verdict));
     }
 
-    fn print_row(&self, row: &Row) {
+    fn print_row(&self, row: &Row) -> std::result::Result<(), Failure> {
         if self.json {
             let Row { code, rule, answer, meaning, advice } = row;
             let object = json!({"code": code, "rule": rule, "answer": answer, "meaning": meaning, "advice": advice});
-            println!("{object:#}");
+            output::line(format_args!("{object:#}"))
         } else {
-            anstream::println!("{STRONG}{}{PLAIN}  {}", row.code, row.meaning);
-            anstream::println!("  rule    {}\n  answer  {}\n  do      {}", row.rule, row.answer, row.advice);
+            let Row { code, rule, answer, meaning, advice } = row;
+            output::styled(format_args!("{STRONG}{code}{PLAIN}  {meaning}"))?;
+            output::line(format_args!("  rule    {rule}\n  answer  {answer}\n  do      {advice}"))
         }
     }
 }
@@ -179,6 +186,14 @@ fn reason_row(code: &str) -> Option<Row> {
         let (meaning, advice) = (fault.meaning(), fault.advice());
         Some(Row { code: fault.code(), rule: "the server's own fault", answer: "503".to_owned(), meaning, advice })
     })
+}
+
+/// The value of a field that was copied with its name.
+fn without_name(text: &str) -> &str {
+    match text.split_once(':') {
+        Some((name, value)) if name.trim().eq_ignore_ascii_case("dpop") => value.trim(),
+        _ => text,
+    }
 }
 
 /// The codes of the same subject, for somebody who mistyped one.

@@ -1,7 +1,7 @@
 //! `keybound issuer`: the authorization server alone, with a file, or without one as a self-contained default on loopback.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use clap::Args;
 use keybound::crypto::aws_lc::random_array;
@@ -13,8 +13,8 @@ use keybound_gateway::issuer::IssuerStack;
 
 use crate::logging;
 use crate::outcome::{Failure, Result};
-use crate::service::{Ending, drained, environment, own_name, trial_address, unbound};
-use crate::style::{FAINT, PLAIN, STRONG};
+use crate::service::{Service, announce, drained, environment, own_name, stay_on_hangup};
+use crate::style::{PLAIN, STRONG};
 
 /// What the tokens of the self-contained default are for: where `keybound serve` listens by default.
 const TRIAL_AUDIENCE: &str = "http://127.0.0.1:8080";
@@ -30,43 +30,37 @@ const TRIAL_AUDIENCE: &str = "http://127.0.0.1:8080";
   keybound issuer --config issuer.toml
   keybound issuer --listen 127.0.0.1:8091")]
 pub(crate) struct Issuer {
-    /// The configuration file
-    #[arg(long, value_name = "FILE", env = "KEYBOUND_CONFIG")]
-    config: Option<PathBuf>,
-    /// Where to listen, instead of what the file says
-    #[arg(long, value_name = "ADDR")]
-    listen: Option<String>,
     #[command(flatten)]
-    ending: Ending,
+    service: Service,
 }
 
 impl Issuer {
     pub(crate) fn run(&self) -> Result {
-        let stop = self.ending.stop()?;
-        match &self.config {
+        let stop = self.service.stop()?;
+        match &self.service.config {
             Some(path) => {
-                let overrides = Overrides::listen(self.listen.clone()).reader(Reader::Issuer);
+                let overrides = Overrides::listen(self.service.listen.clone()).reader(Reader::Issuer);
                 let config = Config::load(path, environment(), &overrides).map_err(Failure::configuration)?;
                 logging::use_format(config.log.format);
-                serve(self.bind(&config)?, &config, &stop)
+                stay_on_hangup("the configuration is not read again while the issuer runs; restart it for that")?;
+                serve(self.service.bind("issuer", &config)?, &config, &stop)
             }
-            None => self.self_contained(&stop),
+            None => {
+                stay_on_hangup("there is no configuration file to read again")?;
+                self.self_contained(&stop)
+            }
         }
     }
 
     fn self_contained(&self, stop: &Stop) -> Result {
-        let address = trial_address("issuer", self.listen.as_deref().unwrap_or("127.0.0.1:8090"))?;
+        let address = self.service.trial_address("issuer", "127.0.0.1:8090")?;
         let secret = encode_base64url(&random_array::<16>().map_err(Failure::failed)?);
         // Bound before the configuration is complete: the issuer's name holds the port that was found.
-        let front = self.bind(&default_config(address, &secret)?)?;
+        let front = self.service.bind("issuer", &default_config(address, &secret)?)?;
         let found = front.address().map_err(Failure::failed)?;
         let config = default_config(found, &secret)?;
-        announce(found, &secret);
+        say_what_to_try(found, &secret);
         serve(front, &config, stop)
-    }
-
-    fn bind(&self, config: &Config) -> std::result::Result<Front, Failure> {
-        Front::bind(&config.listen, &config.limits).map_err(|error| unbound(error, "issuer", self.config.as_deref()))
     }
 }
 
@@ -96,17 +90,18 @@ dpop_bound_access_tokens = true
     Config::from_parts(&text, Path::new("default"), [], &flags).map_err(Failure::configuration)
 }
 
-fn announce(address: SocketAddr, secret: &str) {
-    anstream::println!("{STRONG}keybound{PLAIN} issues bound tokens on http://{address}.");
-    anstream::println!(
-        "{FAINT}Everything is in memory and ends with this process. Paste into another terminal:{PLAIN}\n"
-    );
+fn say_what_to_try(address: SocketAddr, secret: &str) {
     let keybound = own_name();
-    println!("export KEYBOUND_CLIENT_SECRET={secret}");
-    println!("{keybound} token --issuer http://{address} --client-id demo");
-    println!("curl -i http://{address}/.well-known/oauth-authorization-server\n");
-    anstream::println!(
-        "{FAINT}The first prints a token for {TRIAL_AUDIENCE}; a gateway there accepts it with [[issuer]] url = \
-         \"http://{address}\". Ctrl-C ends it.{PLAIN}"
+    announce(
+        format_args!("{STRONG}keybound{PLAIN} issues bound tokens on http://{address}."),
+        format_args!(
+            "export KEYBOUND_CLIENT_SECRET={secret}\n\
+             {keybound} token --issuer http://{address} --client-id demo\n\
+             curl -i http://{address}/.well-known/oauth-authorization-server"
+        ),
+        format_args!(
+            "The first prints a token for {TRIAL_AUDIENCE}; a gateway there accepts it with [[issuer]] url = \
+             \"http://{address}\"."
+        ),
     );
 }

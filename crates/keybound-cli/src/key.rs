@@ -6,8 +6,8 @@ use std::path::Path;
 use clap::{Args, Subcommand};
 use keybound::crypto::aws_lc::SoftwareKey;
 use keybound::crypto::{Alg, KeyKind, Signer as _};
-use keybound::jwk::{PublicJwk, Thumbprint};
-use keybound_client::files::{KeyFileError, KeyStore, read_key};
+use keybound::jwk::PublicJwk;
+use keybound_client::files::{KeyFileError, KeyStore, read_key, read_public_jwk};
 use serde_json::{Value, json};
 
 use crate::outcome::{Failure, Outcome, Result};
@@ -32,7 +32,7 @@ enum Command {
     /// Make a key under a new name
     #[command(after_help = "Example: keybound key new orders --alg Ed25519")]
     New {
-        /// Letters, digits, - _ and .
+        /// Of letters, digits, hyphens, underscores and dots, a letter or digit first
         name: String,
         /// The algorithm of its signatures
         #[arg(long, default_value = "ES256")]
@@ -47,7 +47,7 @@ enum Command {
     /// Print a key as JWK, its public half unless --private is given
     #[command(after_help = "Example: keybound key show orders")]
     Show {
-        /// A key's name, or a file with a JWK or PEM
+        /// A key's name, or a file with a private or public JWK or a private PEM
         #[arg(value_name = "NAME|FILE")]
         key: String,
         /// Print the private half too
@@ -57,7 +57,7 @@ enum Command {
     /// Print the thumbprint of a key (RFC 7638): what tokens are bound to
     #[command(after_help = "Example: keybound key thumbprint orders")]
     Thumbprint {
-        /// A key's name, or a file with a private or public JWK or a PEM
+        /// A key's name, or a file with a private or public JWK or a private PEM
         #[arg(value_name = "NAME|FILE")]
         key: String,
     },
@@ -85,7 +85,7 @@ impl Key {
             Command::New { name, alg, size, json } => new(name, *alg, *size, *json),
             Command::Show { key, private } => show(key, *private),
             Command::Thumbprint { key } => {
-                output::line(thumbprint(key)?)?;
+                output::line(public(key)?.thumbprint())?;
                 Ok(Outcome::Done)
             }
             Command::List { json } => list(*json),
@@ -118,27 +118,24 @@ fn row(name: &str, key: &SoftwareKey) -> Value {
 }
 
 fn show(key: &str, private: bool) -> Result {
-    let key = load(key)?;
     if private {
-        let text = key.to_private_jwk().map_err(Failure::failed)?;
+        let text = load(key)?.to_private_jwk().map_err(Failure::failed)?;
         output::write(text.as_bytes())?;
         output::write(b"\n")?;
     } else {
-        output::line(key.public_jwk().to_json())?;
+        output::line(public(key)?.to_json())?;
     }
     Ok(Outcome::Done)
 }
 
-fn thumbprint(key: &str) -> std::result::Result<Thumbprint, Failure> {
-    if !store()?.contains(key)
-        && let Ok(about) = std::fs::metadata(key)
-        && about.len() <= 64 * 1024
-        && let Ok(text) = std::fs::read(key)
-        && let Ok(public) = PublicJwk::from_json(text.trim_ascii())
+/// The public half of the key that an argument means; a public JWK may be read by others.
+fn public(argument: &str) -> std::result::Result<PublicJwk, Failure> {
+    if !store()?.contains(argument)
+        && let Some(public) = read_public_jwk(Path::new(argument))
     {
-        return Ok(public.thumbprint());
+        return Ok(public);
     }
-    Ok(load(key)?.thumbprint())
+    Ok(load(argument)?.public_jwk().clone())
 }
 
 /// Every key, also those that cannot be read: these go to standard error and make the status 1.
@@ -171,8 +168,8 @@ fn delete(name: &str, yes: bool) -> Result {
         if !stdin.is_terminal() {
             return Err(Failure::usage("nobody is here to be asked; give --yes to delete the key"));
         }
-        eprint!("delete the key {name}? Tokens bound to it are of no use then. [y/N] ");
-        let _ = std::io::stderr().flush(); // the answer is read all the same
+        // The answer is read all the same.
+        let _ = write!(std::io::stderr(), "delete the key {name}? Tokens bound to it are of no use then. [y/N] ");
         let mut answer = String::new();
         stdin.read_line(&mut answer).map_err(Failure::failed)?;
         if !matches!(answer.trim(), "y" | "Y" | "yes") {
@@ -197,14 +194,14 @@ pub(crate) fn load(argument: &str) -> std::result::Result<SoftwareKey, Failure> 
     read_key(Path::new(argument)).map_err(|why| {
         if why.is_absent() {
             let directory = keys.directory().display();
-            Failure::failed(format!("there is no key {argument:?} in {directory}, and no file of that name"))
+            Failure::usage(format!("there is no key {argument:?} in {directory}, and no file of that name"))
         } else {
             failure(why)
         }
     })
 }
 
-/// A name that is none, or is taken, is for whoever typed it to mend.
+/// A name that is none, is taken, or leads to nothing is for whoever typed it to mend.
 pub(crate) fn failure(why: KeyFileError) -> Failure {
-    if why.is_misnamed() || why.exists() { Failure::usage(why) } else { Failure::failed(why) }
+    if why.is_misnamed() || why.exists() || why.is_absent() { Failure::usage(why) } else { Failure::failed(why) }
 }

@@ -100,8 +100,7 @@ impl Load {
         let plan = self.plan()?;
         let callers = Callers::of(self)?;
         let plan = callers.join(plan)?;
-        let running = plan.start().map_err(failure)?;
-        let report = watch::to_the_end(running, self, &callers)?.finish().map_err(failure)?;
+        let report = watch::to_the_end(&plan, self, &callers)?.finish().map_err(failure)?;
         report::print(self, &report)?;
         Ok(if report.is_good() { Outcome::Done } else { Outcome::Refused })
     }

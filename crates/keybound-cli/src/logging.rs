@@ -22,11 +22,20 @@ static HANDLES: OnceLock<Handles> = OnceLock::new();
 
 /// Begins to log, for people and at the level of `KEYBOUND_LOG`.
 pub(crate) fn begin() {
-    let filter = EnvFilter::try_from_env("KEYBOUND_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let wanted = std::env::var_os("KEYBOUND_LOG").filter(|wanted| !wanted.is_empty());
+    let read = wanted.map(|wanted| wanted.to_str().ok_or_else(|| "it is not UTF-8".to_owned()).and_then(filter_of));
+    let (filter, mistake) = match read {
+        Some(Ok(filter)) => (filter, None),
+        Some(Err(mistake)) => (EnvFilter::new("info"), Some(mistake)),
+        None => (EnvFilter::new("info"), None),
+    };
     let (filter, filter_handle) = reload::Layer::new(filter);
     let (written, written_handle) = reload::Layer::new(written(LogFormat::Text));
     tracing_subscriber::registry().with(filter).with(written).init();
     let _ = HANDLES.set(Handles { filter: filter_handle, written: written_handle });
+    if let Some(mistake) = mistake {
+        tracing::warn!("KEYBOUND_LOG is left aside, the level is info: {mistake}");
+    }
 }
 
 /// From now on lines look like this.
@@ -57,12 +66,16 @@ fn current() -> String {
 }
 
 fn set(filter: &str) -> Result<(), String> {
+    let filter = filter_of(filter)?;
+    let handles = HANDLES.get().ok_or("there is no log")?;
+    handles.filter.reload(filter).map_err(|error| error.to_string())
+}
+
+fn filter_of(filter: &str) -> Result<EnvFilter, String> {
     // A word that is no level would be taken for a target, and everything else would fall silent.
     let misspelt = |part: &&str| !part.contains('=') && part.trim().parse::<LevelFilter>().is_err();
     if let Some(part) = filter.split(',').find(misspelt) {
         return Err(format!("{part:?} is not a level; use off, error, warn, info, debug or trace, or TARGET=LEVEL"));
     }
-    let filter = EnvFilter::builder().parse(filter).map_err(|error| error.to_string())?;
-    let handles = HANDLES.get().ok_or("there is no log")?;
-    handles.filter.reload(filter).map_err(|error| error.to_string())
+    EnvFilter::builder().parse(filter).map_err(|error| error.to_string())
 }

@@ -28,7 +28,17 @@ use crate::outcome::Outcome;
 
 /// Bound tokens instead of bearer tokens: DPoP (RFC 9449) for gateways, issuers, clients and testers.
 #[derive(Debug, Parser)]
-#[command(name = "keybound", version, propagate_version = true, max_term_width = 100)]
+#[command(
+    name = "keybound",
+    version,
+    propagate_version = true,
+    max_term_width = 100,
+    after_help = "Examples:
+  keybound demo                          see what a stolen token is worth
+  keybound serve                         a gateway, an issuer and an API to try, on loopback
+  keybound explain htu.mismatch          why a request was refused, and what to do
+  keybound help request                  more about one command; keybound man request for a pager"
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -52,7 +62,21 @@ enum Command {
 
 fn main() -> ExitCode {
     logging::begin();
-    let outcome = match Cli::parse().command {
+    match Cli::try_parse() {
+        Ok(cli) => end(run(cli.command)),
+        // Help and version are asked for, and go to standard output.
+        Err(asked) if !asked.use_stderr() => {
+            end(output::styled(asked.render().ansi().to_string().trim_end()).map(|()| Outcome::Done))
+        }
+        Err(mistake) => {
+            output::aside(mistake.render().ansi().to_string().trim_end());
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run(command: Command) -> outcome::Result {
+    match command {
         Command::Serve(serve) => serve.run(),
         Command::Demo(demo) => demo.run(),
         Command::Issuer(issuer) => issuer.run(),
@@ -65,7 +89,10 @@ fn main() -> ExitCode {
         Command::Load(load) => load.run(),
         Command::Completions(completions) => completions.run(),
         Command::Man(man) => man.run(),
-    };
+    }
+}
+
+fn end(outcome: outcome::Result) -> ExitCode {
     match outcome {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::Refused) => ExitCode::from(1),

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::process::ExitCode;
 
-use crate::style;
+use crate::{output, style};
 
 /// A command that ran to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +37,16 @@ impl Failure {
         Self::usage(mistakes)
     }
 
+    /// Nobody reads what the command writes: it ends quietly and well, as others do in front of `head`.
+    pub(crate) const fn unread() -> Self {
+        Self { status: 0, message: String::new() }
+    }
+
+    /// Whether the command line is to be mended.
+    pub(crate) const fn is_usage(&self) -> bool {
+        self.status == 2
+    }
+
     /// The same, about this.
     pub(crate) fn about(mut self, subject: &str) -> Self {
         self.message = format!("{subject}: {}", self.message);
@@ -52,7 +62,7 @@ impl Failure {
     pub(crate) fn report(self) -> ExitCode {
         for (position, line) in self.message.lines().enumerate() {
             let lead = if position == 0 { format!("{}error:{} ", style::BAD, style::PLAIN) } else { String::new() };
-            anstream::eprintln!("{lead}{line}");
+            output::aside(format_args!("{lead}{line}"));
         }
         ExitCode::from(self.status)
     }

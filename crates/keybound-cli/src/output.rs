@@ -1,15 +1,16 @@
-//! Standard output, where a closed pipe is an error and no panic.
+//! Standard output, where nobody to read is a quiet end and any other trouble an error; and standard error, which may go
+//! unread. Neither is worth a panic.
 
 use std::fmt;
-use std::io::Write as _;
+use std::io::{self, Write as _};
 
 use crate::outcome::Failure;
 
 /// Writes octets as they are.
 pub(crate) fn write(octets: &[u8]) -> Result<(), Failure> {
-    let mut stdout = std::io::stdout().lock();
+    let mut stdout = io::stdout().lock();
     let written = stdout.write_all(octets).and_then(|()| stdout.flush());
-    written.map_err(|why| Failure::failed(format!("standard output: {why}")))
+    written.map_err(|why| failure("standard output", &why))
 }
 
 /// Writes one line.
@@ -21,5 +22,19 @@ pub(crate) fn line(text: impl fmt::Display) -> Result<(), Failure> {
 pub(crate) fn styled(text: impl fmt::Display) -> Result<(), Failure> {
     let mut stdout = anstream::stdout().lock();
     let written = writeln!(stdout, "{text}").and_then(|()| stdout.flush());
-    written.map_err(|why| Failure::failed(format!("standard output: {why}")))
+    written.map_err(|why| failure("standard output", &why))
+}
+
+/// Writes one line to standard error, with its colours where they can be seen. There is nowhere to say that it failed.
+pub(crate) fn aside(text: impl fmt::Display) {
+    let _ = writeln!(anstream::stderr().lock(), "{text}");
+}
+
+/// Why `output` could not be written, for the end of a command.
+pub(crate) fn failure(output: &str, why: &io::Error) -> Failure {
+    if why.kind() == io::ErrorKind::BrokenPipe {
+        Failure::unread()
+    } else {
+        Failure::failed(format!("{output}: {why}"))
+    }
 }

@@ -8,6 +8,7 @@ use keybound::nonce::Nonce;
 use keybound::request::TargetUri;
 use keybound::time::UnixTime;
 
+use crate::access::target;
 use crate::explain::time;
 use crate::outcome::{Failure, Outcome, Result};
 use crate::{key, output};
@@ -40,7 +41,8 @@ pub(crate) struct Proof {
     /// Print it as a field: "DPoP: …"
     #[arg(long)]
     header: bool,
-    /// The URL of the request
+    /// The URL of the request: https, or http on this machine
+    #[arg(value_parser = target)]
     url: TargetUri,
 }
 

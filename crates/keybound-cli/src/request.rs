@@ -18,7 +18,7 @@ use keybound_client::{Client, ClientBuilder};
 
 use self::report::Verbose;
 use self::transfer::{Sink, Transfer};
-use crate::access::{Access, variable};
+use crate::access::{Access, Cache, reachable, variable};
 use crate::outcome::{Failure, Outcome, Result};
 use crate::proof::nonce;
 use crate::token::block_on;
@@ -66,6 +66,9 @@ pub(crate) struct Request {
     token: Option<String>,
     #[command(flatten)]
     access: Access,
+    /// Get a new token even if there is one that is good
+    #[arg(long, requires = "issuer")]
+    fresh: bool,
     /// A nonce of the first URL's server, if one is known
     #[arg(long, value_name = "NONCE", allow_hyphen_values = true, value_parser = nonce)]
     nonce: Option<Nonce>,
@@ -76,14 +79,14 @@ pub(crate) struct Request {
     #[arg(long, value_name = "NUMBER", default_value_t = 5)]
     max_redirs: usize,
     /// Where to send it, one after the other
-    #[arg(required = true, value_name = "URL")]
+    #[arg(required = true, value_name = "URL", value_parser = reachable)]
     urls: Vec<String>,
 }
 
 impl Request {
     pub(crate) fn run(&self) -> Result {
-        let client = self.client()?;
         let body = data::read(&self.data, &self.data_binary)?;
+        let client = self.client()?;
         let mut fields: HeaderMap = HeaderMap::new();
         for (name, value) in &self.fields {
             fields.append(name, value.clone());
@@ -138,7 +141,12 @@ impl Request {
             return self.access.client_with(token.clone());
         }
         if self.access.has_issuer() {
-            return self.access.client(false);
+            let cache = match (self.fresh, self.verbose) {
+                (true, _) => Cache::Skipped,
+                (false, true) => Cache::Shown,
+                (false, false) => Cache::Used,
+            };
+            return self.access.client(cache);
         }
         match variable("KEYBOUND_TOKEN")? {
             Some(token) => self.access.client_with(token),

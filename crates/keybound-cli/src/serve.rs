@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
@@ -18,8 +18,8 @@ use keybound_gateway::reload::Live;
 use keybound_gateway::stack::Stack;
 
 use crate::outcome::{Failure, Outcome, Result};
-use crate::service::{Ending, drained, environment, own_name, trial_address, unbound};
-use crate::style::{FAINT, PLAIN, STRONG};
+use crate::service::{Service, announce, drained, environment, own_name, stay_on_hangup};
+use crate::style::{PLAIN, STRONG};
 use crate::{logging, sample};
 
 /// Run the gateway
@@ -32,24 +32,18 @@ use crate::{logging, sample};
   keybound serve --config keybound.toml
   keybound serve --listen 127.0.0.1:8090")]
 pub(crate) struct Serve {
-    /// The configuration file
-    #[arg(long, value_name = "FILE", env = "KEYBOUND_CONFIG")]
-    config: Option<PathBuf>,
-    /// Where to listen, instead of what the file says
-    #[arg(long, value_name = "ADDR")]
-    listen: Option<String>,
     #[command(flatten)]
-    ending: Ending,
+    service: Service,
 }
 
 impl Serve {
     pub(crate) fn run(&self) -> Result {
-        let stop = self.ending.stop()?;
-        match &self.config {
+        let stop = self.service.stop()?;
+        match &self.service.config {
             Some(path) => {
-                let overrides = Overrides::listen(self.listen.clone());
+                let overrides = Overrides::listen(self.service.listen.clone());
                 let config = Config::load(path, environment(), &overrides).map_err(Failure::configuration)?;
-                let front = self.bind(&config)?;
+                let front = self.service.bind("serve", &config)?;
                 let decisions = decisions(&config)?;
                 let admin = Admin::bind(&config.listen).map_err(Failure::failed)?;
                 logging::use_format(config.log.format);
@@ -59,29 +53,28 @@ impl Serve {
                 live.reload_on_hangup(load).map_err(Failure::failed)?;
                 serve(front, decisions, admin, live, &stop)
             }
-            None => self.self_contained(&stop),
+            None => {
+                stay_on_hangup("there is no configuration file to read again")?;
+                self.self_contained(&stop)
+            }
         }
     }
 
     fn self_contained(&self, stop: &Stop) -> Result {
-        let address = trial_address("serve", self.listen.as_deref().unwrap_or("127.0.0.1:8080"))?;
+        let address = self.service.trial_address("serve", "127.0.0.1:8080")?;
         let sample = sample::start().map_err(|error| Failure::failed(format!("the sample API: {error}")))?;
         let secret = encode_base64url(&random_array::<16>().map_err(Failure::failed)?);
         // Bound before the configuration is complete: the origin holds the port that was found.
         let config = default_config(address, sample, &secret)?;
-        let front = self.bind(&config)?;
+        let front = self.service.bind("serve", &config)?;
         let found = front.address().map_err(Failure::failed)?;
         let admin = Admin::bind(&config.listen).map_err(Failure::failed)?;
         let console = admin.address().map_err(Failure::failed)?;
         let config = default_config(found, sample, &secret)?;
         logging::use_format(config.log.format);
-        announce(found, console, &secret);
+        say_what_to_try(found, console, &secret);
         let live = live(config, &front)?;
         serve(front, None, admin, live, stop)
-    }
-
-    fn bind(&self, config: &Config) -> std::result::Result<Front, Failure> {
-        Front::bind(&config.listen, &config.limits).map_err(|error| unbound(error, "serve", self.config.as_deref()))
     }
 }
 
@@ -148,19 +141,18 @@ dpop_bound_access_tokens = true
     Config::from_parts(&text, Path::new("default"), environment, &Overrides::default()).map_err(Failure::configuration)
 }
 
-fn announce(address: SocketAddr, console: SocketAddr, secret: &str) {
-    anstream::println!(
-        "{STRONG}keybound{PLAIN} protects a sample API on http://{address}, with an issuer under /issuer."
-    );
-    anstream::println!("The console is on {STRONG}http://{console}{PLAIN}.");
-    anstream::println!(
-        "{FAINT}Everything is in memory and ends with this process. Paste into another terminal:{PLAIN}\n"
-    );
+fn say_what_to_try(address: SocketAddr, console: SocketAddr, secret: &str) {
     let keybound = own_name();
-    println!("export KEYBOUND_CLIENT_SECRET={secret}");
-    println!("{keybound} request --issuer http://{address}/issuer --client-id demo http://{address}/hello");
-    println!("curl -i http://{address}/hello\n");
-    anstream::println!(
-        "{FAINT}The first gets in with a bound token and a fresh proof; curl has neither. Ctrl-C ends it.{PLAIN}"
+    announce(
+        format_args!(
+            "{STRONG}keybound{PLAIN} protects a sample API on http://{address}, with an issuer under /issuer.\n\
+             The console is on {STRONG}http://{console}{PLAIN}."
+        ),
+        format_args!(
+            "export KEYBOUND_CLIENT_SECRET={secret}\n\
+             {keybound} request --issuer http://{address}/issuer --client-id demo http://{address}/hello\n\
+             curl -i http://{address}/hello"
+        ),
+        "The first gets in with a bound token and a fresh proof; curl has neither.",
     );
 }

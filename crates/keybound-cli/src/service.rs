@@ -1,25 +1,36 @@
-//! What `serve` and `issuer` have in common: where they listen, what the environment says, when they end.
+//! What `serve` and `issuer` have in common: their options, where they listen, what the environment says, when they end.
 
+use std::fmt;
 use std::io::Read as _;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
-use keybound_gateway::front::{BindError, Drained, Stop};
+use keybound_gateway::config::Config;
+use keybound_gateway::front::{Drained, Front, Stop};
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::outcome::{Failure, Outcome, Result};
+use crate::output;
+use crate::style::{FAINT, PLAIN};
 
-/// When a service ends besides by signals.
-#[derive(Clone, Copy, Debug, Args)]
-pub(crate) struct Ending {
+/// The options of a service.
+#[derive(Debug, Args)]
+pub(crate) struct Service {
+    /// The configuration file
+    #[arg(long, value_name = "FILE", env = "KEYBOUND_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+    /// Where to listen, instead of what the file says
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) listen: Option<String>,
     /// End with standard input: whoever holds its other end is gone then, even if it was killed
     #[arg(long, hide = true)]
     end_with_stdin: bool,
 }
 
-impl Ending {
+impl Service {
     /// What stops the service, by a signal or as asked for.
-    pub(crate) fn stop(self) -> std::result::Result<Stop, Failure> {
+    pub(crate) fn stop(&self) -> std::result::Result<Stop, Failure> {
         let stop = Stop::new();
         stop.on_signals().map_err(Failure::failed)?;
         if self.end_with_stdin {
@@ -33,17 +44,55 @@ impl Ending {
         }
         Ok(stop)
     }
+
+    /// The address of a service that is for trying out: on loopback.
+    pub(crate) fn trial_address(&self, command: &str, default: &str) -> std::result::Result<SocketAddr, Failure> {
+        let listen = self.listen.as_deref().unwrap_or(default);
+        let address: SocketAddr =
+            listen.parse().map_err(|_| Failure::usage(format!("{listen:?} is no address such as {default}")))?;
+        if address.ip().is_loopback() {
+            return Ok(address);
+        }
+        Err(Failure::usage(format!(
+            "without --config, {command} is for trying out: it listens on loopback only; to listen elsewhere, give --config"
+        )))
+    }
+
+    /// The listener of `config`. If its port cannot be had, the advice repeats what was typed, up to the address.
+    pub(crate) fn bind(&self, command: &str, config: &Config) -> std::result::Result<Front, Failure> {
+        Front::bind(&config.listen, &config.limits).map_err(|error| {
+            let file = self.config.as_ref().map(|path| format!(" --config {}", path.display())).unwrap_or_default();
+            Failure::failed(error.of_command(format!("keybound {command}{file}")))
+        })
+    }
 }
 
-/// The address of a service that is for trying out: on loopback.
-pub(crate) fn trial_address(command: &str, listen: &str) -> std::result::Result<SocketAddr, Failure> {
-    let address: SocketAddr =
-        listen.parse().map_err(|_| Failure::usage(format!("{listen:?} is no address such as 127.0.0.1:8080")))?;
-    if address.ip().is_loopback() {
-        Ok(address)
-    } else {
-        let message = format!("without --config, {command} is for trying out: it listens on loopback only");
-        Err(Failure::usage(message))
+/// Stays when a hangup asks to read the configuration again, and says why that is not done.
+pub(crate) fn stay_on_hangup(why: &'static str) -> std::result::Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::failed)?;
+    let mut hangup = {
+        let _inside = runtime.enter();
+        signal(SignalKind::hangup()).map_err(Failure::failed)?
+    };
+    let wait = move || {
+        runtime.block_on(async {
+            while hangup.recv().await.is_some() {
+                tracing::warn!("SIGHUP: {why}");
+            }
+        });
+    };
+    std::thread::Builder::new().name("keybound-hangup".to_owned()).spawn(wait).map_err(Failure::failed)?;
+    Ok(())
+}
+
+/// Says what to try: what it is, what to paste, what comes of it. A service lives on if nobody reads that.
+pub(crate) fn announce(what: impl fmt::Display, paste: impl fmt::Display, outcome: impl fmt::Display) {
+    let said = output::styled(format_args!(
+        "{what}\n{FAINT}Everything is in memory and ends with this process. Paste into another terminal:{PLAIN}\n\n\
+         {paste}\n\n{FAINT}{outcome} Ctrl-C ends it.{PLAIN}"
+    ));
+    if said.is_err() {
+        tracing::warn!("what to try cannot be written to standard output");
     }
 }
 
@@ -66,12 +115,6 @@ pub(crate) fn own_name() -> String {
     // What a shell would take apart is quoted.
     let plain = |char: char| char.is_ascii_alphanumeric() || "/._-+".contains(char);
     if shown.chars().all(plain) { shown } else { format!("'{}'", shown.replace('\'', "'\\''")) }
-}
-
-/// The port cannot be had; the advice repeats what was typed, up to the address.
-pub(crate) fn unbound(error: BindError, command: &str, config: Option<&Path>) -> Failure {
-    let file = config.map(|path| format!(" --config {}", path.display())).unwrap_or_default();
-    Failure::failed(error.of_command(format!("keybound {command}{file}")))
 }
 
 /// How a service ends that served.

@@ -1,11 +1,14 @@
 //! `keybound token`: gets a bound token and keeps it until it is about to expire.
 
+use std::error::Error as StdError;
+use std::io::ErrorKind;
+
 use clap::Args;
 use keybound::refusal::Reason;
 use keybound_client::Error;
 use serde_json::json;
 
-use crate::access::Access;
+use crate::access::{Access, Cache};
 use crate::outcome::{Failure, Outcome, Result};
 use crate::output;
 
@@ -31,7 +34,8 @@ pub(crate) struct Token {
 
 impl Token {
     pub(crate) fn run(&self) -> Result {
-        let client = self.access.client(self.fresh)?.build().map_err(Failure::failed)?;
+        let cache = if self.fresh { Cache::Skipped } else { Cache::Used };
+        let client = self.access.client(cache)?.build().map_err(Failure::failed)?;
         let token = block_on(client.token())?.map_err(|error| failure(&error))?;
         if self.json {
             let now = std::time::SystemTime::now().into();
@@ -58,13 +62,32 @@ pub(crate) fn block_on<T>(work: impl Future<Output = T>) -> std::result::Result<
 
 /// An error with what to do about it, where the server gave a reason that is known here.
 pub(crate) fn failure(error: &Error) -> Failure {
-    let mut text = error.to_string();
-    if let Error::TokenRequest(why) = error
-        && let Error::TokenRefused { description: Some(code), .. } = &**why
-        && let Some(reason) = Reason::from_code(code)
-    {
-        let entry = reason.entry();
-        text.push_str(&format!("\n  {}\n  do: {}", entry.meaning, entry.advice));
+    match error {
+        Error::TokenRequest(why) => match &**why {
+            Error::TokenRefused { description: Some(code), .. } => match Reason::from_code(code) {
+                Some(reason) => {
+                    let entry = reason.entry();
+                    Failure::failed(format!("{error}\n  {}\n  do: {}", entry.meaning, entry.advice))
+                }
+                None => Failure::failed(error),
+            },
+            why => failure(why),
+        },
+        Error::Network { server, source } if source.is_connect() => unreachable(server, source),
+        Error::Url | Error::PlainHttp(_) | Error::Field(_) | Error::MalformedToken(_) | Error::NoToken => {
+            Failure::usage(error)
+        }
+        _ => Failure::failed(error),
     }
-    Failure::failed(text)
+}
+
+/// There is no connection: of the causes, each within the other, the last one tells.
+fn unreachable(server: &str, error: &(dyn StdError + 'static)) -> Failure {
+    let mut last = error;
+    while let Some(cause) = last.source() {
+        last = cause;
+    }
+    let kind = last.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
+    let advice = if kind == Some(ErrorKind::ConnectionRefused) { "; is it running?" } else { "" };
+    Failure::failed(format!("{server} cannot be reached: {last}{advice}"))
 }

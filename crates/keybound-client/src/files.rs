@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
 use zeroize::Zeroizing;
 
-pub use keys::{KeyFileError, KeyStore, read_key};
+pub use keys::{KeyFileError, KeyStore, read_key, read_public_jwk};
 pub use tokens::TokenFiles;
 
 /// The largest file read here; a key of RSA-4096 takes 4 KiB.
@@ -29,12 +29,30 @@ pub fn home() -> Option<PathBuf> {
 
 /// Reads a file that only its owner may read.
 fn read_private(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
-    let file = File::open(path)?;
-    let about = file.metadata()?; // of what was opened, whatever the name means by now
-    if !about.is_file() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
-    }
+    let (file, about) = open_regular(path)?;
     check_mode(&about, path)?;
+    read_bounded(file, &about)
+}
+
+/// Reads a file that anybody may read.
+fn read_public(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
+    let (file, about) = open_regular(path)?;
+    read_bounded(file, &about)
+}
+
+fn open_regular(path: &Path) -> io::Result<(File, fs::Metadata)> {
+    let regular = |about: fs::Metadata| match about.is_file() {
+        true => Ok(about),
+        false => Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file")),
+    };
+    // Before it is opened, for opening a pipe would wait for whoever writes it.
+    regular(fs::metadata(path)?)?;
+    let file = File::open(path)?;
+    let about = regular(file.metadata()?)?; // of what was opened, whatever the name means by now
+    Ok((file, about))
+}
+
+fn read_bounded(file: File, about: &fs::Metadata) -> io::Result<Zeroizing<Vec<u8>>> {
     let mut octets = Zeroizing::new(Vec::with_capacity(usize::try_from(about.len().min(MAX_FILE)).unwrap_or(0) + 1));
     file.take(MAX_FILE + 1).read_to_end(&mut octets)?;
     if octets.len() as u64 > MAX_FILE {

@@ -1,11 +1,14 @@
 //! What `explain` found, for people and as JSON.
 
+use keybound::crypto::KeyKind;
 use keybound::jwk::PublicJwk;
 use keybound::refusal::Refusal;
 use keybound::time::UnixTime;
 use serde_json::{Value, json};
 
 use super::moment;
+use crate::outcome::Failure;
+use crate::output;
 use crate::style::{BAD, FAINT, GOOD, PLAIN, STRONG};
 
 /// A proof taken apart.
@@ -56,22 +59,21 @@ impl Check {
         object
     }
 
-    fn print(&self) {
+    fn print(&self) -> Result<(), Failure> {
         let (name, step) = (self.name, self.step);
         match &self.verdict {
-            Verdict::Passed => anstream::println!("  {GOOD}pass{PLAIN}  {name:<10} {FAINT}{step}{PLAIN}"),
-            Verdict::Open(note) => anstream::println!("  {FAINT}open  {name:<10} {step}  {note}{PLAIN}"),
+            Verdict::Passed => output::styled(format_args!("  {GOOD}pass{PLAIN}  {name:<10} {FAINT}{step}{PLAIN}")),
+            Verdict::Open(note) => output::styled(format_args!("  {FAINT}open  {name:<10} {step}  {note}{PLAIN}")),
             Verdict::Refused(refusal) => {
                 let entry = refusal.reason().entry();
-                anstream::println!(
+                output::styled(format_args!(
                     "  {BAD}fail{PLAIN}  {name:<10} {FAINT}{step}{PLAIN}  {STRONG}{}{PLAIN}: {}",
-                    entry.code,
-                    entry.meaning
-                );
+                    entry.code, entry.meaning
+                ))?;
                 if let Some(detail) = refusal.detail() {
-                    println!("        {detail}");
+                    output::line(format_args!("        {detail}"))?;
                 }
-                anstream::println!("        {FAINT}{}{PLAIN}", entry.advice);
+                output::styled(format_args!("        {FAINT}{}{PLAIN}", entry.advice))
             }
         }
     }
@@ -83,7 +85,7 @@ impl Report {
         !self.checks.iter().any(|check| matches!(check.verdict, Verdict::Refused(_)))
     }
 
-    pub(super) fn print(&self, as_json: bool) {
+    pub(super) fn print(&self, as_json: bool) -> Result<(), Failure> {
         if as_json {
             let checks: Vec<_> = self.checks.iter().map(Check::to_json).collect();
             let object = json!({
@@ -94,22 +96,34 @@ impl Report {
                 "checks": checks,
                 "verdict": if self.is_good() { "passed" } else { "refused" },
             });
-            println!("{object:#}");
-            return;
+            return output::line(format_args!("{object:#}"));
         }
         for (title, part) in [("header", &self.header), ("payload", &self.payload)] {
             match part {
-                Some(part) => anstream::println!("{STRONG}{title}{PLAIN}\n{part:#}"),
-                None => anstream::println!("{STRONG}{title}{PLAIN}\n  cannot be decoded"),
+                Some(part) => output::styled(format_args!("{STRONG}{title}{PLAIN}\n{part:#}"))?,
+                None => output::styled(format_args!("{STRONG}{title}{PLAIN}\n  cannot be decoded"))?,
             }
         }
         if let Some(jwk) = &self.jkt {
-            anstream::println!("{STRONG}key{PLAIN}\n  {:?}, jkt {}", jwk.kind(), jwk.thumbprint());
+            let kind = kind_name(jwk.kind());
+            output::styled(format_args!("{STRONG}key{PLAIN}\n  {kind}, jkt {}", jwk.thumbprint()))?;
         }
-        anstream::println!(
+        output::styled(format_args!(
             "{STRONG}checks{PLAIN} {FAINT}of RFC 9449, as of {}{PLAIN}",
             moment(self.at).as_str().unwrap_or_default()
-        );
-        self.checks.iter().for_each(Check::print);
+        ))?;
+        self.checks.iter().try_for_each(Check::print)
+    }
+}
+
+/// As the registry of JOSE names it.
+const fn kind_name(kind: KeyKind) -> &'static str {
+    match kind {
+        KeyKind::P256 => "P-256",
+        KeyKind::P384 => "P-384",
+        KeyKind::P521 => "P-521",
+        KeyKind::Ed25519 => "Ed25519",
+        KeyKind::Rsa => "RSA",
+        _ => "of a new kind",
     }
 }

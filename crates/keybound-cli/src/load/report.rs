@@ -22,7 +22,7 @@ pub(super) fn print(load: &Load, report: &Report) -> Result<(), Failure> {
     }
     let mut stdout = anstream::stdout().lock();
     let written = stdout.write_all(text(load, report).as_bytes()).and_then(|()| stdout.flush());
-    written.map_err(|why| Failure::failed(format!("standard output: {why}")))
+    written.map_err(|why| output::failure("standard output", &why))
 }
 
 fn text(load: &Load, report: &Report) -> String {

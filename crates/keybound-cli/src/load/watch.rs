@@ -4,12 +4,12 @@ use std::io::IsTerminal as _;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
-use keybound_probe::load::Running;
+use keybound_probe::load::{Load as Plan, Running};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::Load;
 use super::callers::Callers;
+use super::{Load, failure};
 use crate::outcome::Failure;
 use crate::token::block_on;
 
@@ -19,11 +19,13 @@ const TICK: Duration = Duration::from_millis(100);
 /// How often tokens are looked at.
 const RENEWAL: Duration = Duration::from_secs(1);
 
-/// Returns when the load has ended, or has been stopped by a signal.
-pub(super) fn to_the_end(running: Running, load: &Load, callers: &Callers) -> Result<Running, Failure> {
+/// Starts the load, and returns when it has ended or has been stopped by a signal.
+pub(super) fn to_the_end(plan: &Plan, load: &Load, callers: &Callers) -> Result<Running, Failure> {
     block_on(async {
         let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::failed)?;
         let mut terminate = signal(SignalKind::terminate()).map_err(Failure::failed)?;
+        // Only now: a signal from the first answer on finds its handler.
+        let running = plan.start().map_err(failure)?;
         let line = Line::new(load);
         let (mut tick, mut renewal) = (interval(TICK), interval(RENEWAL));
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -50,7 +50,11 @@ enum Files {
 }
 
 fn read_file(file: &str, files: Files) -> Result<Vec<u8>, Failure> {
-    let octets = if file == "-" { bounded(io::stdin().lock()) } else { File::open(file).and_then(bounded) };
+    let octets = if file == "-" {
+        bounded(io::stdin().lock())
+    } else {
+        bounded(File::open(file).map_err(|why| Failure::usage(format!("{file}: {why}")))?)
+    };
     let mut octets = octets.map_err(|why| Failure::failed(format!("{file}: {why}")))?;
     if files == Files::WithoutLineEnds {
         octets.retain(|octet| !matches!(octet, b'\r' | b'\n' | 0));

@@ -5,6 +5,7 @@ use keybound::challenge::DpopChallenge;
 use keybound::refusal::{Fault, Reason};
 use keybound_client::{Url, Watch};
 
+use crate::output;
 use crate::style::{BAD, FAINT, PLAIN, STRONG};
 
 /// Shows requests and answers on standard error.
@@ -13,21 +14,21 @@ pub(super) struct Verbose;
 
 impl Watch for Verbose {
     fn sending(&self, method: &Method, url: &Url, fields: &HeaderMap) {
-        anstream::eprintln!("{FAINT}>{PLAIN} {method} {url}");
+        output::aside(format_args!("{FAINT}>{PLAIN} {method} {url}"));
         fields_of('>', fields);
     }
 
     fn answered(&self, version: Version, status: StatusCode, fields: &HeaderMap) {
-        anstream::eprintln!("{FAINT}<{PLAIN} {version:?} {status}");
+        output::aside(format_args!("{FAINT}<{PLAIN} {version:?} {status}"));
         fields_of('<', fields);
     }
 }
 
 fn fields_of(mark: char, fields: &HeaderMap) {
     for (name, value) in fields {
-        anstream::eprintln!("{FAINT}{mark}{PLAIN} {name}: {}", shown(value));
+        output::aside(format_args!("{FAINT}{mark}{PLAIN} {name}: {}", shown(value)));
     }
-    anstream::eprintln!("{FAINT}{mark}{PLAIN}");
+    output::aside(format_args!("{FAINT}{mark}{PLAIN}"));
 }
 
 /// Of a secret its scheme at most; of anything else what a terminal can take.
@@ -85,17 +86,17 @@ impl Why {
 /// Says on standard error that `url` was answered with an error, and why as far as the answer tells.
 pub(super) fn refusal(url: &str, status: StatusCode, why: Option<&Why>, trouble: Option<&str>) {
     let error = why.and_then(|why| why.error.as_deref()).unwrap_or_default();
-    anstream::eprintln!("{BAD}refused:{PLAIN} {url}: {status} {error}");
+    output::aside(format_args!("{BAD}refused:{PLAIN} {url}: {status} {error}"));
     if let Some(trouble) = trouble {
-        anstream::eprintln!("  {trouble}");
+        output::aside(format_args!("  {trouble}"));
     }
     let Some(why) = why else { return };
     match (why.code, &why.description) {
         (Some(code), _) => {
-            anstream::eprintln!("  {STRONG}{code}{PLAIN}: {}", why.meaning);
-            anstream::eprintln!("  do: {}", why.advice);
+            output::aside(format_args!("  {STRONG}{code}{PLAIN}: {}", why.meaning));
+            output::aside(format_args!("  do: {}", why.advice));
         }
-        (None, Some(description)) => anstream::eprintln!("  the server says: {description}"),
+        (None, Some(description)) => output::aside(format_args!("  the server says: {description}")),
         (None, None) => {}
     }
 }

@@ -13,6 +13,7 @@ use serde_json::{Map, Value, json};
 
 use super::report::{Why, plain, refusal};
 use crate::outcome::{Failure, Outcome};
+use crate::output;
 use crate::token::failure;
 
 /// The largest body that is put into JSON, where it must be whole.
@@ -67,6 +68,9 @@ impl Transfer {
             Err(Trouble::Late(limit)) => Failure::failed(format!("not done within {} s", limit.as_secs_f64())),
         };
         let said = said.about(url);
+        if said.is_usage() {
+            return Err(said); // as it would be for every other URL
+        }
         if self.json {
             sink.write_line(&json!({"url": url, "error": said.message()}))?;
         }
@@ -173,7 +177,7 @@ impl Sink {
     /// Writes and flushes: who reads along sees a slow answer as it comes.
     fn write(&mut self, octets: &[u8]) -> Result<(), Failure> {
         let written = self.output.write_all(octets).and_then(|()| self.output.flush());
-        written.map_err(|why| Failure::failed(format!("{}: {why}", self.name)))
+        written.map_err(|why| output::failure(&self.name, &why))
     }
 
     fn write_line(&mut self, object: &Value) -> Result<(), Failure> {

@@ -56,7 +56,8 @@ fn says_what_it_cannot_start_with() {
     assert!(said.stderr.contains("pick another port: keybound issuer --listen 127.0.0.1:"), "{said:?}");
 
     let said = place.run(&["issuer", "--listen", "0.0.0.0:0"]);
-    let expected = "error: without --config, issuer is for trying out: it listens on loopback only\n";
+    let expected = "error: without --config, issuer is for trying out: it listens on loopback only; to listen \
+                    elsewhere, give --config\n";
     assert_eq!((said.status, &*said.stderr), (2, expected));
 
     for (text, expected) in [

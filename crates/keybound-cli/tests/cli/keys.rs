@@ -1,5 +1,7 @@
 //! `keybound key`.
 
+use std::process::Command;
+
 use crate::support::Place;
 
 #[test]
@@ -31,7 +33,7 @@ fn a_key_from_its_making_to_its_end() {
     place.run(&["key", "delete", "orders", "--yes"]).good();
     assert_eq!(place.run(&["key", "list", "--json"]).json(), serde_json::json!([]));
     let said = place.run(&["key", "show", "orders"]);
-    assert_eq!(said.status, 1);
+    assert_eq!(said.status, 2);
     assert!(said.stderr.starts_with("error: there is no key \"orders\" in "), "{said:?}");
 }
 
@@ -47,4 +49,37 @@ fn names_lead_nowhere_else() {
     assert_eq!(said.status, 2, "{said:?}");
     let said = place.run(&["key", "new", "mac", "--alg", "HS256"]);
     assert_eq!(said.status, 2, "{said:?}");
+}
+
+#[test]
+fn a_public_key_is_enough_for_what_is_public() {
+    let place = Place::new();
+    place.run(&["key", "new", "orders"]).good();
+    let public = place.run(&["key", "show", "orders"]);
+    place.write("public.jwk", public.good()); // others may read it
+    let thumbprint = place.run(&["key", "thumbprint", "orders"]);
+    assert_eq!(place.run(&["key", "thumbprint", "public.jwk"]).good(), thumbprint.good());
+    assert_eq!(place.run(&["key", "show", "public.jwk"]).good(), public.good());
+    let said = place.run(&["key", "show", "--private", "public.jwk"]);
+    assert_eq!((said.status, &*said.stdout), (1, ""), "{said:?}");
+    place.write("public.pem", "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEA\n-----END PUBLIC KEY-----\n");
+    for file in ["public.jwk", "public.pem"] {
+        let said = place.run(&["proof", "--key", file, "https://api.example.com/"]);
+        assert!(said.stderr.starts_with(&format!("error: {file}: a public key; give the private one")), "{said:?}");
+    }
+}
+
+// Nobody writes to the pipe: whoever opened it would wait for ever.
+#[test]
+fn a_pipe_is_no_key() {
+    let place = Place::new();
+    assert!(Command::new("mkfifo").arg(place.work().join("pipe")).status().unwrap().success());
+    for args in [
+        &["key", "thumbprint", "pipe"][..],
+        &["key", "show", "pipe"],
+        &["proof", "--key", "pipe", "https://api.example.com/"],
+    ] {
+        let said = place.run(args);
+        assert_eq!((said.status, &*said.stderr), (1, "error: pipe: not a regular file\n"), "{args:?}");
+    }
 }

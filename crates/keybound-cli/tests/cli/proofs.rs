@@ -55,7 +55,12 @@ fn a_proof_says_what_it_is_for() {
     let header = place.run(&["proof", "--header", "--key", "k", URL]);
     assert!(header.good().starts_with("DPoP: ey"), "{header:?}");
     let said = place.run(&["proof", "--key", "nobody", URL]);
-    assert_eq!(said.status, 1, "{said:?}");
+    assert_eq!(said.status, 2, "{said:?}");
+    // R-CLI-12: what would not be sent is not signed.
+    let said = place.run(&["proof", "--key", "k", "http://api.example.com/"]);
+    assert_eq!(said.status, 2, "{said:?}");
+    assert!(said.stderr.contains("is plain http: tokens and proofs go over https only"), "{said:?}");
+    place.run(&["proof", "--key", "k", "http://127.0.0.1:8080/"]).good();
     assert_eq!(place.run(&["proof", "--key", "k", "not a URL"]).status, 2);
 }
 
@@ -105,6 +110,7 @@ fn people_get_the_same_with_advice() {
     let good = proof(&place, &["-X", "GET", "--nonce", "n-1", URL]);
     let said = place.run(&["explain", "-X", "GET", "--url", URL, &good]);
     let text = said.good();
+    assert!(text.contains("key\n  P-256, jkt "), "{text}");
     assert!(text.contains("  pass  signature  4.3(6)\n"), "{text}");
     assert!(text.contains("  open  nonce      4.3(10)  only the server that gave it can judge it\n"), "{text}");
 
@@ -113,6 +119,22 @@ fn people_get_the_same_with_advice() {
     let expected = "  fail  htu        4.3(9)  htu.mismatch: htu is not the URI of this request\n";
     assert!(said.stdout.contains(expected), "{}", said.stdout);
     assert!(said.stdout.contains("they part at octet 24"), "{}", said.stdout);
+}
+
+#[test]
+fn a_field_may_be_pasted_with_its_name() {
+    let place = place_with_key();
+    let good = proof(&place, &[URL]);
+    let plain = place.run(&["explain", "--json", "--at", "1700000000", &good]);
+    for name in ["DPoP: ", "dpop:", " DPOP : "] {
+        let said = place.run(&["explain", "--json", "--at", "1700000000", &format!("{name}{good}")]);
+        assert_eq!(said.stdout, plain.stdout, "{name:?}");
+    }
+    for nothing in ["", " "] {
+        let said = place.run(&["explain", nothing]);
+        assert_eq!(said.status, 2, "{said:?}");
+        assert!(said.stderr.starts_with("error: there is nothing to explain"), "{said:?}");
+    }
 }
 
 #[test]

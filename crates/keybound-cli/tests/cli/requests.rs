@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::support::{Place, Said, Service, after, claims};
+use crate::support::{Place, Said, Service, after, claims, free_address};
 
 struct Api {
     place: Place,
@@ -57,6 +57,10 @@ fn several_urls_share_token_and_nonce() {
     let said = api.run("request", &[&["-v"][..], &urls].concat());
     assert!(said.good().contains("\"path\": \"/orders/2\""), "{said:?}");
     assert!(!said.stderr.contains("/issuer/token"), "{said:?}");
+    assert!(said.stderr.contains("token from the cache; the issuer is not asked"), "{said:?}");
+    let said = api.run("request", &[&["-v", "--fresh"][..], &urls].concat());
+    assert!(said.good().contains("\"path\": \"/orders/2\""), "{said:?}");
+    assert!(said.stderr.contains("/issuer/token") && !said.stderr.contains("from the cache"), "{said:?}");
 }
 
 #[test]
@@ -70,7 +74,7 @@ fn sends_what_it_is_told_to() {
     let kept = std::fs::read_to_string(api.place.work().join("answer.json")).unwrap();
     assert!(kept.contains("\"method\": \"DELETE\""), "{kept}");
     let said = api.run("request", &["-H", "Authorization: Bearer x", &api.url("/hello")]);
-    assert_eq!(said.status, 1, "the client's own fields stay its own: {said:?}");
+    assert_eq!(said.status, 2, "the client's own fields stay its own: {said:?}");
 }
 
 #[test]
@@ -114,7 +118,7 @@ fn the_secret_comes_from_a_file_or_the_environment() {
     api.place.write("empty", "\n");
     for (file, expected) in [("empty", "empty: there is no secret in it"), ("missing", "missing: No such file")] {
         let said = api.place.run(&[&access[..], &["--client-secret-file", file]].concat());
-        assert_eq!(said.status, 1, "{said:?}");
+        assert_eq!(said.status, 2, "{said:?}");
         assert!(said.stderr.starts_with(&format!("error: {expected}")), "{said:?}");
     }
 }
@@ -126,10 +130,10 @@ fn plain_http_stays_on_this_machine() {
     place.run(&["key", "new", "k"]).good();
     // 192.0.2.0/24 is nobody's: were it asked, this would be a timeout.
     let said = place.run(&["request", "--key", "k", "--token", "abc", "http://192.0.2.1/orders"]);
-    assert_eq!(said.status, 1, "{said:?}");
+    assert_eq!(said.status, 2, "{said:?}");
     assert!(said.stderr.contains("is plain http: tokens and proofs go over https only"), "{said:?}");
     let said = place.run(&["token", "--issuer", "http://192.0.2.1", "--client-id", "demo"]);
-    assert_eq!(said.status, 1, "{said:?}");
+    assert_eq!(said.status, 2, "{said:?}");
     assert!(said.stderr.contains("is plain http"), "{said:?}");
 }
 
@@ -146,4 +150,43 @@ fn what_is_missing_is_asked_for() {
         assert_eq!(said.status, 2, "{said:?}");
         assert!(said.stderr.contains(expected), "{said:?}");
     }
+}
+
+#[test]
+fn mistakes_on_the_command_line_are_told_from_failures() {
+    let place = Place::new();
+    place.run(&["key", "new", "k"]).good();
+    let nowhere = format!("http://{}", free_address());
+    let (request, token) = (["request", "--key", "k", "--token", "abc"], ["token", "--client-id", "demo"]);
+    for (mut args, expected) in [
+        ([&request[..], &["notaurl"]].concat(), "not an absolute http or https URL"),
+        ([&request[..], &["-H", "DPoP: x"]].concat(), "the field dpop is set by this client"),
+        ([&request[..], &["-d", "@nofile"]].concat(), "nofile: No such file"),
+        (vec!["request", "--key", "nokey", "--token", "abc"], "there is no key \"nokey\""),
+        ([&token[..], &["--issuer", "notaurl"]].concat(), "not an absolute http or https URL"),
+        ([&token[..], &["--issuer", "http://id.example.com"]].concat(), "is plain http"),
+        ([&token[..], &["--issuer", &nowhere, "--client-secret-file", "nofile"]].concat(), "nofile: No such file"),
+        ([&token[..], &["--issuer", &nowhere, "--private-key", "nofile"]].concat(), "nofile: No such file"),
+    ] {
+        if args[0] == "request" {
+            args.push(&nowhere);
+        }
+        let said = place.run(&args);
+        assert_eq!(said.status, 2, "{args:?}: {said:?}");
+        assert!(said.stderr.contains(expected), "{args:?}: {said:?}");
+    }
+    let keys = place.run(&["key", "list"]);
+    assert_eq!(keys.good().lines().count(), 1, "no key is made for a mistake: {keys:?}");
+}
+
+#[test]
+fn who_is_not_there_is_said_in_one_line() {
+    let place = Place::new();
+    place.run(&["key", "new", "k"]).good();
+    let nowhere = format!("http://{}", free_address());
+    let expected = format!("{nowhere} cannot be reached: Connection refused (os error 111); is it running?\n");
+    let said = place.run(&["request", "--key", "k", "--token", "abc", &nowhere]);
+    assert_eq!((said.status, said.stderr), (1, format!("error: {nowhere}: {expected}")));
+    let said = place.run(&["token", "--issuer", &nowhere, "--client-id", "demo", "--key", "k"]);
+    assert_eq!((said.status, said.stderr), (1, format!("error: {expected}")));
 }

@@ -48,7 +48,9 @@ fn without_a_file_it_stays_on_loopback() {
     for address in ["0.0.0.0:0", "192.0.2.1:8080", "[::]:0"] {
         let said = place.run(&["serve", "--listen", address]);
         assert_eq!(said.status, 2, "{said:?}");
-        assert_eq!(said.stderr, "error: without --config, serve is for trying out: it listens on loopback only\n");
+        let expected = "error: without --config, serve is for trying out: it listens on loopback only; to listen elsewhere, \
+                        give --config\n";
+        assert_eq!(said.stderr, expected);
     }
     let said = place.run(&["serve", "--listen", "8080"]);
     assert_eq!((said.status, &*said.stderr), (2, "error: \"8080\" is no address such as 127.0.0.1:8080\n"));

@@ -104,7 +104,14 @@ impl Place {
 
     /// Starts what runs until it is stopped.
     pub(crate) fn start(&self, args: &[&str]) -> Service {
-        Service::start(self.command(args))
+        self.start_into(args, Stdio::piped())
+    }
+
+    /// The same, with this for standard output.
+    pub(crate) fn start_into(&self, args: &[&str], stdout: Stdio) -> Service {
+        let mut command = self.command(args);
+        command.stdout(stdout);
+        Service::start(command)
     }
 }
 
@@ -142,9 +149,11 @@ pub(crate) struct Service {
 
 impl Service {
     fn start(mut command: Command) -> Self {
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary starts");
+        let mut child = command.stderr(Stdio::piped()).spawn().expect("the binary starts");
         let (sender, lines) = channel();
-        read_lines(child.stdout.take().unwrap(), sender.clone());
+        if let Some(stdout) = child.stdout.take() {
+            read_lines(stdout, sender.clone());
+        }
         read_lines(child.stderr.take().unwrap(), sender);
         Self { child, lines, said: Vec::new() }
     }

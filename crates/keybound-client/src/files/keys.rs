@@ -7,8 +7,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use keybound::crypto::aws_lc::{KeyError, SoftwareKey};
+use keybound::jwk::PublicJwk;
 
-use super::{Present, home, read_private, sync_directory, write_private};
+use super::{Present, home, read_private, read_public, sync_directory, write_private};
 
 /// The longest name of a key.
 const MAX_NAME: usize = 100;
@@ -126,14 +127,30 @@ fn file_name(name: &str) -> Result<OsString, KeyFileError> {
 ///
 /// [`KeyFileError`].
 pub fn read_key(path: &Path) -> Result<SoftwareKey, KeyFileError> {
-    let octets = read_private(path).map_err(|why| KeyFileError::of(path, Fault::Io(why)))?;
-    let key = if octets.trim_ascii_start().starts_with(b"{") {
-        SoftwareKey::from_jwk(octets.trim_ascii())
-    } else {
-        let text = std::str::from_utf8(&octets).map_err(|_| KeyError::Pem);
-        text.and_then(|text| SoftwareKey::from_pem(text, None))
+    let private = || {
+        let octets = read_private(path).map_err(Fault::Io)?;
+        let key = if octets.trim_ascii_start().starts_with(b"{") {
+            SoftwareKey::from_jwk(octets.trim_ascii())
+        } else {
+            let text = std::str::from_utf8(&octets).map_err(|_| KeyError::Pem);
+            text.and_then(|text| SoftwareKey::from_pem(text, None))
+        };
+        key.map_err(Fault::Key)
     };
-    key.map_err(|why| KeyFileError::of(path, Fault::Key(why)))
+    // Of a public key it is no matter who may read it.
+    let fault = |fault| if holds_public(path) { Fault::Public } else { fault };
+    private().map_err(|why| KeyFileError::of(path, fault(why)))
+}
+
+fn holds_public(path: &Path) -> bool {
+    let pem = |octets: &[u8]| octets.trim_ascii_start().starts_with(b"-----BEGIN PUBLIC KEY-----");
+    read_public_jwk(path).is_some() || read_public(path).is_ok_and(|octets| pem(&octets))
+}
+
+/// Reads a public JWK from a file, which others may read. `None` if the file is not there or holds anything else: what
+/// [`read_key`] says of it is the reason.
+pub fn read_public_jwk(path: &Path) -> Option<PublicJwk> {
+    PublicJwk::from_json(read_public(path).ok()?.trim_ascii()).ok()
 }
 
 /// A key cannot be read or written. It names the file and never what is in it.
@@ -149,6 +166,7 @@ enum Fault {
     Exists,
     Io(io::Error),
     Key(KeyError),
+    Public,
 }
 
 impl KeyFileError {
@@ -183,6 +201,9 @@ impl fmt::Display for KeyFileError {
             Fault::Exists => write!(f, "{path} is there already and stays; delete it first, or take another name"),
             Fault::Io(why) => write!(f, "{path}: {why}"),
             Fault::Key(why) => write!(f, "{path}: {why}"),
+            Fault::Public => {
+                write!(f, "{path}: a public key; give the private one, or its JWK where a public key is enough")
+            }
         }
     }
 }
