@@ -8,7 +8,11 @@ use core::time::Duration;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
+use keybound::crypto::AlgSet;
+use keybound_issuer::GrantType;
+
 use super::check::{self, Written};
+use super::file::{KeyFile, readable};
 use super::introspection::introspection;
 use super::mistake::Mistakes;
 use super::section::{ChosenPreset, Read, Section, child, shortened};
@@ -19,6 +23,7 @@ use super::{
     KeySource, Limits, Listen, Log, LogFormat, LoggedDecisions, Mode, NoncePolicy, Prefix, ProofHandling, ProofPolicy,
     Reader, Replay, Route, Tls, UpstreamAuthorization, UpstreamUrl, WhenUnavailable, keys, tls,
 };
+use crate::signing_key;
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -203,8 +208,8 @@ fn issuer(section: Section<'_>, base: &Path) -> Option<Read<Issuer>> {
             "is empty: tokens for other services would be accepted; name this one",
         );
     }
-    let file = section.text("jwks_file", |text| readable(base, text));
     let algorithms = section.algorithms("algorithms");
+    let file = section.text("jwks_file", |text| KeyFile::read(base, text, algorithms.unwrap_or(AlgSet::ALL)));
     let table = section.inside("issuer.introspection");
     let asked = table.is_there().then(|| introspection(table, base));
     if let (Some(Some(asked)), Some(file)) = (&asked, &file)
@@ -296,8 +301,12 @@ fn route(section: Section<'_>, base: &Path, known: &TlsClients) -> Option<Read<R
         "bearer" => Some(UpstreamAuthorization::Bearer),
         _ => None,
     });
+    if let Some(mode) = &mode {
+        without_effect(&section, mode.value, (&scope, &audience), proof.as_ref(), authorization.as_ref());
+    }
     if let (Some(proof), Some(authorization)) = (&proof, &authorization)
         && proof.value == ProofHandling::Check
+        && mode.as_ref().is_none_or(|mode| mode.value != Mode::Open)
         && authorization.value != UpstreamAuthorization::Pass
     {
         let message = "\"check\" leaves the proof to the upstream, which needs the token too: add upstream_authorization = \"pass\"";
@@ -322,6 +331,39 @@ fn route(section: Section<'_>, base: &Path, known: &TlsClients) -> Option<Read<R
         ambiguous_paths: ambiguous_paths?.value,
     };
     Some(Read { value: route, place: path.place, written: true })
+}
+
+/// What is written and does not hold in this mode: nobody is to believe that it does.
+fn without_effect(
+    section: &Section<'_>,
+    mode: Mode,
+    (scope, audience): (&Option<Read<Vec<Read<String>>>>, &Option<Read<Vec<Read<String>>>>),
+    proof: Option<&Read<ProofHandling>>,
+    authorization: Option<&Read<UpstreamAuthorization>>,
+) {
+    let why = match mode {
+        Mode::Open => "is not enforced: mode = \"open\" checks nothing; leave it out, or use another mode",
+        Mode::Report => "does not hold: mode = \"report\" changes nothing, and passes token and proof on; leave it out",
+        Mode::Required | Mode::Optional => return,
+    };
+    for (name, list) in [("scope", scope), ("audience", audience)] {
+        if let Some(list) = list.as_ref().filter(|list| mode == Mode::Open && !list.value.is_empty()) {
+            section.mistake(name, &list.place, why);
+        }
+    }
+    // That an upstream gets token and proof as they came is what these modes do.
+    if let Some(proof) = proof
+        && proof.written
+        && (mode == Mode::Open || proof.value != ProofHandling::Check)
+    {
+        section.mistake("proof", &proof.place, why);
+    }
+    if let Some(authorization) = authorization
+        && authorization.written
+        && authorization.value != UpstreamAuthorization::Pass
+    {
+        section.mistake("upstream_authorization", &authorization.place, why);
+    }
 }
 
 fn proof_handling(section: &Section<'_>) -> Option<Read<ProofHandling>> {
@@ -479,23 +521,20 @@ fn authorization_server(
     mistakes: &Mistakes,
 ) -> Option<Read<AuthorizationServer>> {
     let url = section.text("url", FromStr::from_str);
-    let audience = section.texts("audience", not_empty);
+    let audience = section.texts("audience", resource);
     let store = section.text("store", |text| match text.split_once(':').map_or(text, |(scheme, _)| scheme) {
         "memory" if text == "memory" => Ok(()),
         scheme @ ("sqlite" | "postgres") => Err(format!("{scheme} is not in this version; use \"memory\"")),
         _ => Err(format!("{:?} is not a store; use \"memory\"", shortened(text))),
     });
-    let signing_key = section.text("signing_key", |text| not_empty(text).map(|text| base.join(text)));
-    let auto_approve = section.text("auto_approve", not_empty);
-    if let (Some(url), Some(user)) = (&url, &auto_approve) {
-        let url: &super::PublicUrl = &url.value;
-        if !url.is_loopback() {
-            let message = "is for development on loopback, and authorization_server.url is not there; leave it out";
-            section.mistake("auto_approve", &user.place, message);
-        }
-    }
+    let signing_key = section.text("signing_key", |text| {
+        let path = base.join(not_empty(text)?);
+        signing_key::judge(&path).map(|()| path)
+    });
+    section.not_yet(&["auto_approve"]);
     let tables = Section::repeated(child(root, "authorization_server"), "authorization_server.client", mistakes);
     let clients: Vec<_> = tables.into_iter().map(|table| client(table, base)).collect();
+    check::twice(&clients, "authorization_server.client", "client_id", |client| &client.id, mistakes);
     section.finish();
     store?;
     let url = url?;
@@ -503,43 +542,43 @@ fn authorization_server(
         url: url.value,
         audience: audience.map(texts).unwrap_or_default(),
         signing_key: signing_key.map(|file| file.value),
-        auto_approve: auto_approve.map(|user| user.value),
         clients: plain(clients)?,
     };
     Some(Read { value: server, place: url.place, written: true })
 }
 
 fn client(section: Section<'_>, base: &Path) -> Option<Read<Client>> {
-    let id = section.text("client_id", not_empty);
+    let id = section.text("client_id", client_id);
     let secret = section.text("client_secret", |text| match text.len() {
         16.. => Ok(text.to_owned()),
         _ => Err("is shorter than 16 characters, and could be guessed".to_owned()),
     });
-    let file = section.text("jwks_file", |text| readable(base, text)).map(|file| file.value);
+    let file = section.text("jwks_file", |text| KeyFile::read(base, text, AlgSet::ALL)).map(|file| file.value);
+    let grant_types = section.texts("grant_types", grant_type);
     let method = section.choice("token_endpoint_auth_method", "a way to authenticate", |text| Some(text.to_owned()));
     let authentication = method.and_then(|method| {
-        let needs = |what| {
-            section.mistake("token_endpoint_auth_method", &method.place, format!("{:?} needs {what}", method.value));
+        let unfit = |why| {
+            section.mistake("token_endpoint_auth_method", &method.place, format!("{:?} {why}", method.value));
             None
         };
+        let is_of_machines = |grants: &Read<Vec<Read<GrantType>>>| {
+            grants.value.iter().any(|grant| grant.value == GrantType::ClientCredentials)
+        };
         match &*method.value {
-            "client_secret_basic" | "client_secret_post" if secret.is_none() => needs("a client_secret"),
+            "client_secret_basic" | "client_secret_post" if !section.has("client_secret") => {
+                unfit("needs a client_secret")
+            }
             "client_secret_basic" => Some(ClientAuthentication::SecretBasic),
             "client_secret_post" => Some(ClientAuthentication::SecretPost),
-            "private_key_jwt" => {
-                file.map_or_else(|| needs("a jwks_file"), |file| Some(ClientAuthentication::PrivateKeyJwt(file)))
+            "private_key_jwt" if !section.has("jwks_file") => unfit("needs a jwks_file"),
+            "private_key_jwt" => file.map(ClientAuthentication::PrivateKeyJwt),
+            _ if grant_types.as_ref().is_some_and(is_of_machines) => {
+                unfit("does not go with client_credentials, which is for clients that authenticate")
             }
             _ => Some(ClientAuthentication::None),
         }
     });
-    let grant_types = section.texts("grant_types", grant_type);
-    let redirect_uris = section.texts("redirect_uris", not_empty);
-    if let (Some(grants), Some(uris)) = (&grant_types, &redirect_uris)
-        && grants.value.iter().any(|grant| grant.value == "authorization_code")
-        && uris.value.is_empty()
-    {
-        section.mistake("redirect_uris", &uris.place, "is empty, and authorization_code needs one to send codes to");
-    }
+    section.not_yet(&["redirect_uris"]);
     let scope = section.texts("scope", scope_token);
     let bound = section.flag("dpop_bound_access_tokens");
     section.finish();
@@ -548,8 +587,7 @@ fn client(section: Section<'_>, base: &Path) -> Option<Read<Client>> {
         id: id.value,
         secret: secret.map(|secret| secret.value),
         authentication: authentication?,
-        grant_types: texts(grant_types?),
-        redirect_uris: texts(redirect_uris?),
+        grant_types: grant_types?.value.into_iter().map(|grant| grant.value).collect(),
         scope: texts(scope?),
         dpop_bound_access_tokens: bound?.value,
     };
@@ -581,30 +619,34 @@ fn scope_token(text: &str) -> Result<String, String> {
     }
 }
 
-fn grant_type(text: &str) -> Result<String, String> {
-    const KNOWN: [&str; 4] = [
-        "authorization_code",
-        "client_credentials",
-        "refresh_token",
-        "urn:ietf:params:oauth:grant-type:token-exchange",
-    ];
-    if KNOWN.contains(&text) {
-        Ok(text.to_owned())
-    } else {
-        Err(format!("{:?} is not a grant type; use {}", shortened(text), KNOWN.join(", ")))
+fn grant_type(text: &str) -> Result<GrantType, String> {
+    const NOT_YET: [&str; 3] =
+        ["authorization_code", "refresh_token", "urn:ietf:params:oauth:grant-type:token-exchange"];
+    let known = || GrantType::ALL.iter().map(|grant| grant.as_str()).collect::<Vec<_>>().join(", ");
+    text.parse().map_err(|_| match text {
+        _ if NOT_YET.contains(&text) => format!("{text:?} is not in this version; use {}", known()),
+        _ => format!("{:?} is not a grant type; use {}", shortened(text), known()),
+    })
+}
+
+/// RFC 6749 appendix A.1; a blank at either end is a slip of the pen.
+fn client_id(text: &str) -> Result<String, String> {
+    match not_empty(text)? {
+        id if id.trim() == id && id.bytes().all(|octet| matches!(octet, b' '..=b'~')) => Ok(id),
+        id => Err(format!("{:?} has a character that is not printable ASCII, or a blank at an end", shortened(&id))),
     }
 }
 
-/// The path of a file that can be read now.
-pub(super) fn readable(base: &Path, text: &str) -> Result<PathBuf, String> {
-    let path = base.join(text);
-    let opened = std::fs::File::open(&path).and_then(|file| file.metadata());
-    match opened {
-        Ok(metadata) if metadata.is_file() => Ok(path),
-        Ok(_) => Err(format!("{:?} is not a file", shortened(text))),
-        Err(error) => Err(format!(
-            "{:?} cannot be read: {error}; paths are relative to the folder of the configuration",
-            shortened(text)
-        )),
+/// RFC 8707 section 2.
+fn resource(text: &str) -> Result<String, String> {
+    let is_scheme = |text: &str| {
+        text.starts_with(|first: char| first.is_ascii_alphabetic())
+            && text.bytes().all(|octet| octet.is_ascii_alphanumeric() || matches!(octet, b'+' | b'-' | b'.'))
+    };
+    let absolute = text.split_once(':').is_some_and(|(scheme, rest)| is_scheme(scheme) && !rest.is_empty());
+    if absolute && !text.contains('#') && text.bytes().all(|octet| octet.is_ascii_graphic()) {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("{:?} is not an absolute URI without fragment, like \"https://api.example.com\"", shortened(text)))
     }
 }

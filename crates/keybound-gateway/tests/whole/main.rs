@@ -6,6 +6,7 @@ mod support;
 
 mod check;
 mod forms;
+mod introspection;
 mod metadata;
 mod reload;
 mod report;
