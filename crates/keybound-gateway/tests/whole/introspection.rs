@@ -73,7 +73,7 @@ fn an_opaque_token_is_asked_about_and_bound() {
     assert_eq!((stolen.status, &*stolen.reason()), (401, "token.downgrade"));
     let other = Scene::new();
     let foreign = gateway.get("/orders", &credentials(&other, TOKEN, Some(&nonce)));
-    assert_eq!((foreign.status, &*foreign.reason()), (401, "binding.mismatch"));
+    assert_eq!((foreign.status, &*foreign.reason()), (401, "key.mismatch"));
     let inactive = gateway.get("/orders", &credentials(&scene, "opaque-2", Some(&nonce)));
     assert_eq!((inactive.status, &*inactive.reason()), (401, "token.inactive"));
 
@@ -94,7 +94,10 @@ fn an_opaque_token_is_asked_about_and_bound() {
 fn an_issuer_that_cannot_be_asked_costs_a_503() {
     let (scene, upstream) = (Scene::new(), Upstream::echo());
     let gateway = gateway(&scene, nobody(), &upstream);
-    let answer = gateway.get("/orders", &credentials(&scene, TOKEN, None));
+    // The barrier comes first, for it asks nobody.
+    let barrier = gateway.get("/orders", &credentials(&scene, TOKEN, None));
+    let nonce = barrier.field("dpop-nonce").unwrap();
+    let answer = gateway.get("/orders", &credentials(&scene, TOKEN, Some(nonce)));
     assert_eq!((answer.status, &*answer.reason()), (503, "introspection.unavailable"));
     assert_eq!(upstream.connections(), 0);
 }
