@@ -343,6 +343,15 @@ fn what_the_embedded_issuer_answers_is_no_route() {
          authorization_server.url; use another path"
     );
     assert_eq!(lines_of(&text.replace("/issuer/token", "/issuers")), "");
+    // An issuer alone has all paths to itself.
+    let whole = text.replace("8080/issuer\"", "8080/\"");
+    assert_eq!(
+        lines_of(&whole),
+        "keybound.toml:4: authorization_server.url: is the whole of the origin http://127.0.0.1:8080: every request would be \
+         the issuer's, and none a route's; add a path, like /issuer"
+    );
+    let flags = Overrides::default().reader(Reader::Issuer);
+    assert!(Config::from_parts(&whole, file(), [], &flags).is_ok());
     // Where nothing is checked, nothing is said of resources.
     let open = "[[origin]]\nurl = \"https://api.example.com\"\n[[route]]\npath = \"/.well-known/oauth-protected-resource\"\n\
                 upstream = [\"http://127.0.0.1:9000\"]\nmode = \"open\"\nupstream_authorization = \"pass\"\nscope = []";

@@ -22,26 +22,24 @@ pub(crate) struct Written<'a> {
 pub(crate) fn whole(written: &Written<'_>, mistakes: &Mistakes) {
     listener(written, mistakes);
     match written.reader {
-        Reader::Serve => needs_of_a_gateway(written, mistakes),
+        Reader::Serve => {
+            needs_of_a_gateway(written, mistakes);
+            shadowed(written, mistakes);
+        }
         Reader::Issuer => needs_of_an_issuer(written, mistakes),
     }
     origins(written, mistakes);
     twice(written.issuers, "issuer", "url", |issuer| issuer.url.as_str(), mistakes);
     twice(written.routes, "route", "path", |route| route.path.as_str(), mistakes);
     issuer_of_our_own(written, mistakes);
-    shadowed(written, mistakes);
 }
 
 /// `Host` tells origins apart, and nothing else does.
 fn origins(written: &Written<'_>, mistakes: &Mistakes) {
     twice(written.origins, "origin", "url", |url| url.as_str(), mistakes);
-    let origin = |table: &Read<PublicUrl>| table.value.as_str().parse::<Origin>().ok();
     for (position, table) in written.origins.iter().enumerate() {
-        let Some((table, own)) = table.as_ref().and_then(|table| Some((table, origin(table)?))) else { continue };
-        let is_one_with = |other: &&Read<PublicUrl>| {
-            let pair = origin(other).map(|other| vec![other, own.clone()]);
-            other.value != table.value && pair.is_some_and(|pair| Origins::new(pair).is_err())
-        };
+        let Some(table) = table else { continue };
+        let is_one_with = |other: &&Read<PublicUrl>| other.value != table.value && is_at(&other.value, &table.value);
         if let Some(earlier) = written.origins.iter().take(position).flatten().find(is_one_with) {
             let message = format!(
                 "\"{}\" has the host and port of \"{}\"{}: requests for one could not be told from those for the other",
@@ -61,6 +59,12 @@ fn in_line(place: &Place) -> String {
     }
 }
 
+/// Whether requests to the one come to the other.
+fn is_at(url: &PublicUrl, origin: &PublicUrl) -> bool {
+    let [url, origin] = [url, origin].map(|url| url.as_str().parse::<Origin>());
+    url.ok().zip(origin.ok()).is_some_and(|(url, origin)| Origins::new(vec![url, origin]).is_err())
+}
+
 /// A route that no request could reach, for the gateway answers there itself.
 fn shadowed(written: &Written<'_>, mistakes: &Mistakes) {
     const RESOURCE: &str = "/.well-known/oauth-protected-resource";
@@ -72,6 +76,16 @@ fn shadowed(written: &Written<'_>, mistakes: &Mistakes) {
         (issuer.map(|_| ISSUER), "what the embedded issuer says of itself"),
         (issuer.filter(|path| !path.is_empty()), "the embedded issuer, by authorization_server.url"),
     ];
+    if let Some(server) = written.server
+        && issuer == Some("")
+        && let Some(origin) = written.origins.iter().flatten().find(|origin| is_at(&server.value.url, &origin.value))
+    {
+        let message = format!(
+            "is the whole of the origin {}: every request would be the issuer's, and none a route's; add a path, like /issuer",
+            origin.value
+        );
+        mistakes.add(&server.place, "authorization_server.url", message);
+    }
     for (position, route) in written.routes.iter().enumerate() {
         let Some(route) = route else { continue };
         let path = route.value.path.as_str();

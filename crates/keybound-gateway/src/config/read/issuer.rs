@@ -5,11 +5,11 @@ use std::path::Path;
 
 use keybound::crypto::AlgSet;
 
-use super::super::file::KeyFile;
-use super::super::introspection::introspection;
-use super::super::section::{Read, Section};
-use super::super::{Issuer, KeySource};
 use super::{not_empty, texts};
+use crate::config::file::KeyFile;
+use crate::config::introspection::introspection;
+use crate::config::section::{Read, Section};
+use crate::config::{Issuer, KeySource};
 
 pub(super) fn issuer(section: Section<'_>, base: &Path) -> Option<Read<Issuer>> {
     let url = section.text("url", FromStr::from_str);

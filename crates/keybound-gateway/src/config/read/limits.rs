@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::super::mistake::Mistakes;
-use super::super::section::Section;
-use super::super::source::{Located, Value};
-use super::super::{Limits, Log, LogFormat, LoggedDecisions, Place};
+use crate::config::mistake::Mistakes;
+use crate::config::section::Section;
+use crate::config::source::{Located, Value};
+use crate::config::{Limits, Log, LogFormat, LoggedDecisions, Place};
 
 /// The limits where nothing is written.
 pub(crate) fn default_limits() -> Limits {

@@ -5,9 +5,9 @@ use core::num::NonZero;
 use core::str::FromStr;
 use std::path::Path;
 
-use super::super::file::readable;
-use super::super::section::{Read, Section, shortened};
-use super::super::{AdminSecret, Listen, Tls, tls};
+use crate::config::file::readable;
+use crate::config::section::{Read, Section, shortened};
+use crate::config::{AdminSecret, Listen, Tls, tls};
 
 pub(super) fn listen(section: Section<'_>, base: &Path) -> Option<Read<Listen>> {
     let address = section.text("address", socket_address);

@@ -3,10 +3,10 @@
 use core::time::Duration;
 use std::path::Path;
 
-use super::super::file::readable;
-use super::super::section::{ChosenPreset, Section, child, shortened};
-use super::super::source::{Located, Value};
-use super::super::{IatWithNonce, NoncePolicy, ProofPolicy, Replay, WhenUnavailable};
+use crate::config::file::readable;
+use crate::config::section::{ChosenPreset, Section, child, shortened};
+use crate::config::source::{Located, Value};
+use crate::config::{IatWithNonce, NoncePolicy, ProofPolicy, Replay, WhenUnavailable};
 
 const DAY: Duration = Duration::from_secs(86_400);
 

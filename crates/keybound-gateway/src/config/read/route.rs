@@ -5,11 +5,11 @@ use core::str::FromStr;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use super::super::file::readable;
-use super::super::section::{Read, Section};
-use super::super::tls::TlsClient;
-use super::super::{AmbiguousPaths, Mode, Prefix, ProofHandling, Route, UpstreamAuthorization, UpstreamUrl};
 use super::{Texts, not_empty, scope_token, texts};
+use crate::config::file::readable;
+use crate::config::section::{Read, Section};
+use crate::config::tls::TlsClient;
+use crate::config::{AmbiguousPaths, Mode, Prefix, ProofHandling, Route, UpstreamAuthorization, UpstreamUrl};
 
 /// Those that were made for one file, which are one.
 pub(super) type TlsClients = RefCell<HashMap<PathBuf, TlsClient>>;

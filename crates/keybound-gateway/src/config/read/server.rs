@@ -6,12 +6,12 @@ use std::path::Path;
 use keybound::crypto::AlgSet;
 use keybound_issuer::GrantType;
 
-use super::super::file::KeyFile;
-use super::super::mistake::Mistakes;
-use super::super::section::{Read, Section, child, shortened};
-use super::super::source::Located;
-use super::super::{AuthorizationServer, Client, ClientAuthentication, check};
 use super::{not_empty, plain, scope_token, texts};
+use crate::config::file::KeyFile;
+use crate::config::mistake::Mistakes;
+use crate::config::section::{Read, Section, child, shortened};
+use crate::config::source::Located;
+use crate::config::{AuthorizationServer, Client, ClientAuthentication, check};
 use crate::signing_key;
 
 pub(super) fn authorization_server(
