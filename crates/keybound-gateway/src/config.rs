@@ -8,9 +8,11 @@ use std::path::{Path, PathBuf};
 
 use http::HeaderName;
 use keybound::crypto::AlgSet;
+use keybound_issuer::GrantType;
 
 mod check;
 mod document;
+mod file;
 mod introspection;
 mod keys;
 mod mistake;
@@ -22,6 +24,7 @@ mod tls;
 mod url;
 
 pub use document::{default_text, schema};
+pub use file::KeyFile;
 pub use introspection::Introspection;
 pub use mistake::{ConfigError, ConfigErrors, Place};
 pub use secret::AdminSecret;
@@ -127,13 +130,13 @@ pub struct Issuer {
 }
 
 /// Where the keys of an issuer come from.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum KeySource {
     /// From its metadata, over the network.
     Discovery,
     /// From this file.
-    File(PathBuf),
+    File(KeyFile),
 }
 
 /// `[[route]]`
@@ -332,8 +335,6 @@ pub struct AuthorizationServer {
     pub audience: Vec<String>,
     /// Where the key that signs its tokens is kept; `None`: it ends with the process.
     pub signing_key: Option<PathBuf>,
-    /// A user who consents to everything; only where everything is on loopback.
-    pub auto_approve: Option<String>,
     /// Its clients.
     pub clients: Vec<Client>,
 }
@@ -348,10 +349,8 @@ pub struct Client {
     pub secret: Option<String>,
     /// How it authenticates, by the registered name.
     pub authentication: ClientAuthentication,
-    /// Its grants, by their registered names.
-    pub grant_types: Vec<String>,
-    /// Where codes may be sent.
-    pub redirect_uris: Vec<String>,
+    /// Its grants.
+    pub grant_types: Vec<GrantType>,
     /// Scopes it may have.
     pub scope: Vec<String>,
     /// Whether every token request needs a proof.
@@ -368,7 +367,7 @@ impl core::fmt::Debug for Client {
 }
 
 /// How a client authenticates at the token endpoint.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum ClientAuthentication {
     /// HTTP Basic.
@@ -376,7 +375,7 @@ pub enum ClientAuthentication {
     /// In the form.
     SecretPost,
     /// A signed assertion, under a key of this file.
-    PrivateKeyJwt(PathBuf),
+    PrivateKeyJwt(KeyFile),
     /// Not at all: a public client.
     None,
 }
@@ -427,7 +426,7 @@ impl Config {
         environment: impl IntoIterator<Item = (String, String)>,
         flags: &Overrides,
     ) -> Result<Self, ConfigErrors> {
-        let text = std::fs::read_to_string(path).map_err(|error| ConfigErrors::unreadable(path, &error))?;
+        let text = file::text(path, file::LARGE).map_err(|error| ConfigErrors::unreadable(path, &error))?;
         Self::from_parts(&text, path, environment, flags)
     }
 

@@ -10,7 +10,6 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use keybound::authorization_server::AuthorizationServer;
-use keybound::crypto::AlgSet;
 use keybound::crypto::aws_lc::{AwsLc, random_array};
 use keybound::nonce::{NonceKey, StatelessNonces};
 use keybound::replay::memory::{MemoryLimits, MemoryStore};
@@ -18,9 +17,8 @@ use keybound::replay::{Epoch, ReplayStore};
 use keybound::request::Origins;
 use keybound::time::UnixTime;
 use keybound::token::TokenPolicy;
-use keybound::token::jwt::KeySet;
 use keybound::verify::{self, Verifier};
-use keybound_issuer::{Authentication, Clock, GrantType, Issuer, IssuerConfig, Keys, Secret};
+use keybound_issuer::{Authentication, Clock, Issuer, IssuerConfig, Keys, Secret};
 use keybound_tower::fetch::HttpFetch;
 use keybound_tower::introspection::{HttpAsk, Introspection};
 use keybound_tower::{DiscoveredKeys, FixedKeys, IssuerKeys, Policy, ProofHandling, ResourceServer, Voucher};
@@ -253,20 +251,14 @@ fn verifier(proof: &config::ProofPolicy, nonces: StatelessNonces) -> Result<Veri
         .map_err(|error| EngineError::new("proof", error))
 }
 
-fn key_file(path: &std::path::Path, algs: AlgSet) -> Result<KeySet, EngineError> {
-    let name = path.display().to_string();
-    let text = std::fs::read(path).map_err(|error| EngineError::new(&name, error))?;
-    KeySet::read_strictly(&text, &AwsLc, algs).map_err(|error| EngineError::new(&name, error))
-}
-
-/// The keys of an issuer: from its file as it is now, or those that were fetched before.
+/// The keys of an issuer: from its file as it was when the configuration was read, or those that were fetched before.
 fn keys_of(
     issuer: &config::Issuer,
     earlier: &[(config::Issuer, DiscoveredKeys)],
     observe: &Observe,
 ) -> Result<IssuerKeys, EngineError> {
     match &issuer.keys {
-        KeySource::File(path) => Ok(FixedKeys::new(key_file(path, issuer.algorithms)?).into()),
+        KeySource::File(file) => Ok(FixedKeys::new(file.keys.clone()).into()),
         KeySource::Discovery => {
             let same = |(known, _): &&(config::Issuer, DiscoveredKeys)| {
                 known.url == issuer.url && known.algorithms == issuer.algorithms
@@ -364,16 +356,12 @@ fn registered(client: &config::Client) -> Result<keybound_issuer::Client, Engine
     let authentication = match &client.authentication {
         ClientAuthentication::SecretBasic => Authentication::SecretBasic(secret()?),
         ClientAuthentication::SecretPost => Authentication::SecretPost(secret()?),
-        ClientAuthentication::PrivateKeyJwt(path) => Authentication::PrivateKeyJwt(key_file(path, AlgSet::ALL)?),
+        ClientAuthentication::PrivateKeyJwt(file) => Authentication::PrivateKeyJwt(file.keys.clone()),
         ClientAuthentication::None => Authentication::None,
     };
     let mut registered = keybound_issuer::Client::new(client.id.as_str(), authentication).scope(client.scope.join(" "));
     for grant_type in &client.grant_types {
-        let grant_type: GrantType = grant_type.parse().map_err(|error| EngineError::new(&name, error))?;
-        registered = registered.grant_type(grant_type);
-    }
-    for uri in &client.redirect_uris {
-        registered = registered.redirect_uri(uri.as_str());
+        registered = registered.grant_type(*grant_type);
     }
     Ok(if client.dpop_bound_access_tokens { registered.dpop_bound_access_tokens() } else { registered })
 }

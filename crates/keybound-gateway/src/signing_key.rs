@@ -21,6 +21,22 @@ pub(crate) fn existing(path: &Path) -> Result<SoftwareKey, String> {
     parse(&octets).map_err(|error| format!("{}: {error}", path.display()))
 }
 
+/// Whether [`open`] would find a key at `path` or could make one; the words for a mistake if not. Nothing is written.
+pub(crate) fn judge(path: &Path) -> Result<(), String> {
+    let shown = path.display();
+    match read(path) {
+        Ok(octets) => {
+            let stays = "it stays as it is: mend it, or name another file";
+            parse(&octets).map(drop).map_err(|error| format!("{shown}: {error}; {stays}"))
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound && !folder_of(path).is_dir() => {
+            Err(format!("{shown}: cannot be made: there is no such folder"))
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(format!("{shown}: cannot be read: {error}")),
+    }
+}
+
 /// The key in the file at `path`; a new one, if there is no such file.
 pub(crate) fn open(path: &Path) -> Result<SoftwareKey, EngineError> {
     let failed = |why: &dyn core::fmt::Display| {
@@ -76,9 +92,13 @@ fn check_mode(about: &fs::Metadata, path: &Path) -> io::Result<()> {
     Err(io::Error::new(io::ErrorKind::PermissionDenied, why))
 }
 
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
 /// Writes a new key whole or not at all, and has it on the disk before a token is signed with it.
 fn make(path: &Path) -> io::Result<SoftwareKey> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = folder_of(path);
     let key = SoftwareKey::generate(Alg::Es256).map_err(io::Error::other)?;
     let text = Zeroizing::new(key.to_private_jwk().map_err(io::Error::other)?);
     let mut file = NamedTempFile::with_prefix_in(".new-", folder)?; // with mode 0600

@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::time::Duration;
 
-use keybound::crypto::{Alg, AlgSet};
+use keybound::crypto::aws_lc::SoftwareKey;
+use keybound::crypto::{Alg, AlgSet, Signer as _};
 use keybound_gateway::config::{
     Config, KeySource, Mode, NoncePolicy, Overrides, Place, ProofHandling, Reader, UpstreamAuthorization, default_text,
     schema,
@@ -47,7 +48,7 @@ algorithms = ["ES256", "HS256"]
 keybound.toml:6: origin[0].url: "http://api.example.com" is plain http; use https: http is for loopback only
 keybound.toml:15: route[0].mode: "requird" is not a mode; use required, optional, report or open
 keybound.toml:18: proof.max_future: is longer than 60s, which is the most
-keybound.toml:19: proof.algorithms: "HS256" is not an algorithm; did you mean ES256?"#;
+keybound.toml:19: proof.algorithms: "HS256" is a MAC, whose key would be known to whoever checks it, and never allowed; use a signature algorithm, like ES256"#;
     assert_eq!(lines_of(text), expected);
 }
 
@@ -212,19 +213,51 @@ fn each_mistake_has_its_line() {
         ),
         (
             "[authorization_server]\nurl = \"https://as.example.com\"\nauto_approve = \"alice\"",
-            "1:3: authorization_server.auto_approve: is for development on loopback, and authorization_server.url is not there; leave it out",
+            "1:3: authorization_server.auto_approve: is not in this version; leave it out",
         ),
         (
             "[authorization_server]\nurl = \"https://id.example.com\"",
             "1:2: authorization_server.url: is an [[issuer]] too; it is trusted by itself, so leave that out",
         ),
         (
-            "[authorization_server]\nurl = \"https://as.example.com\"\n[[authorization_server.client]]\nclient_id = \"a\"\nclient_secret = \"short\"\ntoken_endpoint_auth_method = \"none\"\ngrant_types = [\"client_credentials\"]",
+            "[authorization_server]\nurl = \"https://as.example.com\"\n[[authorization_server.client]]\nclient_id = \"a\"\nclient_secret = \"short\"\ngrant_types = [\"client_credentials\"]",
             "1:5: authorization_server.client[0].client_secret: is shorter than 16 characters, and could be guessed",
         ),
         (
             "[authorization_server]\nurl = \"https://as.example.com\"\n[[authorization_server.client]]\nclient_id = \"a\"\ngrant_types = [\"implicit\"]\ntoken_endpoint_auth_method = \"none\"",
-            r#"1:5: authorization_server.client[0].grant_types: "implicit" is not a grant type; use authorization_code, client_credentials, refresh_token, urn:ietf:params:oauth:grant-type:token-exchange"#,
+            r#"1:5: authorization_server.client[0].grant_types: "implicit" is not a grant type; use client_credentials"#,
+        ),
+        (
+            "[authorization_server]\nurl = \"https://as.example.com\"\n[[authorization_server.client]]\nclient_id = \"a\"\ngrant_types = [\"refresh_token\"]\ntoken_endpoint_auth_method = \"none\"",
+            r#"1:5: authorization_server.client[0].grant_types: "refresh_token" is not in this version; use client_credentials"#,
+        ),
+        (
+            "[authorization_server]\nurl = \"https://as.example.com\"\n[[authorization_server.client]]\nclient_id = \"a\"\ngrant_types = []\ntoken_endpoint_auth_method = \"none\"\nredirect_uris = []",
+            "1:7: authorization_server.client[0].redirect_uris: is not in this version; leave it out: it goes with authorization_code",
+        ),
+        (
+            "[authorization_server]\nurl = \"https://as.example.com\"\n[[authorization_server.client]]\nclient_id = \"a\"\ngrant_types = [\"client_credentials\"]\ntoken_endpoint_auth_method = \"none\"",
+            r#"1:6: authorization_server.client[0].token_endpoint_auth_method: "none" does not go with client_credentials, which is for clients that authenticate"#,
+        ),
+        (
+            "[authorization_server]\nurl = \"https://as.example.com\"\n[[authorization_server.client]]\nclient_id = \"a\"\ngrant_types = [\"client_credentials\"]",
+            r#"1:3: authorization_server.client[0].token_endpoint_auth_method: "client_secret_basic" needs a client_secret"#,
+        ),
+        (
+            "[authorization_server]\nurl = \"https://as.example.com\"\n[[authorization_server.client]]\nclient_id = \"a \"\ngrant_types = [\"client_credentials\"]\nclient_secret = \"at least sixteen\"",
+            r#"1:4: authorization_server.client[0].client_id: "a " has a character that is not printable ASCII, or a blank at an end"#,
+        ),
+        (
+            "[authorization_server]\nurl = \"https://as.example.com\"\naudience = [\"reports\"]",
+            r#"1:3: authorization_server.audience: "reports" is not an absolute URI without fragment, like "https://api.example.com""#,
+        ),
+        (
+            "[[origin]]\nurl = \"https://API.example.com:443/\"",
+            r#"1:4: origin[1].url: "https://api.example.com" has the host and port of "https://API.example.com:443/" in line 2: requests for one could not be told from those for the other"#,
+        ),
+        (
+            "[[issuer]]\nurl = \"https://b.example\"\naudience = [\"x\"]\nalgorithms = [\"none\", \"rot13\"]",
+            "1:4: issuer[0].algorithms: \"none\" signs nothing, and is never allowed; use a signature algorithm, like ES256\nkeybound.toml:4: issuer[0].algorithms: \"rot13\" is not a signature algorithm; known are ES256 Ed25519 ES384 ES512 PS256 PS384 PS512 RS256 RS384 RS512 EdDSA",
         ),
     ];
     for (text, expected) in cases {
@@ -275,7 +308,7 @@ fn each_mistake_of_a_route_has_its_line() {
             r#"6: route[0].upstream_authorization: "keep" is not a way to treat Authorization; use strip, pass or bearer"#,
         ),
     ];
-    for (line, expected) in cases {
+    for (line, expected) in cases.iter().chain(&without_effect()).chain(&shadowed()) {
         let name = line.split_once(' ').map_or(*line, |(name, _)| name);
         let mut text = "[[origin]]\nurl = \"https://api.example.com\"\n[authorization_server]\nurl = \"https://id.example.com\"\n[[route]]\n".to_owned();
         text.push_str(line);
@@ -286,6 +319,201 @@ fn each_mistake_of_a_route_has_its_line() {
             }
         }
         assert_eq!(lines_of(&text), format!("keybound.toml:{expected}"), "{line}");
+    }
+}
+
+/// What nobody enforces must not look as if it were.
+fn without_effect() -> Vec<(&'static str, &'static str)> {
+    const OPEN: &str = "is not enforced: mode = \"open\" checks nothing; leave it out, or use another mode";
+    const REPORT: &str =
+        "does not hold: mode = \"report\" changes nothing, and passes token and proof on; leave it out";
+    let row = |line: &'static str, name: &str, why: &str| (line, &*format!("6: route[0].{name}: {why}").leak());
+    vec![
+        row("scope = [\"read\"]\nmode = \"open\"", "scope", OPEN),
+        row("audience = [\"x\"]\nmode = \"open\"", "audience", OPEN),
+        row("proof = \"check\"\nmode = \"open\"", "proof", OPEN),
+        row("upstream_authorization = \"strip\"\nmode = \"open\"", "upstream_authorization", OPEN),
+        row("upstream_authorization = \"bearer\"\nmode = \"report\"", "upstream_authorization", REPORT),
+        row("proof = \"consume\"\nmode = \"report\"", "proof", REPORT),
+    ]
+}
+
+fn shadowed() -> Vec<(&'static str, &'static str)> {
+    vec![
+        (
+            "path = \"/.well-known/oauth-authorization-server/x\"",
+            r#"6: route[0].path: "/.well-known/oauth-authorization-server/x" would never be reached: under /.well-known/oauth-authorization-server is what the embedded issuer says of itself; use another path"#,
+        ),
+        (
+            "path = \"/.well-known/oauth-protected-resource\"",
+            r#"6: route[0].path: "/.well-known/oauth-protected-resource" would never be reached: under /.well-known/oauth-protected-resource is what the gateway says of its resources; use another path"#,
+        ),
+    ]
+}
+
+#[test]
+fn what_the_embedded_issuer_answers_is_no_route() {
+    let text = "[[origin]]\nurl = \"http://127.0.0.1:8080\"\n[authorization_server]\nurl = \"http://127.0.0.1:8080/issuer\"\n\
+                [[route]]\npath = \"/issuer/token\"\nupstream = [\"http://127.0.0.1:9000\"]\n";
+    assert_eq!(
+        lines_of(text),
+        "keybound.toml:6: route[0].path: \"/issuer/token\" would never be reached: under /issuer is the embedded issuer, by \
+         authorization_server.url; use another path"
+    );
+    assert_eq!(lines_of(&text.replace("/issuer/token", "/issuers")), "");
+    // An issuer alone has all paths to itself.
+    let whole = text.replace("8080/issuer\"", "8080/\"");
+    assert_eq!(
+        lines_of(&whole),
+        "keybound.toml:4: authorization_server.url: is the whole of the origin http://127.0.0.1:8080: every request would be \
+         the issuer's, and none a route's; add a path, like /issuer"
+    );
+    let flags = Overrides::default().reader(Reader::Issuer);
+    assert!(Config::from_parts(&whole, file(), [], &flags).is_ok());
+    // Where nothing is checked, nothing is said of resources.
+    let open = "[[origin]]\nurl = \"https://api.example.com\"\n[[route]]\npath = \"/.well-known/oauth-protected-resource\"\n\
+                upstream = [\"http://127.0.0.1:9000\"]\nmode = \"open\"\nupstream_authorization = \"pass\"\nscope = []";
+    assert_eq!(lines_of(open), "");
+}
+
+/// What the engine would refuse, and would be the only thing it says: all at once, with lines, and nothing is waited for.
+#[test]
+fn every_file_is_judged() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &[u8]| std::fs::write(folder.path().join(name), text).unwrap();
+    let key = SoftwareKey::generate(Alg::Es256).unwrap();
+    write("corrupt.json", b"{\"keys\":[");
+    write("short.json", b"{}");
+    write("empty.json", b"{\"keys\":[]}");
+    write("symmetric.json", br#"{"keys":[{"kty":"oct","k":"c2VjcmV0"}]}"#);
+    write("private.json", format!("{{\"keys\":[{}]}}", key.to_private_jwk().unwrap().as_str()).as_bytes());
+    write("large.json", &vec![b' '; 300 << 10]);
+    write("spoilt.json", b"spoilt");
+    write("open.json", key.to_private_jwk().unwrap().as_bytes());
+    let mode = |name: &str, mode| {
+        std::fs::set_permissions(folder.path().join(name), std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    mode("spoilt.json", 0o600);
+    mode("open.json", 0o644);
+    let pipe = folder.path().join("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let sets = [
+        ("corrupt.json", "\"corrupt.json\": not a JWK set"),
+        ("short.json", "\"short.json\": not a JWK set"),
+        ("empty.json", "\"empty.json\": the set holds no public key"),
+        ("symmetric.json", "\"symmetric.json\": keys[0]: "),
+        ("private.json", "\"private.json\": keys[0]: "),
+        ("large.json", "\"large.json\" cannot be read: larger than 256 KiB"),
+        ("pipe", "\"pipe\" is not a file"),
+        ("/dev/zero", "\"/dev/zero\" is not a file"),
+        ("missing.json", "\"missing.json\" cannot be read: No such file"),
+    ];
+    let at = folder.path().join("keybound.toml");
+    for (own, said_of_own) in [
+        ("spoilt.json", "spoilt.json: no PEM block"),
+        ("open.json", "open.json: cannot be read: others may read it (mode 644); mend that: chmod 600"),
+        ("pipe", "pipe: cannot be read: not a regular file"),
+        ("no/such/key.json", "no/such/key.json: cannot be made: there is no such folder"),
+    ] {
+        for (set, said) in sets {
+            let text = format!(
+                "[[issuer]]\nurl = \"https://b.example\"\naudience = [\"x\"]\njwks_file = \"{set}\"\n\
+                 [authorization_server]\nurl = \"https://as.example.com\"\nsigning_key = \"{own}\"\n\
+                 [[authorization_server.client]]\nclient_id = \"a\"\ntoken_endpoint_auth_method = \"private_key_jwt\"\n\
+                 grant_types = [\"client_credentials\"]\njwks_file = \"{set}\"\n\
+                 [[authorization_server.client]]\nclient_id = \"a\"\nclient_secret = \"at least sixteen\"\n\
+                 grant_types = [\"client_credentials\"]\n{REST}"
+            );
+            let lines = Config::parse(&text, &at).unwrap_err().to_string();
+            let lines: Vec<&str> = lines.lines().map(|line| line.rsplit_once("keybound.toml:").unwrap().1).collect();
+            assert_eq!(lines.len(), 3, "{lines:?}");
+            assert!(lines[0].starts_with(&format!("4: issuer[0].jwks_file: {said}")), "{lines:?}");
+            assert!(lines[1].starts_with("7: authorization_server.signing_key: "), "{lines:?}");
+            assert!(lines[1].contains(said_of_own), "{lines:?}");
+            let client = "authorization_server.client[0].jwks_file";
+            assert!(lines[2].starts_with(&format!("12: {client}: {said}")), "{lines:?}");
+            assert!(lines.iter().all(|line| !line.contains("c2VjcmV0")), "{lines:?}");
+        }
+    }
+    for (file, said) in [("pipe", "not a regular file"), ("huge.toml", "larger than 1024 KiB")] {
+        std::fs::File::create(folder.path().join("huge.toml")).unwrap().set_len(1 << 40).unwrap();
+        let errors = Config::load(&folder.path().join(file), [], &Overrides::default()).unwrap_err();
+        assert!(errors.to_string().contains(&format!("cannot be read: {said}")), "{errors}");
+    }
+}
+
+#[test]
+fn a_client_is_registered_once() {
+    let client = "[[authorization_server.client]]\nclient_id = \"a\"\nclient_secret = \"at least sixteen\"\n\
+                  grant_types = [\"client_credentials\"]\n";
+    let text = format!("[authorization_server]\nurl = \"https://as.example.com\"\n{client}{client}{REST}");
+    assert_eq!(
+        lines_of(&text),
+        "keybound.toml:8: authorization_server.client[1].client_id: \"a\" stands in line 4 already"
+    );
+}
+
+/// Of `[issuer.introspection]`, whose lines begin with the fourth.
+#[test]
+fn each_mistake_of_introspection_has_its_line() {
+    const SECRET: &str = "client_secret = \"as the issuer has it\"\n";
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("secret"), "as the issuer has it\n").unwrap();
+    std::fs::write(folder.path().join("nothing"), "\n").unwrap();
+    let key = SoftwareKey::generate(Alg::Es256).unwrap();
+    let set = format!("{{\"keys\":[{}]}}", key.public_jwk().to_json());
+    std::fs::write(folder.path().join("keys.json"), set).unwrap();
+    let lines_of = |before: &str, inside: &str| {
+        let text = format!(
+            "[[issuer]]\nurl = \"https://b.example\"\naudience = [\"x\"]\n{before}[issuer.introspection]\n{inside}\
+             client_id = \"gateway\"\n{REST}"
+        );
+        let read = Config::parse(&text, &folder.path().join("keybound.toml"));
+        read.map_or_else(|errors| errors.to_string(), |_| String::new())
+    };
+    let endpoint = "endpoint = \"https://b.example/introspect\"\n";
+    let asked = |inside: &str| lines_of("", &[endpoint, inside].concat());
+    for (said, expected) in [
+        (asked(SECRET), ""),
+        (asked("client_secret_file = \"secret\"\n"), ""),
+        (
+            asked(""),
+            "4: issuer[0].introspection.client_secret: is missing, and so is client_secret_file: the issuer answers only those it knows",
+        ),
+        (
+            asked(&[SECRET, "client_secret_file = \"secret\"\n"].concat()),
+            "7: issuer[0].introspection.client_secret_file: is set besides client_secret; leave one of them out",
+        ),
+        (
+            asked("client_secret_file = \"nothing\"\n"),
+            r#"6: issuer[0].introspection.client_secret_file: "nothing" is empty"#,
+        ),
+        (
+            asked("client_secret_file = \"/dev/zero\"\n"),
+            r#"6: issuer[0].introspection.client_secret_file: "/dev/zero" is not a file"#,
+        ),
+        (
+            lines_of("", &["endpoint = \"http://b.example/introspect\"\n", SECRET].concat()),
+            "5: issuer[0].introspection.endpoint: is plain http: tokens and secrets go over https only, plain http is for loopback",
+        ),
+        (
+            asked(&[SECRET, "keep = \"6m\"\n"].concat()),
+            "7: issuer[0].introspection.keep: is longer than 5m: a revocation would be noticed too late",
+        ),
+        (
+            asked("authentication = \"private_key_jwt\"\n"),
+            "6: issuer[0].introspection.private_key: is missing: private_key_jwt signs with it",
+        ),
+        (
+            lines_of("jwks_file = \"keys.json\"\n", &[endpoint, SECRET].concat()),
+            "4: issuer[0].jwks_file: is not needed: the issuer is asked about its tokens, and its answers are not signed",
+        ),
+        (lines_of("jwks_file = \"keys.json\"\n", &[endpoint, SECRET, "signed = true\n"].concat()), ""),
+    ] {
+        let said = said.split_once("keybound.toml:").map_or(&*said, |(_, said)| said);
+        assert_eq!(said, expected);
     }
 }
 
@@ -433,7 +661,7 @@ url = "https://api.example.com"
 [[issuer]]
 url = "https://id.example.com"
 audience = ["https://api.example.com"]
-jwks_file = "Cargo.toml"
+jwks_file = "issuer.jwks.json"
 
 [[route]]
 path = "/"
@@ -470,12 +698,15 @@ client_id = "demo"
 client_secret = "at least sixteen"
 token_endpoint_auth_method = "client_secret_basic"
 grant_types = ["client_credentials"]
-redirect_uris = []
 dpop_bound_access_tokens = true
 "#;
-    let config = Config::parse(text, file()).unwrap_or_else(|errors| panic!("{errors}"));
+    let folder = tempfile::tempdir().unwrap();
+    let set = format!("{{\"keys\":[{}]}}", SoftwareKey::generate(Alg::Es256).unwrap().public_jwk().to_json());
+    std::fs::write(folder.path().join("issuer.jwks.json"), set).unwrap();
+    let config = Config::parse(text, &folder.path().join("keybound.toml")).unwrap_or_else(|errors| panic!("{errors}"));
     assert!(config.listen.trusted_peers[0].contains("10.0.0.7".parse().unwrap()));
-    assert_eq!(config.issuers[0].keys, KeySource::File("Cargo.toml".into()));
+    let KeySource::File(keys) = &config.issuers[0].keys else { panic!("the keys are in a file") };
+    assert_eq!(keys.path, folder.path().join("issuer.jwks.json"));
     let orders = &config.routes[0];
     assert_eq!((orders.path.as_str(), orders.mode, orders.proof), ("/orders", Mode::Required, ProofHandling::Check));
     assert_eq!(orders.upstream_authorization, UpstreamAuthorization::Pass);
@@ -486,7 +717,8 @@ dpop_bound_access_tokens = true
     assert_eq!((config.proof.nonce, config.proof.algorithms), (NoncePolicy::Require, AlgSet::FAPI));
     let server = config.authorization_server.unwrap();
     assert!(!format!("{server:?}").contains("sixteen"));
-    assert_eq!(server.signing_key.as_deref(), Some(Path::new("issuer-key.json")));
+    assert_eq!(server.signing_key.as_deref(), Some(&*folder.path().join("issuer-key.json")));
+    assert!(!folder.path().join("issuer-key.json").exists(), "reading makes nothing");
     assert_eq!(server.audience, ["https://reports.example.com"]);
 }
 

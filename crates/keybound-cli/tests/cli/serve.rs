@@ -122,14 +122,51 @@ fn key_files_that_cannot_be_used_are_named() {
     place.write("private.json", r#"{"keys":[{"kty":"oct","k":"c2VjcmV0"}]}"#);
     for (file, expected) in [
         ("missing.json", "keybound.toml:10: issuer[0].jwks_file: \"missing.json\" cannot be read: No such file"),
-        ("none.json", "none.json: "),
-        ("private.json", "private.json: "),
+        ("none.json", "keybound.toml:10: issuer[0].jwks_file: \"none.json\": not a JWK set"),
+        ("private.json", "keybound.toml:10: issuer[0].jwks_file: \"private.json\": keys[0]: "),
     ] {
         place.write("keybound.toml", &with(file));
         let said = place.run(&["serve", "--config", "keybound.toml"]);
         assert_eq!(said.status, 2, "{said:?}");
         assert!(said.stderr.starts_with(&format!("error: {expected}")), "{said:?}");
         assert!(!said.stderr.contains("c2VjcmV0"), "{said:?}");
+        assert_eq!(place.run(&["config", "check", "keybound.toml"]).stderr, said.stderr);
+    }
+}
+
+/// Checking is reading as `serve` would: with the environment; and its mistakes can be read by programs.
+#[test]
+fn a_check_reads_the_environment_and_prints_json() {
+    let place = Place::new();
+    let text = gateway(&free_address().to_string(), "http://127.0.0.1:9", "http://127.0.0.1:9");
+    place.write("keybound.toml", &text);
+    let check = ["config", "check", "keybound.toml"];
+    let said = place.run(&check);
+    assert_eq!((said.status, &*said.stdout), (0, "keybound.toml: no mistakes\n"));
+    let variable = [("KEYBOUND_PROOF_NONCE", "maybe")];
+    let said = place.run_with(&variable, &check);
+    let expected =
+        "error: KEYBOUND_PROOF_NONCE: proof.nonce: \"maybe\" is not a nonce policy; use off, offer or require\n";
+    assert_eq!((said.status, &*said.stderr), (2, expected));
+
+    let json = ["config", "check", "--json", "keybound.toml"];
+    let said = place.run(&json);
+    assert_eq!((said.status, &*said.stdout, &*said.stderr), (0, "", ""));
+    place.write("keybound.toml", &["odd = 1\n", &*text].concat());
+    let said = place.run_with(&variable, &json);
+    assert_eq!((said.status, &*said.stderr), (2, ""));
+    let objects: Vec<serde_json::Value> = said.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let expected = serde_json::json!([
+        {"file": "keybound.toml", "line": 1, "variable": null, "setting": "odd",
+         "message": "is not a table of the configuration; keybound config default lists all"},
+        {"file": "keybound.toml", "line": null, "variable": "KEYBOUND_PROOF_NONCE", "setting": "proof.nonce",
+         "message": "\"maybe\" is not a nonce policy; use off, offer or require"},
+    ]);
+    assert_eq!(serde_json::Value::from(objects), expected);
+    for what in ["check", "default", "schema"] {
+        let said = place.run(&["config", what, "--help"]);
+        assert!(said.stdout.contains("Example"), "{said:?}");
+        assert!(said.stdout.contains(&format!("keybound config {what}")), "{said:?}");
     }
 }
 

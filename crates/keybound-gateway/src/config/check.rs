@@ -1,5 +1,7 @@
 //! Rules that bind several settings. Each mistake is noted at the setting that a person would change.
 
+use keybound::request::{Origin, Origins};
+
 use super::mistake::{Mistakes, Place};
 use super::section::Read;
 use super::{AuthorizationServer, Issuer, Listen, Mode, PublicUrl, Reader, Route};
@@ -20,13 +22,80 @@ pub(crate) struct Written<'a> {
 pub(crate) fn whole(written: &Written<'_>, mistakes: &Mistakes) {
     listener(written, mistakes);
     match written.reader {
-        Reader::Serve => needs_of_a_gateway(written, mistakes),
+        Reader::Serve => {
+            needs_of_a_gateway(written, mistakes);
+            shadowed(written, mistakes);
+        }
         Reader::Issuer => needs_of_an_issuer(written, mistakes),
     }
-    twice(written.origins, "origin", "url", |url| url.as_str(), mistakes);
+    origins(written, mistakes);
     twice(written.issuers, "issuer", "url", |issuer| issuer.url.as_str(), mistakes);
     twice(written.routes, "route", "path", |route| route.path.as_str(), mistakes);
     issuer_of_our_own(written, mistakes);
+}
+
+/// `Host` tells origins apart, and nothing else does.
+fn origins(written: &Written<'_>, mistakes: &Mistakes) {
+    twice(written.origins, "origin", "url", |url| url.as_str(), mistakes);
+    for (position, table) in written.origins.iter().enumerate() {
+        let Some(table) = table else { continue };
+        let is_one_with = |other: &&Read<PublicUrl>| other.value != table.value && is_at(&other.value, &table.value);
+        if let Some(earlier) = written.origins.iter().take(position).flatten().find(is_one_with) {
+            let message = format!(
+                "\"{}\" has the host and port of \"{}\"{}: requests for one could not be told from those for the other",
+                table.value,
+                earlier.value,
+                in_line(&earlier.place)
+            );
+            mistakes.add(&table.place, &format!("origin[{position}].url"), message);
+        }
+    }
+}
+
+fn in_line(place: &Place) -> String {
+    match place {
+        Place::Line(line) => format!(" in line {line}"),
+        _ => String::new(),
+    }
+}
+
+/// Whether requests to the one come to the other.
+fn is_at(url: &PublicUrl, origin: &PublicUrl) -> bool {
+    let [url, origin] = [url, origin].map(|url| url.as_str().parse::<Origin>());
+    url.ok().zip(origin.ok()).is_some_and(|(url, origin)| Origins::new(vec![url, origin]).is_err())
+}
+
+/// A route that no request could reach, for the gateway answers there itself.
+fn shadowed(written: &Written<'_>, mistakes: &Mistakes) {
+    const RESOURCE: &str = "/.well-known/oauth-protected-resource";
+    const ISSUER: &str = "/.well-known/oauth-authorization-server";
+    let checks = written.routes.iter().flatten().any(|route| route.value.mode != Mode::Open);
+    let issuer = written.server.map(|server| server.value.url.path().trim_end_matches('/'));
+    let ours = [
+        (checks.then_some(RESOURCE), "what the gateway says of its resources"),
+        (issuer.map(|_| ISSUER), "what the embedded issuer says of itself"),
+        (issuer.filter(|path| !path.is_empty()), "the embedded issuer, by authorization_server.url"),
+    ];
+    if let Some(server) = written.server
+        && issuer == Some("")
+        && let Some(origin) = written.origins.iter().flatten().find(|origin| is_at(&server.value.url, &origin.value))
+    {
+        let message = format!(
+            "is the whole of the origin {}: every request would be the issuer's, and none a route's; add a path, like /issuer",
+            origin.value
+        );
+        mistakes.add(&server.place, "authorization_server.url", message);
+    }
+    for (position, route) in written.routes.iter().enumerate() {
+        let Some(route) = route else { continue };
+        let path = route.value.path.as_str();
+        let lies_under =
+            |prefix: &str| path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        if let Some((Some(prefix), what)) = ours.iter().find(|(prefix, _)| prefix.is_some_and(lies_under)) {
+            let message = format!("{path:?} would never be reached: under {prefix} is {what}; use another path");
+            mistakes.add(&route.place, &format!("route[{position}].path"), message);
+        }
+    }
 }
 
 fn needs_of_a_gateway(written: &Written<'_>, mistakes: &Mistakes) {
@@ -68,16 +137,18 @@ fn listener(written: &Written<'_>, mistakes: &Mistakes) {
     }
 }
 
-fn twice<T>(tables: &[Option<Read<T>>], path: &str, name: &str, text: impl Fn(&T) -> &str, mistakes: &Mistakes) {
+pub(super) fn twice<T>(
+    tables: &[Option<Read<T>>],
+    path: &str,
+    name: &str,
+    text: impl Fn(&T) -> &str,
+    mistakes: &Mistakes,
+) {
     for (position, table) in tables.iter().enumerate() {
         let Some(table) = table else { continue };
         let earlier = tables.iter().take(position).flatten().find(|other| text(&other.value) == text(&table.value));
         if let Some(earlier) = earlier {
-            let line = match &earlier.place {
-                Place::Line(line) => format!(" in line {line}"),
-                _ => String::new(),
-            };
-            let message = format!("{:?} stands{line} already", text(&table.value));
+            let message = format!("{:?} stands{} already", text(&table.value), in_line(&earlier.place));
             mistakes.add(&table.place, &format!("{path}[{position}].{name}"), message);
         }
     }
@@ -110,12 +181,5 @@ fn issuer_of_our_own(written: &Written<'_>, mistakes: &Mistakes) {
         let message =
             format!("shares its host with the origin {}; off loopback an issuer has a host of its own", origin.value);
         mistakes.add(&server.place, path, message);
-    }
-    if let (Some(user), Some(listen)) = (&server.value.auto_approve, written.listen)
-        && !listen.value.address.ip().is_loopback()
-    {
-        let message =
-            format!("{user:?} would be logged in from anywhere: listen.address is off loopback; leave it out");
-        mistakes.add(&server.place, "authorization_server.auto_approve", message);
     }
 }

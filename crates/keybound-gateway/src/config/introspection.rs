@@ -10,7 +10,8 @@ use keybound::token::introspection::MissingAudience;
 use keybound_tower::introspection::{AskAs, MAX_KEEP};
 
 use super::Issuer;
-use super::read::{not_empty, readable};
+use super::file::{self, readable};
+use super::read::not_empty;
 use super::section::{Section, shortened};
 use crate::signing_key;
 
@@ -107,6 +108,7 @@ fn ask_as(section: &Section<'_>, base: &Path) -> Option<AskAs> {
 
 fn secret_in(base: &Path, text: &str) -> Result<String, String> {
     let path = readable(base, text)?;
-    let secret = std::fs::read_to_string(&path).map_err(|error| format!("{:?}: {error}", shortened(text)))?;
-    not_empty(secret.trim_end_matches(['\r', '\n']))
+    let secret =
+        file::text(&path, file::SMALL).map_err(|error| format!("{:?} cannot be read: {error}", shortened(text)))?;
+    not_empty(secret.trim_end_matches(['\r', '\n'])).map_err(|fault| format!("{:?} {fault}", shortened(text)))
 }

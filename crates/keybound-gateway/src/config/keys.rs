@@ -299,7 +299,7 @@ pub(crate) const KEYS: &[Key] = &[
     key("authorization_server.signing_key", Text, Unset("\"issuer-key.json\""),
         "Private key its tokens are signed with, a JWK or PEM file that its owner alone may read; made if there is none. Without it,\n\
          the key ends with the process, and its tokens with it."),
-    key("authorization_server.auto_approve", Text, Unset("\"alice\""),
+    key("authorization_server.auto_approve", Text, NotYet { example: "\"alice\"", instead: "leave it out" },
         "For development: this user is logged in and consents to everything. On loopback only."),
 
     key("authorization_server.client.client_id", Text, Required("\"demo\""), "Its name."),
@@ -310,8 +310,9 @@ pub(crate) const KEYS: &[Key] = &[
     key("authorization_server.client.jwks_file", Text, Unset("\"client.jwks.json\""),
         "Its public keys, for private_key_jwt."),
     key("authorization_server.client.grant_types", Texts, Required("[\"client_credentials\"]"),
-        "authorization_code, client_credentials, refresh_token, urn:ietf:params:oauth:grant-type:token-exchange."),
-    key("authorization_server.client.redirect_uris", Texts, Is("[]"),
+        "client_credentials; the other grants are not in this version."),
+    key("authorization_server.client.redirect_uris", Texts,
+        NotYet { example: "[\"https://app.example.com/callback\"]", instead: "leave it out: it goes with authorization_code" },
         "Where authorization codes may be sent; compared octet by octet."),
     key("authorization_server.client.scope", Texts, Is("[]"),
         "Scopes it may have."),

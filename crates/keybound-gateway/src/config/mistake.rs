@@ -45,6 +45,11 @@ impl ConfigErrors {
         self.errors.iter()
     }
 
+    /// The file they are in, as it was named.
+    pub fn file(&self) -> &str {
+        &self.file
+    }
+
     pub(crate) fn unreadable(file: &Path, error: &std::io::Error) -> Self {
         let message = format!(
             "cannot be read: {error}; name another with --config, or begin with: keybound config default > {}",

@@ -243,15 +243,7 @@ impl<'a> Section<'a> {
 
     /// A list of algorithm names with something in it.
     pub(crate) fn algorithms(&self, name: &str) -> Option<AlgSet> {
-        let algs = self.texts(name, |text| {
-            text.parse::<Alg>().map_err(|error| {
-                let guess = meant(text, Alg::ALL.iter().map(|alg| alg.name()));
-                guess.map_or_else(
-                    || error.to_string(),
-                    |guess| format!("{text:?} is not an algorithm; did you mean {guess}?"),
-                )
-            })
-        })?;
+        let algs = self.texts(name, |text| text.parse::<Alg>().map_err(|_| unknown_algorithm(text)))?;
         if algs.value.is_empty() {
             self.mistake(name, &algs.place, "is empty: no proof or token could pass; leave it out to allow all");
             return None;
@@ -285,6 +277,24 @@ impl<'a> Section<'a> {
             None,
             "a documented key that nobody reads"
         );
+    }
+}
+
+/// What is said of the name of no algorithm of ours. Nobody who wrote one that is never allowed mistyped another.
+fn unknown_algorithm(text: &str) -> String {
+    if text.eq_ignore_ascii_case("none") {
+        return format!("{text:?} signs nothing, and is never allowed; use a signature algorithm, like ES256");
+    }
+    if text.get(..2).is_some_and(|family| family.eq_ignore_ascii_case("HS")) {
+        return format!(
+            "{text:?} is a MAC, whose key would be known to whoever checks it, and never allowed; use a signature \
+             algorithm, like ES256"
+        );
+    }
+    let shown = shortened(text);
+    match meant(text, Alg::ALL.iter().map(|alg| alg.name())) {
+        Some(guess) => format!("{shown:?} is not an algorithm; did you mean {guess}?"),
+        None => format!("{shown:?} is not a signature algorithm; known are {}", AlgSet::ALL),
     }
 }
 

@@ -12,8 +12,10 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::{CertifiedKey, SigningKey};
 use rustls::{ClientConfig, RootCertStore, version};
 use rustls_platform_verifier::BuilderVerifierExt as _;
+use zeroize::Zeroizing;
 
 use super::HttpVersion;
+use super::file::{LARGE, octets};
 use super::section::shortened;
 
 /// `[listen.tls]`: two files that were read when the configuration was, and belong together.
@@ -49,7 +51,8 @@ pub(crate) fn provider() -> Arc<CryptoProvider> {
 /// Every certificate in the file, at least one.
 pub(super) fn chain(file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     let shown = shown(file);
-    let found: Result<Vec<_>, PemError> = CertificateDer::pem_file_iter(file).and_then(Iterator::collect);
+    let octets = octets(file, LARGE).map_err(|error| format!("{shown:?} cannot be read: {error}"))?;
+    let found: Result<Vec<_>, PemError> = CertificateDer::pem_slice_iter(&octets).collect();
     match found {
         Ok(chain) if !chain.is_empty() => Ok(chain),
         Ok(_) | Err(PemError::NoItemsFound) => Err(format!("{shown:?} holds no certificate in PEM form")),
@@ -60,7 +63,9 @@ pub(super) fn chain(file: &Path) -> Result<Vec<CertificateDer<'static>>, String>
 /// The private key in the file, in any of the usual forms, not encrypted.
 pub(super) fn private_key(file: &Path) -> Result<Arc<dyn SigningKey>, String> {
     let shown = shown(file);
-    let key = PrivateKeyDer::from_pem_file(file).map_err(|error| match error {
+    let octets = octets(file, LARGE).map_err(|error| format!("{shown:?} cannot be read: {error}"))?;
+    let octets = Zeroizing::new(octets);
+    let key = PrivateKeyDer::from_pem_slice(&octets).map_err(|error| match error {
         PemError::NoItemsFound => format!("{shown:?} holds no private key; write it as PEM, not encrypted"),
         error => format!("{shown:?} is not a PEM file: {error}"),
     })?;

@@ -4,6 +4,8 @@ use core::fmt;
 use core::net::IpAddr;
 use core::str::FromStr;
 
+use keybound::request::TargetUri;
+
 use super::section::shortened;
 use super::tls::TlsClient;
 
@@ -54,6 +56,7 @@ impl FromStr for PublicUrl {
         if !is_plain(path) {
             return Err(format!("{:?} has a path with an empty, dotted or encoded segment", shortened(text)));
         }
+        TargetUri::parse(text).map_err(|_| format!("{:?} is not a URL", shortened(text)))?;
         let start = text.len() - path.len() - authority.len();
         Ok(Self { text: text.into(), https, authority: start, path: text.len() - path.len() })
     }

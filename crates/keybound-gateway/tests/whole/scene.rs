@@ -115,6 +115,11 @@ impl Scene {
         self.sign(&self.claims())
     }
 
+    /// Of the client's key.
+    pub(crate) fn thumbprint(&self) -> String {
+        self.key.thumbprint().to_string()
+    }
+
     /// A token for whoever has it.
     pub(crate) fn unbound_token(&self) -> String {
         let mut claims = self.claims();

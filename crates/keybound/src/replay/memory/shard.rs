@@ -10,7 +10,7 @@ use crate::replay::{ReplayEntry, Seen};
 use crate::time::UnixTime;
 
 /// How wide the buckets are, as a power of two in seconds. Expired entries stay for half of that on average, and every live
-/// bucket is looked through for an entry: so there are a dozen of them, whatever the retention.
+/// bucket is looked through for an entry: so there are half a dozen of them, whatever the retention.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Width(u32);
 
@@ -20,7 +20,7 @@ impl Width {
 
     /// For entries that are kept for this long.
     pub(super) fn of(retention: Duration) -> Self {
-        let fits = |bits: &u32| retention.as_secs() >> bits < 12;
+        let fits = |bits: &u32| retention.as_secs() >> bits < 6;
         Self((Self::LEAST..u64::BITS).find(fits).unwrap_or(Self::LEAST))
     }
 
@@ -112,16 +112,20 @@ impl Shard {
         if entry.epoch().id() != self.epoch || number < self.floor || number < self.width.bucket_of(now) {
             return Ok(Seen::Forgotten);
         }
-        // The same `jti` for the same target is the same proof, whatever its times: it may be in any bucket.
-        let mut place = None;
-        for bucket in &self.buckets {
-            match bucket.marks.seek(mark) {
-                Place::Taken => return Ok(Seen::Before),
-                free if bucket.number == number => place = Some(free),
-                Place::Free(_) => {}
-            }
+        // The same `jti` for the same target is the same proof, whatever its times: it may be in any bucket. All
+        // searches are begun before any is gone through, so that their way from memory is waited for once.
+        let touched = self.buckets.iter().fold(0, |all, bucket| all ^ bucket.marks.touch(mark));
+        core::hint::black_box(touched);
+        let elsewhere = |bucket: &Bucket| bucket.number != number && bucket.marks.seek(mark) == Place::Taken;
+        if self.buckets.iter().any(elsewhere) {
+            return Ok(Seen::Before);
         }
         let index = self.index(number);
+        let bucket = self.buckets.get(index).filter(|bucket| bucket.number == number);
+        let place = bucket.map(|bucket| bucket.marks.seek(mark));
+        if place == Some(Place::Taken) {
+            return Ok(Seen::Before);
+        }
         let count = self.quota.count(mark.tag());
         if self.quota.is_used_up(count) {
             return Ok(Seen::OverQuota { retry_after: self.retry_after(mark.tag(), now) });

@@ -1,0 +1,98 @@
+//! `[proof]` and `[replay]`: a preset of the one decides what is allowed in the other.
+
+use core::time::Duration;
+use std::path::Path;
+
+use crate::config::file::readable;
+use crate::config::section::{ChosenPreset, Section, child, shortened};
+use crate::config::source::{Located, Value};
+use crate::config::{IatWithNonce, NoncePolicy, ProofPolicy, Replay, WhenUnavailable};
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// The hard cap on `proof.max_future`: what the barrier after a restart relies on.
+const MOST_FUTURE: Duration = Duration::from_secs(60);
+
+pub(super) fn proof(section: Section<'_>, base: &Path, root: &Located) -> (Option<ProofPolicy>, ChosenPreset) {
+    let preset = section.choice("preset", "a preset", |text| match text {
+        "default" => Some(ChosenPreset::Default),
+        "fapi" => Some(ChosenPreset::Fapi),
+        "mcp" => Some(ChosenPreset::Mcp),
+        _ => None,
+    });
+    let preset = preset.map_or(ChosenPreset::Default, |preset| preset.value);
+    section.choose(preset);
+    let most = |name: &str, most: Duration, shown: &str| {
+        let span = section.duration(name)?;
+        if span.value > most {
+            section.mistake(name, &span.place, format!("is longer than {shown}, which is the most"));
+        }
+        Some(span.value)
+    };
+    let max_age = most("max_age", DAY, "24h");
+    let max_future = most("max_future", MOST_FUTURE, "60s");
+    let nonce = section.choice("nonce", "a nonce policy", |text| match text {
+        "off" => Some(NoncePolicy::Off),
+        "offer" => Some(NoncePolicy::Offer),
+        "require" => Some(NoncePolicy::Require),
+        _ => None,
+    });
+    let nonce_lifetime = most("nonce_lifetime", DAY, "24h");
+    let ring = section.text("nonce_keys", |text| readable(base, text));
+    let memory = child(root, "replay").and_then(|replay| child(replay, "store"));
+    if let Some(ring) = ring
+        && memory.is_none_or(|store| matches!(&store.value, Value::Text(text) if text == "memory"))
+    {
+        let message = "is set while replay.store is \"memory\": processes that share nonces and not the memory of used proofs \
+                       accept each proof once each; leave nonce_keys out";
+        section.mistake("nonce_keys", &ring.place, message);
+    }
+    let algorithms = section.algorithms("algorithms");
+    section.finish();
+    let policy = || {
+        Some(ProofPolicy {
+            max_age: max_age?,
+            max_future: max_future?,
+            nonce: nonce?.value,
+            nonce_lifetime: nonce_lifetime?,
+            algorithms: algorithms?,
+            iat_with_nonce: match preset {
+                ChosenPreset::Default => IatWithNonce::WithinDay,
+                ChosenPreset::Fapi | ChosenPreset::Mcp => IatWithNonce::InWindow,
+            },
+        })
+    };
+    (policy(), preset)
+}
+
+pub(super) fn replay(section: Section<'_>, preset: ChosenPreset) -> Option<Replay> {
+    let store = section.text("store", |text| {
+        let scheme = text.split_once(':').map_or(text, |(scheme, _)| scheme);
+        match scheme {
+            "memory" if text == scheme => Ok(()),
+            "redis" | "rediss" | "postgres" | "sqlite" => {
+                Err(format!("{scheme} is not in this version; use \"memory\", in one process"))
+            }
+            _ => Err(format!("{:?} is not a store; use \"memory\"", shortened(text))),
+        }
+    });
+    let memory = section.size("memory");
+    let per_key = section.count("per_key");
+    let when_unavailable = section.choice("when_unavailable", "a way out", |text| match text {
+        "refuse" => Some(WhenUnavailable::Refuse),
+        "nonce-only" => Some(WhenUnavailable::NonceOnly),
+        _ => None,
+    });
+    if let Some(when) = when_unavailable.as_ref().filter(|when| when.value == WhenUnavailable::NonceOnly)
+        && preset == ChosenPreset::Fapi
+    {
+        section.mistake(
+            "when_unavailable",
+            &when.place,
+            "\"nonce-only\" does not go with proof.preset = \"fapi\"; use refuse",
+        );
+    }
+    section.finish();
+    store?;
+    Some(Replay { memory: memory?.value, per_key: per_key?.value, when_unavailable: when_unavailable?.value })
+}

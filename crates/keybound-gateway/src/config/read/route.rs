@@ -1,0 +1,169 @@
+//! `[[route]]`
+
+use core::cell::RefCell;
+use core::str::FromStr;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use super::{Texts, not_empty, scope_token, texts};
+use crate::config::file::readable;
+use crate::config::section::{Read, Section};
+use crate::config::tls::TlsClient;
+use crate::config::{AmbiguousPaths, Mode, Prefix, ProofHandling, Route, UpstreamAuthorization, UpstreamUrl};
+
+/// Those that were made for one file, which are one.
+pub(super) type TlsClients = RefCell<HashMap<PathBuf, TlsClient>>;
+
+pub(super) fn route(section: Section<'_>, base: &Path, known: &TlsClients, decides: bool) -> Option<Read<Route>> {
+    let path = section.text("path", FromStr::from_str);
+    let upstreams = upstreams(&section, base, known, decides);
+    let rewrite = rewrite(&section, path.as_ref());
+    let mode = section.choice("mode", "a mode", |text| match text {
+        "required" => Some(Mode::Required),
+        "optional" => Some(Mode::Optional),
+        "report" => Some(Mode::Report),
+        "open" => Some(Mode::Open),
+        _ => None,
+    });
+    let scope = section.texts("scope", scope_token);
+    let audience = section.texts("audience", not_empty);
+    let proof = proof_handling(&section);
+    let authorization = section.choice("upstream_authorization", "a way to treat Authorization", |text| match text {
+        "strip" => Some(UpstreamAuthorization::Strip),
+        "pass" => Some(UpstreamAuthorization::Pass),
+        "bearer" => Some(UpstreamAuthorization::Bearer),
+        _ => None,
+    });
+    if let Some(mode) = &mode {
+        let lists = [("scope", scope.as_ref()), ("audience", audience.as_ref())];
+        without_effect(&section, mode.value, lists, proof.as_ref(), authorization.as_ref());
+    }
+    if let (Some(proof), Some(authorization)) = (&proof, &authorization)
+        && proof.value == ProofHandling::Check
+        && mode.as_ref().is_none_or(|mode| mode.value != Mode::Open)
+        && authorization.value != UpstreamAuthorization::Pass
+    {
+        let message = "\"check\" leaves the proof to the upstream, which needs the token too: add upstream_authorization = \"pass\"";
+        section.mistake("proof", &proof.place, message);
+    }
+    let ambiguous_paths = section.choice("ambiguous_paths", "a way to treat ambiguous paths", |text| match text {
+        "refuse" => Some(AmbiguousPaths::Refuse),
+        "allow" => Some(AmbiguousPaths::Allow),
+        _ => None,
+    });
+    section.finish();
+    let path = path?;
+    let route = Route {
+        path: path.value,
+        upstreams: upstreams?,
+        rewrite: rewrite?,
+        mode: mode?.value,
+        scope: texts(scope?),
+        audience: audience.map(texts).unwrap_or_default(),
+        proof: proof?.value,
+        upstream_authorization: authorization?.value,
+        ambiguous_paths: ambiguous_paths?.value,
+    };
+    Some(Read { value: route, place: path.place, written: true })
+}
+
+/// The URLs, the trust that goes with them, and what that says when there is nothing to trust. `decides`: there is a listener
+/// for decisions, which needs none.
+fn upstreams(section: &Section<'_>, base: &Path, known: &TlsClients, decides: bool) -> Option<Vec<UpstreamUrl>> {
+    if decides && !section.has("upstream") && !section.has("upstream_ca") {
+        section.excuse("upstream");
+        section.excuse("upstream_ca");
+        return Some(Vec::new());
+    }
+    let urls = section.texts("upstream", UpstreamUrl::from_str);
+    if let Some(urls) = urls.as_ref().filter(|urls| urls.value.is_empty()) {
+        section.mistake("upstream", &urls.place, "is empty; name at least one, like [\"http://127.0.0.1:9000\"]");
+    }
+    let ca = upstream_ca(section, base, known);
+    let urls: Vec<UpstreamUrl> = urls?.value.into_iter().map(|url| url.value).collect();
+    let Some(ca) = ca else { return Some(urls) };
+    let trusting: Option<Vec<_>> = urls.into_iter().map(|url| url.trusting(&ca.value)).collect();
+    if trusting.is_none() {
+        section.mistake("upstream_ca", &ca.place, "goes with https and h2 upstreams alone; leave it out");
+    }
+    trusting
+}
+
+/// Whose certificates the upstreams of this route may show, if the file says.
+fn upstream_ca(section: &Section<'_>, base: &Path, known: &TlsClients) -> Option<Read<TlsClient>> {
+    section.text("upstream_ca", |text| {
+        let file = readable(base, text)?;
+        let mut known = known.borrow_mut();
+        Ok::<_, String>(match known.get(&file) {
+            Some(client) => client.clone(),
+            None => known.entry(file.clone()).or_insert(TlsClient::of_file(&file)?).clone(),
+        })
+    })
+}
+
+/// What stands in place of the prefix when a request is sent on.
+fn rewrite(section: &Section<'_>, path: Option<&Read<Prefix>>) -> Option<Option<Prefix>> {
+    let strip = section.flag("strip_prefix");
+    let instead = section.text("rewrite", Prefix::from_str);
+    let strip = strip?;
+    match instead {
+        Some(instead) if strip.value => {
+            section.mistake("rewrite", &instead.place, "does not go with strip_prefix; leave one of them out");
+            None
+        }
+        Some(instead) => Some(Some(instead.value)),
+        None if strip.value && path.is_some_and(|path| path.value.as_str() == "/") => {
+            section.mistake("strip_prefix", &strip.place, "strips nothing: route.path is \"/\"; leave it out");
+            None
+        }
+        None if strip.value => Some(Some(Prefix::root())),
+        None => Some(None),
+    }
+}
+
+fn proof_handling(section: &Section<'_>) -> Option<Read<ProofHandling>> {
+    let proof = section.choice("proof", "a way to treat proofs", |text| match text {
+        "consume" => Some(Some(ProofHandling::Consume)),
+        "check" => Some(Some(ProofHandling::Check)),
+        "attest" => Some(None),
+        _ => None,
+    })?;
+    let Some(value) = proof.value else {
+        section.mistake("proof", &proof.place, "\"attest\" is not in this version; use consume or check");
+        return None;
+    };
+    Some(Read { value, place: proof.place, written: proof.written })
+}
+
+/// What is written and does not hold in this mode: nobody is to believe that it does.
+fn without_effect(
+    section: &Section<'_>,
+    mode: Mode,
+    lists: [(&str, Option<&Texts>); 2],
+    proof: Option<&Read<ProofHandling>>,
+    authorization: Option<&Read<UpstreamAuthorization>>,
+) {
+    let why = match mode {
+        Mode::Open => "is not enforced: mode = \"open\" checks nothing; leave it out, or use another mode",
+        Mode::Report => "does not hold: mode = \"report\" changes nothing, and passes token and proof on; leave it out",
+        Mode::Required | Mode::Optional => return,
+    };
+    for (name, list) in lists {
+        if let Some(list) = list.filter(|list| mode == Mode::Open && !list.value.is_empty()) {
+            section.mistake(name, &list.place, why);
+        }
+    }
+    // That an upstream gets token and proof as they came is what these modes do.
+    if let Some(proof) = proof
+        && proof.written
+        && (mode == Mode::Open || proof.value != ProofHandling::Check)
+    {
+        section.mistake("proof", &proof.place, why);
+    }
+    if let Some(authorization) = authorization
+        && authorization.written
+        && authorization.value != UpstreamAuthorization::Pass
+    {
+        section.mistake("upstream_authorization", &authorization.place, why);
+    }
+}

@@ -1,0 +1,127 @@
+//! `[authorization_server]` and its clients.
+
+use core::str::FromStr;
+use std::path::Path;
+
+use keybound::crypto::AlgSet;
+use keybound_issuer::GrantType;
+
+use super::{not_empty, plain, scope_token, texts};
+use crate::config::file::KeyFile;
+use crate::config::mistake::Mistakes;
+use crate::config::section::{Read, Section, child, shortened};
+use crate::config::source::Located;
+use crate::config::{AuthorizationServer, Client, ClientAuthentication, check};
+use crate::signing_key;
+
+pub(super) fn authorization_server(
+    section: Section<'_>,
+    root: &Located,
+    base: &Path,
+    mistakes: &Mistakes,
+) -> Option<Read<AuthorizationServer>> {
+    let url = section.text("url", FromStr::from_str);
+    let audience = section.texts("audience", resource);
+    let store = section.text("store", |text| match text.split_once(':').map_or(text, |(scheme, _)| scheme) {
+        "memory" if text == "memory" => Ok(()),
+        scheme @ ("sqlite" | "postgres") => Err(format!("{scheme} is not in this version; use \"memory\"")),
+        _ => Err(format!("{:?} is not a store; use \"memory\"", shortened(text))),
+    });
+    let signing_key = section.text("signing_key", |text| {
+        let path = base.join(not_empty(text)?);
+        signing_key::judge(&path).map(|()| path)
+    });
+    section.not_yet(&["auto_approve"]);
+    let tables = Section::repeated(child(root, "authorization_server"), "authorization_server.client", mistakes);
+    let clients: Vec<_> = tables.into_iter().map(|table| client(table, base)).collect();
+    check::twice(&clients, "authorization_server.client", "client_id", |client| &client.id, mistakes);
+    section.finish();
+    store?;
+    let url = url?;
+    let server = AuthorizationServer {
+        url: url.value,
+        audience: audience.map(texts).unwrap_or_default(),
+        signing_key: signing_key.map(|file| file.value),
+        clients: plain(clients)?,
+    };
+    Some(Read { value: server, place: url.place, written: true })
+}
+
+fn client(section: Section<'_>, base: &Path) -> Option<Read<Client>> {
+    let id = section.text("client_id", client_id);
+    let secret = section.text("client_secret", |text| match text.len() {
+        16.. => Ok(text.to_owned()),
+        _ => Err("is shorter than 16 characters, and could be guessed".to_owned()),
+    });
+    let file = section.text("jwks_file", |text| KeyFile::read(base, text, AlgSet::ALL)).map(|file| file.value);
+    let grant_types = section.texts("grant_types", grant_type);
+    let method = section.choice("token_endpoint_auth_method", "a way to authenticate", |text| Some(text.to_owned()));
+    let authentication = method.and_then(|method| {
+        let unfit = |why| {
+            section.mistake("token_endpoint_auth_method", &method.place, format!("{:?} {why}", method.value));
+            None
+        };
+        let is_of_machines = |grants: &Read<Vec<Read<GrantType>>>| {
+            grants.value.iter().any(|grant| grant.value == GrantType::ClientCredentials)
+        };
+        match &*method.value {
+            "client_secret_basic" | "client_secret_post" if !section.has("client_secret") => {
+                unfit("needs a client_secret")
+            }
+            "client_secret_basic" => Some(ClientAuthentication::SecretBasic),
+            "client_secret_post" => Some(ClientAuthentication::SecretPost),
+            "private_key_jwt" if !section.has("jwks_file") => unfit("needs a jwks_file"),
+            "private_key_jwt" => file.map(ClientAuthentication::PrivateKeyJwt),
+            _ if grant_types.as_ref().is_some_and(is_of_machines) => {
+                unfit("does not go with client_credentials, which is for clients that authenticate")
+            }
+            _ => Some(ClientAuthentication::None),
+        }
+    });
+    section.not_yet(&["redirect_uris"]);
+    let scope = section.texts("scope", scope_token);
+    let bound = section.flag("dpop_bound_access_tokens");
+    section.finish();
+    let id = id?;
+    let client = Client {
+        id: id.value,
+        secret: secret.map(|secret| secret.value),
+        authentication: authentication?,
+        grant_types: grant_types?.value.into_iter().map(|grant| grant.value).collect(),
+        scope: texts(scope?),
+        dpop_bound_access_tokens: bound?.value,
+    };
+    Some(Read { value: client, place: id.place, written: true })
+}
+
+fn grant_type(text: &str) -> Result<GrantType, String> {
+    const NOT_YET: [&str; 3] =
+        ["authorization_code", "refresh_token", "urn:ietf:params:oauth:grant-type:token-exchange"];
+    let known = || GrantType::ALL.iter().map(|grant| grant.as_str()).collect::<Vec<_>>().join(", ");
+    text.parse().map_err(|_| match text {
+        _ if NOT_YET.contains(&text) => format!("{text:?} is not in this version; use {}", known()),
+        _ => format!("{:?} is not a grant type; use {}", shortened(text), known()),
+    })
+}
+
+/// RFC 6749 appendix A.1; a blank at either end is a slip of the pen.
+fn client_id(text: &str) -> Result<String, String> {
+    match not_empty(text)? {
+        id if id.trim() == id && id.bytes().all(|octet| matches!(octet, b' '..=b'~')) => Ok(id),
+        id => Err(format!("{:?} has a character that is not printable ASCII, or a blank at an end", shortened(&id))),
+    }
+}
+
+/// RFC 8707 section 2.
+fn resource(text: &str) -> Result<String, String> {
+    let is_scheme = |text: &str| {
+        text.starts_with(|first: char| first.is_ascii_alphabetic())
+            && text.bytes().all(|octet| octet.is_ascii_alphanumeric() || matches!(octet, b'+' | b'-' | b'.'))
+    };
+    let absolute = text.split_once(':').is_some_and(|(scheme, rest)| is_scheme(scheme) && !rest.is_empty());
+    if absolute && !text.contains('#') && text.bytes().all(|octet| octet.is_ascii_graphic()) {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("{:?} is not an absolute URI without fragment, like \"https://api.example.com\"", shortened(text)))
+    }
+}
