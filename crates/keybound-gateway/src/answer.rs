@@ -146,6 +146,19 @@ impl Problem {
         }
         response
     }
+
+    /// The answer in octets of HTTP/1.1, for where there is no request. The time is that of another answer.
+    pub(crate) fn octets(self, dated: &[u8]) -> Vec<u8> {
+        let body = self.json();
+        let mut octets = format!("HTTP/1.1 {}\r\n", self.status()).into_bytes();
+        for (name, value) in self.answer().headers() {
+            octets.extend([name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat());
+        }
+        let mut lines = dated.split_inclusive(|octet| *octet == b'\n');
+        octets.extend(lines.find(|line| line.starts_with(b"date:")).unwrap_or_default());
+        octets.extend(format!("content-length: {}\r\n\r\n{body}", body.len()).into_bytes());
+        octets
+    }
 }
 
 impl fmt::Display for Problem {
