@@ -157,7 +157,6 @@ pub(crate) async fn in_turn<H: Handler, S: Octets>(
     let mut told = pin!(shop.draining.told.notified());
     let mut waits = false;
     let mut finishing = false;
-    let mut heard = false;
     let mut deadline = Deadline::default();
     poll_fn(|cx| {
         if !waits && !shop.draining.begun.get() {
@@ -169,8 +168,9 @@ pub(crate) async fn in_turn<H: Handler, S: Octets>(
             connection.as_mut().graceful_shutdown();
         }
         let polled = connection.as_mut().poll(cx);
-        if !heard && let Some(problem) = unreadable(&peer, &polled) {
-            heard = true;
+        if let Some(problem) = unreadable(peer.shared(), &polled)
+            && peer.shared().note_unreadable()
+        {
             shop.handler.turned_away(None, problem);
         }
         match polled {
@@ -186,10 +186,10 @@ pub(crate) async fn in_turn<H: Handler, S: Octets>(
     .await;
 }
 
-/// What was wrong with octets that the library could not read as a request. The guard has answered them, unless the response
-/// before was still to be written.
-fn unreadable(peer: &Peer, polled: &Poll<hyper::Result<()>>) -> Option<Problem> {
-    peer.shared().unreadable().or_else(|| match polled {
+/// What was wrong with octets that the library could not read as a request. The guard answers them, unless the response before
+/// was still to be written.
+fn unreadable(shared: &Shared, polled: &Poll<hyper::Result<()>>) -> Option<Problem> {
+    shared.unreadable().or_else(|| match polled {
         Poll::Ready(Err(error)) if error.is_parse_too_large() => Some(Problem::HeaderOversized),
         Poll::Ready(Err(error)) if error.is_parse() => Some(Problem::RequestMalformed),
         _ => None,

@@ -44,8 +44,10 @@ pub(crate) struct Shared {
     framing: AtomicU8,
     /// Whether a response is due, or some of it may not be written yet.
     owing: AtomicBool,
-    /// What the client was told of octets that are no request.
+    /// What the client is told of octets that are no request.
     unreadable: OnceLock<Problem>,
+    /// Whether that has been counted, which it is before the client hears it.
+    noted: AtomicBool,
 }
 
 impl Shared {
@@ -59,6 +61,7 @@ impl Shared {
             framing: AtomicU8::new(Framing::Unseen as u8),
             owing: AtomicBool::new(false),
             unreadable: OnceLock::new(),
+            noted: AtomicBool::new(false),
         }
     }
 
@@ -89,9 +92,14 @@ impl Shared {
         }
     }
 
-    /// What the client was told, if what it sent was no request.
+    /// What the client is told, if what it sent was no request.
     pub(crate) fn unreadable(&self) -> Option<Problem> {
         self.unreadable.get().copied()
+    }
+
+    /// Takes that for noted; whether it was not before.
+    pub(crate) fn note_unreadable(&self) -> bool {
+        !self.noted.swap(true, Relaxed)
     }
 
     /// When the phase began; in a tunnel, when the last octet passed.
@@ -230,6 +238,10 @@ impl<S: AsyncRead + Unpin> Guard<S> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
     fn poll_last_words(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.last_words.is_some() && !self.shared.noted.load(Relaxed) {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         while let Some(LastWords { octets, written }) = &mut self.last_words
             && let Some(rest) = octets.get(*written..).filter(|rest| !rest.is_empty())
         {
