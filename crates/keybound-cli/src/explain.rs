@@ -10,12 +10,13 @@ use http::Method;
 use keybound::crypto::aws_lc::{AwsLc, random_array};
 use keybound::nonce::{NonceKey, StatelessNonces};
 use keybound::proof::{ParsedProof, decode_for_display};
-use keybound::refusal::{Fault, Outcome as Answer, Reason};
+use keybound::refusal::Reason;
 use keybound::replay::Epoch;
 use keybound::request::{AccessToken, ProofField, TargetUri};
 use keybound::time::UnixTime;
 use keybound::verify::{NoncePolicy, Verifier};
-use serde_json::{Value, json};
+use keybound_gateway::reasons::Row;
+use serde_json::Value;
 
 use self::report::{Check, Report, Verdict};
 use crate::outcome::{Failure, Outcome, Result};
@@ -61,7 +62,7 @@ impl Explain {
                 "there is nothing to explain: give a proof, a reason code, or - for standard input",
             ));
         }
-        if let Some(row) = reason_row(subject) {
+        if let Some(row) = Row::of(subject) {
             self.print_row(&row)?;
             return Ok(Outcome::Done);
         }
@@ -151,41 +152,13 @@ impl Explain {
 
     fn print_row(&self, row: &Row) -> std::result::Result<(), Failure> {
         if self.json {
-            let Row { code, rule, answer, meaning, advice } = row;
-            let object = json!({"code": code, "rule": rule, "answer": answer, "meaning": meaning, "advice": advice});
-            output::line(format_args!("{object:#}"))
+            output::line(format_args!("{:#}", row.json()))
         } else {
-            let Row { code, rule, answer, meaning, advice } = row;
+            let Row { code, rule, answer, meaning, advice, .. } = row;
             output::styled(format_args!("{STRONG}{code}{PLAIN}  {meaning}"))?;
             output::line(format_args!("  rule    {rule}\n  answer  {answer}\n  do      {advice}"))
         }
     }
-}
-
-struct Row {
-    code: &'static str,
-    rule: &'static str,
-    answer: String,
-    meaning: &'static str,
-    advice: &'static str,
-}
-
-fn reason_row(code: &str) -> Option<Row> {
-    let reason = Reason::from_code(code).map(|reason| {
-        let entry = reason.entry();
-        let answer = match entry.outcome {
-            Answer::Challenge => "401 with challenges and no error".to_owned(),
-            Answer::Error(error) => error.as_str().to_owned(),
-            Answer::Status(status) => status.to_string(),
-            _ => String::new(),
-        };
-        Row { code: entry.code, rule: entry.rule, answer, meaning: entry.meaning, advice: entry.advice }
-    });
-    reason.or_else(|| {
-        let fault = Fault::from_code(code)?;
-        let (meaning, advice) = (fault.meaning(), fault.advice());
-        Some(Row { code: fault.code(), rule: "the server's own fault", answer: "503".to_owned(), meaning, advice })
-    })
 }
 
 /// The value of a field that was copied with its name.
@@ -199,8 +172,7 @@ fn without_name(text: &str) -> &str {
 /// The codes of the same subject, for somebody who mistyped one.
 fn nearest(code: &str) -> String {
     let subject = code.split('.').next().unwrap_or_default();
-    let known: Vec<_> =
-        Reason::ALL.iter().map(|reason| reason.code()).filter(|known| known.starts_with(subject)).collect();
+    let known: Vec<_> = Row::all().map(|row| row.code).filter(|known| known.starts_with(subject)).collect();
     if known.is_empty() { String::new() } else { format!("; there are {}", known.join(", ")) }
 }
 

@@ -9,17 +9,17 @@ use http::{HeaderValue, Response, StatusCode};
 use crate::body::Body;
 
 macro_rules! problems {
-    ($($(#[doc = $doc:literal])+ $variant:ident = $status:ident, $code:literal $(, limit $limit:literal)?;)+) => {
+    ($($variant:ident = $status:ident, $code:literal $(, limit $limit:literal)?, $meaning:literal, $advice:literal;)+) => {
         /// Why the gateway itself answered. Reasons that have to do with tokens and proofs are
         /// [`Reason`](keybound::refusal::Reason)s instead.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[non_exhaustive]
         pub enum Problem {
-            $($(#[doc = $doc])+ $variant,)+
+            $(#[doc = concat!("`", $code, "`: ", $meaning, ".")] $variant,)+
         }
 
         impl Problem {
-            /// Every problem.
+            /// Every problem, in the order of the table.
             pub const ALL: &'static [Self] = &[$(Self::$variant),+];
 
             /// The public code, `subject.fault`.
@@ -33,8 +33,13 @@ macro_rules! problems {
             }
 
             /// What was found, in a few words.
-            pub(crate) const fn meaning(self) -> &'static str {
-                match self { $(Self::$variant => concat!($($doc),+),)+ }
+            pub const fn meaning(self) -> &'static str {
+                match self { $(Self::$variant => $meaning,)+ }
+            }
+
+            /// What the client or the operator can do.
+            pub const fn advice(self) -> &'static str {
+                match self { $(Self::$variant => $advice,)+ }
             }
 
             /// The body of the answer.
@@ -48,44 +53,75 @@ macro_rules! problems {
 }
 
 problems! {
-    /// `Host` is missing, doubled, malformed, or disagrees with the target (R-URI-10).
-    HostInvalid = BAD_REQUEST, "host.invalid";
-    /// The target is neither a path nor an absolute http or https URI.
-    TargetInvalid = BAD_REQUEST, "target.invalid";
-    /// `Content-Length` came with `Transfer-Encoding` (RFC 9112 section 6.1), or more than once.
-    FramingAmbiguous = BAD_REQUEST, "framing.ambiguous";
-    /// The request came without TLS, from elsewhere than loopback or a trusted peer (R-SEC-01).
-    TlsRequired = BAD_REQUEST, "tls.required";
-    /// The body is not what its framing says.
-    BodyMalformed = BAD_REQUEST, "body.malformed";
-    /// There are more header fields than this gateway reads.
-    HeaderOversized = REQUEST_HEADER_FIELDS_TOO_LARGE, "header.oversized", limit "limits.header_fields";
-    /// `CONNECT`, which would make a tunnel past every check, or `TRACE`, which would show what only the upstream should see.
-    MethodRefused = METHOD_NOT_ALLOWED, "method.refused";
-    /// A form turned out to have an access token in it behind its beginning (RFC 9449 section 7.1).
-    TokenInForm = BAD_REQUEST, "credentials.form";
-    /// A form came compressed, so that nobody can see here whether there is an access token in it.
-    FormEncoded = UNSUPPORTED_MEDIA_TYPE, "form.encoded";
-    /// The body stopped coming, or took too long.
-    BodyStalled = REQUEST_TIMEOUT, "body.stalled", limit "limits.client_timeout";
-    /// The body took too long.
-    BodySlow = REQUEST_TIMEOUT, "body.slow", limit "limits.request_timeout";
-    /// The body is longer than this gateway passes on.
-    BodyOversized = PAYLOAD_TOO_LARGE, "body.oversized", limit "limits.body_bytes";
-    /// Not one of `listen.decision_peers` asked for a decision.
-    DecisionPeer = INTERNAL_SERVER_ERROR, "decision.peer";
-    /// A decision was asked for without the fields that tell of the request, each once; the log says which.
-    DecisionFields = INTERNAL_SERVER_ERROR, "decision.fields";
-    /// No route covers the path, or the one that does has no upstream.
-    RouteUnknown = NOT_FOUND, "route.unknown";
-    /// No upstream of the route could be connected to.
-    UpstreamUnreachable = BAD_GATEWAY, "upstream.unreachable";
-    /// The upstream broke off, or answered something that is not HTTP.
-    UpstreamInvalid = BAD_GATEWAY, "upstream.invalid";
-    /// The upstream did not begin its answer in time.
-    UpstreamTimeout = GATEWAY_TIMEOUT, "upstream.timeout", limit "limits.response_timeout";
-    /// There are as many connections as there may be.
-    Overload = SERVICE_UNAVAILABLE, "overload", limit "limits.connections";
+    // The connection and the header.
+    Overload = SERVICE_UNAVAILABLE, "overload", limit "limits.connections",
+        "there are as many connections as there may be",
+        "come back in a moment; operator: see who holds them, or raise limits.connections";
+    // R-SEC-01.
+    TlsRequired = BAD_REQUEST, "tls.required",
+        "the request came without TLS, from elsewhere than loopback or a trusted peer",
+        "use https; operator: set [listen.tls], or name the proxy that ends TLS in listen.trusted_peers";
+    RequestMalformed = BAD_REQUEST, "request.malformed",
+        "what came is not a request of HTTP",
+        "send HTTP/1.1 or HTTP/2, without TLS if this listener has none";
+    HeaderOversized = REQUEST_HEADER_FIELDS_TOO_LARGE, "header.oversized", limit "limits.header_bytes",
+        "the header is longer than this gateway reads",
+        "send fewer or shorter fields; operator: raise limits.header_bytes";
+    HeaderCrowded = REQUEST_HEADER_FIELDS_TOO_LARGE, "header.crowded", limit "limits.header_fields",
+        "the header has more fields than this gateway reads",
+        "send fewer fields; operator: raise limits.header_fields";
+    // R-URI-10.
+    HostInvalid = BAD_REQUEST, "host.invalid",
+        "Host is missing, doubled, malformed, or disagrees with the request target",
+        "send exactly one Host field, equal to the authority of the target";
+    TargetInvalid = BAD_REQUEST, "target.invalid",
+        "the request target is neither a path nor an absolute http or https URI",
+        "send a path that begins with a slash";
+    FramingAmbiguous = BAD_REQUEST, "framing.ambiguous",
+        "Content-Length came with Transfer-Encoding, or more than once",
+        "say the length of the body in one way, once; a proxy that adds the other is at fault";
+    MethodRefused = METHOD_NOT_ALLOWED, "method.refused",
+        "CONNECT would make a tunnel past every check, and TRACE would show what only the upstream should see",
+        "use another method";
+    RouteUnknown = NOT_FOUND, "route.unknown",
+        "no route covers the path, or the one that does has no upstream",
+        "see that the path is right; operator: add a [[route]] for it, with upstream";
+    // A proxy that asks for decisions.
+    DecisionPeer = INTERNAL_SERVER_ERROR, "decision.peer",
+        "somebody who is not one of listen.decision_peers asked for a decision",
+        "operator: name the proxy in listen.decision_peers";
+    DecisionFields = INTERNAL_SERVER_ERROR, "decision.fields",
+        "a decision was asked for without the fields that tell of the request, each once",
+        "operator: see in the log which, and set up the proxy as in docs/proxies.md";
+    // The body.
+    BodyMalformed = BAD_REQUEST, "body.malformed",
+        "the body is not what its framing says",
+        "send as many octets as were announced, or chunks that are well formed";
+    BodyOversized = PAYLOAD_TOO_LARGE, "body.oversized", limit "limits.body_bytes",
+        "the body is longer than this gateway passes on",
+        "send less; operator: raise limits.body_bytes";
+    BodyStalled = REQUEST_TIMEOUT, "body.stalled", limit "limits.client_timeout",
+        "nothing more of the body came for too long",
+        "send the body without a pause; operator: raise limits.client_timeout";
+    BodySlow = REQUEST_TIMEOUT, "body.slow", limit "limits.request_timeout",
+        "the body kept coming, but was not whole in time",
+        "send faster, or less at once; operator: raise limits.request_timeout";
+    TokenInForm = BAD_REQUEST, "credentials.form",
+        "an access token stood in a form, behind its beginning",
+        "send the token in Authorization, with the scheme DPoP";
+    FormEncoded = UNSUPPORTED_MEDIA_TYPE, "form.encoded",
+        "the form is compressed, so that nobody can see here whether there is an access token in it",
+        "send forms without Content-Encoding";
+    // The upstream.
+    UpstreamUnreachable = BAD_GATEWAY, "upstream.unreachable",
+        "no upstream of the route could be connected to",
+        "see that the upstream runs, and that route.upstream names it";
+    UpstreamInvalid = BAD_GATEWAY, "upstream.invalid",
+        "the upstream broke off, or answered something that is not HTTP",
+        "see the log of the upstream, and that route.upstream has the right scheme";
+    UpstreamTimeout = GATEWAY_TIMEOUT, "upstream.timeout", limit "limits.response_timeout",
+        "the upstream did not begin its answer in time",
+        "see why the upstream is slow; operator: raise limits.response_timeout";
 }
 
 impl Problem {
@@ -109,6 +145,19 @@ impl Problem {
             fields.insert(RETRY_AFTER, HeaderValue::from_static("1"));
         }
         response
+    }
+
+    /// The answer in octets of HTTP/1.1, for where there is no request. The time is that of another answer.
+    pub(crate) fn octets(self, dated: &[u8]) -> Vec<u8> {
+        let body = self.json();
+        let mut octets = format!("HTTP/1.1 {}\r\n", self.status()).into_bytes();
+        for (name, value) in self.answer().headers() {
+            octets.extend([name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat());
+        }
+        let mut lines = dated.split_inclusive(|octet| *octet == b'\n');
+        octets.extend(lines.find(|line| line.starts_with(b"date:")).unwrap_or_default());
+        octets.extend(format!("content-length: {}\r\n\r\n{body}", body.len()).into_bytes());
+        octets
     }
 }
 

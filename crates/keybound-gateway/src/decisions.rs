@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use http::header::ORIGIN;
 use http::request::Parts;
-use http::{HeaderName, HeaderValue, Response};
+use http::{HeaderName, HeaderValue, Method, Response};
 use keybound::refusal::Denial;
 use keybound_tower::answer::complete;
 use keybound_tower::{Cors, Policy};
@@ -64,8 +64,8 @@ impl Handler for Decisions {
         }
     }
 
-    fn turned_away(&self, problem: Problem) {
-        self.worker.turned_away(problem);
+    fn turned_away(&self, method: Option<&Method>, problem: Problem) {
+        self.worker.turned_away(method, problem);
     }
 }
 

@@ -3,7 +3,7 @@
 
 use core::future::Future;
 
-use http::{Request, Response};
+use http::{Method, Request, Response};
 
 use crate::answer::Problem;
 use crate::body::{Body, RequestBody};
@@ -46,6 +46,6 @@ pub trait Handler: 'static {
     /// Answers one request. It is dropped where it stands when the client goes away.
     fn handle(&self, inbound: Inbound) -> impl Future<Output = Response<Body>>;
 
-    /// Hears of a request that was answered with this before it could be handled.
-    fn turned_away(&self, _problem: Problem) {}
+    /// Hears of a request that was answered with this before it could be handled; without a method, of octets that are none.
+    fn turned_away(&self, _method: Option<&Method>, _problem: Problem) {}
 }

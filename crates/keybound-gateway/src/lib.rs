@@ -16,6 +16,7 @@ mod metadata;
 pub mod observe;
 mod passage;
 pub mod proxy;
+pub mod reasons;
 pub mod reload;
 mod signing_key;
 pub mod stack;

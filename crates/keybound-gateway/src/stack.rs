@@ -8,7 +8,7 @@ use std::time::Instant;
 use axum::Router;
 use http::header::{CONTENT_ENCODING, ORIGIN};
 use http::request::Parts;
-use http::{HeaderMap, Request, Response};
+use http::{HeaderMap, Method, Request, Response};
 use http_body_util::{BodyExt as _, Full, Limited};
 use keybound::challenge::Scheme;
 use keybound::refusal::Reason;
@@ -69,8 +69,8 @@ impl Handler for Stack {
         response
     }
 
-    fn turned_away(&self, problem: Problem) {
-        self.worker.turned_away(problem);
+    fn turned_away(&self, method: Option<&Method>, problem: Problem) {
+        self.worker.turned_away(method, problem);
     }
 }
 

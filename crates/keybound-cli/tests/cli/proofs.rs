@@ -119,6 +119,8 @@ fn people_get_the_same_with_advice() {
     let expected = "  fail  htu        4.3(9)  htu.mismatch: htu is not the URI of this request\n";
     assert!(said.stdout.contains(expected), "{}", said.stdout);
     assert!(said.stdout.contains("they part at octet 24"), "{}", said.stdout);
+    let said = place.run(&["explain", "-X", "POST", "--url", URL, &good]);
+    assert!(said.stdout.contains("htm is \"GET\", the request is \"POST\""), "{}", said.stdout);
 }
 
 #[test]
@@ -155,4 +157,9 @@ fn a_reason_is_explained_by_its_code() {
     for reason in keybound::refusal::Reason::ALL.iter() {
         place.run(&["explain", reason.code()]).good();
     }
+    for problem in keybound_gateway::answer::Problem::ALL {
+        place.run(&["explain", problem.code()]).good();
+    }
+    let said = place.run(&["explain", "framing.ambiguus"]);
+    assert!(said.stderr.ends_with("is no reason code; there are framing.ambiguous\n"), "{said:?}");
 }

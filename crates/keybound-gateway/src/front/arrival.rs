@@ -37,7 +37,12 @@ impl Arrival {
         }
         let shared = Arc::new(Shared::new());
         let (peer, turned_away) = settings.judge(self.address, false, &shared, self.counted, self.overload);
-        tokio::task::spawn_local(serve(shop, Guard::new(self.stream, shared), peer, turned_away));
+        tokio::task::spawn_local(serve(
+            shop,
+            Guard::new(self.stream, shared, settings.limits.header_fields),
+            peer,
+            turned_away,
+        ));
     }
 
     async fn shake_hands<H: Handler>(mut self, settings: Arc<Settings>, shop: Rc<Shop<H>>) {
@@ -57,7 +62,8 @@ impl Arrival {
         let Some(acceptor) = &settings.acceptor else {
             let shared = Arc::new(Shared::new());
             let (peer, turned_away) = settings.judge(client, by_tls, &shared, self.counted, self.overload);
-            return serve(shop, Guard::new(self.stream, shared), peer, turned_away).await;
+            return serve(shop, Guard::new(self.stream, shared, settings.limits.header_fields), peer, turned_away)
+                .await;
         };
         let stream = match in_time(accept(acceptor, self.stream), patience, &shop.draining).await {
             Ok(stream) => stream,
@@ -66,7 +72,7 @@ impl Arrival {
         let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
         let shared = Arc::new(Shared::new());
         let (peer, turned_away) = settings.judge(client, true, &shared, self.counted, self.overload);
-        let guard = Guard::new(stream, shared);
+        let guard = Guard::new(stream, shared, settings.limits.header_fields);
         if http2 {
             Box::pin(multiplexed::serve(shop, guard, peer, turned_away)).await;
         } else {

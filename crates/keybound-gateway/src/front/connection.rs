@@ -9,7 +9,7 @@ use std::future::Future as _;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::{Request, Response};
+use http::{Method, Request, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -167,7 +167,13 @@ pub(crate) async fn in_turn<H: Handler, S: Octets>(
             finishing = true;
             connection.as_mut().graceful_shutdown();
         }
-        match connection.as_mut().poll(cx) {
+        let polled = connection.as_mut().poll(cx);
+        if let Some(problem) = unreadable(peer.shared(), &polled)
+            && peer.shared().note_unreadable()
+        {
+            shop.handler.turned_away(None, problem);
+        }
+        match polled {
             Poll::Ready(ended) => {
                 if let Err(error) = ended {
                     tracing::debug!(%error, "connection of a client broke off");
@@ -178,6 +184,16 @@ pub(crate) async fn in_turn<H: Handler, S: Octets>(
         }
     })
     .await;
+}
+
+/// What was wrong with octets that the library could not read as a request. The guard answers them, unless the response before
+/// was still to be written.
+fn unreadable(shared: &Shared, polled: &Poll<hyper::Result<()>>) -> Option<Problem> {
+    shared.unreadable().or_else(|| match polled {
+        Poll::Ready(Err(error)) if error.is_parse_too_large() => Some(Problem::HeaderOversized),
+        Poll::Ready(Err(error)) if error.is_parse() => Some(Problem::RequestMalformed),
+        _ => None,
+    })
 }
 
 /// When the connection has to be given up, as things are.
@@ -214,8 +230,8 @@ impl Deadline {
 }
 
 impl<H: Handler> Shop<H> {
-    fn turn_away(&self, problem: Problem) -> Response<Body> {
-        self.handler.turned_away(problem);
+    fn turn_away(&self, method: &Method, problem: Problem) -> Response<Body> {
+        self.handler.turned_away(Some(method), problem);
         problem.answer()
     }
 }
@@ -238,11 +254,11 @@ pub(crate) async fn respond<H: Handler>(
     };
     let ended = Ended { shared, flow };
     let response = match clean {
-        Err(problem) => shop.turn_away(problem),
+        Err(problem) => shop.turn_away(request.method(), problem),
         Ok(()) => {
             let (head, body) = request.into_parts();
             match RequestBody::bounded(body, limits.body_bytes, limits.client_timeout, limits.request_timeout) {
-                None => shop.turn_away(Problem::BodyOversized),
+                None => shop.turn_away(&head.method, Problem::BodyOversized),
                 Some(body) => {
                     let request = Request::from_parts(head, body);
                     shop.handler.handle(Inbound { request, peer: peer.clone() }).await

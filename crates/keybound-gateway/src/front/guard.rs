@@ -3,17 +3,18 @@
 
 use core::future::poll_fn;
 use core::pin::Pin;
-use core::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
+use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
 use core::task::{Context, Poll, ready};
 use core::time::Duration;
 use std::io::{self, IoSlice};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::head::{Framing, Head};
 use super::opening::Opening;
+use crate::answer::Problem;
 use crate::write;
 
 /// What is going on on a connection.
@@ -41,6 +42,12 @@ pub(crate) struct Shared {
     /// Milliseconds from `began`, less one, to when writing got stuck; 0 while it is not.
     stuck: AtomicU64,
     framing: AtomicU8,
+    /// Whether a response is due, or some of it may not be written yet.
+    owing: AtomicBool,
+    /// What the client is told of octets that are no request.
+    unreadable: OnceLock<Problem>,
+    /// Whether that has been counted, which it is before the client hears it.
+    noted: AtomicBool,
 }
 
 impl Shared {
@@ -52,6 +59,9 @@ impl Shared {
             since: AtomicU64::new(0),
             stuck: AtomicU64::new(0),
             framing: AtomicU8::new(Framing::Unseen as u8),
+            owing: AtomicBool::new(false),
+            unreadable: OnceLock::new(),
+            noted: AtomicBool::new(false),
         }
     }
 
@@ -74,11 +84,22 @@ impl Shared {
     /// A request has been read; this is how its header framed it.
     pub(crate) fn begin_request(&self) -> Framing {
         self.enter(Phase::Busy);
+        self.owing.store(true, Relaxed);
         match self.framing.swap(Framing::Unseen as u8, Relaxed) {
             1 => Framing::Plain,
             2 => Framing::Both,
             _ => Framing::Unseen,
         }
+    }
+
+    /// What the client is told, if what it sent was no request.
+    pub(crate) fn unreadable(&self) -> Option<Problem> {
+        self.unreadable.get().copied()
+    }
+
+    /// Takes that for noted; whether it was not before.
+    pub(crate) fn note_unreadable(&self) -> bool {
+        !self.noted.swap(true, Relaxed)
     }
 
     /// When the phase began; in a tunnel, when the last octet passed.
@@ -89,6 +110,14 @@ impl Shared {
     /// Since when the client has taken nothing of what is to be written.
     pub(crate) fn stuck_since(&self) -> Option<Instant> {
         self.stuck.load(Relaxed).checked_sub(1).map(|milliseconds| self.began + Duration::from_millis(milliseconds))
+    }
+
+    /// All that there was to write has been taken.
+    fn has_flushed(&self) {
+        self.stuck.store(0, Relaxed);
+        if matches!(self.phase(), Phase::Resting | Phase::Header) {
+            self.owing.store(false, Relaxed);
+        }
     }
 
     fn now(&self) -> u64 {
@@ -110,8 +139,18 @@ pub(crate) struct Guard<S> {
     head: Head,
     opening: Opening,
     linger: Option<Linger>,
+    /// More fields make a header crowded.
+    most_fields: usize,
+    last_words: Option<LastWords>,
     /// Whether several requests may be under way, whose headers are the library's alone to see.
     multiplexed: bool,
+}
+
+/// The answer to octets that are no request. The library has one of its own, without a reason; this is sent instead.
+#[derive(Debug)]
+struct LastWords {
+    octets: Vec<u8>,
+    written: usize,
 }
 
 /// The last of a connection: we have said all, and take what the client still sends, so that it can read our last words.
@@ -125,9 +164,9 @@ const LINGER: Duration = Duration::from_secs(2);
 const MOST_LINGERING: usize = 1 << 20;
 
 impl<S: AsyncRead + Unpin> Guard<S> {
-    pub(crate) fn new(stream: S, shared: Arc<Shared>) -> Self {
+    pub(crate) fn new(stream: S, shared: Arc<Shared>, most_fields: usize) -> Self {
         let (head, opening) = (Head::default(), Opening::default());
-        Self { stream, shared, head, opening, linger: None, multiplexed: false }
+        Self { stream, shared, head, opening, linger: None, most_fields, last_words: None, multiplexed: false }
     }
 
     /// Whether the client begins as one who knows that we speak HTTP/2 (RFC 9113 section 3.3). Nothing is lost of what it
@@ -160,6 +199,31 @@ impl<S: AsyncRead + Unpin> Guard<S> {
         self.shared.framing.store(self.head.framing() as u8, Relaxed);
     }
 
+    /// Whether what is to be written answers no request that was read: so does the library when it can read none.
+    fn is_unasked(&self) -> bool {
+        !self.multiplexed && self.shared.phase() != Phase::Tunnel && !self.shared.owing.load(Relaxed)
+    }
+
+    /// Takes the library's own answer for written, and has another for the client.
+    fn answer_instead(&mut self, theirs: &[u8]) {
+        if self.last_words.is_none() {
+            let problem = self.unreadable(theirs);
+            let _ = self.shared.unreadable.set(problem);
+            self.last_words = Some(LastWords { octets: problem.octets(theirs), written: 0 });
+        }
+    }
+
+    /// The library knows only that it was too much, or that it was wrong.
+    fn unreadable(&self, theirs: &[u8]) -> Problem {
+        // With 414, it was the target that is too long.
+        match theirs.get(9..12) {
+            Some(b"431" | b"414") if self.head.is_crowded(self.most_fields) => Problem::HeaderCrowded,
+            Some(b"431" | b"414") => Problem::HeaderOversized,
+            _ if self.head.is_ambiguous() => Problem::FramingAmbiguous,
+            _ => Problem::RequestMalformed,
+        }
+    }
+
     fn has_written(&self, written: &Poll<io::Result<usize>>) {
         if written.is_pending() {
             self.shared.got_stuck();
@@ -169,6 +233,28 @@ impl<S: AsyncRead + Unpin> Guard<S> {
         if self.shared.phase() == Phase::Tunnel {
             self.shared.enter(Phase::Tunnel);
         }
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
+    fn poll_last_words(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.last_words.is_some() && !self.shared.noted.load(Relaxed) {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        while let Some(LastWords { octets, written }) = &mut self.last_words
+            && let Some(rest) = octets.get(*written..).filter(|rest| !rest.is_empty())
+        {
+            let taken = Pin::new(&mut self.stream).poll_write(cx, rest);
+            if let Poll::Ready(Ok(length)) = &taken {
+                *written += length;
+            }
+            self.has_written(&taken);
+            if ready!(taken)? == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -188,6 +274,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guard<S> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guard<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, octets: &[u8]) -> Poll<io::Result<usize>> {
+        if self.is_unasked() {
+            self.answer_instead(octets);
+            return Poll::Ready(Ok(octets.len()));
+        }
         let written = Pin::new(&mut self.stream).poll_write(cx, octets);
         self.has_written(&written);
         written
@@ -198,6 +288,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guard<S> {
         cx: &mut Context<'_>,
         parts: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        if self.is_unasked() {
+            let octets: Vec<u8> = parts.iter().flat_map(|part| part.iter().copied()).collect();
+            self.answer_instead(&octets);
+            return Poll::Ready(Ok(octets.len()));
+        }
         let written = write::parts(&mut self.stream, cx, parts);
         self.has_written(&written);
         written
@@ -208,12 +303,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guard<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_last_words(cx))?;
         let flushed = Pin::new(&mut self.stream).poll_flush(cx);
         // TLS takes octets before the client does.
         if flushed.is_pending() {
             self.shared.got_stuck();
         } else {
-            self.shared.stuck.store(0, Relaxed);
+            self.shared.has_flushed();
         }
         flushed
     }

@@ -1,5 +1,5 @@
-//! Looks at the octets of a request's header for what the HTTP library does not tell: whether `Content-Length` came together
-//! with `Transfer-Encoding`. The library obeys the encoding, drops the length, and closes the connection after its answer, so
+//! Looks at the octets of a request's header for what the HTTP library does not tell: how many fields it has, and whether
+//! `Content-Length` came together with `Transfer-Encoding`. The library obeys the encoding, drops the length, and closes the connection after its answer, so
 //! that nothing behind such a request is ever read as another (RFC 9112 section 6.1). Here it is seen, so that it is refused.
 
 /// What the header said of the length of the body.
@@ -24,6 +24,7 @@ pub(crate) struct Head {
     filled: usize,
     lines: usize,
     length: bool,
+    lengths: bool,
     encoding: bool,
     whole: bool,
 }
@@ -51,6 +52,17 @@ impl Head {
         }
     }
 
+    /// Whether it has more fields than this, as far as it was seen.
+    pub(crate) const fn is_crowded(&self, most_fields: usize) -> bool {
+        // One of the lines is that of the request, and the empty one at the end does not count.
+        self.lines > most_fields + 1
+    }
+
+    /// Whether it tells the length of the body in more than one way, as far as it was seen.
+    pub(crate) const fn is_ambiguous(&self) -> bool {
+        self.lengths || (self.length && self.encoding)
+    }
+
     /// Only as much of a line is kept as tells its name.
     fn begin_line(&mut self, octets: &[u8]) {
         let free = &mut self.start[self.filled..];
@@ -67,6 +79,7 @@ impl Head {
             self.whole = self.lines > 0;
         } else {
             let is = |name: &[u8]| line.get(..name.len()).is_some_and(|start| start.eq_ignore_ascii_case(name));
+            self.lengths |= self.length && is(LENGTH);
             self.length |= is(LENGTH);
             self.encoding |= is(ENCODING);
             self.lines += 1;
@@ -91,6 +104,19 @@ mod tests {
         ("POST / HTTP/1.1\r\nX-Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n", Framing::Plain),
         ("POST / HTTP/1.1\r\nX: content-length: 4\r\nTransfer-Encoding: chunked\r\n\r\n", Framing::Plain),
     ];
+
+    #[test]
+    fn tells_what_the_library_does_not() {
+        let head = |text: &str| {
+            let mut head = Head::default();
+            head.read(text.as_bytes());
+            head
+        };
+        assert!(!head("\r\nGET / HTTP/1.1\r\nA: a\r\nB: b\r\n\r\nno: field\r\n").is_crowded(2));
+        assert!(head("GET / HTTP/1.1\r\nA: a\r\nB: b\r\nC: c\r\n").is_crowded(2));
+        assert!(head("POST / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n").is_ambiguous());
+        assert!(!head("POST / HTTP/1.1\r\nContent-Length: 1\r\n\r\nContent-Length: 2\r\n").is_ambiguous());
+    }
 
     #[test]
     fn sees_both_fields_however_the_header_is_cut() {

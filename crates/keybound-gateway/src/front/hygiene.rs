@@ -55,7 +55,7 @@ pub(crate) fn clean_multiplexed<B>(request: &mut Request<B>, most_fields: usize)
         request.headers_mut().insert(HOST, host);
     }
     if request.headers().len() > most_fields {
-        return Err(Problem::HeaderOversized);
+        return Err(Problem::HeaderCrowded);
     }
     join_cookies(request.headers_mut());
     clean(request, Framing::Plain)

@@ -37,7 +37,7 @@ pub struct Front {
 
 /// What all workers go by.
 pub(crate) struct Settings {
-    limits: Limits,
+    pub(crate) limits: Limits,
     trusted_peers: Vec<Network>,
     proxy_protocol_peers: Vec<Network>,
     pub(crate) acceptor: Option<TlsAcceptor>,

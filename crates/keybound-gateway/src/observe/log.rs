@@ -67,7 +67,7 @@ macro_rules! event {
             target: TARGET,
             route = meter.route(),
             mode = meter.terms().as_str(),
-            method = decision.method,
+            method = (!decision.method.is_empty()).then_some(decision.method),
             status = decision.status,
             reason = decision.reason,
             detail,

@@ -18,6 +18,7 @@ pub(crate) struct Decision {
     pub(crate) at: u64,
     /// Number of the meter.
     pub(crate) meter: usize,
+    /// Empty where there was no request.
     pub(crate) method: &'static str,
     /// None: the client was gone before there was an answer.
     pub(crate) status: Option<u16>,

@@ -56,10 +56,18 @@ impl Worker {
         }
     }
 
-    /// Counts a request that was answered before anybody looked at it.
-    pub(crate) fn turned_away(&self, problem: Problem) {
-        self.observe.unrouted.answered(Some(problem.status()));
-        self.observe.unrouted.refused(problem.code());
+    /// Counts and logs a request that was answered before anybody looked at it. It does not push decisions out of the ring.
+    pub(crate) fn turned_away(&self, method: Option<&Method>, problem: Problem) {
+        let meter = &*self.observe.unrouted;
+        meter.answered(Some(problem.status()));
+        meter.refused(problem.code());
+        let decision = Decision {
+            method: method.map(known).unwrap_or_default(),
+            status: Some(problem.status().as_u16()),
+            reason: Some(problem.code()),
+            ..Decision::default()
+        };
+        Line { decision: &decision, meter, client: "", detail: None, marks: None }.write(LoggedDecisions::Refused);
     }
 
     /// One more that `required` would have refused.

@@ -228,3 +228,43 @@ fn a_proof_is_taken_apart_and_not_spent() {
         assert_eq!(scene.post("/explain", wrong).status, 400, "{wrong}");
     }
 }
+
+/// What is answered before anybody looks at it is counted and logged like every other refusal.
+#[test]
+fn requests_that_are_turned_away_are_counted_and_logged() {
+    let scene = Scene::new("", "[limits]\nheader_bytes = \"8KiB\"\nheader_fields = 20\n");
+    let fields = "X: x\r\n".repeat(30);
+    let long = "x".repeat(9_000);
+    let cases = [
+        ("host.invalid", Some("PUT"), 400, "PUT / HTTP/1.1\r\n\r\n".to_owned()),
+        ("method.refused", Some("TRACE"), 405, "TRACE / HTTP/1.1\r\nHost: a\r\n\r\n".to_owned()),
+        (
+            "framing.ambiguous",
+            Some("POST"),
+            400,
+            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n".to_owned(),
+        ),
+        ("request.malformed", None, 400, "no HTTP\r\n\r\n".to_owned()),
+        ("header.crowded", None, 431, format!("GET / HTTP/1.1\r\nHost: a\r\n{fields}\r\n")),
+        ("header.oversized", None, 431, format!("GET / HTTP/1.1\r\nHost: a\r\nX: {long}\r\n\r\n")),
+    ];
+    for (reason, method, status, request) in &cases {
+        let mut client = Client::to(scene.front);
+        client.send(request);
+        let answer = client.answer();
+        assert_eq!((answer.status, &*answer.reason()), (*status, *reason));
+        assert!(client.is_over());
+        let sample = format!("keybound_refusals_total{{route=\"\",mode=\"none\",reason=\"{reason}\"}}");
+        assert_eq!(scene.metric(&sample), Some(1.0), "{reason}");
+        // Other tests log too, but for no other does this stand for none of its routes.
+        let logged = |line: &serde_json::Value| {
+            line["reason"] == *reason
+                && line["route"] == ""
+                && line["level"] == "INFO"
+                && line["message"] == "refused"
+                && line["status"] == *status
+                && line.get("method").and_then(|method| method.as_str()) == *method
+        };
+        assert!(log::decisions().iter().any(logged), "{reason}: {:?}", log::decisions());
+    }
+}

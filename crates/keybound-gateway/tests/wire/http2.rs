@@ -132,7 +132,7 @@ async fn ambiguous_requests_are_refused() {
             400,
             "framing.ambiguous",
         ),
-        ("too many fields", get("http://a/", &many), 431, "header.oversized"),
+        ("too many fields", get("http://a/", &many), 431, "header.crowded"),
         ("trace", Request::builder().method("TRACE").uri("http://a/").body(()).unwrap(), 405, "method.refused"),
         ("connect", Request::builder().method("CONNECT").uri("a:80").body(()).unwrap(), 405, "method.refused"),
     ] {

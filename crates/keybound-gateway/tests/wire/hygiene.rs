@@ -44,31 +44,71 @@ fn ambiguous_requests_are_refused_and_the_connection_ends() {
             400,
             "framing.ambiguous",
         ),
-        ("two lengths", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello", 400, ""),
-        ("list of lengths", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5, 6\r\n\r\nhello", 400, ""),
-        ("signed length", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: +5\r\n\r\nhello", 400, ""),
-        ("negative length", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: -5\r\n\r\nhello", 400, ""),
-        ("huge length", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999999999999\r\n\r\n", 400, ""),
-        ("encoding in 1.0", "POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400, ""),
-        ("encoding not chunked", "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\n", 400, ""),
-        ("chunked not last", "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked, gzip\r\n\r\n", 400, ""),
-        ("almost chunked", "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: xchunked\r\n\r\n0\r\n\r\n", 400, ""),
-        ("space before colon", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length : 5\r\n\r\nhello", 400, ""),
-        ("folded field", "GET / HTTP/1.1\r\nHost: a\r\nX: a\r\n b\r\n\r\n", 400, ""),
-        ("control character", "GET / HTTP/1.1\r\nHost: a\r\nX: a\x01b\r\n\r\n", 400, ""),
-        ("bare carriage return", "GET / HTTP/1.1\r\nHost: a\r\nX: a\rb\r\n\r\n", 400, ""),
-        ("space in target", "GET /a b HTTP/1.1\r\nHost: a\r\n\r\n", 400, ""),
-        ("unknown version", "GET / HTTP/1.2\r\nHost: a\r\n\r\n", 400, ""),
-        ("no HTTP", "\x16\x03\x01\x02\x00\x01\x00\x01\r\n\r\n", 400, ""),
+        (
+            "two lengths",
+            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello",
+            400,
+            "framing.ambiguous",
+        ),
+        (
+            "list of lengths",
+            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5, 6\r\n\r\nhello",
+            400,
+            "request.malformed",
+        ),
+        ("signed length", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: +5\r\n\r\nhello", 400, "request.malformed"),
+        ("negative length", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: -5\r\n\r\nhello", 400, "request.malformed"),
+        (
+            "huge length",
+            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999999999999\r\n\r\n",
+            400,
+            "request.malformed",
+        ),
+        (
+            "encoding in 1.0",
+            "POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+            400,
+            "request.malformed",
+        ),
+        (
+            "encoding not chunked",
+            "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\n",
+            400,
+            "request.malformed",
+        ),
+        (
+            "chunked not last",
+            "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked, gzip\r\n\r\n",
+            400,
+            "request.malformed",
+        ),
+        (
+            "almost chunked",
+            "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
+            400,
+            "request.malformed",
+        ),
+        (
+            "space before colon",
+            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length : 5\r\n\r\nhello",
+            400,
+            "request.malformed",
+        ),
+        ("folded field", "GET / HTTP/1.1\r\nHost: a\r\nX: a\r\n b\r\n\r\n", 400, "request.malformed"),
+        ("control character", "GET / HTTP/1.1\r\nHost: a\r\nX: a\x01b\r\n\r\n", 400, "request.malformed"),
+        ("bare carriage return", "GET / HTTP/1.1\r\nHost: a\r\nX: a\rb\r\n\r\n", 400, "request.malformed"),
+        ("space in target", "GET /a b HTTP/1.1\r\nHost: a\r\n\r\n", 400, "request.malformed"),
+        ("unknown version", "GET / HTTP/1.2\r\nHost: a\r\n\r\n", 400, "request.malformed"),
+        ("no HTTP", "\x16\x03\x01\x02\x00\x01\x00\x01\r\n\r\n", 400, "request.malformed"),
     ];
     for (name, request, status, reason) in cases {
         let mut client = gateway.client();
         client.send(request);
         let answer = client.answer();
         assert_eq!((answer.status, answer.reason().as_str()), (*status, *reason), "{name}: {answer:?}");
-        if !reason.is_empty() {
-            assert_eq!(answer.field("connection"), Some("close"), "{name}");
-        }
+        assert_eq!(answer.field("connection"), Some("close"), "{name}");
+        assert_eq!(answer.field("content-type"), Some("application/json"), "{name}");
+        assert!(answer.field("date").is_some(), "{name}: {answer:?}");
         assert!(client.is_over(), "{name}: the connection goes on");
     }
     assert_eq!(upstream.connections(), 0);
@@ -163,11 +203,54 @@ fn a_header_is_bounded() {
     let gateway = Gateway::open(upstream.address, "header_bytes = \"8KiB\"\nheader_fields = 20");
     let long = |length: usize| format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "x".repeat(length));
     assert_eq!(gateway.answer(long(7_000)).status, 200);
-    assert_eq!(gateway.answer(long(9_000)).status, 431);
+    let refused = |request: String, reason: &str, limit: &str| {
+        let answer = gateway.answer(request);
+        assert_eq!((answer.status, answer.reason().as_str()), (431, reason), "{answer:?}");
+        assert!(answer.text().contains(&format!("\"limit\":\"{limit}\"")), "{answer:?}");
+    };
+    refused(long(9_000), "header.oversized", "limits.header_bytes");
+    refused(long(70_000), "header.oversized", "limits.header_bytes");
     let many = |count: usize| {
         let fields: String = (0..count).map(|number| format!("X{number}: x\r\n")).collect();
         format!("GET / HTTP/1.1\r\nHost: a\r\n{fields}\r\n")
     };
     assert_eq!(gateway.answer(many(19)).status, 200);
-    assert_eq!(gateway.answer(many(20)).status, 431);
+    refused(many(20), "header.crowded", "limits.header_fields");
+}
+
+/// Behind a request that is answered comes what is none: on the same connection, in the same write or later.
+#[test]
+fn octets_that_are_no_request_are_answered_after_one_that_is() {
+    let upstream = Upstream::echo();
+    let gateway = Gateway::open(upstream.address, "");
+    const GOOD: &str = "GET /one HTTP/1.1\r\nHost: a\r\n\r\n";
+    for at_once in [true, false] {
+        let mut client = gateway.client();
+        client.send(if at_once { GOOD.to_owned() + "no HTTP\r\n\r\n" } else { GOOD.to_owned() });
+        assert!(client.answer().text().starts_with("GET /one "));
+        if !at_once {
+            client.send("no HTTP\r\n\r\n");
+        }
+        let answer = client.answer();
+        assert_eq!((answer.status, answer.reason().as_str()), (400, "request.malformed"), "{at_once}");
+        assert!(client.is_over());
+    }
+}
+
+/// An upstream's answer is the upstream's, even if it looks like one of the library.
+#[test]
+fn a_bare_400_of_an_upstream_stays_as_it_is() {
+    let upstream = Upstream::doing(|mut client| {
+        while client.head().is_some() {
+            client.send("HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n");
+        }
+    });
+    let gateway = Gateway::open(upstream.address, "");
+    let mut client = gateway.client();
+    for connection in ["keep-alive", "keep-alive", "close"] {
+        client.send(format!("GET / HTTP/1.1\r\nHost: a\r\nConnection: {connection}\r\n\r\n"));
+        let answer = client.answer();
+        assert_eq!((answer.status, answer.text().as_str()), (400, ""));
+    }
+    assert!(client.is_over());
 }

@@ -112,14 +112,21 @@ impl Door {
 /// The upstream ends the connection after each answer without saying that it will.
 #[test]
 fn a_connection_that_was_ended_meanwhile_is_no_error() {
-    let upstream = Upstream::saying("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi");
+    let (ended, ends) = std::sync::mpsc::channel();
+    let upstream = Upstream::doing(move |mut client| {
+        let head = client.head().unwrap();
+        client.body(&head);
+        client.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi");
+        drop(client);
+        ended.send(()).unwrap();
+    });
     let gateway = Gateway::open(upstream.address, "");
     let mut client = gateway.client();
     for round in 1..=5 {
         client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi");
         assert_eq!(client.answer().status, 200, "round {round}");
-        // The end of the upstream's connection is on its way; the next request comes after it.
-        std::thread::yield_now();
+        // The end of the upstream's connection has arrived; the next request comes after it.
+        ends.recv_timeout(Duration::from_secs(10)).unwrap();
         assert_eq!(upstream.connections(), round);
         wait_for_end(&gateway);
     }
