@@ -4,18 +4,18 @@ use core::fmt;
 use core::future::{self, Future};
 use core::hash::Hasher as _;
 use core::sync::atomic::{AtomicU64, Ordering};
-use core::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
 use siphasher::sip;
 use siphasher::sip128::{self, Hasher128 as _};
 
 use self::room::Room;
-use self::shard::{Mark, Shard, Width};
+use self::shard::{Mark, Shard, bucket_of};
 use super::{Epoch, ReplayEntry, ReplayStore, Seen};
 use crate::refusal::Fault;
 use crate::time::UnixTime;
 
+mod filter;
 mod keys;
 mod marks;
 mod quota;
@@ -27,9 +27,6 @@ pub const DEFAULT_BYTES: usize = 256 << 20;
 
 /// How many live entries one key may have unless set otherwise.
 pub const DEFAULT_PER_KEY: u32 = 100_000;
-
-/// For how long entries are kept under the default windows: 300 s past, 60 s ahead, and the skew of nodes.
-pub const DEFAULT_RETENTION: Duration = Duration::from_secs(366);
 
 /// The least a store may be given.
 pub const MIN_BYTES: usize = 1 << 20;
@@ -53,13 +50,12 @@ const SHARD_BITS: u32 = 6;
 pub struct MemoryLimits {
     bytes: usize,
     per_key: u32,
-    retention: Duration,
 }
 
 impl MemoryLimits {
-    /// [`DEFAULT_BYTES`], [`DEFAULT_PER_KEY`] and [`DEFAULT_RETENTION`].
+    /// [`DEFAULT_BYTES`] and [`DEFAULT_PER_KEY`].
     pub const fn new() -> Self {
-        Self { bytes: DEFAULT_BYTES, per_key: DEFAULT_PER_KEY, retention: DEFAULT_RETENTION }
+        Self { bytes: DEFAULT_BYTES, per_key: DEFAULT_PER_KEY }
     }
 
     /// How many bytes the store may allocate, what it needs while a table grows included. At least [`MIN_BYTES`].
@@ -72,14 +68,6 @@ impl MemoryLimits {
     /// Up to 64 the count is exact. Above, a key is never admitted beyond it, and never refused below 15/16 of it.
     pub const fn per_key(self, entries: u32) -> Self {
         Self { per_key: entries, ..self }
-    }
-}
-
-impl MemoryLimits {
-    /// For about how long entries are kept: what the windows of the [`Verifier`](crate::verify::Verifier) come to. It sets the
-    /// grain of the store and nothing else: entries that are kept for longer cost more time to find.
-    pub const fn retention(self, retention: Duration) -> Self {
-        Self { retention, ..self }
     }
 }
 
@@ -112,8 +100,8 @@ impl core::error::Error for LimitsError {}
 
 /// Remembers proofs in the memory of this process.
 ///
-/// Of each proof it keeps 128 bits: 88 of a keyed digest over the whole entry and 40 of one over `jkt`. An entry is kept
-/// through its `expires` second, in a bucket of about a twelfth of the retention that is dropped whole. The store never drops a live entry:
+/// Of each proof it keeps 128 bits: 88 of a keyed digest over `jkt`, `jti` and target and 40 of one over `jkt` alone. An entry is kept
+/// through its `expires` second, in a bucket of eight seconds that is dropped whole. The store never drops a live entry:
 /// when its bytes are used up it answers [`Fault::ReplayFull`], but a repetition is still [`Seen::Before`].
 ///
 /// The clock is the caller's. If it steps back, an entry whose bucket was dropped already, or whose bucket lies in the past
@@ -140,7 +128,6 @@ impl core::error::Error for LimitsError {}
 pub struct MemoryStore {
     key: [u8; 16],
     per_key: u32,
-    width: Width,
     epoch: RwLock<Epoch>,
     shards: Box<[Mutex<Shard>]>,
     room: Room,
@@ -162,14 +149,12 @@ impl MemoryStore {
         if !(1..=MAX_PER_KEY).contains(&limits.per_key) {
             return Err(LimitsError::PerKey);
         }
-        let width = Width::of(limits.retention);
-        let shard = || Mutex::new(Shard::new(epoch.id(), limits.per_key, width));
-        let shards: Box<[_]> = (0..1_u32 << SHARD_BITS).map(|_| shard()).collect();
+        let shards: Box<[_]> =
+            (0..1_u32 << SHARD_BITS).map(|_| Mutex::new(Shard::new(epoch.id(), limits.per_key))).collect();
         let room = Room::new(limits.bytes, size_of::<Self>().saturating_add(size_of_val(&*shards)));
         Ok(Self {
             key,
             per_key: limits.per_key,
-            width,
             epoch: RwLock::new(epoch),
             shards,
             room,
@@ -209,7 +194,7 @@ impl MemoryStore {
             return seen;
         }
         // Shards nobody has asked since may hold expired buckets; once a bucket's time it is worth a look.
-        let edge = self.width.bucket_of(now);
+        let edge = bucket_of(now);
         let seen = if self.swept.swap(edge, Ordering::Relaxed) == edge { seen } else { self.retry(now, record) };
         if seen == Err(Fault::ReplayFull) {
             self.refused.fetch_add(1, Ordering::Relaxed);

@@ -5,9 +5,6 @@ use super::room::Room;
 use super::shard::Mark;
 use crate::refusal::Fault;
 
-/// So many places are in a line of a processor's cache. Most searches end within two.
-const LINE: usize = 4;
-
 #[derive(Debug, Default)]
 pub(super) struct Marks {
     /// Zero is a free place.
@@ -31,27 +28,26 @@ impl Marks {
         self.places.len()
     }
 
-    /// Something of the octets that a search for `mark` begins with, so that they are on their way from memory.
-    pub(super) fn touch(&self, mark: Mark) -> u128 {
-        let start = proportion(mark.high(), self.places.len());
-        let of = |ahead: usize| self.places.get(start.saturating_add(ahead)).copied().unwrap_or_default();
-        of(0) ^ of(LINE)
-    }
-
     /// Where `mark` is or belongs.
     pub(super) fn seek(&self, mark: Mark) -> Place {
         let wanted = mark.bits();
         let start = proportion(mark.high(), self.places.len());
         let (front, back) = self.places.split_at_checked(start).unwrap_or((&[], &self.places));
-        let end = |places: &[u128]| places.iter().position(|place| *place == 0 || *place == wanted);
-        let index = match end(back) {
-            Some(behind) => start.saturating_add(behind),
-            None => end(front).unwrap_or(start),
-        };
-        match self.places.get(index) {
-            Some(place) if *place == wanted => Place::Taken,
-            _ => Place::Free(index),
+        let mut index = start;
+        for place in back.iter().chain(front) {
+            if *place == wanted {
+                return Place::Taken;
+            }
+            if *place == 0 {
+                return Place::Free(if index < self.places.len() {
+                    index
+                } else {
+                    index.wrapping_sub(self.places.len())
+                });
+            }
+            index = index.wrapping_add(1);
         }
+        Place::Free(start)
     }
 
     /// Makes room for one mark more; whether places have moved.

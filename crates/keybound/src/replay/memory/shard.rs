@@ -1,7 +1,6 @@
 //! What one lock covers: the entries of some keys, in time buckets, and the counts of those keys.
 
-use core::time::Duration;
-
+use super::filter::Filter;
 use super::marks::{Marks, Place};
 use super::quota::Quota;
 use super::room::Room;
@@ -9,31 +8,8 @@ use crate::refusal::Fault;
 use crate::replay::{ReplayEntry, Seen};
 use crate::time::UnixTime;
 
-/// How wide the buckets are, as a power of two in seconds. Expired entries stay for half of that on average, and every live
-/// bucket is looked through for an entry: so there are half a dozen of them, whatever the retention.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Width(u32);
-
-impl Width {
-    /// No narrower: eight seconds more or less is no memory worth having.
-    const LEAST: u32 = 3;
-
-    /// For entries that are kept for this long.
-    pub(super) fn of(retention: Duration) -> Self {
-        let fits = |bits: &u32| retention.as_secs() >> bits < 6;
-        Self((Self::LEAST..u64::BITS).find(fits).unwrap_or(Self::LEAST))
-    }
-
-    /// The bucket of this second.
-    pub(super) const fn bucket_of(self, time: UnixTime) -> u64 {
-        time.as_secs() >> self.0
-    }
-
-    /// The first second after this bucket.
-    const fn end(self, bucket: u64) -> u64 {
-        bucket.saturating_add(1) << self.0
-    }
-}
+/// A bucket is 2^3 seconds wide: expired entries stay for half of that on average.
+const WIDTH_BITS: u32 = 3;
 
 /// How many places a refusal looks through for the oldest entry of its key. At least one bucket is looked through.
 const SEARCH: usize = 1 << 16;
@@ -73,6 +49,11 @@ impl Mark {
     }
 }
 
+/// The bucket of this second.
+pub(super) const fn bucket_of(time: UnixTime) -> u64 {
+    time.as_secs() >> WIDTH_BITS
+}
+
 #[derive(Debug)]
 struct Bucket {
     number: u64,
@@ -82,18 +63,19 @@ struct Bucket {
 #[derive(Debug)]
 pub(super) struct Shard {
     pub(super) epoch: u64,
-    width: Width,
     /// Every bucket below this was dropped, or never was.
     floor: u64,
     /// In the order of their numbers.
     buckets: Vec<Bucket>,
+    /// Of all buckets.
+    filter: Filter,
     entries: usize,
     quota: Quota,
 }
 
 impl Shard {
-    pub(super) fn new(epoch: u64, per_key: u32, width: Width) -> Self {
-        Self { epoch, width, floor: 0, buckets: Vec::new(), entries: 0, quota: Quota::new(per_key) }
+    pub(super) fn new(epoch: u64, per_key: u32) -> Self {
+        Self { epoch, floor: 0, buckets: Vec::new(), filter: Filter::default(), entries: 0, quota: Quota::new(per_key) }
     }
 
     pub(super) const fn entries(&self) -> usize {
@@ -108,17 +90,9 @@ impl Shard {
         room: &Room,
     ) -> Result<Seen, Fault> {
         self.advance(now, room);
-        let number = self.width.bucket_of(entry.expires());
-        if entry.epoch().id() != self.epoch || number < self.floor || number < self.width.bucket_of(now) {
+        let number = bucket_of(entry.expires());
+        if entry.epoch().id() != self.epoch || number < self.floor || number < bucket_of(now) {
             return Ok(Seen::Forgotten);
-        }
-        // The same `jti` for the same target is the same proof, whatever its times: it may be in any bucket. All
-        // searches are begun before any is gone through, so that their way from memory is waited for once.
-        let touched = self.buckets.iter().fold(0, |all, bucket| all ^ bucket.marks.touch(mark));
-        core::hint::black_box(touched);
-        let elsewhere = |bucket: &Bucket| bucket.number != number && bucket.marks.seek(mark) == Place::Taken;
-        if self.buckets.iter().any(elsewhere) {
-            return Ok(Seen::Before);
         }
         let index = self.index(number);
         let bucket = self.buckets.get(index).filter(|bucket| bucket.number == number);
@@ -126,16 +100,22 @@ impl Shard {
         if place == Some(Place::Taken) {
             return Ok(Seen::Before);
         }
+        // The same `jti` for the same target is the same proof, whatever its times: it may stand in any bucket.
+        if self.filter.may_hold(mark) && self.buckets.iter().any(|bucket| bucket.marks.seek(mark) == Place::Taken) {
+            return Ok(Seen::Before);
+        }
         let count = self.quota.count(mark.tag());
         if self.quota.is_used_up(count) {
             return Ok(Seen::OverQuota { retry_after: self.retry_after(mark.tag(), now) });
         }
         self.quota.reserve(mark.tag(), room)?;
+        self.filter.reserve(self.entries, self.buckets.iter().flat_map(|bucket| bucket.marks.iter()), room)?;
         if place.is_none() {
             room.extend(&mut self.buckets)?;
             self.buckets.insert(index, Bucket { number, marks: Marks::default() });
         }
         self.insert(index, mark, place, room)?;
+        self.filter.put(mark);
         self.quota.add(mark.tag(), count);
         self.fit_cells(room);
         Ok(Seen::Never)
@@ -143,7 +123,7 @@ impl Shard {
 
     /// Drops the buckets that lie before `now`, and remembers that it did.
     pub(super) fn advance(&mut self, now: UnixTime, room: &Room) {
-        let edge = self.width.bucket_of(now);
+        let edge = bucket_of(now);
         if self.buckets.first().is_none_or(|oldest| oldest.number >= edge) {
             return;
         }
@@ -155,6 +135,9 @@ impl Shard {
             bucket.marks.release(room);
         }
         room.trim(&mut self.buckets);
+        if self.entries == 0 {
+            self.filter.clear(room);
+        }
         self.quota.trim(self.entries, room);
         self.fit_cells(room);
     }
@@ -197,7 +180,7 @@ impl Shard {
             places > SEARCH || bucket.marks.iter().any(|mark| mark.tag() == tag)
         };
         let oldest = self.buckets.iter().find(has_key).map_or(0, |bucket| bucket.number);
-        let gone = self.width.end(oldest);
+        let gone = oldest.saturating_add(1) << WIDTH_BITS;
         u32::try_from(gone.saturating_sub(now.as_secs())).unwrap_or(u32::MAX).max(1)
     }
 }
