@@ -96,7 +96,7 @@ impl Decisions {
                 None => response,
             }
         };
-        let (origin, path) = match engine.arrival(&parts) {
+        let (origin, path) = match engine.arrival(&parts, None) {
             Ok(arrival) => arrival,
             Err(refusal) => return refuse(&parts, refusal, &Policy::required()),
         };

@@ -14,7 +14,7 @@ use keybound::crypto::aws_lc::{AwsLc, random_array};
 use keybound::nonce::{NonceKey, StatelessNonces};
 use keybound::replay::memory::{MemoryLimits, MemoryStore};
 use keybound::replay::{Epoch, ReplayStore};
-use keybound::request::Origins;
+use keybound::request::{Origin, Origins};
 use keybound::time::UnixTime;
 use keybound::token::TokenPolicy;
 use keybound::verify::{self, Verifier};
@@ -60,6 +60,10 @@ pub struct Engine {
     pub(crate) meters: Vec<Arc<Meter>>,
     /// For what the embedded issuer answers.
     pub(crate) issuer_meter: Arc<Meter>,
+    /// At which of the declared origins the embedded issuer lives.
+    pub(crate) issuer_at: Option<usize>,
+    /// Where it lives, if that is none of them.
+    pub(crate) issuer_origin: Option<Origins>,
     discovered: Vec<(config::Issuer, DiscoveredKeys)>,
     lasting: Lasting,
 }
@@ -170,7 +174,23 @@ impl Engine {
         let meters = config.routes.iter().map(|route| observe.meter(route.path.as_str(), route.mode.into())).collect();
         let issuers = config.authorization_server.as_ref().map_or("", |settings| settings.url.path());
         let issuer_meter = observe.meter(issuers, Terms::Issuer);
-        Ok(Self { server, issuer, policies, resources, config, meters, issuer_meter, discovered, lasting })
+        let home = config.authorization_server.as_ref().map(|settings| &settings.url);
+        let named = |origin: &Origin| home.is_some_and(|url| server.origins().named(url.authority()) == Some(origin));
+        let issuer_at = server.origins().iter().position(named);
+        let issuer_origin = home.filter(|_| issuer_at.is_none()).map(own_origin).transpose()?;
+        Ok(Self {
+            server,
+            issuer,
+            policies,
+            resources,
+            config,
+            meters,
+            issuer_meter,
+            issuer_at,
+            issuer_origin,
+            discovered,
+            lasting,
+        })
     }
 }
 
@@ -207,6 +227,13 @@ impl Successor {
         }
         self.engine
     }
+}
+
+/// The origin of an issuer that has one of its own.
+fn own_origin(url: &config::PublicUrl) -> Result<Origins, EngineError> {
+    let fault = |error: &dyn fmt::Display| EngineError::new("authorization_server.url", error);
+    let origin = format!("{}://{}", url.scheme(), url.authority()).parse().map_err(|error| fault(&error))?;
+    Origins::new(vec![origin]).map_err(|error| fault(&error))
 }
 
 fn random_epoch() -> Result<u64, EngineError> {

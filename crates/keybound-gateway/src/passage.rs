@@ -7,7 +7,7 @@ use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{Response, Uri};
 use keybound::refusal::{Denial, Refusal};
-use keybound::request::{Origin, RequestPath};
+use keybound::request::{Origin, RequestPath, authority};
 use keybound_tower::{Access, Cors, Judgement, Policy};
 
 use crate::body::Body;
@@ -26,10 +26,18 @@ pub(crate) struct Passage<'e> {
 }
 
 impl Engine {
-    /// The position of the origin that a request came to, and its path in normal form.
-    pub(crate) fn arrival<'p>(&self, parts: &'p Parts) -> Result<(usize, RequestPath<'p>), Refusal> {
+    /// The position of the origin that a request came to, and its path in normal form. `forwarded` is the host that a trusted
+    /// peer says the client aimed at; without one, `Host` chooses among several origins.
+    pub(crate) fn arrival<'p>(
+        &self,
+        parts: &'p Parts,
+        forwarded: Option<&str>,
+    ) -> Result<(usize, RequestPath<'p>), Refusal> {
         let origins = self.server.origins();
-        let origin = origins.choose(parts)?;
+        let origin = match forwarded {
+            Some(host) => authority(parts).and_then(|_| origins.choose_by(host))?,
+            None => origins.choose(parts)?,
+        };
         let position = origins.iter().position(|one| one == origin).unwrap_or_default();
         Ok((position, RequestPath::parse(parts.uri.path())?))
     }

@@ -11,8 +11,8 @@ use http::request::Parts;
 use http::{HeaderMap, Method, Request, Response};
 use http_body_util::{BodyExt as _, Full, Limited};
 use keybound::challenge::Scheme;
-use keybound::refusal::Reason;
-use keybound::request::{Presented, announces_form};
+use keybound::refusal::{Reason, Refusal};
+use keybound::request::{Presented, announces_form, authority};
 use keybound_tower::answer::complete;
 use keybound_tower::{Cors, Judgement, Policy};
 use tower::ServiceExt as _;
@@ -101,11 +101,20 @@ impl Serving {
     async fn answer<'s>(&'s self, inbound: Inbound, watch: &Watch<'s>) -> Response<Body> {
         let Inbound { request, peer } = inbound;
         let (mut parts, body) = request.into_parts();
-        let (origin, path) = match self.engine.arrival(&parts) {
-            Ok(arrival) => arrival,
-            Err(refusal) => return self.engine.refuse(&parts, refusal, &Policy::required(), &self.cors, watch),
+        let refuse = |refusal| self.engine.refuse(&parts, refusal, &Policy::required(), &self.cors, watch);
+        let forwarded = match peer.is_trusted().then(|| forwarded_host(&parts.headers)).transpose() {
+            Ok(forwarded) => forwarded.flatten(),
+            Err(refusal) => return refuse(refusal),
         };
-        if let Some(router) = self.issuer.as_ref().filter(|_| self.is_issuers(path.as_str())) {
+        if let Some(router) = self.issuer.as_ref().filter(|_| self.is_for_the_issuer(&parts, forwarded.as_deref())) {
+            watch.routed(&self.engine.issuer_meter);
+            return issue(router.clone(), parts, body).await;
+        }
+        let (origin, path) = match self.engine.arrival(&parts, forwarded.as_deref()) {
+            Ok(arrival) => arrival,
+            Err(refusal) => return refuse(refusal),
+        };
+        if let Some(router) = self.issuer.as_ref().filter(|_| self.is_issuers(origin, path.as_str())) {
             watch.routed(&self.engine.issuer_meter);
             return issue(router.clone(), parts, body).await;
         }
@@ -211,12 +220,45 @@ impl Serving {
         Ok(self.engine.judge(parts, errand.origin, errand.policy).await)
     }
 
-    /// Whether the embedded issuer answers for this path.
-    fn is_issuers(&self, path: &str) -> bool {
-        let below = self.engine.config.authorization_server.as_ref().map(|settings| settings.url.path());
-        let under =
-            |prefix: &str| path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-        path.starts_with("/.well-known/oauth-authorization-server") || below.is_some_and(under)
+    /// Whether the embedded issuer has an origin of its own, and this is a request to it.
+    fn is_for_the_issuer(&self, parts: &Parts, forwarded: Option<&str>) -> bool {
+        let Some(own) = &self.engine.issuer_origin else { return false };
+        let aimed = forwarded.map_or_else(|| authority(parts), Ok);
+        aimed.is_ok_and(|aimed| own.named(aimed).is_some())
+    }
+
+    /// Whether the embedded issuer answers for this path, where it lives at one of the declared origins.
+    fn is_issuers(&self, origin: usize, path: &str) -> bool {
+        let Some(settings) = &self.engine.config.authorization_server else { return false };
+        let below = path.strip_prefix(settings.url.path());
+        let is_under = below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        let is_metadata = path.starts_with("/.well-known/oauth-authorization-server");
+        self.engine.issuer_at == Some(origin) && (is_under || is_metadata)
+    }
+}
+
+/// The host that a trusted peer says the client aimed at: of `X-Forwarded-Host`, or of the last element of `Forwarded`, which is
+/// that peer's own (RFC 7239 section 4). One that says it twice says nothing that could be believed.
+fn forwarded_host(headers: &HeaderMap) -> Result<Option<String>, Refusal> {
+    let invalid = || Refusal::from(Reason::HostInvalid);
+    let mut fields = headers.get_all("x-forwarded-host").iter();
+    match (fields.next(), fields.next()) {
+        (Some(_), Some(_)) => return Err(invalid()),
+        (Some(host), None) => {
+            let host = host.to_str().map_err(|_| invalid())?.trim();
+            return if host.is_empty() || host.contains(',') { Err(invalid()) } else { Ok(Some(host.to_owned())) };
+        }
+        (None, _) => {}
+    }
+    let Some(last) = headers.get_all("forwarded").iter().next_back() else { return Ok(None) };
+    let element = last.to_str().map_err(|_| invalid())?.rsplit(',').next().unwrap_or_default();
+    let mut hosts = element.split(';').filter_map(|pair| {
+        let (name, value) = pair.split_once('=')?;
+        name.trim().eq_ignore_ascii_case("host").then(|| value.trim().trim_matches('"').to_owned())
+    });
+    match (hosts.next(), hosts.next()) {
+        (host, None) => Ok(host),
+        (_, Some(_)) => Err(invalid()),
     }
 }
 

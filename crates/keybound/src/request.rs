@@ -12,7 +12,7 @@ use http::request::Parts;
 
 pub use self::credentials::{AccessToken, MAX_TOKEN, Presented};
 pub use self::form::{FormScan, announces_form, form_holds_token};
-pub use self::host::{Origins, OriginsError};
+pub use self::host::{Origins, OriginsError, authority};
 pub use self::uri::{Origin, OriginError, RequestPath, TargetUri, UriError};
 use crate::refusal::{Reason, Refusal};
 

@@ -7,6 +7,7 @@ mod support;
 mod check;
 mod decisions;
 mod forms;
+mod hosts;
 mod introspection;
 mod metadata;
 mod reload;

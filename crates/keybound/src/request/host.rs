@@ -83,11 +83,26 @@ impl Origins {
         if self.is_plainly_first(parts) {
             return Ok(&self.first);
         }
-        let authority = authority(parts)?;
+        self.choose_by(authority(parts)?)
+    }
+
+    /// As [`Origins::choose`], by an authority that somebody trusted says the client aimed at: a proxy in front that keeps the
+    /// client's `Host` in a field of its own.
+    ///
+    /// # Errors
+    ///
+    /// [`Reason::HostInvalid`] if it is none, [`Reason::HostUnknown`].
+    pub fn choose_by(&self, authority: &str) -> Result<&Origin, Refusal> {
         if self.others.is_empty() {
             return Ok(&self.first);
         }
-        self.iter().find(|origin| origin.is_at(authority)).ok_or_else(|| Reason::HostUnknown.into())
+        normal(authority)?;
+        self.named(authority).ok_or_else(|| Reason::HostUnknown.into())
+    }
+
+    /// The origin at this very authority.
+    pub fn named(&self, authority: &str) -> Option<&Origin> {
+        self.iter().find(|origin| origin.is_at(authority))
     }
 
     /// Whether the request names the first origin octet by octet, as nearly all do: then there is nothing to parse.
@@ -99,7 +114,11 @@ impl Origins {
 }
 
 /// The one authority a request names: of its `Host` field, or of HTTP/2's `:authority`, which hyper puts into the URI.
-fn authority(parts: &Parts) -> Result<&str, Refusal> {
+///
+/// # Errors
+///
+/// [`Reason::HostInvalid`] if it is missing, doubled, malformed, or disagrees with an absolute target (R-URI-10).
+pub fn authority(parts: &Parts) -> Result<&str, Refusal> {
     let mut fields = parts.headers.get_all(HOST).iter();
     let host = match (fields.next(), fields.next()) {
         (_, Some(_)) => return Err(Reason::HostInvalid.into()),

@@ -1,0 +1,77 @@
+//! Which origin a request came to: by `Host`, by what a trusted proxy says, and where the embedded issuer lives.
+
+use http::Method;
+
+use crate::scene::{Running, Scene, route};
+use crate::support::{Answer, Upstream};
+
+const SECOND: &str = "[[origin]]\nurl = \"https://other.example.com\"\n";
+
+fn behind(scene: &Scene, upstream: &Upstream, trusted: &str, origins: &str) -> Running {
+    let text = Scene::text(&[origins, &route("/", upstream.address, "")].concat());
+    let text = text.replace("[listen]\n", &format!("[listen]\ntrusted_peers = [{trusted}]\n"));
+    Running::start(scene.try_config(&text).unwrap_or_else(|errors| panic!("{errors}")))
+}
+
+/// A request with a proof for `https://api.example.com/x`: at that origin only the barrier is in its way.
+fn asked(scene: &Scene, gateway: &Running, host: &str, fields: &str) -> Answer {
+    let credentials = scene.credentials(Method::GET, "/x", None);
+    gateway.send(format!("GET /x HTTP/1.1\r\nHost: {host}\r\n{fields}{credentials}\r\n"))
+}
+
+// R-URI-08, R-URI-09
+#[test]
+fn a_trusted_proxy_says_what_the_client_aimed_at() {
+    let (scene, upstream) = (Scene::new(), Upstream::echo());
+    let gateway = behind(&scene, &upstream, "\"127.0.0.1\"", SECOND);
+    for (host, fields, expected) in [
+        ("api.example.com", "", "nonce.barrier"),
+        ("other.example.com", "", "htu.mismatch"),
+        ("internal", "", "host.unknown"),
+        ("internal", "X-Forwarded-Host: api.example.com\r\n", "nonce.barrier"),
+        ("internal", "X-Forwarded-Host: API.example.com:443\r\n", "nonce.barrier"),
+        ("internal", "X-Forwarded-Host: other.example.com\r\n", "htu.mismatch"),
+        ("internal", "X-Forwarded-Host: evil.example\r\n", "host.unknown"),
+        ("other.example.com", "X-Forwarded-Host: api.example.com\r\n", "nonce.barrier"),
+        ("internal", "Forwarded: for=192.0.2.1;host=api.example.com;proto=https\r\n", "nonce.barrier"),
+        ("internal", "Forwarded: host=evil.example, for=192.0.2.1;Host=\"api.example.com\"\r\n", "nonce.barrier"),
+        ("internal", "Forwarded: for=192.0.2.1\r\n", "host.unknown"),
+        ("api.example.com", "X-Forwarded-Host: \r\n", "host.invalid"),
+        ("api.example.com", "X-Forwarded-Host: api.example.com, evil.example\r\n", "host.invalid"),
+        ("api.example.com", "X-Forwarded-Host: a\r\nX-Forwarded-Host: a\r\n", "host.invalid"),
+        ("api.example.com", "X-Forwarded-Host: a b\r\n", "host.invalid"),
+        ("api.example.com", "Forwarded: host=a;host=b\r\n", "host.invalid"),
+    ] {
+        assert_eq!(asked(&scene, &gateway, host, fields).reason(), expected, "{host} {fields:?}");
+    }
+}
+
+// R-URI-09: from anybody else it is a field like others.
+#[test]
+fn nobody_else_is_believed() {
+    let (scene, upstream) = (Scene::new(), Upstream::echo());
+    let gateway = behind(&scene, &upstream, "\"192.0.2.1\"", SECOND);
+    let forged = "X-Forwarded-Host: api.example.com\r\nForwarded: host=api.example.com\r\n";
+    assert_eq!(asked(&scene, &gateway, "internal", forged).reason(), "host.unknown");
+    assert_eq!(asked(&scene, &gateway, "other.example.com", forged).reason(), "htu.mismatch");
+    // With one origin nobody has to be asked.
+    let gateway = behind(&scene, &upstream, "\"127.0.0.1\"", "");
+    assert_eq!(asked(&scene, &gateway, "internal", "X-Forwarded-Host: evil.example\r\n").reason(), "nonce.barrier");
+}
+
+#[test]
+fn an_issuer_with_an_origin_of_its_own_answers_there_alone() {
+    let (scene, upstream) = (Scene::new(), Upstream::echo());
+    let server = "[authorization_server]\nurl = \"https://as.example.com\"\nstore = \"memory\"\n";
+    let routes = route("/", upstream.address, "mode = \"open\"");
+    let gateway = Running::start(scene.config(&[&*routes, server].concat()));
+    let metadata = "/.well-known/oauth-authorization-server";
+    let get = |host: &str, path: &str| gateway.send(format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n"));
+    assert!(get("as.example.com", metadata).text().contains("\"issuer\":\"https://as.example.com\""));
+    assert_eq!(get("as.example.com", "/orders").status, 404);
+    for path in ["/orders", "/token", "/jwks", metadata] {
+        let answer = get("api.example.com", path);
+        assert!(answer.text().contains(path), "the upstream answers for {path}: {answer:?}");
+        assert!(!answer.text().contains("as.example.com"));
+    }
+}
