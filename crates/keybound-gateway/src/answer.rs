@@ -3,7 +3,9 @@
 use core::fmt;
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{
+    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER,
+};
 use http::{HeaderValue, Response, StatusCode};
 
 use crate::body::Body;
@@ -138,6 +140,9 @@ impl Problem {
         let fields = response.headers_mut();
         fields.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         fields.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        // A page of any site may read it: there is nothing in it but the reason (R-RS-28).
+        fields.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+        fields.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("WWW-Authenticate, DPoP-Nonce"));
         if self.spoils_connection() {
             fields.insert(CONNECTION, HeaderValue::from_static("close"));
         }

@@ -267,8 +267,6 @@ pub struct Replay {
 pub enum WhenUnavailable {
     /// 503.
     Refuse,
-    /// Proofs with a fresh nonce of this process pass.
-    NonceOnly,
 }
 
 /// `[limits]`: what each is for, and its default, stands in [`default_text`].

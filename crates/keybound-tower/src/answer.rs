@@ -82,7 +82,14 @@ fn grpc_status(status: StatusCode) -> &'static str {
 pub fn complete(headers: &mut HeaderMap, nonce: Option<&Nonce>, proof: ProofHandling) {
     match proof {
         ProofHandling::Consume => drop(headers.remove(&DPOP_NONCE)),
-        ProofHandling::Check if headers.contains_key(&DPOP_NONCE) => return,
+        ProofHandling::Check if headers.contains_key(&DPOP_NONCE) => {
+            // R-NONCE-02: one, even where the service behind gives several.
+            if let Some(first) = headers.get(&DPOP_NONCE).cloned() {
+                headers.insert(&DPOP_NONCE, first);
+                headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+            }
+            return;
+        }
         ProofHandling::Check => {}
     }
     if let Some(value) = nonce.and_then(|nonce| HeaderValue::from_str(nonce.as_str()).ok()) {
@@ -105,12 +112,13 @@ mod tests {
             (Some("theirs"), None, ProofHandling::Consume, None, true),
             (None, None, ProofHandling::Consume, None, true),
             (None, Some(&ours), ProofHandling::Check, Some("ours"), false),
-            (Some("theirs"), Some(&ours), ProofHandling::Check, Some("theirs"), true),
+            (Some("theirs"), Some(&ours), ProofHandling::Check, Some("theirs"), false),
         ] {
             let mut headers = HeaderMap::new();
             headers.insert(CACHE_CONTROL, HeaderValue::from_static("max-age=60"));
             if let Some(value) = inner {
                 headers.append(&DPOP_NONCE, HeaderValue::from_static(value));
+                headers.append(&DPOP_NONCE, HeaderValue::from_static("another"));
             }
             complete(&mut headers, nonce, proof);
             let found: Vec<_> = headers.get_all(&DPOP_NONCE).iter().collect();

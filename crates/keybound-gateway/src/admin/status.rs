@@ -139,7 +139,6 @@ fn replay(engine: &Engine) -> Value {
         "per_key": config.replay.per_key,
         "when_unavailable": match config.replay.when_unavailable {
             WhenUnavailable::Refuse => "refuse",
-            WhenUnavailable::NonceOnly => "nonce-only",
         },
         "epoch_opened": opened.as_secs(),
         // While it stands, proofs from before `barrier_until` need a nonce.

@@ -95,7 +95,7 @@ pub(crate) const SECTIONS: &[Section] = &[
         doc: "TLS 1.2 and 1.3 on listen.address, with HTTP/2 for those who ask for it. Without this table: plain HTTP." },
     Section { path: "origin", repeated: true, optional: false,
         doc: "What clients sign in htu: the address they call, as seen from outside any proxy. At least one. With one, it holds\n\
-              whatever Host says; with several, Host chooses, and none that fits gets 421." },
+              whatever Host says; with several, Host chooses, or the forwarded host of a trusted peer, and none that fits gets 421." },
     Section { path: "issuer", repeated: true, optional: false,
         doc: "Whose access tokens are accepted." },
     Section { path: "issuer.introspection", repeated: false, optional: true,
@@ -245,7 +245,7 @@ pub(crate) const KEYS: &[Key] = &[
     key("replay.per_key", count(1, u32::MAX as u64), Is("100000"),
         "Live proofs of one client key; beyond it: 429."),
     key("replay.when_unavailable", Choice(UNAVAILABLE), Is("\"refuse\""),
-        "refuse: 503. nonce-only: admit proofs with a fresh nonce of this process; not with preset fapi."),
+        "refuse: 503. nonce-only, which admits proofs with a fresh nonce of this process, is not in this version."),
 
     key("limits.connections", count(1, 1_000_000), Is("10000"),
         "Connections of clients at once; beyond it: 503 overload."),

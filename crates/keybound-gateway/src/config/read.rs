@@ -40,8 +40,8 @@ pub(crate) fn config(root: &Located, base: &Path, reader: Reader, mistakes: &Mis
     let decides = child(root, "listen").and_then(|listen| child(listen, "decisions")).is_some();
     let routes = each(root, "route", mistakes, |section| route(section, base, &trusted, decides));
     let decisions = decisions(Section::single(root, "decisions", mistakes));
-    let (proof, preset) = proof(Section::single(root, "proof", mistakes), base, root);
-    let replay = replay(Section::single(root, "replay", mistakes), preset);
+    let proof = proof(Section::single(root, "proof", mistakes), base, root);
+    let replay = replay(Section::single(root, "replay", mistakes));
     let limits = limits(Section::single(root, "limits", mistakes));
     let log = log(Section::single(root, "log", mistakes));
     let section = Section::single(root, "authorization_server", mistakes);

@@ -1,7 +1,7 @@
 //! What must be true of a request before anybody looks at it. The HTTP library refuses doubled lengths, folded fields and
 //! most of what is malformed; this is the rest.
 
-use http::header::{CONTENT_LENGTH, COOKIE, HOST, HeaderMap, HeaderValue};
+use http::header::{CONTENT_LENGTH, COOKIE, HOST, HeaderMap, HeaderValue, TRANSFER_ENCODING};
 use http::uri::PathAndQuery;
 use http::{Method, Request, Uri};
 
@@ -12,6 +12,9 @@ use crate::config::is_authority;
 /// Refuses what is ambiguous and brings the target into origin form.
 pub(crate) fn clean<B>(request: &mut Request<B>, framing: Framing) -> Result<(), Problem> {
     if framing == Framing::Both {
+        return Err(Problem::FramingAmbiguous);
+    }
+    if !is_framed_plainly(request.headers()) {
         return Err(Problem::FramingAmbiguous);
     }
     if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
@@ -38,6 +41,17 @@ pub(crate) fn clean<B>(request: &mut Request<B>, framing: Framing) -> Result<(),
         Ok(())
     } else {
         Err(Problem::TargetInvalid)
+    }
+}
+
+/// `Transfer-Encoding` is absent, or `chunked` once: the library takes other codings for the body's own, and passes on what is
+/// left of them (RFC 9112 sections 6.1 and 7).
+fn is_framed_plainly(fields: &HeaderMap) -> bool {
+    let mut codings = fields.get_all(TRANSFER_ENCODING).iter();
+    match (codings.next(), codings.next()) {
+        (None, _) => true,
+        (Some(coding), None) => coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked"),
+        _ => false,
     }
 }
 

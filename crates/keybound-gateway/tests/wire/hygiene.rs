@@ -83,6 +83,24 @@ fn ambiguous_requests_are_refused_and_the_connection_ends() {
             "request.malformed",
         ),
         (
+            "another coding too",
+            "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+            400,
+            "framing.ambiguous",
+        ),
+        (
+            "chunked twice",
+            "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked, chunked\r\n\r\n0\r\n\r\n",
+            400,
+            "framing.ambiguous",
+        ),
+        (
+            "chunked in two lines",
+            "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+            400,
+            "framing.ambiguous",
+        ),
+        (
             "almost chunked",
             "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
             400,

@@ -165,7 +165,11 @@ impl KeySet {
     ///
     /// [`KeySetError`].
     pub fn read_strictly(text: &[u8], crypto: &dyn Crypto, algs: AlgSet) -> Result<Self, KeySetError> {
-        Self::read(text, crypto, algs, |position, reason| Err(KeySetError::Key(position, reason)))
+        Self::read(text, crypto, algs, |position, reason| match reason {
+            // Of a kind that others may know (RFC 7517 section 5): it is nobody's mistake.
+            Reason::KeyUnsupported => Ok(()),
+            reason => Err(KeySetError::Key(position, reason)),
+        })
     }
 
     /// Reads a set that an issuer serves: keys of kinds we do not know, for other uses or unfit are left out, as RFC 7517

@@ -13,7 +13,7 @@ const DAY: Duration = Duration::from_secs(86_400);
 /// The hard cap on `proof.max_future`: what the barrier after a restart relies on.
 const MOST_FUTURE: Duration = Duration::from_secs(60);
 
-pub(super) fn proof(section: Section<'_>, base: &Path, root: &Located) -> (Option<ProofPolicy>, ChosenPreset) {
+pub(super) fn proof(section: Section<'_>, base: &Path, root: &Located) -> Option<ProofPolicy> {
     let preset = section.choice("preset", "a preset", |text| match text {
         "default" => Some(ChosenPreset::Default),
         "fapi" => Some(ChosenPreset::Fapi),
@@ -62,10 +62,10 @@ pub(super) fn proof(section: Section<'_>, base: &Path, root: &Located) -> (Optio
             },
         })
     };
-    (policy(), preset)
+    policy()
 }
 
-pub(super) fn replay(section: Section<'_>, preset: ChosenPreset) -> Option<Replay> {
+pub(super) fn replay(section: Section<'_>) -> Option<Replay> {
     let store = section.text("store", |text| {
         let scheme = text.split_once(':').map_or(text, |(scheme, _)| scheme);
         match scheme {
@@ -79,20 +79,14 @@ pub(super) fn replay(section: Section<'_>, preset: ChosenPreset) -> Option<Repla
     let memory = section.size("memory");
     let per_key = section.count("per_key");
     let when_unavailable = section.choice("when_unavailable", "a way out", |text| match text {
-        "refuse" => Some(WhenUnavailable::Refuse),
-        "nonce-only" => Some(WhenUnavailable::NonceOnly),
+        "refuse" => Some(Some(WhenUnavailable::Refuse)),
+        "nonce-only" => Some(None),
         _ => None,
     });
-    if let Some(when) = when_unavailable.as_ref().filter(|when| when.value == WhenUnavailable::NonceOnly)
-        && preset == ChosenPreset::Fapi
-    {
-        section.mistake(
-            "when_unavailable",
-            &when.place,
-            "\"nonce-only\" does not go with proof.preset = \"fapi\"; use refuse",
-        );
+    if let Some(when) = when_unavailable.as_ref().filter(|when| when.value.is_none()) {
+        section.mistake("when_unavailable", &when.place, "\"nonce-only\" is not in this version; use refuse");
     }
     section.finish();
     store?;
-    Some(Replay { memory: memory?.value, per_key: per_key?.value, when_unavailable: when_unavailable?.value })
+    Some(Replay { memory: memory?.value, per_key: per_key?.value, when_unavailable: when_unavailable?.value? })
 }
