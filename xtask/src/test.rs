@@ -15,6 +15,7 @@ type Outcome = io::Result<(bool, Vec<String>)>;
 /// Runs every suite, also behind one that failed, and closes with a line for each.
 pub(crate) fn all() -> ExitCode {
     let mut outcomes = vec![("cargo test --workspace", workspace())];
+    outcomes.push(("examples behind real proxies", proxies()));
     outcomes.push(("interop/node", node()));
     println!("\n== Summary");
     let mut passed = true;
@@ -37,8 +38,24 @@ fn heading(what: &str) {
 /// Every test that needs no service.
 fn workspace() -> Outcome {
     heading("cargo test --workspace");
+    cargo_test(&["--workspace", "--locked", "--no-fail-fast"])
+}
+
+/// The configurations of `examples/`, run by the proxies they are for.
+fn proxies() -> Outcome {
+    heading("examples: nginx, Caddy, HAProxy");
+    for (program, version, package) in
+        [("nginx", "-v", "nginx-light"), ("caddy", "version", "caddy"), ("haproxy", "-v", "haproxy")]
+    {
+        installed(program, version, &[package])?;
+    }
+    // With the workspace, so that nothing is compiled again for other features.
+    cargo_test(&["--workspace", "--locked", "--features", "keybound-gateway/proxies", "--test", "proxies"])
+}
+
+fn cargo_test(arguments: &[&str]) -> Outcome {
     let mut tests = run::command();
-    tests.args(["test", "--workspace", "--locked", "--no-fail-fast"]);
+    tests.arg("test").args(arguments);
     let (passed, results) = run::watched(&mut tests, |line| line.starts_with("test result: "))?;
     let (succeeded, failed) = (sum(&results, " passed"), sum(&results, " failed"));
     let closing = format!("{succeeded} passed, {failed} failed, {} ignored", sum(&results, " ignored"));
@@ -57,7 +74,7 @@ fn node() -> Outcome {
     let target = target_directory()?;
     let program = keybound(&target)?;
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../interop/node");
-    installed("npm", &["npm"])?;
+    installed("npm", "--version", &["npm"])?;
     let cache = target.join("interop/npm");
     fs::create_dir_all(&cache)?;
     let mut install = Command::new("npm");
@@ -97,9 +114,9 @@ fn target_directory() -> io::Result<PathBuf> {
         .ok_or_else(|| io::Error::other("cargo has no target directory"))
 }
 
-/// Sees to it that there is this program, by the packages of Debian if need be.
-fn installed(program: &str, packages: &[&str]) -> io::Result<()> {
-    let there = || Command::new(program).arg("--version").output().is_ok_and(|output| output.status.success());
+/// Sees to it that there is this program, which says its `version`, by the packages of Debian if need be.
+fn installed(program: &str, version: &str, packages: &[&str]) -> io::Result<()> {
+    let there = || Command::new(program).arg(version).output().is_ok_and(|output| output.status.success());
     if there() {
         return Ok(());
     }
