@@ -250,7 +250,7 @@ pub(crate) async fn respond<H: Handler>(
     let clean = match (turned_away, &flow) {
         (Some(TurnedAway(problem)), _) => Err(problem),
         (None, None) => hygiene::clean(&mut request, framing),
-        (None, Some(_)) => hygiene::clean_multiplexed(&mut request, limits.header_fields),
+        (None, Some(_)) => hygiene::clean_multiplexed(&mut request, limits.header_bytes, limits.header_fields),
     };
     let ended = Ended { shared, flow };
     let response = match clean {

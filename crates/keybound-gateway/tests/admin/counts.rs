@@ -267,4 +267,16 @@ fn requests_that_are_turned_away_are_counted_and_logged() {
         };
         assert!(log::decisions().iter().any(logged), "{reason}: {:?}", log::decisions());
     }
+    // With HTTP/2 too: preface, settings, and one block with GET, http, `/`, authority `a`, and a field of 8,500 octets.
+    let mut block = b"\x82\x86\x84\x41\x01a\0\x01x\x7f\xb5\x41".to_vec();
+    block.extend([b'x'; 8_500]);
+    let length = u32::try_from(block.len()).unwrap().to_be_bytes();
+    let mut client = Client::to(scene.front);
+    client.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0");
+    client.send([&length[1..], b"\x01\x05\0\0\0\x01", &block].concat());
+    let oversized = r#"keybound_refusals_total{route="",mode="none",reason="header.oversized"}"#;
+    let patience = Instant::now() + Duration::from_secs(10);
+    while scene.metric(oversized) != Some(2.0) {
+        assert!(Instant::now() < patience, "{}", scene.look("/metrics").text());
+    }
 }
