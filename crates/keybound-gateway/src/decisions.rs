@@ -115,7 +115,7 @@ impl Decisions {
             Mode::Report => {
                 if !preflight {
                     let judgement = engine.judge(&parts, origin, passage.policy).await;
-                    watch.judged(&parts, judgement);
+                    watch.judged(&parts, engine.report(&parts, judgement).await);
                 }
                 return pass();
             }

@@ -338,8 +338,6 @@ fn policy(route: &config::Route, resource: Option<&Resource>) -> Result<Policy, 
         policy = policy.resource_metadata(resource.location()).map_err(fault)?;
     }
     Ok(match route.proof {
-        // What `report` looks at is not used up, and no nonce is given that could be demanded: the service behind may do both.
-        _ if route.mode == Mode::Report => policy.proof(ProofHandling::Check),
         config::ProofHandling::Check => policy.proof(ProofHandling::Check),
         config::ProofHandling::Consume => policy,
     })

@@ -53,6 +53,11 @@ impl Engine {
         self.server.decide(parts, self.origin(origin), policy).await
     }
 
+    /// What is found where nobody is refused: the client, too, of whoever would have been before it was known.
+    pub(crate) async fn report(&self, parts: &Parts, judgement: Judgement) -> Judgement {
+        self.server.name_client(parts, judgement).await
+    }
+
     fn origin(&self, position: usize) -> &Origin {
         self.server.origins().iter().nth(position).expect("the position is of this very list")
     }

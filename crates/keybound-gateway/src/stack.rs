@@ -152,16 +152,26 @@ impl Serving {
             return forward(parts, body, Terms::unchanged(outward)).await;
         }
         if route.mode == Mode::Report {
+            let mut late = None;
             // A preflight has no credentials that anything could be found out about.
             if self.cors.asks(&parts).is_none() {
-                match self.judge(&parts, &mut body, Later::LetPass, &errand).await {
+                match self.judge(&parts, &mut body, Later::Tell, &errand).await {
                     Ok(judgement) => {
-                        watch.judged(&parts, judgement);
+                        let judgement = watch.judged(&parts, self.engine.report(&parts, judgement).await);
+                        let came = judgement.result().is_ok().then(|| body.token_came()).flatten();
+                        late = came.map(|came| (came, form_denied(&parts)));
                     }
+                    Err(problem @ Problem::FormEncoded) => watch.would_refuse(problem.code()),
                     Err(problem) => return problem.answer(),
                 }
             }
-            return forward(parts, body, Terms::unchanged(outward)).await;
+            let response = forward(parts, body, Terms::unchanged(outward)).await;
+            if let Some((_, denied)) = late.filter(|(came, _)| came.get())
+                && let Err(denial) = denied.result()
+            {
+                watch.would_refuse(denial.code());
+            }
+            return response;
         }
         if self.cors.asks(&parts).is_some() {
             return self.cors.answer_preflight(&parts).map(|()| Body::empty());
@@ -210,7 +220,7 @@ impl Serving {
         errand: &Errand<'_, '_>,
     ) -> Result<Judgement, Problem> {
         if announces_form(&parts.headers) {
-            if later == Later::BreakOff && is_encoded(&parts.headers) {
+            if is_encoded(&parts.headers) {
                 return Err(Problem::FormEncoded);
             }
             if body.hold_form(later).await? == Found::Token {

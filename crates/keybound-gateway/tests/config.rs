@@ -334,7 +334,6 @@ fn without_effect() -> Vec<(&'static str, &'static str)> {
         row("proof = \"check\"\nmode = \"open\"", "proof", OPEN),
         row("upstream_authorization = \"strip\"\nmode = \"open\"", "upstream_authorization", OPEN),
         row("upstream_authorization = \"bearer\"\nmode = \"report\"", "upstream_authorization", REPORT),
-        row("proof = \"consume\"\nmode = \"report\"", "proof", REPORT),
     ]
 }
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use keybound::refusal::{Denial, Reason, Refusal};
 use keybound::request::AccessToken;
 use keybound::token::jwt::{SignedJwt, claimed_issuer};
-use keybound::token::{TokenPolicy, ValidToken};
+use keybound::token::{TokenFacts, TokenPolicy, ValidToken};
 
 pub(crate) use self::keys::Finds;
 pub use self::keys::{FixedKeys, IssuerKeys};
@@ -60,20 +60,39 @@ impl Tokens {
     /// Finds out what the token says and judges issuer, audience and times, which it does for remembered tokens too.
     pub(crate) async fn resolve(&self, token: AccessToken<'_>, clock: &Arc<dyn Clock>) -> Result<Resolved, Denial> {
         let hash = token.hash();
-        if let Some(known) = self.memory.find(&hash, clock.uptime())
-            && let Some(issuer) = self.issuers.get(known.issuer)
-            && issuer.voucher.stands_by(&known.vouched, clock)
-        {
-            return Ok(Resolved { token: known.vouched.facts.judge(&issuer.policy, clock.now())?, unremembered: None });
+        if let Some((issuer, vouched)) = self.remembered(&hash, clock) {
+            return Ok(Resolved { token: vouched.facts.judge(&issuer.policy, clock.now())?, unremembered: None });
         }
-        let (index, vouched) = match SignedJwt::parse(token) {
-            Ok(jwt) => self.vouch(&jwt, token, clock).await?, // I/O
-            Err(unreadable) => self.ask_around(token, unreadable, clock).await?, // I/O
-        };
+        let (index, vouched) = self.find_out(token, clock).await?; // I/O
         // The answer may have been long in coming: the time is asked for anew.
         let valid = vouched.facts.judge(&self.issuers[index].policy, clock.now())?;
         let known = Known::new(vouched, index, token, clock.uptime());
         Ok(Resolved { token: valid, unremembered: Some((hash, known)) })
+    }
+
+    /// What a token of one of the issuers says, whether or not it is good here and now. Nothing is remembered of it.
+    pub(crate) async fn facts(
+        &self,
+        token: AccessToken<'_>,
+        clock: &Arc<dyn Clock>,
+    ) -> Result<Arc<TokenFacts>, Denial> {
+        if let Some((_, vouched)) = self.remembered(&token.hash(), clock) {
+            return Ok(vouched.facts);
+        }
+        Ok(self.find_out(token, clock).await?.1.facts) // I/O
+    }
+
+    fn remembered(&self, hash: &[u8; 32], clock: &Arc<dyn Clock>) -> Option<(&Issuer, Vouched)> {
+        let known = self.memory.find(hash, clock.uptime())?;
+        let issuer = self.issuers.get(known.issuer)?;
+        issuer.voucher.stands_by(&known.vouched, clock).then_some((issuer, known.vouched))
+    }
+
+    async fn find_out(&self, token: AccessToken<'_>, clock: &Arc<dyn Clock>) -> Result<(usize, Vouched), Denial> {
+        match SignedJwt::parse(token) {
+            Ok(jwt) => self.vouch(&jwt, token, clock).await, // I/O
+            Err(unreadable) => self.ask_around(token, unreadable, clock).await, // I/O
+        }
     }
 
     /// A JWT access token names its issuer: nobody else is asked about it.

@@ -198,8 +198,9 @@ pub(crate) const KEYS: &[Key] = &[
         "What the upstream sees in place of the prefix. Not with strip_prefix."),
     key("route.mode", Choice(MODES), Is("\"required\""),
         "required: a token bound to the client's key, with its proof. optional: a valid token; if it is bound, with its proof.\n\
-         report: checks everything but nonces and repetitions, logs client and reason of what required would refuse, and changes\n\
-         and refuses nothing. open: checks nothing."),
+         report: checks everything and remembers used proofs as required would, logs and counts client and reason of what that would\n\
+         refuse, and changes and refuses nothing. It gives no nonces: proofs that required would answer with one and a challenge\n\
+         count as nonce.missing, nonce.barrier or the like. open: checks nothing."),
     key("route.scope", Texts, Is("[]"),
         "Scopes a token must have, all of them."),
     key("route.audience", Texts, Unset("[\"http://127.0.0.1:8080/orders\"]"),

@@ -51,6 +51,7 @@ impl Worker {
             judgement: OnceCell::new(),
             marks: OnceCell::new(),
             refusal: OnceCell::new(),
+            would: Cell::new(None),
             problem: Cell::new(None),
             status: Cell::new(None),
         }
@@ -102,6 +103,8 @@ pub(crate) struct Watch<'w> {
     judgement: OnceCell<Judgement>,
     marks: OnceCell<Marks>,
     refusal: OnceCell<Refusal>,
+    /// What `required` would have refused it for, besides what was decided.
+    would: Cell<Option<&'static str>>,
     problem: Cell<Option<Problem>>,
     status: Cell<Option<StatusCode>>,
 }
@@ -133,6 +136,11 @@ impl<'w> Watch<'w> {
         }
     }
 
+    /// Let through in mode `report`, where `required` would have refused it for something other than token and proof.
+    pub(crate) fn would_refuse(&self, code: &'static str) {
+        self.would.set(Some(code));
+    }
+
     /// An upstream answered, or did not.
     pub(crate) fn upstream(&self, sent: Instant) {
         self.meter.get().upstream_time.observe(sent.elapsed());
@@ -152,6 +160,9 @@ impl<'w> Watch<'w> {
         if let Some(refusal) = self.refusal.get() {
             return Some((refusal.reason().code(), refusal.detail()));
         }
+        if let Some(code) = self.would.get() {
+            return Some((code, None));
+        }
         let denial = self.judgement.get()?.result().err()?;
         Some((denial.code(), if let Denial::Refused(refusal) = denial { refusal.detail() } else { None }))
     }
@@ -163,6 +174,9 @@ impl<'w> Watch<'w> {
         }
         if let Some(refusal) = self.refusal.get() {
             meter.refused(refusal.reason().code());
+        }
+        if let Some(code) = self.would.get() {
+            self.worker.report(meter, code, client);
         }
         let Some(judgement) = self.judgement.get() else { return };
         if let Some(offset) = judgement.iat_offset() {

@@ -115,6 +115,13 @@ impl Scene {
         self.sign(&self.claims())
     }
 
+    /// A token bound to the client's key, with these claims changed.
+    pub(crate) fn token_with(&self, change: &Value) -> String {
+        let mut claims = self.claims();
+        claims.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+        self.sign(&claims)
+    }
+
     /// Of the client's key.
     pub(crate) fn thumbprint(&self) -> String {
         self.key.thumbprint().to_string()
@@ -135,10 +142,22 @@ impl Scene {
     }
 
     pub(crate) fn proof(&self, method: Method, path: &str, token: &str, nonce: Option<&str>) -> String {
+        self.proof_at(now(), method, path, token, nonce)
+    }
+
+    /// A proof with this `iat`.
+    pub(crate) fn proof_at(
+        &self,
+        iat: UnixTime,
+        method: Method,
+        path: &str,
+        token: &str,
+        nonce: Option<&str>,
+    ) -> String {
         let target = TargetUri::parse(&[ORIGIN, path].concat()).unwrap();
         let credentials = Credentials::new(token).unwrap();
         let nonce = nonce.map(|nonce| Nonce::parse(nonce).unwrap());
-        let mut claims = ProofClaims::new(&method, &target, random_array().unwrap(), now()).credentials(&credentials);
+        let mut claims = ProofClaims::new(&method, &target, random_array().unwrap(), iat).credentials(&credentials);
         if let Some(nonce) = &nonce {
             claims = claims.nonce(nonce);
         }

@@ -153,13 +153,14 @@ fn without_effect(
             section.mistake(name, &list.place, why);
         }
     }
-    // That an upstream gets token and proof as they came is what these modes do.
+    // In `report`, `required` would refuse other requests under the one than under the other.
     if let Some(proof) = proof
         && proof.written
-        && (mode == Mode::Open || proof.value != ProofHandling::Check)
+        && (mode == Mode::Open || !matches!(proof.value, ProofHandling::Consume | ProofHandling::Check))
     {
         section.mistake("proof", &proof.place, why);
     }
+    // That an upstream gets token and proof as they came is what these modes do.
     if let Some(authorization) = authorization
         && authorization.written
         && authorization.value != UpstreamAuthorization::Pass
