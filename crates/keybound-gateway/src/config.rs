@@ -55,6 +55,8 @@ pub struct Config {
     pub routes: Vec<Route>,
     /// What tells the decision listener of the request it is asked about.
     pub decisions: DecisionFields,
+    /// The statements for upstreams.
+    pub attestation: Attestation,
     /// What is asked of a proof.
     pub proof: ProofPolicy,
     /// The memory of used proofs.
@@ -157,6 +159,8 @@ pub struct Route {
     pub audience: Vec<String>,
     /// What becomes of the proof.
     pub proof: ProofHandling,
+    /// Whom a statement about it is for; with [`ProofHandling::Attest`], at least one.
+    pub attestation_audience: Vec<String>,
     /// What the upstream sees in `Authorization`.
     pub upstream_authorization: UpstreamAuthorization,
     /// Whether paths that servers read in different ways go through.
@@ -185,6 +189,8 @@ pub enum ProofHandling {
     Consume,
     /// Forwarded, to be recorded by the upstream.
     Check,
+    /// Recorded here, not forwarded; the upstream gets a signed statement about it instead.
+    Attest,
 }
 
 /// What the upstream sees in `Authorization`.
@@ -207,6 +213,16 @@ pub enum AmbiguousPaths {
     Refuse,
     /// It is forwarded as it is.
     Allow,
+}
+
+/// `[attestation]`: see [`attestation`](crate::attestation).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Attestation {
+    /// Where the key that signs is kept; `None`: it ends with the process.
+    pub signing_key: Option<PathBuf>,
+    /// How long a statement is good.
+    pub lifetime: Duration,
 }
 
 /// `[proof]`

@@ -17,7 +17,6 @@ use crate::config::Mode;
 use crate::engine::Engine;
 use crate::front::{Handler, Inbound, Peer};
 use crate::observe::{Watch, Worker};
-use crate::passage::identity;
 use crate::reload::Live;
 
 mod asked;
@@ -130,8 +129,12 @@ impl Decisions {
         let mut response = match judgement.result() {
             Err(denial) => with_reason(engine.deny(denial, judgement, passage.policy), denial.code()),
             Ok(access) => {
+                let identity = match engine.identity(access, &parts, origin, passage.route) {
+                    Ok(identity) => identity,
+                    Err(problem) => return with_reason(problem.answer(), problem.code()),
+                };
                 let mut response = pass();
-                identity(access).set(response.headers_mut());
+                identity.set(response.headers_mut());
                 complete(response.headers_mut(), judgement.nonce(), passage.policy.proof_handling());
                 response
             }

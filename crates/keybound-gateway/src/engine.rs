@@ -24,6 +24,7 @@ use keybound_tower::introspection::{HttpAsk, Introspection};
 use keybound_tower::{DiscoveredKeys, FixedKeys, IssuerKeys, Policy, ProofHandling, ResourceServer, Voucher};
 
 use self::records::Records;
+use crate::attestation::{self, Attestor};
 use crate::config::{self, ClientAuthentication, Config, IatWithNonce, KeySource, Mode, NoncePolicy};
 use crate::metadata::{Accepted, Resource};
 use crate::observe::{Meter, Observe, Terms};
@@ -56,6 +57,8 @@ pub struct Engine {
     /// By origin, then by route.
     pub(crate) policies: Vec<Vec<Policy>>,
     pub(crate) resources: Vec<Resource>,
+    /// If any route has statements for its upstream.
+    pub(crate) attestor: Option<Attestor>,
     /// One for each route.
     pub(crate) meters: Vec<Arc<Meter>>,
     /// For what the embedded issuer answers.
@@ -74,6 +77,7 @@ struct Lasting {
     store: Arc<MemoryStore>,
     nonce_key: NonceKey,
     issuer_keys: Option<Keys>,
+    attestation_keys: Option<attestation::Keys>,
     observe: Arc<Observe>,
 }
 
@@ -81,7 +85,8 @@ impl Lasting {
     fn new(replay: &config::Replay) -> Result<Self, EngineError> {
         let secret = random_array().map_err(|error| EngineError::new("random numbers", error))?;
         let store = Arc::new(replay_memory(replay)?);
-        Ok(Self { store, nonce_key: NonceKey::new(1, secret), issuer_keys: None, observe: Observe::new() })
+        let nonce_key = NonceKey::new(1, secret);
+        Ok(Self { store, nonce_key, issuer_keys: None, attestation_keys: None, observe: Observe::new() })
     }
 }
 
@@ -139,6 +144,7 @@ impl Engine {
             }
             None => None,
         };
+        let attestor = attests(&config).then(|| attestor(&config, &mut lasting)).transpose()?;
         let mut builder = ResourceServer::builder(verifier(&config.proof, nonces)?, origins, records);
         let mut mistakes = Vec::new();
         let mut discovered = Vec::new();
@@ -183,6 +189,7 @@ impl Engine {
             issuer,
             policies,
             resources,
+            attestor,
             config,
             meters,
             issuer_meter,
@@ -339,14 +346,26 @@ fn policy(route: &config::Route, resource: Option<&Resource>) -> Result<Policy, 
     }
     Ok(match route.proof {
         config::ProofHandling::Check => policy.proof(ProofHandling::Check),
-        config::ProofHandling::Consume => policy,
+        config::ProofHandling::Consume | config::ProofHandling::Attest => policy,
     })
+}
+
+fn attests(config: &Config) -> bool {
+    config.routes.iter().any(|route| route.proof == config::ProofHandling::Attest)
+}
+
+/// With the keys of the configuration before, if there were any.
+fn attestor(config: &Config, lasting: &mut Lasting) -> Result<Attestor, EngineError> {
+    let keys = attestation::Keys::open(config, lasting.attestation_keys.take())?;
+    let attestor = Attestor::new(&keys, config.attestation.lifetime);
+    lasting.attestation_keys = Some(keys);
+    Ok(attestor)
 }
 
 /// The embedded issuer's keys, of its file or new.
 fn signing_keys(settings: &config::AuthorizationServer) -> Result<Keys, EngineError> {
     match &settings.signing_key {
-        Some(path) => signing_key::open(path).map(Keys::new),
+        Some(path) => signing_key::open("authorization_server.signing_key", path).map(Keys::new),
         None => Keys::generate().map_err(|error| EngineError::new("signing key", error)),
     }
 }

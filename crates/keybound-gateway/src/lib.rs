@@ -6,6 +6,7 @@
 
 pub mod admin;
 pub mod answer;
+pub mod attestation;
 pub mod body;
 pub mod config;
 pub mod decisions;

@@ -110,23 +110,28 @@ impl Resource {
 
     /// The answer to a request for its metadata, which anybody may read and keep.
     pub(crate) fn answer(&self, parts: &Parts, cors: &Cors) -> Response<Body> {
-        if cors.asks(parts).is_some() {
-            return cors.answer_preflight(parts).map(|()| Body::empty());
-        }
-        let mut response = if matches!(parts.method, Method::GET | Method::HEAD) {
-            let mut response = Response::new(Body::from(self.document.clone()));
-            response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-            response.headers_mut().insert(CACHE_CONTROL, PUBLIC_CACHE);
-            response
-        } else {
-            let mut response = Response::new(Body::empty());
-            *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
-            response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD, OPTIONS"));
-            response
-        };
-        cors.expose(response.headers_mut(), parts.headers.get(ORIGIN));
-        response
+        published(parts, cors, self.document.clone(), HeaderValue::from_static("application/json"))
     }
+}
+
+/// The answer to a request for what anybody may read and keep.
+pub(crate) fn published(parts: &Parts, cors: &Cors, document: Bytes, media_type: HeaderValue) -> Response<Body> {
+    if cors.asks(parts).is_some() {
+        return cors.answer_preflight(parts).map(|()| Body::empty());
+    }
+    let mut response = if matches!(parts.method, Method::GET | Method::HEAD) {
+        let mut response = Response::new(Body::from(document));
+        response.headers_mut().insert(CONTENT_TYPE, media_type);
+        response.headers_mut().insert(CACHE_CONTROL, PUBLIC_CACHE);
+        response
+    } else {
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
+        response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD, OPTIONS"));
+        response
+    };
+    cors.expose(response.headers_mut(), parts.headers.get(ORIGIN));
+    response
 }
 
 /// A name in `aud` that is a URL at an origin.

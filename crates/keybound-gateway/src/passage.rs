@@ -7,11 +7,13 @@ use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{Response, Uri};
 use keybound::refusal::{Denial, Refusal};
-use keybound::request::{Origin, RequestPath, authority};
+use keybound::request::{Origin, Presented, RequestPath, authority};
 use keybound_tower::{Access, Cors, Judgement, Policy};
 
+use crate::answer::Problem;
+use crate::attestation::Statement;
 use crate::body::Body;
-use crate::config::{AmbiguousPaths, Route};
+use crate::config::{AmbiguousPaths, ProofHandling, Route};
 use crate::engine::Engine;
 use crate::observe::Watch;
 use crate::proxy::Identity;
@@ -103,8 +105,36 @@ impl Passage<'_> {
     }
 }
 
-/// What an upstream is told of who got in.
-pub(crate) fn identity(access: &Access) -> Identity {
+impl Engine {
+    /// What an upstream is told of who got in, with a signed statement where the route wants one.
+    pub(crate) fn identity(
+        &self,
+        access: &Access,
+        parts: &Parts,
+        origin: usize,
+        route: &Route,
+    ) -> Result<Identity, Problem> {
+        let identity = identity(access);
+        let Some(attestor) = self.attestor.as_ref().filter(|_| route.proof == ProofHandling::Attest) else {
+            return Ok(identity);
+        };
+        let origin = self.origin(origin);
+        let path = RequestPath::parse(parts.uri.path()).map_err(|_| Problem::AttestationFailed)?;
+        let token = Presented::token_of(&parts.headers).ok_or(Problem::AttestationFailed)?;
+        let statement = attestor.sign(&Statement {
+            issuer: origin.as_str(),
+            audience: &route.attestation_audience,
+            method: &parts.method,
+            target: origin.target(&path).as_str(),
+            token_hash: token.hash(),
+            facts: access.facts(),
+            jkt: access.admission().map(|admission| admission.jkt()),
+        })?;
+        Ok(identity.attestation(&statement))
+    }
+}
+
+fn identity(access: &Access) -> Identity {
     let facts = access.facts();
     let scope = facts.scopes().collect::<Vec<_>>().join(" ");
     let identity =

@@ -8,7 +8,7 @@ use std::time::Instant;
 use axum::Router;
 use http::header::{CONTENT_ENCODING, ORIGIN};
 use http::request::Parts;
-use http::{HeaderMap, Method, Request, Response};
+use http::{HeaderMap, HeaderValue, Method, Request, Response};
 use http_body_util::{BodyExt as _, Full, Limited};
 use keybound::challenge::Scheme;
 use keybound::refusal::{Reason, Refusal};
@@ -18,18 +18,22 @@ use keybound_tower::{Cors, Judgement, Policy};
 use tower::ServiceExt as _;
 
 use crate::answer::Problem;
+use crate::attestation;
 use crate::body::{Body, Found, Later, RequestBody};
 use crate::config::{self, Mode};
 use crate::engine::Engine;
 use crate::front::{Handler, Inbound, Peer};
-use crate::metadata::Resource;
+use crate::metadata::{Resource, published};
 use crate::observe::{Watch, Worker};
-use crate::passage::{Passage, identity};
+use crate::passage::Passage;
 use crate::proxy::{self, Proxy, Terms, Upstreams};
 use crate::reload::Live;
 
 /// The longest request body the embedded issuer reads.
 const ISSUER_BODY: usize = 64 * 1024;
+
+/// The media type of a key set (RFC 7517 section 8.5.2).
+const JWK_SET: &str = "application/jwk-set+json";
 
 /// One worker's way of answering, whatever configuration is in force.
 #[derive(Debug)]
@@ -122,6 +126,9 @@ impl Serving {
         if let Some(resource) = self.engine.resources.iter().find(described) {
             return resource.answer(&parts, &self.cors);
         }
+        if let Some(attestor) = self.engine.attestor.as_ref().filter(|_| path.as_str() == attestation::WELL_KNOWN) {
+            return published(&parts, &self.cors, attestor.jwks(), HeaderValue::from_static(JWK_SET));
+        }
         let Some(passage) = self.engine.passage(origin, &path).filter(|passage| !passage.route.upstreams.is_empty())
         else {
             return Problem::RouteUnknown.answer();
@@ -191,7 +198,14 @@ impl Serving {
             Ok(access) => {
                 // What is answered if a token turns up in the part of a form that is still to come.
                 let late = announces_form(&parts.headers).then(|| form_denied(&parts));
-                let identity = identity(access);
+                let identity = match self.engine.identity(access, &parts, origin, route) {
+                    Ok(identity) => identity,
+                    Err(problem) => {
+                        let mut response = problem.answer();
+                        self.cors.expose(response.headers_mut(), page.as_ref());
+                        return response;
+                    }
+                };
                 let terms = Terms::vouched(outward, &identity, route.upstream_authorization, route.proof);
                 let response = forward(parts, body, terms).await;
                 match late.as_ref().and_then(|late| late.result().err().map(|denial| (late, denial))) {

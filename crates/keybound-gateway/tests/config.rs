@@ -302,7 +302,11 @@ fn each_mistake_of_a_route_has_its_line() {
             "proof = \"check\"",
             r#"6: route[0].proof: "check" leaves the proof to the upstream, which needs the token too: add upstream_authorization = "pass""#,
         ),
-        ("proof = \"attest\"", r#"6: route[0].proof: "attest" is not in this version; use consume or check"#),
+        (
+            "attestation_audience = []\nproof = \"attest\"",
+            "6: route[0].attestation_audience: is empty; name whoever is to check the statements",
+        ),
+        ("attestation_audience = [\"\"]\nproof = \"attest\"", "6: route[0].attestation_audience: is empty"),
         (
             "upstream_authorization = \"keep\"",
             r#"6: route[0].upstream_authorization: "keep" is not a way to treat Authorization; use strip, pass or bearer"#,
@@ -322,6 +326,45 @@ fn each_mistake_of_a_route_has_its_line() {
     }
 }
 
+#[test]
+fn each_mistake_of_attestation_has_its_line() {
+    for (line, expected) in [
+        ("lifetime = \"31s\"", "lifetime: is not 1s to 30s, in whole seconds"),
+        ("lifetime = \"1500ms\"", "lifetime: is not 1s to 30s, in whole seconds"),
+        ("lifetime = \"0s\"", "lifetime: must not be zero"),
+        ("signing_key = \"\"", "signing_key: is empty"),
+        ("signing_key = \"no/such/key\"", "signing_key: no/such/key: cannot be made: there is no such folder"),
+        ("key = \"a\"", "key: is not a setting of this table; there is listen.tls.key"),
+    ] {
+        let route = "[[route]]\npath = \"/\"\nupstream = [\"http://127.0.0.1:9000\"]\nmode = \"open\"\n";
+        let text = format!("[[origin]]\nurl = \"https://api.example.com\"\n{route}[attestation]\n{line}\n");
+        let errors = Config::parse(&text, file()).unwrap_err().to_string();
+        assert!(errors.ends_with(&format!(": attestation.{expected}")) && !errors.contains('\n'), "{line}: {errors}");
+    }
+}
+
+/// Somebody has to check a statement, and be named in it.
+#[test]
+fn an_attesting_route_without_upstream_names_its_audience() {
+    let listener = "[listen]\ndecisions = \"127.0.0.1:8082\"\ndecision_peers = [\"127.0.0.1\"]\n";
+    let with = |settings: &str| {
+        let rest =
+            "[[origin]]\nurl = \"https://api.example.com\"\n[authorization_server]\nurl = \"https://id.example.com\"\n";
+        let route = format!("[[route]]\npath = \"/\"\nproof = \"attest\"\n{settings}");
+        Config::parse(&[listener, rest, &route].concat(), file())
+    };
+    let errors = with("").unwrap_err().to_string();
+    assert!(
+        errors.contains("keybound.toml:10: route[0].proof: \"attest\" makes statements for the upstream"),
+        "{errors}"
+    );
+    assert_eq!(with("attestation_audience = [\"a\"]").unwrap().routes[0].attestation_audience, ["a"]);
+    let upstreams =
+        "upstream = [\"h2://b.internal\", \"https://b.internal\", \"h2c://[::1]:9000\", \"http://a.internal:80\"]";
+    let named = with(upstreams).unwrap().routes[0].attestation_audience.clone();
+    assert_eq!(named, ["http://[::1]:9000", "http://a.internal", "https://b.internal"]);
+}
+
 /// What nobody enforces must not look as if it were.
 fn without_effect() -> Vec<(&'static str, &'static str)> {
     const OPEN: &str = "is not enforced: mode = \"open\" checks nothing; leave it out, or use another mode";
@@ -334,6 +377,13 @@ fn without_effect() -> Vec<(&'static str, &'static str)> {
         row("proof = \"check\"\nmode = \"open\"", "proof", OPEN),
         row("upstream_authorization = \"strip\"\nmode = \"open\"", "upstream_authorization", OPEN),
         row("upstream_authorization = \"bearer\"\nmode = \"report\"", "upstream_authorization", REPORT),
+        row("proof = \"attest\"\nmode = \"report\"", "proof", REPORT),
+        row("proof = \"attest\"\nmode = \"open\"", "proof", OPEN),
+        row(
+            "attestation_audience = [\"https://a.internal\"]",
+            "attestation_audience",
+            "goes with proof = \"attest\" alone; leave it out",
+        ),
     ]
 }
 
@@ -342,6 +392,10 @@ fn shadowed() -> Vec<(&'static str, &'static str)> {
         (
             "path = \"/.well-known/oauth-authorization-server/x\"",
             r#"6: route[0].path: "/.well-known/oauth-authorization-server/x" would never be reached: under /.well-known/oauth-authorization-server is what the embedded issuer says of itself; use another path"#,
+        ),
+        (
+            "path = \"/.well-known/keybound-attestation-jwks\"\nproof = \"attest\"",
+            r#"6: route[0].path: "/.well-known/keybound-attestation-jwks" would never be reached: under /.well-known/keybound-attestation-jwks is the key set of proof = "attest"; use another path"#,
         ),
         (
             "path = \"/.well-known/oauth-protected-resource\"",
@@ -739,7 +793,9 @@ fn every_example_of_the_printed_default_is_a_setting() {
         .lines()
         .map(|line| line.strip_prefix('#').filter(|rest| !rest.starts_with(' ')).unwrap_or(line))
         .collect::<Vec<_>>()
-        .join("\n");
+        .join("\n")
+        // What alone another setting goes with.
+        .replace("proof = \"consume\"", "proof = \"attest\"");
     let errors = Config::parse(&examples, file()).unwrap_err();
     for error in errors.iter() {
         let expected = error.message.contains("is not in this version") || error.message.contains("cannot be read");

@@ -77,6 +77,7 @@ fn route(route: &Route, meter: &Meter) -> Value {
         "proof": match route.proof {
             ProofHandling::Consume => "consume",
             ProofHandling::Check => "check",
+            ProofHandling::Attest => "attest",
         },
         "upstream_authorization": match route.upstream_authorization {
             UpstreamAuthorization::Strip => "strip",

@@ -9,6 +9,7 @@ use super::section::{Read, Section, child, shortened};
 use super::source::{Located, Value, unknown};
 use super::{Config, Reader, keys};
 
+mod attestation;
 mod decisions;
 mod issuer;
 mod limits;
@@ -17,6 +18,7 @@ mod proof;
 mod route;
 mod server;
 
+use self::attestation::attestation;
 use self::decisions::decisions;
 use self::issuer::issuer;
 pub(crate) use self::limits::default_limits;
@@ -40,6 +42,7 @@ pub(crate) fn config(root: &Located, base: &Path, reader: Reader, mistakes: &Mis
     let decides = child(root, "listen").and_then(|listen| child(listen, "decisions")).is_some();
     let routes = each(root, "route", mistakes, |section| route(section, base, &trusted, decides));
     let decisions = decisions(Section::single(root, "decisions", mistakes));
+    let attestation = attestation(Section::single(root, "attestation", mistakes), base);
     let proof = proof(Section::single(root, "proof", mistakes), base, root);
     let replay = replay(Section::single(root, "replay", mistakes));
     let limits = limits(Section::single(root, "limits", mistakes));
@@ -66,6 +69,7 @@ pub(crate) fn config(root: &Located, base: &Path, reader: Reader, mistakes: &Mis
         issuers: plain(issuers)?,
         routes,
         decisions: decisions?,
+        attestation: attestation?,
         proof: proof?,
         replay: replay?,
         limits: limits?,

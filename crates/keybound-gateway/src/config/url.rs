@@ -109,6 +109,14 @@ impl UpstreamUrl {
         if self.tls.is_some() { "https" } else { "http" }
     }
 
+    /// Scheme, host and port, which is left out if it is the usual one.
+    pub(crate) fn origin(&self) -> String {
+        let usual = if self.tls.is_some() { 443 } else { 80 };
+        let port = if self.port == usual { String::new() } else { format!(":{}", self.port) };
+        let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.to_string() };
+        format!("{}://{host}{port}", self.scheme())
+    }
+
     pub(crate) const fn tls(&self) -> Option<&TlsClient> {
         self.tls.as_ref()
     }

@@ -4,6 +4,7 @@
 #[expect(dead_code, reason = "the tests of the wire use the rest")]
 mod support;
 
+mod attest;
 mod check;
 mod decisions;
 mod forms;

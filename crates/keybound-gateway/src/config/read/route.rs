@@ -27,7 +27,13 @@ pub(super) fn route(section: Section<'_>, base: &Path, known: &TlsClients, decid
     });
     let scope = section.texts("scope", scope_token);
     let audience = section.texts("audience", not_empty);
-    let proof = proof_handling(&section);
+    let proof = section.choice("proof", "a way to treat proofs", |text| match text {
+        "consume" => Some(ProofHandling::Consume),
+        "check" => Some(ProofHandling::Check),
+        "attest" => Some(ProofHandling::Attest),
+        _ => None,
+    });
+    let attested_for = attested_for(&section, proof.as_ref(), upstreams.as_deref());
     let authorization = section.choice("upstream_authorization", "a way to treat Authorization", |text| match text {
         "strip" => Some(UpstreamAuthorization::Strip),
         "pass" => Some(UpstreamAuthorization::Pass),
@@ -61,6 +67,7 @@ pub(super) fn route(section: Section<'_>, base: &Path, known: &TlsClients, decid
         scope: texts(scope?),
         audience: audience.map(texts).unwrap_or_default(),
         proof: proof?.value,
+        attestation_audience: attested_for?,
         upstream_authorization: authorization?.value,
         ambiguous_paths: ambiguous_paths?.value,
     };
@@ -121,18 +128,36 @@ fn rewrite(section: &Section<'_>, path: Option<&Read<Prefix>>) -> Option<Option<
     }
 }
 
-fn proof_handling(section: &Section<'_>) -> Option<Read<ProofHandling>> {
-    let proof = section.choice("proof", "a way to treat proofs", |text| match text {
-        "consume" => Some(Some(ProofHandling::Consume)),
-        "check" => Some(Some(ProofHandling::Check)),
-        "attest" => Some(None),
-        _ => None,
-    })?;
-    let Some(value) = proof.value else {
-        section.mistake("proof", &proof.place, "\"attest\" is not in this version; use consume or check");
-        return None;
+/// Whom statements about proofs are for; nobody, where there are none.
+fn attested_for(
+    section: &Section<'_>,
+    proof: Option<&Read<ProofHandling>>,
+    upstreams: Option<&[UpstreamUrl]>,
+) -> Option<Vec<String>> {
+    let written = section.texts("attestation_audience", not_empty);
+    let attests = proof.filter(|proof| proof.value == ProofHandling::Attest);
+    let Some(attests) = attests else {
+        if let Some(written) = written.filter(|_| proof.is_some()) {
+            let message = "goes with proof = \"attest\" alone; leave it out";
+            section.mistake("attestation_audience", &written.place, message);
+        }
+        return Some(Vec::new());
     };
-    Some(Read { value, place: proof.place, written: proof.written })
+    let Some(written) = written else {
+        let mut names: Vec<String> = upstreams?.iter().map(UpstreamUrl::origin).collect();
+        if names.is_empty() {
+            let message =
+                "\"attest\" makes statements for the upstream, and there is none; add attestation_audience = [\"..\"]";
+            section.mistake("proof", &attests.place, message);
+        }
+        names.sort();
+        names.dedup();
+        return Some(names);
+    };
+    if written.value.is_empty() {
+        section.mistake("attestation_audience", &written.place, "is empty; name whoever is to check the statements");
+    }
+    Some(texts(written))
 }
 
 /// What is written and does not hold in this mode: nobody is to believe that it does.
