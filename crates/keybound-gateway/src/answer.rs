@@ -85,6 +85,9 @@ problems! {
     MethodRefused = METHOD_NOT_ALLOWED, "method.refused",
         "CONNECT would make a tunnel past every check, and TRACE would show what only the upstream should see",
         "use another method";
+    MethodUnlisted = METHOD_NOT_ALLOWED, "method.unlisted",
+        "the route does not serve this method",
+        "use one that Allow names; operator: add it to route.methods";
     RouteUnknown = NOT_FOUND, "route.unknown",
         "no route covers the path, or the one that does has no upstream",
         "see that the path is right; operator: add a [[route]] for it, with upstream";

@@ -6,7 +6,7 @@ use core::num::NonZero;
 use core::time::Duration;
 use std::path::{Path, PathBuf};
 
-use http::HeaderName;
+use http::{HeaderName, Method};
 use keybound::crypto::AlgSet;
 use keybound_issuer::GrantType;
 
@@ -157,6 +157,10 @@ pub struct Route {
     pub scope: Vec<String>,
     /// Instead of the issuer's audience, if not empty.
     pub audience: Vec<String>,
+    /// Whose tokens, of those of the configuration; all of them, if empty.
+    pub issuers: Vec<String>,
+    /// What may be done there, `HEAD` wherever `GET` may; anything, if empty.
+    pub methods: Vec<Method>,
     /// What becomes of the proof.
     pub proof: ProofHandling,
     /// Whom a statement about it is for; with [`ProofHandling::Attest`], at least one.

@@ -17,6 +17,7 @@ use crate::config::Mode;
 use crate::engine::Engine;
 use crate::front::{Handler, Inbound, Peer};
 use crate::observe::{Watch, Worker};
+use crate::passage::answer_preflight;
 use crate::reload::Live;
 
 mod asked;
@@ -103,6 +104,9 @@ impl Decisions {
             return with_reason(Problem::RouteUnknown.answer(), Problem::RouteUnknown.code());
         };
         watch.routed(&engine.meters[passage.number]);
+        if let Some(response) = passage.method_unlisted(&parts, &self.cors) {
+            return with_reason(response, Problem::MethodUnlisted.code());
+        }
         let target = match passage.target(&parts.uri, path) {
             Ok(target) => target,
             Err(refusal) => return refuse(&parts, refusal, passage.policy),
@@ -120,7 +124,7 @@ impl Decisions {
             }
             // Not 200: a proxy for which 204 is no permission gives it to the client, and the others let the app answer.
             Mode::Required | Mode::Optional if preflight => {
-                return self.cors.answer_preflight(&parts).map(|()| Body::empty());
+                return answer_preflight(&self.cors, &parts, passage.route);
             }
             Mode::Required | Mode::Optional => {}
         }

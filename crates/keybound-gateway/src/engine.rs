@@ -341,6 +341,9 @@ fn policy(route: &config::Route, resource: Option<&Resource>) -> Result<Policy, 
     if !route.audience.is_empty() {
         policy = policy.audience(route.audience.iter().map(String::as_str));
     }
+    if !route.issuers.is_empty() {
+        policy = policy.issuers(route.issuers.iter().map(String::as_str));
+    }
     if let Some(resource) = resource {
         policy = policy.resource_metadata(resource.location()).map_err(fault)?;
     }

@@ -33,6 +33,11 @@ impl<'c> Accepted<'c> {
     pub(crate) fn of(issuer: &'c Issuer) -> Self {
         Self { issuer: issuer.url.as_str(), audience: issuer.audience.iter().map(String::as_str).collect() }
     }
+
+    fn is_taken_by_any(&self, routes: &[&Route]) -> bool {
+        let takes = |route: &&Route| route.issuers.is_empty() || route.issuers.iter().any(|name| name == self.issuer);
+        routes.iter().any(takes)
+    }
 }
 
 /// One resource at one of the declared origins.
@@ -82,7 +87,9 @@ impl Resource {
         }
         names.sort_by_key(|name| name.below.len());
         let own = |name: Name<'_>| {
-            let routes: Vec<&Route> = checked.iter().copied().filter(|route| name.is_of(route)).collect();
+            // The longest prefix serves it, and no shorter one.
+            let serving = config.routes.iter().find(|route| route.path.covers(&name.below));
+            let routes: Vec<&Route> = checked.iter().copied().filter(|route| name.is_of(route, serving)).collect();
             (name.is_origin() || !routes.is_empty()).then(|| name.describe(origin, position, &routes, accepted, algs))
         };
         names.into_iter().filter_map(own).collect()
@@ -158,11 +165,12 @@ impl<'n> Name<'n> {
         self.below.is_empty()
     }
 
-    /// Whether a route serves this resource, or some of it.
-    fn is_of(&self, route: &Route) -> bool {
+    /// Whether a route serves this resource, or some of it; `serving` is the one for its own path.
+    fn is_of(&self, route: &Route, serving: Option<&Route>) -> bool {
         let named = route.audience.iter().any(|name| name == self.text);
         let path = route.path.as_str();
-        let near = route.audience.is_empty() && (lies_under(path, &self.below) || route.path.covers(&self.below));
+        let near = route.audience.is_empty()
+            && (lies_under(path, &self.below) || serving.is_some_and(|serving| core::ptr::eq(serving, route)));
         self.is_origin() || named || near
     }
 
@@ -189,10 +197,11 @@ impl<'n> Name<'n> {
 
     /// The members of RFC 9728 section 2. A list with nothing in it is left out (R-MD-04).
     fn document(&self, routes: &[&Route], accepted: &[Accepted<'_>], algs: AlgSet) -> Map<String, Value> {
+        let accepted = || accepted.iter().filter(|accepted| accepted.is_taken_by_any(routes));
         let takes = |issuer: &&Accepted<'_>| issuer.audience.contains(&self.text);
-        let named = accepted.iter().any(|issuer| takes(&issuer));
+        let named = accepted().any(|issuer| takes(&issuer));
         let issuers: Vec<&str> =
-            accepted.iter().filter(|issuer| !named || takes(issuer)).map(|accepted| accepted.issuer).collect();
+            accepted().filter(|issuer| !named || takes(issuer)).map(|accepted| accepted.issuer).collect();
         let mut scopes: Vec<&str> = routes.iter().flat_map(|route| route.scope.iter().map(String::as_str)).collect();
         scopes.sort_unstable();
         scopes.dedup();

@@ -2,10 +2,10 @@
 //! public origin, path, route, policy, and the answer to who is kept out.
 
 use bytes::Bytes;
-use http::header::ORIGIN;
+use http::header::{ACCESS_CONTROL_ALLOW_METHODS, ALLOW, ORIGIN};
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{Response, Uri};
+use http::{HeaderValue, Method, Response, Uri};
 use keybound::refusal::{Denial, Refusal};
 use keybound::request::{Origin, Presented, RequestPath, authority};
 use keybound_tower::{Access, Cors, Judgement, Policy};
@@ -87,7 +87,41 @@ impl Engine {
     }
 }
 
+/// Browsers are told of the method that they ask about, if the route serves it.
+pub(crate) fn answer_preflight(cors: &Cors, parts: &Parts, route: &Route) -> Response<Body> {
+    let mut response = cors.answer_preflight(parts).map(|()| Body::empty());
+    let fields = response.headers_mut();
+    let asked = fields.get(ACCESS_CONTROL_ALLOW_METHODS).map(|method| Method::from_bytes(method.as_bytes()));
+    if asked.is_some_and(|method| method.is_ok_and(|method| !route.serves(&method))) {
+        fields.remove(ACCESS_CONTROL_ALLOW_METHODS);
+    }
+    response
+}
+
+impl Route {
+    /// Whether requests with this method are served. `HEAD` is `GET` without the body (RFC 9110 section 9.3.2).
+    fn serves(&self, method: &Method) -> bool {
+        let has = |method: &Method| self.methods.contains(method);
+        self.methods.is_empty() || has(method) || (*method == Method::HEAD && has(&Method::GET))
+    }
+}
+
 impl Passage<'_> {
+    /// The answer to a method that the route does not serve (RFC 9110 section 15.5.6), unless a browser asks which it does.
+    pub(crate) fn method_unlisted(&self, parts: &Parts, cors: &Cors) -> Option<Response<Body>> {
+        if self.route.serves(&parts.method) || cors.asks(parts).is_some() {
+            return None;
+        }
+        let mut allowed: Vec<&str> = self.route.methods.iter().map(Method::as_str).collect();
+        if self.route.serves(&Method::HEAD) && !allowed.contains(&"HEAD") {
+            allowed.push("HEAD");
+        }
+        let mut response = Problem::MethodUnlisted.answer();
+        let value = HeaderValue::try_from(allowed.join(", ")).expect("methods are tokens");
+        response.headers_mut().insert(ALLOW, value);
+        Some(response)
+    }
+
     /// The very form that the route was chosen by, and the query as it came.
     pub(crate) fn target(&self, uri: &Uri, path: RequestPath<'_>) -> Result<Uri, Refusal> {
         let path = match self.route.ambiguous_paths {

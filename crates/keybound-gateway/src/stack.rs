@@ -25,7 +25,7 @@ use crate::engine::Engine;
 use crate::front::{Handler, Inbound, Peer};
 use crate::metadata::{Resource, published};
 use crate::observe::{Watch, Worker};
-use crate::passage::Passage;
+use crate::passage::{Passage, answer_preflight};
 use crate::proxy::{self, Proxy, Terms, Upstreams};
 use crate::reload::Live;
 
@@ -134,6 +134,9 @@ impl Serving {
             return Problem::RouteUnknown.answer();
         };
         watch.routed(&self.engine.meters[passage.number]);
+        if let Some(response) = passage.method_unlisted(&parts, &self.cors) {
+            return response;
+        }
         let target = match passage.target(&parts.uri, path) {
             Ok(target) => target,
             Err(refusal) => return self.engine.refuse(&parts, refusal, passage.policy, &self.cors, watch),
@@ -181,7 +184,7 @@ impl Serving {
             return response;
         }
         if self.cors.asks(&parts).is_some() {
-            return self.cors.answer_preflight(&parts).map(|()| Body::empty());
+            return answer_preflight(&self.cors, &parts, route);
         }
         let page = parts.headers.get(ORIGIN).cloned();
         let judgement = match self.judge(&parts, &mut body, Later::BreakOff, &errand).await {

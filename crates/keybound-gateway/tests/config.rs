@@ -307,6 +307,26 @@ fn each_mistake_of_a_route_has_its_line() {
             "6: route[0].attestation_audience: is empty; name whoever is to check the statements",
         ),
         ("attestation_audience = [\"\"]\nproof = \"attest\"", "6: route[0].attestation_audience: is empty"),
+        ("issuer = []", "6: route[0].issuer: is empty: no token could be accepted; leave it out for all"),
+        (
+            "issuer = [\"https://id.example.org\"]",
+            r#"6: route[0].issuer: "https://id.example.org" is no [[issuer]]; did you mean "https://id.example.com"?"#,
+        ),
+        (
+            "issuer = [\"keycloak\"]",
+            r#"6: route[0].issuer: "keycloak" is no [[issuer]] of this file, nor its [authorization_server]"#,
+        ),
+        (
+            "issuer = [\"https://id.example.com\",\n\"https://id.example.com\"]",
+            r#"7: route[0].issuer: "https://id.example.com" stands there already"#,
+        ),
+        ("methods = []", "6: route[0].methods: is empty: no request could be served; leave it out for all"),
+        ("methods = [\"GET POST\"]", r#"6: route[0].methods: "GET POST" is not a method; write it like "GET""#),
+        ("methods = [\"\"]", r#"6: route[0].methods: "" is not a method; write it like "GET""#),
+        ("methods = [\"get\"]", r#"6: route[0].methods: "get" is another method than "GET": letter case counts"#),
+        ("methods = [\"TRACE\"]", r#"6: route[0].methods: "TRACE" is never let through; leave it out"#),
+        ("methods = [\"GET\",\n\"PUT\",\n\"GET\"]", "8: route[0].methods: GET stands there already"),
+        ("methods = \"GET\"", "6: route[0].methods: is text; write a list, [\"..\"]"),
         (
             "upstream_authorization = \"keep\"",
             r#"6: route[0].upstream_authorization: "keep" is not a way to treat Authorization; use strip, pass or bearer"#,
@@ -374,6 +394,7 @@ fn without_effect() -> Vec<(&'static str, &'static str)> {
     vec![
         row("scope = [\"read\"]\nmode = \"open\"", "scope", OPEN),
         row("audience = [\"x\"]\nmode = \"open\"", "audience", OPEN),
+        row("issuer = [\"https://id.example.com\"]\nmode = \"open\"", "issuer", OPEN),
         row("proof = \"check\"\nmode = \"open\"", "proof", OPEN),
         row("upstream_authorization = \"strip\"\nmode = \"open\"", "upstream_authorization", OPEN),
         row("upstream_authorization = \"bearer\"\nmode = \"report\"", "upstream_authorization", REPORT),

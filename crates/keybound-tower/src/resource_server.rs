@@ -213,7 +213,7 @@ impl<S: ReplayStore> ResourceServer<S> {
         policy: &Policy,
         findings: &mut Findings,
     ) -> Result<(keybound::token::ValidToken, tokens::Unremembered), Denial> {
-        let resolved: Resolved = self.inner.tokens.resolve(token, &self.inner.clock).await?;
+        let resolved: Resolved = self.inner.tokens.resolve(token, policy, &self.inner.clock).await?;
         let facts = resolved.token.facts();
         findings.facts = Some(Arc::clone(facts));
         if !policy.serves(facts.claims()) {

@@ -207,6 +207,11 @@ pub(crate) const KEYS: &[Key] = &[
         "Scopes a token must have, all of them."),
     key("route.audience", Texts, Unset("[\"http://127.0.0.1:8080/orders\"]"),
         "What aud must name here as well: one of these, besides one of the issuer's audience."),
+    key("route.issuer", Texts, Unset("[\"http://127.0.0.1:9090\"]"),
+        "Whose tokens are accepted here: some of issuer.url and authorization_server.url. Without it, those of all. A route that its own\n\
+         audience makes a resource has metadata (RFC 9728) that names these alone."),
+    key("route.methods", Texts, Unset("[\"GET\", \"POST\"]"),
+        "Methods it serves, in every mode, HEAD wherever GET; any other gets 405. The preflight requests of browsers need not be named."),
     key("route.proof", Choice(PROOFS), Is("\"consume\""),
         "consume: a proof counts as used here, and is not forwarded. check: it is checked here and left to the upstream, which must\n\
          record it; its nonces are the upstream's, and none is judged or given here; demands upstream_authorization = \"pass\".\n\

@@ -25,7 +25,7 @@ pub(crate) use self::limits::default_limits;
 use self::limits::{limits, log};
 use self::listen::listen;
 use self::proof::{proof, replay};
-use self::route::{TlsClients, route};
+use self::route::{Around, route};
 use self::server::authorization_server;
 
 /// `None` if anything is wrong; then there is a mistake that says what.
@@ -38,9 +38,9 @@ pub(crate) fn config(root: &Located, base: &Path, reader: Reader, mistakes: &Mis
         url
     });
     let issuers = each(root, "issuer", mistakes, |section| issuer(section, base));
-    let trusted = TlsClients::default();
     let decides = child(root, "listen").and_then(|listen| child(listen, "decisions")).is_some();
-    let routes = each(root, "route", mistakes, |section| route(section, base, &trusted, decides));
+    let around = Around { decides, issuers: issuers_as_written(root), ..Around::default() };
+    let routes = each(root, "route", mistakes, |section| route(section, base, &around));
     let decisions = decisions(Section::single(root, "decisions", mistakes));
     let attestation = attestation(Section::single(root, "attestation", mistakes), base);
     let proof = proof(Section::single(root, "proof", mistakes), base, root);
@@ -90,6 +90,17 @@ fn each<T>(
 /// The values alone; `None` if one of them could not be read.
 fn plain<T>(read: Vec<Option<Read<T>>>) -> Option<Vec<T>> {
     read.into_iter().map(|read| read.map(|read| read.value)).collect()
+}
+
+/// The names of all issuers, whatever is wrong with them.
+fn issuers_as_written(root: &Located) -> Vec<String> {
+    let tables = match child(root, "issuer").map(|issuers| &issuers.value) {
+        Some(Value::List(tables)) => tables.as_slice(),
+        _ => &[],
+    };
+    let named = tables.iter().chain(child(root, "authorization_server")).filter_map(|table| child(table, "url"));
+    let texts = named.filter_map(|url| if let Value::Text(text) = &url.value { Some(text.clone()) } else { None });
+    texts.collect()
 }
 
 fn unknown_tables(root: &Located, mistakes: &Mistakes) {

@@ -141,6 +141,15 @@ fn report_counts_by_client_what_it_does_not_refuse() {
 }
 
 #[test]
+fn methods_that_a_route_does_not_serve_are_counted() {
+    let listed = "[[route]]\npath = \"/listed\"\nupstream = [\"http://127.0.0.1:9\"]\nmethods = [\"PUT\"]\n";
+    let scene = Scene::new("", listed);
+    assert_eq!(scene.get("/listed", &[]).status, 405);
+    let sample = r#"keybound_refusals_total{route="/listed",mode="required",reason="method.unlisted"}"#;
+    assert_eq!(scene.metric(sample), Some(1.0));
+}
+
+#[test]
 fn only_the_latest_decisions_are_kept() {
     let scene = Scene::new("", "");
     let mut client = Client::to(scene.front);

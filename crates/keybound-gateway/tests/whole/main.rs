@@ -11,6 +11,7 @@ mod forms;
 mod hosts;
 mod introspection;
 mod metadata;
+mod policy;
 mod reload;
 mod report;
 mod scene;
