@@ -93,8 +93,8 @@ impl Admin {
         self.listener.local_addr()
     }
 
-    /// Answers until what is returned is dropped, while a front drains too. From now on the keys of issuers are fetched
-    /// before anybody needs them.
+    /// Answers until what is returned is dropped, while a front drains too. From now on the keys of issuers are fetched before
+    /// anybody needs them, and upstreams are asked how they are where a route says so.
     ///
     /// # Errors
     ///

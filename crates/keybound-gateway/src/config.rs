@@ -13,6 +13,7 @@ use keybound_issuer::GrantType;
 mod check;
 mod document;
 mod file;
+mod health;
 mod introspection;
 mod keys;
 mod mistake;
@@ -25,6 +26,7 @@ mod url;
 
 pub use document::{default_text, schema};
 pub use file::KeyFile;
+pub use health::HealthCheck;
 pub use introspection::Introspection;
 pub use mistake::{ConfigError, ConfigErrors, Place};
 pub use secret::AdminSecret;
@@ -149,6 +151,8 @@ pub struct Route {
     pub path: Prefix,
     /// Where to; none if the route is for decisions alone.
     pub upstreams: Vec<UpstreamUrl>,
+    /// How these are looked after; `None`: what becomes of requests tells.
+    pub health: Option<HealthCheck>,
     /// What the path begins with when it is sent on, instead of `path`; `None`: as it came.
     pub rewrite: Option<Prefix>,
     /// On what terms.

@@ -26,6 +26,7 @@ use keybound_tower::{DiscoveredKeys, FixedKeys, IssuerKeys, Policy, ProofHandlin
 use self::records::Records;
 use crate::attestation::{self, Attestor};
 use crate::config::{self, ClientAuthentication, Config, IatWithNonce, KeySource, Mode, NoncePolicy};
+use crate::health::{self, Address};
 use crate::metadata::{Accepted, Resource};
 use crate::observe::{Meter, Observe, Terms};
 use crate::signing_key;
@@ -61,6 +62,8 @@ pub struct Engine {
     pub(crate) attestor: Option<Attestor>,
     /// One for each route.
     pub(crate) meters: Vec<Arc<Meter>>,
+    /// By route: where its requests go.
+    pub(crate) upstreams: Vec<Vec<Arc<Address>>>,
     /// For what the embedded issuer answers.
     pub(crate) issuer_meter: Arc<Meter>,
     /// At which of the declared origins the embedded issuer lives.
@@ -113,14 +116,15 @@ impl Engine {
         &self.lasting.observe
     }
 
-    /// The engine of another configuration, which takes over replay memory, nonce key, the embedded issuer's keys and what
-    /// was fetched from the same issuers. What was remembered of tokens ends with this one.
+    /// The engine of another configuration, which takes over replay memory, nonce key, the embedded issuer's keys, what was
+    /// fetched from the same issuers and what is known of the same upstreams. What was remembered of tokens ends with this one.
     ///
     /// Nothing has changed until [`Successor::take_over`].
     pub(crate) fn successor(&self, config: Config) -> Result<Successor, EngineError> {
         let barrier = barrier::is_due(&self.config, &config).then(random_epoch).transpose()?;
         let epoch = barrier.unwrap_or_else(|| self.replays().epoch().id());
-        let engine = Self::build(config, self.lasting.clone(), &self.discovered, epoch)?;
+        let mut engine = Self::build(config, self.lasting.clone(), &self.discovered, epoch)?;
+        engine.upstreams = health::addresses(&engine.config.routes, &self.upstreams);
         Ok(Successor { engine, barrier })
     }
 
@@ -190,6 +194,7 @@ impl Engine {
             policies,
             resources,
             attestor,
+            upstreams: health::addresses(&config.routes, &[]),
             config,
             meters,
             issuer_meter,

@@ -12,6 +12,7 @@ pub mod config;
 pub mod decisions;
 pub mod engine;
 pub mod front;
+mod health;
 pub mod issuer;
 mod metadata;
 pub mod observe;

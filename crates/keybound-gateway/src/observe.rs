@@ -22,6 +22,7 @@ mod log;
 mod meter;
 mod ring;
 mod sample;
+mod upstreams;
 mod watch;
 
 use clients::Clients;
@@ -42,6 +43,7 @@ pub struct Observe {
     registry: Registry,
     families: Families,
     sampled: sample::Sampled,
+    upstreams: upstreams::Upstreams,
     meters: Mutex<Vec<Arc<Meter>>>,
     /// What never reached a route.
     unrouted: Arc<Meter>,
@@ -78,12 +80,14 @@ impl Observe {
         let ours = registry.sub_registry_with_prefix("keybound");
         let families = Families::register(ours);
         let sampled = sample::Sampled::register(ours);
+        let upstreams = upstreams::Upstreams::register(ours);
         let unrouted = Arc::new(Meter::new(0, "", Terms::None, &families));
         let rings = std::thread::available_parallelism().map_or(1, core::num::NonZero::get);
         Arc::new(Self {
             registry,
             families,
             sampled,
+            upstreams,
             meters: Mutex::new(vec![Arc::clone(&unrouted)]),
             unrouted,
             clients: Clients::default(),
@@ -136,6 +140,7 @@ impl Observe {
     /// OpenMetrics text, once the values that are only looked at have been.
     pub(crate) fn text(&self, engine: &crate::engine::Engine, connections: usize) -> String {
         self.sampled.take(engine, connections);
+        self.upstreams.take(engine);
         let mut text = String::new();
         // Writing to a string does not fail.
         let _ = text::encode(&mut text, &self.registry);

@@ -3,6 +3,7 @@
 use core::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::uri::PathAndQuery;
@@ -14,6 +15,7 @@ use crate::answer::Problem;
 use crate::body::{Body, Progress, RequestBody};
 use crate::config::{Limits, Prefix, ProofHandling, PublicUrl, Route, UpstreamAuthorization, UpstreamUrl};
 use crate::front::{Inbound, Peer};
+use crate::health::Address;
 
 mod dial;
 pub(crate) mod fields;
@@ -22,6 +24,7 @@ mod pool;
 mod streams;
 mod tunnel;
 
+pub(crate) use dial::{Dialled, Octets, dial};
 pub use identity::Identity;
 pub(crate) use pool::Lease;
 use pool::{Server, Unanswered};
@@ -41,9 +44,16 @@ pub struct Proxy {
 /// The servers of a route, which take turns.
 #[derive(Clone, Debug)]
 pub struct Upstreams {
-    servers: Rc<[Rc<Server>]>,
+    servers: Rc<[Choice]>,
     turn: Rc<Cell<usize>>,
     rewrite: Option<Rc<(Prefix, Prefix)>>,
+}
+
+/// One of them, and how it is.
+#[derive(Debug)]
+struct Choice {
+    server: Rc<Server>,
+    address: Arc<Address>,
 }
 
 /// A public origin, as upstreams are told of it in `X-Forwarded-*` and `Forwarded`.
@@ -103,14 +113,21 @@ impl Proxy {
         Self { limits: *limits, servers: RefCell::default() }
     }
 
-    /// The servers of a route. Routes that name the same server share its connections.
+    /// The servers of a route, which nobody looks after. Routes that name the same server share its connections.
     pub fn upstreams(&self, urls: &[UpstreamUrl]) -> Upstreams {
+        let address = |url: &UpstreamUrl| Arc::new(Address::new(url.clone(), None));
+        self.upstreams_at(&urls.iter().map(address).collect::<Vec<_>>())
+    }
+
+    /// The servers at these addresses.
+    pub(crate) fn upstreams_at(&self, addresses: &[Arc<Address>]) -> Upstreams {
         let mut servers = self.servers.borrow_mut();
-        let server = |url: &UpstreamUrl| {
-            let new = || Rc::new(Server::new(url.clone(), &self.limits));
-            Rc::clone(servers.entry(url.clone()).or_insert_with(new))
+        let choice = |address: &Arc<Address>| {
+            let new = || Rc::new(Server::new(address.url().clone(), &self.limits));
+            let server = Rc::clone(servers.entry(address.url().clone()).or_insert_with(new));
+            Choice { server, address: Arc::clone(address) }
         };
-        Upstreams { servers: urls.iter().map(server).collect(), turn: Rc::default(), rewrite: None }
+        Upstreams { servers: addresses.iter().map(choice).collect(), turn: Rc::default(), rewrite: None }
     }
 
     /// Closes connections that have rested for too long, for ever.
@@ -155,13 +172,17 @@ impl Proxy {
         upstreams: &Upstreams,
     ) -> Result<(Response<Incoming>, Lease), Problem> {
         let progress = request.body_mut().progress();
-        for server in upstreams.in_turn() {
+        for Choice { server, address } in upstreams.in_turn() {
             loop {
                 let (mut lease, used) = match server.resting() {
                     Some(lease) => (lease, true),
                     None => match server.connect().await {
-                        Ok(lease) => (lease, false),
+                        Ok(lease) => {
+                            address.reached();
+                            (lease, false)
+                        }
                         Err(error) => {
+                            address.unreachable();
                             tracing::warn!(upstream = %server.url(), %error, "cannot connect to upstream");
                             break;
                         }
@@ -236,17 +257,22 @@ impl Upstreams {
         Self { rewrite: instead.map(|instead| Rc::new((route.path.clone(), instead.clone()))), ..self }
     }
 
-    /// Each server once, beginning with the one whose turn it is; those that were down a moment ago come last.
-    fn in_turn(&self) -> impl Iterator<Item = &Rc<Server>> {
+    /// Each server once: those in good health, beginning with the one whose turn it is; then those that were down a moment ago;
+    /// and last those that are unhealthy, since that may be an error, and nothing better is left.
+    fn in_turn(&self) -> impl Iterator<Item = &Choice> {
         let count = self.servers.len();
-        let first = self.turn.get();
-        self.turn.set((first + 1) % count.max(1));
-        let rotated = move |down: bool| {
-            let turns = (first..first + count).filter_map(move |position| self.servers.get(position % count));
-            turns.filter(move |server| count == 1 || server.is_down() == down)
-        };
-        let alone = usize::from(count > 1) * count;
-        rotated(false).chain(rotated(true).take(alone))
+        let turn = self.turn.get();
+        self.turn.set((turn + 1) % count.max(1));
+        let position = move |step: usize| (turn + step) % count.max(1);
+        let rank = move |place: &usize| self.servers.get(*place).map(|choice| choice.address.rank());
+        let first = (0..count).map(position).min_by_key(|place| if count == 1 { None } else { rank(place) });
+        // Most often the first takes the request, and nobody asks for the rest.
+        let rest = core::iter::once(()).flat_map(move |()| {
+            let mut rest: Vec<usize> = (0..count).map(position).filter(|place| Some(*place) != first).collect();
+            rest.sort_by_key(rank);
+            rest
+        });
+        first.into_iter().chain(rest).filter_map(|place| self.servers.get(place))
     }
 }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use arc_swap::{ArcSwap, Guard};
 use parking_lot::Mutex;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Notify;
 
 use crate::config::{Config, ConfigErrors};
 use crate::engine::{Engine, EngineError};
@@ -24,6 +25,8 @@ pub struct Live {
     certificates: Option<Certificates>,
     /// One reload at a time: each begins from what the one before has left.
     reloading: Mutex<()>,
+    /// Told of another engine: whoever looks after upstreams.
+    changed: Notify,
 }
 
 /// Why the configuration in force was kept: a line for each mistake.
@@ -47,7 +50,12 @@ impl From<ConfigErrors> for ReloadError {
 impl Live {
     /// Begins with this engine.
     pub fn new(engine: Engine) -> Self {
-        Self { engine: ArcSwap::from_pointee(engine), certificates: None, reloading: Mutex::new(()) }
+        Self {
+            engine: ArcSwap::from_pointee(engine),
+            certificates: None,
+            reloading: Mutex::new(()),
+            changed: Notify::new(),
+        }
     }
 
     /// The same, with the certificate of the listener, as [`Front::certificates`](crate::front::Front::certificates) gives
@@ -65,6 +73,11 @@ impl Live {
     /// As [`Live::engine`], at the price of no shared counter.
     pub(crate) fn load(&self) -> Guard<Arc<Engine>> {
         self.engine.load()
+    }
+
+    /// Returns once another engine is in force than at the last call, or than at the beginning. For one task.
+    pub(crate) async fn changed(&self) {
+        self.changed.notified().await;
     }
 
     /// Puts another configuration into force, in place of the present one.
@@ -86,6 +99,7 @@ impl Live {
                     certificates.reload(tls);
                 }
                 self.engine.store(Arc::new(engine));
+                self.changed.notify_one();
                 return Ok(());
             }
             Ok(_) => {}

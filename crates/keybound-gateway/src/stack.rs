@@ -92,8 +92,9 @@ struct Serving {
 impl Serving {
     fn new(engine: Arc<Engine>, proxy: Rc<Proxy>) -> Self {
         let config = &engine.config;
+        let routes = config.routes.iter().zip(&engine.upstreams);
         Self {
-            upstreams: config.routes.iter().map(|route| proxy.upstreams(&route.upstreams).rewriting(route)).collect(),
+            upstreams: routes.map(|(route, addresses)| proxy.upstreams_at(addresses).rewriting(route)).collect(),
             origins: config.origins.iter().map(proxy::Origin::new).collect(),
             issuer: engine.issuer.as_ref().map(keybound_issuer::Issuer::router),
             cors: Cors::any(),

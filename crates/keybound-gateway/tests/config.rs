@@ -591,6 +591,39 @@ fn each_mistake_of_introspection_has_its_line() {
     }
 }
 
+/// Of `[route.health]`, whose lines begin with the tenth.
+#[test]
+fn each_mistake_of_a_health_check_has_its_line() {
+    let read = |inside: &str| Config::parse(&format!("{REST}[route.health]\n{inside}"), file());
+    let health = read("path = \"/healthz?deep=1\"\n").unwrap().routes.remove(0).health.unwrap();
+    assert_eq!((health.path.as_str(), health.interval, health.timeout), ("/healthz?deep=1", seconds(5), seconds(2)));
+    assert_eq!((health.healthy, health.unhealthy), (2, 3));
+    for (inside, expected) in [
+        ("", "9: route[0].health.path: is missing; for example path = \"/healthz\""),
+        ("path = \"healthz\"", r#"10: route[0].health.path: "healthz" is not a path; write it like "/healthz""#),
+        ("path = \"/a#b\"", r##"10: route[0].health.path: "/a#b" is not a path; write it like "/healthz""##),
+        ("path = \"/a b\"", r#"10: route[0].health.path: "/a b" is not a path; write it like "/healthz""#),
+        ("path = \"/\"\ninterval = 5", r#"11: route[0].health.interval: is a number; write it in quotes, "..""#),
+        ("path = \"/\"\ntimeout = \"0s\"", "11: route[0].health.timeout: must not be zero"),
+        ("path = \"/\"\nhealthy = 0", "11: route[0].health.healthy: 0 is out of range; use 1 to 100"),
+        ("path = \"/\"\nunhealthy = 101", "11: route[0].health.unhealthy: 101 is out of range; use 1 to 100"),
+        ("path = \"/\"\nrise = 2", "11: route[0].health.rise: is not a setting; keybound config default lists all"),
+    ] {
+        let said = read(inside).unwrap_err().to_string();
+        assert_eq!(said.strip_prefix("keybound.toml:"), Some(expected));
+    }
+    let text = REST.replace("upstream = [\"http://127.0.0.1:9000\"]\n", "health = { path = \"/\" }\n");
+    let decides = "[listen]\ndecisions = \"127.0.0.1:0\"\ndecision_peers = [\"127.0.0.1\"]\n";
+    assert_eq!(
+        lines_of(&[&text, decides].concat()),
+        "keybound.toml:8: route[0].health: has nothing to ask: there is no upstream; leave it out"
+    );
+}
+
+const fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
 #[test]
 fn what_is_missing_is_named() {
     assert_eq!(

@@ -103,6 +103,10 @@ pub(crate) const SECTIONS: &[Section] = &[
               (RFC 9068), and its keys vouch for them." },
     Section { path: "route", repeated: true, optional: false,
         doc: "Which paths go where, and on what terms. The longest prefix wins; a path under none gets 404." },
+    Section { path: "route.health", repeated: false, optional: true,
+        doc: "The gateway asks each upstream address how it is, by GET, on a connection of its own; an answer of 2xx or 3xx is good. An\n\
+              unhealthy address gets requests only once no other takes them: with none healthy all are tried. With or without this\n\
+              table, an address that cannot be connected to comes after the others for 2 s." },
     section("decisions", "Which fields tell listen.decisions of the request that is asked about: each exactly once, or the answer is 500."),
     section("attestation", "The signed statements that upstreams get where route.proof = \"attest\". The keys to check them with are at\n\
               /.well-known/keybound-attestation-jwks of every origin, and at listen.address."),
@@ -224,6 +228,18 @@ pub(crate) const KEYS: &[Key] = &[
         "The upstream's Authorization: strip: none. pass: as it came. bearer: the same token under the scheme Bearer."),
     key("route.ambiguous_paths", Choice(AMBIGUOUS), Is("\"refuse\""),
         "Paths with an encoded slash, backslash or null, which servers read in different ways."),
+
+    key("route.health.path", Text, Required("\"/healthz\""),
+        "What is asked for, as the upstream has it: strip_prefix and rewrite do not touch it."),
+    key("route.health.interval", Duration, Is("\"5s\""),
+        "From one answer to the next question."),
+    key("route.health.timeout", Duration, Is("\"2s\""),
+        "For the answer to come, the connection included."),
+    key("route.health.healthy", count(1, 100), Is("2"),
+        "So many good answers in a row bring an unhealthy address back. The first answer of all counts at once."),
+    key("route.health.unhealthy", count(1, 100), Is("3"),
+        "So many bad answers in a row make an address unhealthy. /readyz says which are, and is 503 while no route with this table\n\
+         has a healthy address."),
 
     key("decisions.method_field", Text, Is("\"X-Forwarded-Method\""),
         "Its method."),

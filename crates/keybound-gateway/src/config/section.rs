@@ -108,6 +108,11 @@ impl<'a> Section<'a> {
         self.entries.is_some()
     }
 
+    /// Where it stands.
+    pub(crate) const fn place(&self) -> &Place {
+        &self.place
+    }
+
     /// Whether somebody wrote the setting `name`, whatever is wrong with it.
     pub(crate) fn has(&self, name: &str) -> bool {
         self.entries.is_some_and(|entries| entries.contains_key(name))

@@ -117,6 +117,11 @@ impl UpstreamUrl {
         format!("{}://{host}{port}", self.scheme())
     }
 
+    /// `Host` of a request that is ours.
+    pub(crate) fn authority(&self) -> String {
+        self.to_string().split_once("://").map(|(_, authority)| authority.to_owned()).unwrap_or_default()
+    }
+
     pub(crate) const fn tls(&self) -> Option<&TlsClient> {
         self.tls.as_ref()
     }

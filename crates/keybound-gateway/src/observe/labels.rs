@@ -70,6 +70,8 @@ label_values! {
     Side { Behind = "behind", Ahead = "ahead" }
     /// How a fetch ended.
     Fetched { Good = "good", Failed = "failed" }
+    /// What came of a health check.
+    Answered { Good = "good", Bad = "bad" }
 }
 
 impl EncodeLabelValue for Terms {
@@ -127,4 +129,22 @@ pub(super) struct IssuerLabels {
 pub(super) struct FetchLabels {
     pub(super) issuer: Arc<str>,
     pub(super) result: Fetched,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct UpstreamLabels {
+    pub(super) upstream: Arc<str>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct CheckLabels {
+    pub(super) upstream: Arc<str>,
+    pub(super) path: Arc<str>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct CheckedLabels {
+    pub(super) upstream: Arc<str>,
+    pub(super) path: Arc<str>,
+    pub(super) result: Answered,
 }

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::ready::{issuer, until_ready, up};
 use crate::scene::{Scene, folder};
-use crate::support::nobody;
+use crate::support::{Upstream, nobody};
 
 /// Every `expr` in it, however deep.
 fn queries(value: &Value, found: &mut Vec<String>) {
@@ -30,7 +30,12 @@ fn names(query: &str) -> impl Iterator<Item = &str> {
 fn every_query_of_the_dashboard_is_about_metrics_that_there_are() {
     let address = nobody();
     up(address);
-    let scene = Scene::new("", &issuer(address));
+    let upstream = Upstream::echo();
+    let checked = format!(
+        "[[route]]\npath = \"/checked\"\nmode = \"open\"\nupstream = [\"http://{}\"]\nhealth = {{ path = \"/healthz\" }}\n",
+        upstream.address
+    );
+    let scene = Scene::new("", &(issuer(address) + &checked));
     until_ready(&scene);
     // Metrics with a reason are there once there was one.
     assert_eq!(scene.get("/", &[]).status, 401);

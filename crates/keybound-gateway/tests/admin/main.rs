@@ -10,6 +10,7 @@ mod support;
 mod counts;
 mod dashboard;
 mod guard;
+mod health;
 mod log;
 mod ready;
 mod scene;

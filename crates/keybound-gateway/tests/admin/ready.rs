@@ -55,7 +55,7 @@ fn ready_once_the_keys_of_every_issuer_are_there_and_until_the_end() {
 
     up(address);
     until_ready(&scene);
-    assert_eq!(scene.json("/readyz"), serde_json::json!({"ready": true, "missing": []}));
+    assert_eq!(scene.json("/readyz"), serde_json::json!({"ready": true, "missing": [], "degraded": []}));
     assert_eq!(scene.metric(&usable), Some(1.0));
     assert!(scene.metric(&format!("keybound_issuer_keys_age_seconds{{issuer=\"http://{address}\"}}")).is_some());
     let fetches = format!("keybound_jwks_fetches_total{{issuer=\"http://{address}\",result=\"good\"}}");

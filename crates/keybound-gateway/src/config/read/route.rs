@@ -10,6 +10,7 @@ use http::Method;
 
 use super::{Texts, not_empty, scope_token, texts};
 use crate::config::file::readable;
+use crate::config::health::health;
 use crate::config::mistake::meant;
 use crate::config::section::{Read, Section, shortened};
 use crate::config::tls::TlsClient;
@@ -73,11 +74,17 @@ pub(super) fn route(section: Section<'_>, base: &Path, around: &Around) -> Optio
         "allow" => Some(AmbiguousPaths::Allow),
         _ => None,
     });
+    let table = section.inside("route.health");
+    if table.is_there() && decides && !section.has("upstream") {
+        table.mistake("", table.place(), "has nothing to ask: there is no upstream; leave it out");
+    }
+    let health = table.is_there().then(|| health(table));
     section.finish();
     let path = path?;
     let route = Route {
         path: path.value,
         upstreams: upstreams?,
+        health: health.map_or(Some(None), |health| health.map(Some))?,
         rewrite: rewrite?,
         mode: mode?.value,
         scope: texts(scope?),
