@@ -155,7 +155,7 @@ impl Engine {
         for accepted in &config.issuers {
             let policy = TokenPolicy::new(accepted.url.as_str(), accepted.audience.iter().map(String::as_str));
             let keys = accepted.needs_keys().then(|| keys_of(accepted, earlier, &lasting.observe)).transpose();
-            match keys.and_then(|keys| Ok((voucher(accepted, keys.clone())?, keys))) {
+            match keys.and_then(|keys| Ok((voucher(accepted, keys.clone(), &lasting.observe)?, keys))) {
                 Ok((voucher, keys)) => {
                     if let Some(IssuerKeys::Discovered(keys)) = keys {
                         discovered.push((accepted.clone(), keys));
@@ -311,12 +311,12 @@ fn keys_of(
 }
 
 /// Who vouches for the tokens of an issuer: its keys, or it itself where it is asked.
-fn voucher(issuer: &config::Issuer, keys: Option<IssuerKeys>) -> Result<Voucher, EngineError> {
+fn voucher(issuer: &config::Issuer, keys: Option<IssuerKeys>, observe: &Observe) -> Result<Voucher, EngineError> {
     let fault = |error: &dyn fmt::Display| EngineError::new(issuer.url.as_str(), error);
     let Some(asked) = &issuer.introspection else {
         return keys.map(Voucher::Keys).ok_or_else(|| fault(&"its tokens have no keys"));
     };
-    let ask = Arc::new(HttpAsk::new());
+    let ask = Arc::new(observe.metered_ask(issuer.url.as_str(), HttpAsk::new()));
     let introspection = Introspection::new(&asked.endpoint, &asked.client_id, asked.ask_as.clone(), ask)
         .and_then(|introspection| introspection.keep(asked.keep))
         .map_err(|error| fault(&error))?

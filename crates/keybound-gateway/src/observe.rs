@@ -26,11 +26,12 @@ mod upstreams;
 mod watch;
 
 use clients::Clients;
-pub(crate) use fetches::MeteredFetch;
+pub(crate) use fetches::{MeteredAsk, MeteredFetch};
 use histogram::Histogram;
 pub(crate) use labels::Terms;
 use labels::{
-    AnswerLabels, CredentialsLabels, FetchLabels, IssuerLabels, OffsetLabels, RefusalLabels, ReportLabels, RouteLabels,
+    AnswerLabels, CredentialsLabels, FetchLabels, FetchTimeLabels, IssuerLabels, OffsetLabels, QuestionLabels,
+    RefusalLabels, ReportLabels, RouteLabels,
 };
 pub(crate) use meter::Meter;
 use ring::Ring;
@@ -66,7 +67,10 @@ struct Families {
     upstream_time: Histograms<RouteLabels>,
     offsets: Histograms<OffsetLabels>,
     fetches: Family<FetchLabels, Counter>,
-    fetch_time: Histograms<IssuerLabels>,
+    fetch_time: Histograms<FetchTimeLabels>,
+    questions: Family<QuestionLabels, Counter>,
+    question_time: Histograms<IssuerLabels>,
+    answer_age: Histograms<IssuerLabels>,
 }
 
 type Histograms<L> = Family<L, Histogram, fn() -> Histogram>;
@@ -119,6 +123,15 @@ impl Observe {
         MeteredFetch::new(Box::new(fetch), issuer, &self.families)
     }
 
+    /// Counts questions to `issuer`.
+    pub(crate) fn metered_ask(
+        &self,
+        issuer: &str,
+        ask: impl keybound_tower::introspection::Ask + 'static,
+    ) -> MeteredAsk {
+        MeteredAsk::new(Box::new(ask), issuer, &self.families)
+    }
+
     /// The latest decisions of all workers, newest first.
     pub(crate) fn decisions(&self) -> Vec<Decision> {
         let mut all: Vec<_> = self.rings.iter().flat_map(|ring| ring.lock().decisions()).collect();
@@ -162,6 +175,9 @@ impl Families {
             offsets: Family::new_with_constructor(Histogram::of_offsets),
             fetches: Family::default(),
             fetch_time: Family::new_with_constructor(Histogram::of_times),
+            questions: Family::default(),
+            question_time: Family::new_with_constructor(Histogram::of_times),
+            answer_age: Family::new_with_constructor(Histogram::of_ages),
         };
         families.counters(registry);
         families.histograms(registry);
@@ -188,6 +204,7 @@ impl Families {
             "Documents fetched from issuers: metadata and key sets",
             self.fetches.clone(),
         );
+        registry.register("introspections", "Questions to issuers about tokens", self.questions.clone());
     }
 
     fn histograms(&self, registry: &mut Registry) {
@@ -215,6 +232,18 @@ impl Families {
             "How long a document of an issuer took to come",
             seconds(),
             self.fetch_time.clone(),
+        );
+        registry.register_with_unit(
+            "introspection",
+            "How long an issuer took to say what a token is",
+            seconds(),
+            self.question_time.clone(),
+        );
+        registry.register_with_unit(
+            "introspection_answer_age",
+            "How old what an issuer had said of a token was when it was believed again",
+            seconds(),
+            self.answer_age.clone(),
         );
     }
 }

@@ -70,6 +70,8 @@ label_values! {
     Side { Behind = "behind", Ahead = "ahead" }
     /// How a fetch ended.
     Fetched { Good = "good", Failed = "failed" }
+    /// What an issuer serves.
+    Document { Metadata = "metadata", Keys = "keys" }
     /// What came of a health check.
     Answered { Good = "good", Bad = "bad" }
 }
@@ -127,6 +129,19 @@ pub(super) struct IssuerLabels {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(super) struct FetchLabels {
+    pub(super) issuer: Arc<str>,
+    pub(super) document: Document,
+    pub(super) result: Fetched,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct FetchTimeLabels {
+    pub(super) issuer: Arc<str>,
+    pub(super) document: Document,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct QuestionLabels {
     pub(super) issuer: Arc<str>,
     pub(super) result: Fetched,
 }

@@ -35,7 +35,9 @@ fn every_query_of_the_dashboard_is_about_metrics_that_there_are() {
         "[[route]]\npath = \"/checked\"\nmode = \"open\"\nupstream = [\"http://{}\"]\nhealth = {{ path = \"/healthz\" }}\n",
         upstream.address
     );
-    let scene = Scene::new("", &(issuer(address) + &checked));
+    let asked = "[[issuer]]\nurl = \"https://opaque.example\"\naudience = [\"x\"]\n[issuer.introspection]\n\
+                 endpoint = \"https://opaque.example/introspect\"\nclient_id = \"gateway\"\nclient_secret = \"secret\"\n";
+    let scene = Scene::new("", &(issuer(address) + asked + &checked));
     until_ready(&scene);
     // Metrics with a reason are there once there was one.
     assert_eq!(scene.get("/", &[]).status, 401);

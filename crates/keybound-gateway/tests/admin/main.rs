@@ -12,5 +12,6 @@ mod dashboard;
 mod guard;
 mod health;
 mod log;
+mod questions;
 mod ready;
 mod scene;

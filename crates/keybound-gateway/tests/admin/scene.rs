@@ -18,7 +18,7 @@ use crate::cast::{self, ISSUER, Issuer};
 use crate::log;
 use crate::support::{Answer, Client, Upstream};
 
-const ORIGIN: &str = "https://api.example.com";
+pub(crate) const ORIGIN: &str = "https://api.example.com";
 
 pub(crate) struct Scene {
     pub(crate) front: SocketAddr,
