@@ -314,6 +314,7 @@ pub struct Limits {
     pub tunnel_timeout: Duration,
     pub upstream_idle: usize,
     pub upstream_idle_timeout: Duration,
+    pub drain_delay: Option<Duration>,
     pub drain_timeout: Duration,
 }
 

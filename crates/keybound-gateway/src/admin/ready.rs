@@ -11,7 +11,7 @@ use crate::health;
 
 /// What is missing, in words; empty if nothing is.
 pub(super) fn missing(shown: &Shown) -> Vec<String> {
-    let draining = shown.is_draining().then(|| "draining: no new connections are taken".to_owned());
+    let draining = shown.is_draining().then(|| "draining: this process is about to end".to_owned());
     let engine = shown.engine();
     let states = engine.server.key_states();
     let keys = states.iter().filter(|state| !state.usable).map(words);

@@ -316,8 +316,12 @@ pub(crate) const KEYS: &[Key] = &[
         "Resting connections kept for each upstream, by each worker."),
     key("limits.upstream_idle_timeout", Duration, Is("\"30s\""),
         "How long a connection to an upstream may rest; keep it under the upstream's own."),
+    key("limits.drain_delay", Duration, Unset("\"5s\""),
+        "On SIGTERM: how long new connections are still taken, while /readyz is 503 already; as long as it takes whoever sends them to\n\
+         notice that. Without it the port is closed at once."),
     key("limits.drain_timeout", Duration, Is("\"30s\""),
-        "On SIGTERM: how long requests in flight may still take."),
+        "On SIGTERM, once the port is closed: how long requests in flight may still take. Connections are told to end with their next\n\
+         answer; those from which no request comes are closed after 1 s."),
 
     key("log.format", Choice(LOG_FORMATS), Is("\"text\""),
         "text: for people. json: an object a line, for machines. Neither ever holds a token or a proof."),

@@ -3,6 +3,7 @@
 
 use core::fmt;
 use core::num::NonZero;
+use core::pin::pin;
 use core::time::Duration;
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener};
@@ -13,7 +14,7 @@ use std::thread;
 
 use tokio::net::TcpStream;
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
 use super::arrival::Arrival;
@@ -124,7 +125,8 @@ impl Front {
         Connections(Arc::clone(&self.settings.open))
     }
 
-    /// Serves until `stop`, then lets the requests in flight finish, for as long as `limits.drain_timeout`. `make` is called
+    /// Serves until `stop`, then lets the requests in flight finish, for as long as `limits.drain_timeout`, and those that are on
+    /// their way: connections with none are kept for a second, and each is told of the end with its next answer. `make` is called
     /// once in each worker, and gets that worker's proxy.
     ///
     /// # Errors
@@ -166,7 +168,7 @@ fn work<H: Handler>(
     listener: TcpListener,
     settings: &Arc<Settings>,
     make: impl Fn(Rc<Proxy>) -> H,
-    stopped: watch::Receiver<bool>,
+    mut stopped: watch::Receiver<bool>,
 ) -> io::Result<usize> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build_local(Default::default())?;
     runtime.block_on(async {
@@ -178,9 +180,13 @@ fn work<H: Handler>(
         });
         let shop = Rc::new(Shop::new(make(proxy), settings.limits));
         let own = Rc::new(OwnCount::default());
-        accept(&listener, settings, &shop, &own, stopped).await;
-        drop(listener);
+        let stopping = async { drop(stopped.wait_for(|stopped| *stopped).await) };
+        accept(&listener, settings, &shop, &own, stopping).await;
         shop.draining.begin();
+        if let Some(delay) = settings.limits.drain_delay {
+            accept(&listener, settings, &shop, &own, sleep(delay)).await;
+        }
+        accept_last(listener, settings, &shop, &own)?;
         let _ = timeout(settings.limits.drain_timeout, own.none()).await;
         sweeping.abort();
         Ok(own.open())
@@ -195,12 +201,13 @@ async fn accept<H: Handler>(
     settings: &Arc<Settings>,
     shop: &Rc<Shop<H>>,
     own: &Rc<OwnCount>,
-    mut stopped: watch::Receiver<bool>,
+    until: impl Future<Output = ()>,
 ) {
+    let mut until = pin!(until);
     loop {
         let accepted = tokio::select! {
             biased;
-            _ = stopped.wait_for(|stopped| *stopped) => return,
+            () = &mut until => return,
             accepted = listener.accept() => accepted,
         };
         match accepted {
@@ -213,6 +220,26 @@ async fn accept<H: Handler>(
         }
         // The next connection may as well be another worker's.
         tokio::task::yield_now().await;
+    }
+}
+
+/// Takes what waits to be taken, and closes the port: whoever is connected is served.
+fn accept_last<H: Handler>(
+    listener: tokio::net::TcpListener,
+    settings: &Arc<Settings>,
+    shop: &Rc<Shop<H>>,
+    own: &Rc<OwnCount>,
+) -> io::Result<()> {
+    let listener = listener.into_std()?;
+    loop {
+        match listener.accept() {
+            Ok((stream, address)) => {
+                stream.set_nonblocking(true)?;
+                take(TcpStream::from_std(stream)?, address, settings, shop, own);
+            }
+            Err(error) if is_of_one_connection(&error) => {}
+            Err(_) => return Ok(()),
+        }
     }
 }
 

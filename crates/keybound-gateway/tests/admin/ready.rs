@@ -67,6 +67,6 @@ fn ready_once_the_keys_of_every_issuer_are_there_and_until_the_end() {
     }
 
     scene.stop.now();
-    assert_eq!(scene.json("/readyz")["missing"][0], "draining: no new connections are taken");
+    assert_eq!(scene.json("/readyz")["missing"][0], "draining: this process is about to end");
     assert_eq!(scene.look("/healthz").status, 200);
 }
