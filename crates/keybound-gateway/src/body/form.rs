@@ -11,7 +11,7 @@ use http::HeaderMap;
 use http_body::{Body as _, Frame, SizeHint};
 use keybound::request::FormScan;
 
-use super::RequestBody;
+use super::Sent;
 use crate::answer::Problem;
 
 /// How much of a form is held back: nearly every form is shorter, and so much of each connection can be afforded.
@@ -76,14 +76,9 @@ impl Form {
     }
 }
 
-impl RequestBody {
-    /// Reads the beginning of a form, up to its end or 16 KiB and a piece, holds it back, and says whether there is an
-    /// access token in it. Afterwards the body is passed on from its first octet, as if nothing had been read.
-    ///
-    /// # Errors
-    ///
-    /// What is wrong with the body: too slow, too long, malformed.
-    pub(crate) async fn hold_form(&mut self, later: Later) -> Result<Found, Problem> {
+impl Sent {
+    /// As [`RequestBody::hold_form`](super::RequestBody::hold_form) says.
+    pub(super) async fn hold_form(&mut self, later: Later) -> Result<Found, Problem> {
         let (held, came) = (BytesMut::new(), Rc::default());
         let mut form = Form { held, trailers: None, over: false, scan: None, later, came };
         let mut scan = FormScan::new();
@@ -104,12 +99,12 @@ impl RequestBody {
         form.over |= form.trailers.is_some() || self.inner.is_end_stream();
         found |= form.over && scan.end();
         form.scan = (!found && !form.over).then_some(scan);
-        self.form = Some(Box::new(form));
+        self.form = Some(form);
         Ok(if found { Found::Token } else { Found::Nothing })
     }
 
     /// Whether, behind the beginning of a form that is looked through, there was a token that passed.
-    pub(crate) fn token_came(&self) -> Option<Rc<Cell<bool>>> {
+    pub(super) fn token_came(&self) -> Option<Rc<Cell<bool>>> {
         self.form.as_ref().map(|form| Rc::clone(&form.came))
     }
 

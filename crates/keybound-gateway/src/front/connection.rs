@@ -167,13 +167,14 @@ pub(crate) async fn in_turn<H: Handler, S: Octets>(
 ) {
     let service = service_fn(|request: Request<Incoming>| {
         let (shop, peer) = (Rc::clone(&shop), peer.clone());
-        async move {
+        // In a place of its own, which a connection at rest does not hold.
+        Box::pin(async move {
             let mut response = respond(&shop, request, peer, turned_away, None).await;
             if shop.draining.has_begun() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
             Ok::<_, Infallible>(response)
-        }
+        })
     });
     let connection = shop.builder.serve_connection(TokioIo::new(guard), service).with_upgrades();
     let mut connection = pin!(connection);
