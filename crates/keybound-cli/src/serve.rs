@@ -13,7 +13,8 @@ use keybound_gateway::admin::{Admin, Shown};
 use keybound_gateway::config::{Config, Overrides};
 use keybound_gateway::decisions::Decisions;
 use keybound_gateway::engine::Engine;
-use keybound_gateway::front::{Drained, Front, Stop};
+use keybound_gateway::front::{Drained, Front, Sockets, Stop};
+use keybound_gateway::notify;
 use keybound_gateway::reload::Live;
 use keybound_gateway::stack::Stack;
 
@@ -38,14 +39,16 @@ pub(crate) struct Serve {
 
 impl Serve {
     pub(crate) fn run(&self) -> Result {
+        let mut sockets = self.service.sockets()?;
         let stop = self.service.stop()?;
         match &self.service.config {
             Some(path) => {
                 let overrides = Overrides::listen(self.service.listen.clone());
                 let config = Config::load(path, environment(), &overrides).map_err(Failure::configuration)?;
-                let front = self.service.bind("serve", &config)?;
-                let decisions = decisions(&config)?;
-                let admin = Admin::bind(&config.listen).map_err(Failure::failed)?;
+                let front = self.service.bind("serve", &config, &mut sockets)?;
+                let decisions = decisions(&config, &mut sockets)?;
+                let admin = Admin::bind_among(&mut sockets, &config.listen).map_err(Failure::failed)?;
+                sockets.finish().map_err(Failure::usage)?;
                 logging::use_format(config.log.format);
                 let live = live(config, &front)?;
                 let path = path.clone();
@@ -66,7 +69,7 @@ impl Serve {
         let secret = encode_base64url(&random_array::<16>().map_err(Failure::failed)?);
         // Bound before the configuration is complete: the origin holds the port that was found.
         let config = default_config(address, sample, &secret)?;
-        let front = self.service.bind("serve", &config)?;
+        let front = self.service.bind("serve", &config, &mut Sockets::default())?;
         let found = front.address().map_err(Failure::failed)?;
         let admin = Admin::bind(&config.listen).map_err(Failure::failed)?;
         let console = admin.address().map_err(Failure::failed)?;
@@ -84,9 +87,10 @@ fn live(config: Config, front: &Front) -> std::result::Result<Arc<Live>, Failure
 }
 
 /// The listener for other proxies, if there is to be one.
-fn decisions(config: &Config) -> std::result::Result<Option<Front>, Failure> {
-    let bind = |decisions| Front::bind_decisions(decisions, &config.listen, &config.limits).map_err(Failure::failed);
-    config.listen.decisions.as_ref().map(bind).transpose()
+fn decisions(config: &Config, sockets: &mut Sockets) -> std::result::Result<Option<Front>, Failure> {
+    let Some(decisions) = &config.listen.decisions else { return Ok(None) };
+    let front = Front::bind_decisions_among(sockets, decisions, &config.listen, &config.limits);
+    front.map(Some).map_err(Failure::failed)
 }
 
 fn serve(front: Front, decisions: Option<Front>, admin: Admin, live: Arc<Live>, stop: &Stop) -> Result {
@@ -95,6 +99,7 @@ fn serve(front: Front, decisions: Option<Front>, admin: Admin, live: Arc<Live>, 
     tracing::info!(address = %front.address().map_err(Failure::failed)?, admin = %console, "listening");
     let _console = admin.start(shown).map_err(Failure::failed)?;
     let decisions = decisions.map(|decisions| decide(decisions, Arc::clone(&live), stop)).transpose()?;
+    notify::ready();
     let served = front.run(|proxy| Stack::new(Arc::clone(&live), proxy), stop);
     stop.now();
     let decided = decisions.map(|thread| thread.join().unwrap_or_else(|_| Err(io::Error::other("a worker panicked"))));

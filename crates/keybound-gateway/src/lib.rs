@@ -15,6 +15,7 @@ pub mod front;
 mod health;
 pub mod issuer;
 mod metadata;
+pub mod notify;
 pub mod observe;
 mod passage;
 pub mod proxy;

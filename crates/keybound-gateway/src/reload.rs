@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 use crate::config::{Config, ConfigErrors};
 use crate::engine::{Engine, EngineError};
 use crate::front::Certificates;
+use crate::notify;
 
 /// The engine in force. Workers look here at every request, so that one that has begun ends under the engine it began with.
 ///
@@ -127,6 +128,7 @@ impl Live {
             runtime.block_on(async {
                 while hangup.recv().await.is_some() {
                     let Some(live) = live.upgrade() else { return };
+                    notify::reloading();
                     tell(load().map_err(Into::into).and_then(|config| live.reload(config)));
                 }
             });
@@ -138,12 +140,16 @@ impl Live {
 
 fn tell(outcome: Result<(), ReloadError>) {
     match outcome {
-        Ok(()) => tracing::info!("the configuration was read again and is in force"),
+        Ok(()) => {
+            tracing::info!("the configuration was read again and is in force");
+            notify::ready();
+        }
         Err(ReloadError(mistakes)) => {
             for mistake in mistakes {
                 tracing::error!("{mistake}");
             }
             tracing::error!("the configuration was not reloaded; the one before stays in force");
+            notify::kept();
         }
     }
 }

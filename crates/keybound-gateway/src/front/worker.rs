@@ -18,11 +18,11 @@ use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
 use super::arrival::Arrival;
-use super::bind::{BindError, Port, bind};
+use super::bind::{BindError, Port};
 use super::connection::{Shop, TurnedAway};
 use super::guard::Shared;
 use super::peer::{Counted, OwnCount};
-use super::{Certificates, Handler, Peer, Stop};
+use super::{Certificates, Handler, Peer, Sockets, Stop};
 use crate::answer::Problem;
 use crate::config::{DecisionListener, Limits, Listen, Network};
 use crate::proxy::Proxy;
@@ -73,7 +73,16 @@ impl Front {
     ///
     /// If it cannot be had; the message says what to do.
     pub fn bind(listen: &Listen, limits: &Limits) -> Result<Self, BindError> {
-        let listener = bind(listen.address, Port::of_serve())?;
+        Self::bind_among(&mut Sockets::default(), listen, limits)
+    }
+
+    /// The same, on the one of these sockets that is for it, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// As [`Front::bind`], and if the socket is not where `listen.address` says.
+    pub fn bind_among(sockets: &mut Sockets, listen: &Listen, limits: &Limits) -> Result<Self, BindError> {
+        let listener = sockets.listen(listen.address, Port::of_serve())?;
         let certificates = listen.tls.as_ref().map(Certificates::new);
         let acceptor = certificates.as_ref().map(Certificates::acceptor).transpose();
         let settings = Settings {
@@ -94,7 +103,21 @@ impl Front {
     ///
     /// If it cannot be had; the message says which setting picks another.
     pub fn bind_decisions(decisions: &DecisionListener, listen: &Listen, limits: &Limits) -> Result<Self, BindError> {
-        let listener = bind(decisions.address, Port::Decisions)?;
+        Self::bind_decisions_among(&mut Sockets::default(), decisions, listen, limits)
+    }
+
+    /// The same, on the one of these sockets that is for it, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// As [`Front::bind_decisions`], and if the socket is not where `listen.decisions` says.
+    pub fn bind_decisions_among(
+        sockets: &mut Sockets,
+        decisions: &DecisionListener,
+        listen: &Listen,
+        limits: &Limits,
+    ) -> Result<Self, BindError> {
+        let listener = sockets.listen(decisions.address, Port::Decisions)?;
         let settings = Settings {
             limits: *limits,
             trusted_peers: decisions.peers.clone(),
