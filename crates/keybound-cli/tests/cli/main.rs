@@ -8,4 +8,5 @@ mod outputs;
 mod proofs;
 mod requests;
 mod serve;
+mod supervised;
 mod support;

@@ -296,7 +296,7 @@ fn sigterm_lets_the_request_in_flight_finish() {
     assert_eq!(service.ended().code(), Some(0));
 }
 
-fn gateway(listen: &str, issuer: &str, upstream: &str) -> String {
+pub(crate) fn gateway(listen: &str, issuer: &str, upstream: &str) -> String {
     format!(
         r#"[listen]
 address = "{listen}"
@@ -332,7 +332,7 @@ grant_types = ["client_credentials"]
 }
 
 /// An upstream that answers everything alike, for as long as the test runs.
-fn sample() -> String {
+pub(crate) fn sample() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     thread::spawn(move || {
