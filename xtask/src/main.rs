@@ -1,6 +1,8 @@
 //! What the project does to itself: `cargo xtask COMMAND`.
 
 mod figures;
+mod package;
+mod packaged;
 mod run;
 mod test;
 
@@ -9,6 +11,7 @@ use std::process::ExitCode;
 const USAGE: &str = "\
 cargo xtask test                       every test: of the workspace, and against real peers, which it installs
 cargo xtask figures [NAME…] [--json]   the benchmarks: verify, prove, replay, start, gateway, dpop-price
+cargo xtask package [--static]         the Debian package, or one binary that needs nothing of its machine
 cargo xtask vectors [--all]            write the test vectors that are missing, or all of them";
 
 fn main() -> ExitCode {
@@ -17,6 +20,7 @@ fn main() -> ExitCode {
     match words.as_slice() {
         ["test"] => test::all(),
         ["figures", names @ ..] => figures::print(names),
+        ["package", words @ ..] => package::make(words),
         ["vectors", which @ ..] => {
             run::cargo(&[&["run", "--quiet", "--package", "keybound-vectors", "--"], which].concat())
         }

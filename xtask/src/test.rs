@@ -5,17 +5,16 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::{fs, io};
 
-use serde_json::Value;
-
-use crate::run;
+use crate::{packaged, run};
 
 /// What one suite came to: whether it passed, and how its runner closed.
-type Outcome = io::Result<(bool, Vec<String>)>;
+pub(crate) type Outcome = io::Result<(bool, Vec<String>)>;
 
 /// Runs every suite, also behind one that failed, and closes with a line for each.
 pub(crate) fn all() -> ExitCode {
     let mut outcomes = vec![("cargo test --workspace", workspace())];
     outcomes.push(("examples behind real proxies", proxies()));
+    outcomes.push(("packaging", packaged::all()));
     outcomes.push(("interop/node", node()));
     println!("\n== Summary");
     let mut passed = true;
@@ -31,7 +30,7 @@ pub(crate) fn all() -> ExitCode {
     if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn heading(what: &str) {
+pub(crate) fn heading(what: &str) {
     println!("\n== {what}");
 }
 
@@ -71,7 +70,7 @@ fn sum(results: &[String], word: &str) -> u64 {
 /// The npm packages of `interop/node`, run by the Node that is among them.
 fn node() -> Outcome {
     heading("interop/node: dpop, jose, oauth4webapi");
-    let target = target_directory()?;
+    let target = run::target_directory()?;
     let program = keybound(&target)?;
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../interop/node");
     installed("npm", "--version", &["npm"])?;
@@ -95,7 +94,7 @@ fn node() -> Outcome {
 }
 
 /// The program. Built with the tests of the whole workspace, so that nothing of them is compiled again.
-fn keybound(target: &Path) -> io::Result<PathBuf> {
+pub(crate) fn keybound(target: &Path) -> io::Result<PathBuf> {
     let mut build = run::command();
     build.args(["build", "--workspace", "--bins", "--tests", "--locked"]);
     if run::succeeds(&mut build) {
@@ -105,17 +104,8 @@ fn keybound(target: &Path) -> io::Result<PathBuf> {
     }
 }
 
-fn target_directory() -> io::Result<PathBuf> {
-    let output = run::command().args(["metadata", "--no-deps", "--format-version", "1"]).output()?;
-    let metadata: Value = serde_json::from_slice(&output.stdout)?;
-    metadata["target_directory"]
-        .as_str()
-        .map(PathBuf::from)
-        .ok_or_else(|| io::Error::other("cargo has no target directory"))
-}
-
 /// Sees to it that there is this program, which says its `version`, by the packages of Debian if need be.
-fn installed(program: &str, version: &str, packages: &[&str]) -> io::Result<()> {
+pub(crate) fn installed(program: &str, version: &str, packages: &[&str]) -> io::Result<()> {
     let there = || Command::new(program).arg(version).output().is_ok_and(|output| output.status.success());
     if there() {
         return Ok(());
