@@ -75,7 +75,7 @@ pub(super) fn route(section: Section<'_>, base: &Path, around: &Around) -> Optio
         _ => None,
     });
     let table = section.inside("route.health");
-    if table.is_there() && decides && !section.has("upstream") {
+    if table.is_there() && around.decides && !section.has("upstream") {
         table.mistake("", table.place(), "has nothing to ask: there is no upstream; leave it out");
     }
     let health = table.is_there().then(|| health(table));
