@@ -55,6 +55,7 @@ fn furnish(root: &Path, program: &Path, upstream: u16) -> io::Result<()> {
     let configuration = format!(
         "[listen]\naddress = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\n\
          [[origin]]\nurl = \"https://api.example.com\"\n\
+         [[issuer]]\nurl = \"https://127.0.0.1:9\"\naudience = [\"https://api.example.com\"]\n\
          [[route]]\npath = \"/\"\nmode = \"open\"\nupstream = [\"http://upstream.internal:{upstream}\"]\n"
     );
     fs::write(root.join("keybound.toml"), configuration)?;
