@@ -4,6 +4,7 @@ mod demo;
 mod issuer;
 mod keys;
 mod load;
+mod manifests;
 mod outputs;
 mod proofs;
 mod requests;
