@@ -60,11 +60,8 @@ fn the_manifests_fit_together_and_the_program() {
         assert!(configuration.contains(&listener), "nothing listens at {listener}");
     }
     assert_eq!((spec["replicas"].as_i64(), spec["strategy"]["type"].as_str()), (Some(1), Some("Recreate")));
-    let (grace, sleep) =
-        (&pod["terminationGracePeriodSeconds"], &container["lifecycle"]["preStop"]["sleep"]["seconds"]);
-    assert!(
-        configuration.contains("drain_timeout = \"30s\"") && grace.as_i64().unwrap() > sleep.as_i64().unwrap() + 30
-    );
+    assert!(configuration.contains("drain_delay = \"5s\"") && configuration.contains("drain_timeout = \"30s\""));
+    assert!(pod["terminationGracePeriodSeconds"].as_i64().unwrap() > 5 + 30);
 }
 
 #[test]
