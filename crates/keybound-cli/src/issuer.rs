@@ -70,9 +70,10 @@ impl Issuer {
 
 fn serve(front: Front, config: &Config, stop: &Stop) -> Result {
     let issuer = issuer_alone(config).map_err(Failure::configuration)?;
-    tracing::info!(address = %front.address().map_err(Failure::failed)?, issuer = issuer.identifier(), "listening");
+    let address = front.address().map_err(Failure::failed)?;
+    tracing::info!(%address, issuer = issuer.identifier(), "listening");
     notify::ready();
-    drained(front.run(|_| IssuerStack::new(&issuer), stop).map_err(Failure::failed)?)
+    drained(front.run(|_| IssuerStack::new(&issuer, address), stop).map_err(Failure::failed)?)
 }
 
 fn default_config(address: SocketAddr, secret: &str) -> std::result::Result<Config, Failure> {

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use http::{HeaderName, Method};
 use keybound::crypto::AlgSet;
 use keybound_issuer::GrantType;
+use keybound_issuer::store::Location;
 
 mod check;
 mod document;
@@ -356,8 +357,12 @@ pub struct AuthorizationServer {
     pub url: PublicUrl,
     /// What its tokens may be for besides the origins.
     pub audience: Vec<String>,
+    /// Where codes, refresh tokens and registered clients are kept.
+    pub store: Location,
     /// Where the key that signs its tokens is kept; `None`: it ends with the process.
     pub signing_key: Option<PathBuf>,
+    /// The user who is signed in and agrees to everything, on loopback.
+    pub auto_approve: Option<String>,
     /// Its clients.
     pub clients: Vec<Client>,
 }
@@ -374,6 +379,8 @@ pub struct Client {
     pub authentication: ClientAuthentication,
     /// Its grants.
     pub grant_types: Vec<GrantType>,
+    /// Where its users may be sent back to.
+    pub redirect_uris: Vec<String>,
     /// Scopes it may have.
     pub scope: Vec<String>,
     /// Whether every token request needs a proof.

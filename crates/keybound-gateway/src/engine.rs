@@ -18,6 +18,7 @@ use keybound::request::{Origin, Origins};
 use keybound::time::UnixTime;
 use keybound::token::TokenPolicy;
 use keybound::verify::{self, Verifier};
+use keybound_issuer::store::{self, Store};
 use keybound_issuer::{Authentication, Clock, Issuer, IssuerConfig, Keys, Secret};
 use keybound_tower::fetch::HttpFetch;
 use keybound_tower::introspection::{HttpAsk, Introspection};
@@ -81,6 +82,8 @@ struct Lasting {
     nonce_key: NonceKey,
     issuer_keys: Option<Keys>,
     attestation_keys: Option<attestation::Keys>,
+    /// Of the embedded issuer: its codes, tokens and clients.
+    issuer_store: Option<Arc<dyn Store>>,
     observe: Arc<Observe>,
 }
 
@@ -88,8 +91,14 @@ impl Lasting {
     fn new(replay: &config::Replay) -> Result<Self, EngineError> {
         let secret = random_array().map_err(|error| EngineError::new("random numbers", error))?;
         let store = Arc::new(replay_memory(replay)?);
-        let nonce_key = NonceKey::new(1, secret);
-        Ok(Self { store, nonce_key, issuer_keys: None, attestation_keys: None, observe: Observe::new() })
+        Ok(Self {
+            store,
+            nonce_key: NonceKey::new(1, secret),
+            issuer_keys: None,
+            attestation_keys: None,
+            issuer_store: None,
+            observe: Observe::new(),
+        })
     }
 }
 
@@ -144,7 +153,9 @@ impl Engine {
             Some(settings) => {
                 let keys = kept.map_or_else(|| signing_keys(settings), Ok)?;
                 lasting.issuer_keys = Some(keys.clone());
-                Some(embedded_issuer(settings, keys, &config, nonces.clone(), Arc::clone(&records))?)
+                let kept = lasting.issuer_store.take().map_or_else(|| issuer_store(settings), Ok)?;
+                lasting.issuer_store = Some(Arc::clone(&kept));
+                Some(embedded_issuer(settings, keys, &config, nonces.clone(), Arc::clone(&records), kept)?)
             }
             None => None,
         };
@@ -216,7 +227,7 @@ pub fn issuer_alone(config: &Config) -> Result<Issuer, EngineError> {
     let settings = settings.ok_or_else(|| EngineError("authorization_server: there is none".to_owned()))?;
     let Lasting { store, nonce_key, .. } = Lasting::new(&config.replay)?;
     let nonces = StatelessNonces::new(nonce_key).lives(config.proof.nonce_lifetime);
-    embedded_issuer(settings, signing_keys(settings)?, config, nonces, store)
+    embedded_issuer(settings, signing_keys(settings)?, config, nonces, store, issuer_store(settings)?)
 }
 
 /// An engine that is ready and not yet in force.
@@ -378,12 +389,19 @@ fn signing_keys(settings: &config::AuthorizationServer) -> Result<Keys, EngineEr
     }
 }
 
+/// Where the embedded issuer keeps what it must not forget.
+fn issuer_store(settings: &config::AuthorizationServer) -> Result<Arc<dyn Store>, EngineError> {
+    store::open(&settings.store, SystemTime::now().into())
+        .map_err(|error| EngineError::new("authorization_server.store", error))
+}
+
 fn embedded_issuer(
     settings: &config::AuthorizationServer,
     keys: Keys,
     config: &Config,
     nonces: StatelessNonces,
     records: Arc<impl ReplayStore + 'static>,
+    store: Arc<dyn Store>,
 ) -> Result<Issuer, EngineError> {
     let origins = config.origins.iter().map(config::PublicUrl::as_str);
     let mut audience = origins.chain(settings.audience.iter().map(String::as_str));
@@ -394,8 +412,11 @@ fn embedded_issuer(
     for client in &settings.clients {
         issuer = issuer.client(registered(client)?);
     }
+    if let Some(user) = &settings.auto_approve {
+        issuer = issuer.auto_approve(user.as_str());
+    }
     let server = AuthorizationServer::new(verifier(&config.proof, nonces)?);
-    Issuer::new(issuer, keys, server, records, Clock::system())
+    Issuer::with_store(issuer, keys, server, records, store, Clock::system())
         .map_err(|error| EngineError::new("authorization_server", error))
 }
 
@@ -414,6 +435,9 @@ fn registered(client: &config::Client) -> Result<keybound_issuer::Client, Engine
     let mut registered = keybound_issuer::Client::new(client.id.as_str(), authentication).scope(client.scope.join(" "));
     for grant_type in &client.grant_types {
         registered = registered.grant_type(*grant_type);
+    }
+    for uri in &client.redirect_uris {
+        registered = registered.redirect_uri(uri.as_str());
     }
     Ok(if client.dpop_bound_access_tokens { registered.dpop_bound_access_tokens() } else { registered })
 }

@@ -172,6 +172,7 @@ fn needing_restart(present: &Config, wanted: &Config) -> Vec<String> {
         ("log.format", present.log.format != wanted.log.format),
         ("replay", present.replay != wanted.replay),
         ("limits", present.limits != wanted.limits),
+        ("authorization_server.store", servers.is_some_and(|(present, wanted)| present.store != wanted.store)),
         (
             "authorization_server.signing_key",
             servers.is_some_and(|(present, wanted)| present.signing_key != wanted.signing_key),

@@ -13,6 +13,7 @@ use http_body_util::{BodyExt as _, Full, Limited};
 use keybound::challenge::Scheme;
 use keybound::refusal::{Reason, Refusal};
 use keybound::request::{Presented, announces_form, authority};
+use keybound_issuer::Connection;
 use keybound_tower::answer::complete;
 use keybound_tower::{Cors, Judgement, Policy};
 use tower::ServiceExt as _;
@@ -113,7 +114,8 @@ impl Serving {
         };
         if let Some(router) = self.issuer.as_ref().filter(|_| self.is_for_the_issuer(&parts, forwarded.as_deref())) {
             watch.routed(&self.engine.issuer_meter);
-            return issue(router.clone(), parts, body).await;
+            let connection = Connection::new(self.engine.config.listen.address, peer.address());
+            return issue(router.clone(), connection, parts, body).await;
         }
         let (origin, path) = match self.engine.arrival(&parts, forwarded.as_deref()) {
             Ok(arrival) => arrival,
@@ -121,7 +123,8 @@ impl Serving {
         };
         if let Some(router) = self.issuer.as_ref().filter(|_| self.is_issuers(origin, path.as_str())) {
             watch.routed(&self.engine.issuer_meter);
-            return issue(router.clone(), parts, body).await;
+            let connection = Connection::new(self.engine.config.listen.address, peer.address());
+            return issue(router.clone(), connection, parts, body).await;
         }
         let described = |resource: &&Resource| resource.is_described_at(origin, path.as_str());
         if let Some(resource) = self.engine.resources.iter().find(described) {
@@ -315,7 +318,13 @@ fn is_encoded(headers: &HeaderMap) -> bool {
 }
 
 /// The issuer in this process, asked as over HTTP.
-pub(crate) async fn issue(router: Router, parts: Parts, body: RequestBody) -> Response<Body> {
+pub(crate) async fn issue(
+    router: Router,
+    connection: Connection,
+    mut parts: Parts,
+    body: RequestBody,
+) -> Response<Body> {
+    parts.extensions.insert(connection);
     let Ok(whole) = Limited::new(body, ISSUER_BODY).collect().await else {
         return Problem::BodyOversized.answer();
     };

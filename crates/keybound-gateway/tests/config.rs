@@ -195,16 +195,12 @@ fn each_mistake_has_its_line() {
         ),
         ("[replay]\nstore = \"disk\"", r#"1:2: replay.store: "disk" is not a store; use "memory""#),
         (
-            "[authorization_server]\nurl = \"https://as.example.com\"\nstore = \"sqlite:keybound.db\"",
-            "1:3: authorization_server.store: sqlite is not in this version; use \"memory\"",
-        ),
-        (
-            "[authorization_server]\nurl = \"https://as.example.com\"\nstore = \"postgres://db\"",
-            "1:3: authorization_server.store: postgres is not in this version; use \"memory\"",
+            "[authorization_server]\nurl = \"https://as.example.com\"\nstore = \"mysql://user:password@db\"",
+            r#"1:3: authorization_server.store: not a store; use "sqlite:keybound.db", "postgres://USER@HOST/DATABASE" or "memory""#,
         ),
         (
             "[authorization_server]\nurl = \"https://as.example.com\"\nstore = \"disk\"",
-            r#"1:3: authorization_server.store: "disk" is not a store; use "memory""#,
+            r#"1:3: authorization_server.store: "disk" is not a store; use "sqlite:keybound.db", "postgres://USER@HOST/DATABASE" or "memory""#,
         ),
         // The embedded issuer.
         (
@@ -213,7 +209,7 @@ fn each_mistake_has_its_line() {
         ),
         (
             "[authorization_server]\nurl = \"https://as.example.com\"\nauto_approve = \"alice\"",
-            "1:3: authorization_server.auto_approve: is not in this version; leave it out",
+            "1:2: authorization_server.auto_approve: lets everybody in, so it is for development, with the issuer and listen.address on loopback; leave it out",
         ),
         (
             "[authorization_server]\nurl = \"https://id.example.com\"",
@@ -225,15 +221,15 @@ fn each_mistake_has_its_line() {
         ),
         (
             "[authorization_server]\nurl = \"https://as.example.com\"\n[[authorization_server.client]]\nclient_id = \"a\"\ngrant_types = [\"implicit\"]\ntoken_endpoint_auth_method = \"none\"",
-            r#"1:5: authorization_server.client[0].grant_types: "implicit" is not a grant type; use client_credentials"#,
+            r#"1:5: authorization_server.client[0].grant_types: "implicit" is not a grant type; use authorization_code, client_credentials, refresh_token"#,
         ),
         (
-            "[authorization_server]\nurl = \"https://as.example.com\"\n[[authorization_server.client]]\nclient_id = \"a\"\ngrant_types = [\"refresh_token\"]\ntoken_endpoint_auth_method = \"none\"",
-            r#"1:5: authorization_server.client[0].grant_types: "refresh_token" is not in this version; use client_credentials"#,
+            "[authorization_server]\nurl = \"https://as.example.com\"\n[[authorization_server.client]]\nclient_id = \"a\"\ngrant_types = [\"authorization_code\"]\ntoken_endpoint_auth_method = \"none\"",
+            "1:5: authorization_server.client[0].redirect_uris: is missing: authorization_code sends codes there",
         ),
         (
-            "[authorization_server]\nurl = \"https://as.example.com\"\n[[authorization_server.client]]\nclient_id = \"a\"\ngrant_types = []\ntoken_endpoint_auth_method = \"none\"\nredirect_uris = []",
-            "1:7: authorization_server.client[0].redirect_uris: is not in this version; leave it out: it goes with authorization_code",
+            "[authorization_server]\nurl = \"https://as.example.com\"\n[[authorization_server.client]]\nclient_id = \"a\"\ngrant_types = []\ntoken_endpoint_auth_method = \"none\"\nredirect_uris = [\"http://app.example.com/\"]",
+            r#"1:7: authorization_server.client[0].redirect_uris: "http://app.example.com/" is not an absolute URI without fragment, with https unless on loopback"#,
         ),
         (
             "[authorization_server]\nurl = \"https://as.example.com\"\n[[authorization_server.client]]\nclient_id = \"a\"\ngrant_types = [\"client_credentials\"]\ntoken_endpoint_auth_method = \"none\"",

@@ -177,6 +177,12 @@ fn issuer_of_our_own(written: &Written<'_>, mistakes: &Mistakes) {
     if written.issuers.iter().flatten().any(|issuer| issuer.value.url == *url) {
         mistakes.add(&server.place, path, "is an [[issuer]] too; it is trusted by itself, so leave that out");
     }
+    let on_loopback = url.is_loopback() && written.listen.is_none_or(|listen| listen.value.address.ip().is_loopback());
+    if server.value.auto_approve.is_some() && !on_loopback {
+        let message =
+            "lets everybody in, so it is for development, with the issuer and listen.address on loopback; leave it out";
+        mistakes.add(&server.place, "authorization_server.auto_approve", message);
+    }
     let shared = |origin: &&Read<PublicUrl>| origin.value.authority().eq_ignore_ascii_case(url.authority());
     if !url.is_loopback()
         && let Some(origin) = written.origins.iter().flatten().find(shared)

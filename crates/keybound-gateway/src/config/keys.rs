@@ -334,11 +334,12 @@ pub(crate) const KEYS: &[Key] = &[
         "What its tokens may be for besides each [[origin]]: the resources that clients may name (RFC 8707). A token is for the first\n\
          origin, or else the first of these, if its client names none."),
     key("authorization_server.store", Text, Is("\"memory\""),
-        "memory: of this one process, and gone with it."),
+        "Where codes, refresh tokens and registered clients are kept. memory: in this one process, and gone with it.\n\
+         sqlite:keybound.db: in that file. postgres://USER@HOST/DATABASE: in a database that many issuers share."),
     key("authorization_server.signing_key", Text, Unset("\"issuer-key.json\""),
         "Private key its tokens are signed with, a JWK or PEM file that its owner alone may read; made if there is none. Without it,\n\
          the key ends with the process, and its tokens with it."),
-    key("authorization_server.auto_approve", Text, NotYet { example: "\"alice\"", instead: "leave it out" },
+    key("authorization_server.auto_approve", Text, Unset("\"alice\""),
         "For development: this user is logged in and consents to everything. On loopback only."),
 
     key("authorization_server.client.client_id", Text, Required("\"demo\""), "Its name."),
@@ -349,10 +350,11 @@ pub(crate) const KEYS: &[Key] = &[
     key("authorization_server.client.jwks_file", Text, Unset("\"client.jwks.json\""),
         "Its public keys, for private_key_jwt."),
     key("authorization_server.client.grant_types", Texts, Required("[\"client_credentials\"]"),
-        "client_credentials; the other grants are not in this version."),
+        "authorization_code, client_credentials, refresh_token."),
     key("authorization_server.client.redirect_uris", Texts,
-        NotYet { example: "[\"https://app.example.com/callback\"]", instead: "leave it out: it goes with authorization_code" },
-        "Where authorization codes may be sent; compared octet by octet."),
+        Is("[]"),
+        "Where authorization codes may be sent: https, or http on loopback; compared octet by octet, but for the port of a loopback\n\
+         address."),
     key("authorization_server.client.scope", Texts, Is("[]"),
         "Scopes it may have."),
     key("authorization_server.client.dpop_bound_access_tokens", Flag, Is("true"),
