@@ -114,6 +114,10 @@ fn each_mistake_has_its_line() {
         ("[prof]\nmax_age = \"60s\"", "1:1: prof: is not a table of the configuration; did you mean proof?"),
         // What goes together, and what does not.
         (
+            "[proof]\npreset = \"fapi\"\n[replay]\nwhen_unavailable = \"nonce-only\"",
+            r#"1:4: replay.when_unavailable: "nonce-only" does not go with proof.preset = "fapi"; use refuse"#,
+        ),
+        (
             "[replay]\nwhen_unavailable = \"nonce-only\"",
             r#"1:2: replay.when_unavailable: "nonce-only" is not in this version; use refuse"#,
         ),

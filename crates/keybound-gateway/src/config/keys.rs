@@ -255,7 +255,10 @@ pub(crate) const KEYS: &[Key] = &[
         "How long a statement is good; at most 30s. Clocks of gateway and upstream may not differ by more."),
 
     key("proof.preset", Choice(PRESETS), Is("\"default\""),
-        "What the keys below are where they are not written. fapi: 60 s, 10 s, nonces required, algorithms of FAPI 2.0. mcp: as default."),
+        "What the keys below are where they are not written. default: as they stand here; a proof with a nonce of ours may have an iat\n\
+         that is off by a day, so that clients with a wrong clock recover. fapi (FAPI 2.0): 60 s and 10 s, nonces required, the\n\
+         algorithms ES256, PS256, Ed25519 and EdDSA; iat is held to the window, nonce or not; not with replay.when_unavailable =\n\
+         \"nonce-only\". mcp (MCP, SEP-1932): as default, with iat held to the window, which lies inside its 5 minutes."),
     key("proof.max_age", Duration, ByPreset { default: "\"300s\"", fapi: "\"60s\"", mcp: "\"300s\"" },
         "How old iat of a proof may be; at most 24h."),
     key("proof.max_future", Duration, ByPreset { default: "\"60s\"", fapi: "\"10s\"", mcp: "\"60s\"" },

@@ -44,7 +44,7 @@ pub(crate) fn config(root: &Located, base: &Path, reader: Reader, mistakes: &Mis
     let decisions = decisions(Section::single(root, "decisions", mistakes));
     let attestation = attestation(Section::single(root, "attestation", mistakes), base);
     let proof = proof(Section::single(root, "proof", mistakes), base, root);
-    let replay = replay(Section::single(root, "replay", mistakes));
+    let replay = replay(Section::single(root, "replay", mistakes), root);
     let limits = limits(Section::single(root, "limits", mistakes));
     let log = log(Section::single(root, "log", mistakes));
     let section = Section::single(root, "authorization_server", mistakes);

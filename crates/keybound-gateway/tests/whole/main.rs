@@ -12,6 +12,7 @@ mod hosts;
 mod introspection;
 mod metadata;
 mod policy;
+mod presets;
 mod reload;
 mod report;
 mod scene;
