@@ -103,6 +103,7 @@ fn serve(front: Front, decisions: Option<Front>, admin: Admin, live: Arc<Live>, 
     let served = front.run(|proxy| Stack::new(Arc::clone(&live), proxy), stop);
     stop.now();
     let decided = decisions.map(|thread| thread.join().unwrap_or_else(|_| Err(io::Error::other("a worker panicked"))));
+    live.end();
     drained(served.map_err(Failure::failed)?)?;
     decided.transpose().map_err(Failure::failed)?.map_or(Ok(Outcome::Done), drained)
 }

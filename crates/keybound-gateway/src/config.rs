@@ -22,6 +22,7 @@ mod read;
 mod secret;
 mod section;
 mod source;
+mod telemetry;
 mod tls;
 mod url;
 
@@ -31,6 +32,7 @@ pub use health::HealthCheck;
 pub use introspection::Introspection;
 pub use mistake::{ConfigError, ConfigErrors, Place};
 pub use secret::AdminSecret;
+pub use telemetry::{ParentDecision, Telemetry};
 pub use tls::Tls;
 pub(crate) use tls::provider;
 pub(crate) use url::is_authority;
@@ -68,6 +70,8 @@ pub struct Config {
     pub limits: Limits,
     /// How decisions are written down.
     pub log: Log,
+    /// Where traces go; `None`: there are none.
+    pub telemetry: Option<Telemetry>,
     /// The embedded issuer, if there is to be one.
     pub authorization_server: Option<AuthorizationServer>,
 }

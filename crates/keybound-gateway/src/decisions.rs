@@ -51,7 +51,7 @@ impl Handler for Decisions {
         let (logged, own_method) = (engine.config.log.decisions, question.method.clone());
         match asked(question, &engine, &peer) {
             Ok(parts) => {
-                let watch = self.worker.watch(&parts.method, logged);
+                let watch = self.worker.watch(&parts.method, logged).traced(&parts.headers);
                 let response = self.answer(&engine, parts, &watch).await;
                 watch.answered(&response);
                 response

@@ -88,17 +88,12 @@ struct Lasting {
 }
 
 impl Lasting {
-    fn new(replay: &config::Replay) -> Result<Self, EngineError> {
+    fn new(replay: &config::Replay, telemetry: Option<&config::Telemetry>) -> Result<Self, EngineError> {
         let secret = random_array().map_err(|error| EngineError::new("random numbers", error))?;
         let store = Arc::new(replay_memory(replay)?);
-        Ok(Self {
-            store,
-            nonce_key: NonceKey::new(1, secret),
-            issuer_keys: None,
-            attestation_keys: None,
-            issuer_store: None,
-            observe: Observe::new(),
-        })
+        let observe = Observe::new(telemetry).map_err(|error| EngineError::new("telemetry", error))?;
+        let nonce_key = NonceKey::new(1, secret);
+        Ok(Self { store, nonce_key, issuer_keys: None, attestation_keys: None, issuer_store: None, observe })
     }
 }
 
@@ -110,7 +105,7 @@ impl Engine {
     ///
     /// What cannot be had: a key file, a policy that contradicts itself, random numbers.
     pub fn new(config: Config) -> Result<Self, EngineError> {
-        let lasting = Lasting::new(&config.replay)?;
+        let lasting = Lasting::new(&config.replay, config.telemetry.as_ref())?;
         let epoch = lasting.store.epoch().id();
         Self::build(config, lasting, &[], epoch)
     }
@@ -225,7 +220,7 @@ impl Engine {
 pub fn issuer_alone(config: &Config) -> Result<Issuer, EngineError> {
     let settings = config.authorization_server.as_ref();
     let settings = settings.ok_or_else(|| EngineError("authorization_server: there is none".to_owned()))?;
-    let Lasting { store, nonce_key, .. } = Lasting::new(&config.replay)?;
+    let Lasting { store, nonce_key, .. } = Lasting::new(&config.replay, None)?;
     let nonces = StatelessNonces::new(nonce_key).lives(config.proof.nonce_lifetime);
     embedded_issuer(settings, signing_keys(settings)?, config, nonces, store, issuer_store(settings)?)
 }

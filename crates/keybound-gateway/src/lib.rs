@@ -23,4 +23,5 @@ pub mod reasons;
 pub mod reload;
 mod signing_key;
 pub mod stack;
+mod telemetry;
 mod write;

@@ -25,13 +25,15 @@ mod sample;
 mod upstreams;
 mod watch;
 
+use crate::config::Telemetry;
+use crate::telemetry::{Counts, Traces};
 use clients::Clients;
 pub(crate) use fetches::{MeteredAsk, MeteredFetch};
 use histogram::Histogram;
 pub(crate) use labels::Terms;
 use labels::{
-    AnswerLabels, CredentialsLabels, FetchLabels, FetchTimeLabels, IssuerLabels, OffsetLabels, QuestionLabels,
-    RefusalLabels, ReportLabels, RouteLabels,
+    AnswerLabels, CredentialsLabels, FetchLabels, FetchTimeLabels, Handed, IssuerLabels, OffsetLabels, QuestionLabels,
+    RefusalLabels, ReportLabels, RouteLabels, SpanLabels,
 };
 pub(crate) use meter::Meter;
 use ring::Ring;
@@ -50,6 +52,8 @@ pub struct Observe {
     unrouted: Arc<Meter>,
     clients: Clients,
     rings: Box<[Mutex<Ring>]>,
+    /// Where requests are traced, if they are.
+    traces: Option<Traces>,
     workers: AtomicUsize,
     started: SystemTime,
 }
@@ -76,8 +80,8 @@ struct Families {
 type Histograms<L> = Family<L, Histogram, fn() -> Histogram>;
 
 impl Observe {
-    /// Nothing has happened yet.
-    pub fn new() -> Arc<Self> {
+    /// Nothing has happened yet. Traces go where `telemetry` says, if it does.
+    pub(crate) fn new(telemetry: Option<&Telemetry>) -> Result<Arc<Self>, String> {
         let mut registry = Registry::default();
         let started = SystemTime::now();
         process(&mut registry, started);
@@ -85,9 +89,11 @@ impl Observe {
         let families = Families::register(ours);
         let sampled = sample::Sampled::register(ours);
         let upstreams = upstreams::Upstreams::register(ours);
+        let spans = spans(ours);
+        let traces = telemetry.map(|settings| Traces::new(settings, spans)).transpose()?;
         let unrouted = Arc::new(Meter::new(0, "", Terms::None, &families));
         let rings = std::thread::available_parallelism().map_or(1, core::num::NonZero::get);
-        Arc::new(Self {
+        Ok(Arc::new(Self {
             registry,
             families,
             sampled,
@@ -96,9 +102,10 @@ impl Observe {
             unrouted,
             clients: Clients::default(),
             rings: (0..rings).map(|_| Mutex::new(Ring::default())).collect(),
+            traces,
             workers: AtomicUsize::new(0),
             started,
-        })
+        }))
     }
 
     /// The handles for a route, the same ones whenever it is asked for: a new configuration goes on counting.
@@ -143,6 +150,13 @@ impl Observe {
     /// Every meter there is, the one for what reached no route first.
     pub(crate) fn meters(&self) -> Vec<Arc<Meter>> {
         self.meters.lock().clone()
+    }
+
+    /// Hands over the spans that there are; there will be no more.
+    pub(crate) fn end(&self) {
+        if let Some(traces) = &self.traces {
+            traces.end();
+        }
     }
 
     /// When the process began to count.
@@ -246,6 +260,14 @@ impl Families {
             self.answer_age.clone(),
         );
     }
+}
+
+/// What becomes of spans.
+fn spans(registry: &mut Registry) -> Counts {
+    let family = Family::<SpanLabels, Counter>::default();
+    registry.register("spans", "Spans of traces: sent, taken by nobody, or dropped for lack of room", family.clone());
+    let count = |result| family.get_or_create_owned(&SpanLabels { result });
+    Counts { sent: count(Handed::Sent), failed: count(Handed::Failed), dropped: count(Handed::Dropped) }
 }
 
 /// What there is to say about the process itself; the start time under the name that every process uses.

@@ -1,6 +1,6 @@
 //! Passes a request on to an upstream and its response back, both as streams. What may pass was decided before.
 
-use core::cell::{Cell, RefCell};
+use core::cell::{Cell, OnceCell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -80,12 +80,20 @@ pub struct Terms<'a> {
     authorization: UpstreamAuthorization,
     proof: ProofHandling,
     identity: Option<&'a Identity>,
+    /// Where to note which server took it.
+    taken_by: Option<&'a OnceCell<Arc<Address>>>,
 }
 
 impl<'a> Terms<'a> {
     /// Nothing is vouched for, and `Authorization` and `DPoP` pass unchanged: the modes `report` and `open`.
     pub const fn unchanged(origin: &'a Origin) -> Self {
-        Self { origin, authorization: UpstreamAuthorization::Pass, proof: ProofHandling::Check, identity: None }
+        Self {
+            origin,
+            authorization: UpstreamAuthorization::Pass,
+            proof: ProofHandling::Check,
+            identity: None,
+            taken_by: None,
+        }
     }
 
     /// The caller is `identity`; its token and proof are treated as said.
@@ -95,7 +103,12 @@ impl<'a> Terms<'a> {
         authorization: UpstreamAuthorization,
         proof: ProofHandling,
     ) -> Self {
-        Self { origin, authorization, proof, identity: Some(identity) }
+        Self { origin, authorization, proof, identity: Some(identity), taken_by: None }
+    }
+
+    /// The server that takes it is noted here.
+    pub(crate) const fn telling(self, taken_by: Option<&'a OnceCell<Arc<Address>>>) -> Self {
+        Self { taken_by, ..self }
     }
 }
 
@@ -153,7 +166,7 @@ impl Proxy {
         if let Some(rewrite) = &upstreams.rewrite {
             *request.uri_mut() = rewritten(request.uri(), rewrite);
         }
-        match self.exchange(request, upstreams).await {
+        match self.exchange(request, upstreams, terms).await {
             Err(problem) => problem.answer(),
             Ok((response, lease)) if response.status() == StatusCode::SWITCHING_PROTOCOLS => match client_side {
                 Some(client_side) => tunnel::open(response, lease, client_side, &peer, self.limits.tunnel_timeout),
@@ -170,6 +183,7 @@ impl Proxy {
         &self,
         mut request: Request<RequestBody>,
         upstreams: &Upstreams,
+        terms: &Terms<'_>,
     ) -> Result<(Response<Incoming>, Lease), Problem> {
         let progress = request.body_mut().progress();
         for Choice { server, address } in upstreams.in_turn() {
@@ -188,7 +202,11 @@ impl Proxy {
                         }
                     },
                 };
-                match self.answer(&mut lease, request, progress.as_ref()).await {
+                let answered = self.answer(&mut lease, request, progress.as_ref()).await;
+                if let (Some(taken_by), Ok(_) | Err(Failure::Said(_))) = (terms.taken_by, &answered) {
+                    let _ = taken_by.set(Arc::clone(address));
+                }
+                match answered {
                     Ok(response) => {
                         if let Some(progress) = &progress {
                             progress.answer_moved(self.limits.stream_timeout);

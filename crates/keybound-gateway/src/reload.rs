@@ -109,6 +109,12 @@ impl Live {
         Err(ReloadError(mistakes))
     }
 
+    /// Hands over what is recorded of requests and was not sent yet. Call it once the fronts have drained; a receiver that does not
+    /// answer is waited for a few seconds.
+    pub fn end(&self) {
+        self.engine().observe().end();
+    }
+
     /// Reloads what `load` reads at every SIGHUP, and says in the log what came of it.
     ///
     /// # Errors
@@ -170,6 +176,7 @@ fn needing_restart(present: &Config, wanted: &Config) -> Vec<String> {
         ("listen.tls", present.listen.tls.is_some() != wanted.listen.tls.is_some()),
         ("listen.workers", present.listen.workers != wanted.listen.workers),
         ("log.format", present.log.format != wanted.log.format),
+        ("telemetry", present.telemetry != wanted.telemetry),
         ("replay", present.replay != wanted.replay),
         ("limits", present.limits != wanted.limits),
         ("authorization_server.store", servers.is_some_and(|(present, wanted)| present.store != wanted.store)),

@@ -68,7 +68,8 @@ impl Stack {
 impl Handler for Stack {
     async fn handle(&self, inbound: Inbound) -> Response<Body> {
         let serving = self.serving();
-        let watch = self.worker.watch(inbound.request.method(), serving.engine.config.log.decisions);
+        let request = &inbound.request;
+        let watch = self.worker.watch(request.method(), serving.engine.config.log.decisions).traced(request.headers());
         let response = serving.answer(inbound, &watch).await;
         watch.answered(&response);
         response
@@ -155,7 +156,9 @@ impl Serving {
     async fn pass(&self, errand: Errand<'_, '_>, parts: Parts, mut body: RequestBody, peer: Peer) -> Response<Body> {
         let Errand { route, policy, origin, upstreams, watch } = errand;
         let outward = &self.origins[origin];
-        let forward = |parts, body, terms| async move {
+        let forward = |mut parts: Parts, body, terms| async move {
+            let terms: Terms<'_> = terms;
+            let terms = terms.telling(watch.passed_on(&mut parts.headers));
             let request = Request::from_parts(parts, body);
             let sent = Instant::now();
             let response = self.proxy.forward(Inbound { request, peer }, upstreams, &terms).await;

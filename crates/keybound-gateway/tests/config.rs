@@ -620,6 +620,47 @@ fn each_mistake_of_a_health_check_has_its_line() {
     );
 }
 
+/// Of `[telemetry]`, whose lines begin with the ninth.
+#[test]
+fn each_mistake_of_telemetry_has_its_line() {
+    let read = |inside: &str| Config::parse(&format!("{REST}[telemetry]\n{inside}"), file());
+    let telemetry = read("endpoint = \"http://collector:4318/\"\nsampling = \"0.25\"\n").unwrap().telemetry.unwrap();
+    assert_eq!((&*telemetry.endpoint, telemetry.sampling), ("http://collector:4318/v1/traces", 0.25));
+    let endpoint = "endpoint = \"https://collector:4318\"\n";
+    for (inside, expected) in [
+        (String::new(), "9: telemetry.endpoint: is missing; for example endpoint = \"http://127.0.0.1:4318\""),
+        (
+            "endpoint = \"collector:4318\"".to_owned(),
+            r#"10: telemetry.endpoint: "collector:4318" is no URL; write it like "http://127.0.0.1:4318""#,
+        ),
+        (
+            format!("{endpoint}sampling = \"1.1\""),
+            r#"11: telemetry.sampling: "1.1" is no part of a whole; write a number from 0 to 1, like "0.1""#,
+        ),
+        (
+            format!("{endpoint}headers = [\"secret value\"]"),
+            r#"11: telemetry.headers: has an item that is no field; write it like "x-api-key=value""#,
+        ),
+        (
+            "endpoint = \"http://collector:4318\"\nheaders = [\"a=b\"]".to_owned(),
+            "11: telemetry.headers: would go over plain http, and they are secret as a rule; use an https endpoint",
+        ),
+    ] {
+        let said = read(&inside).unwrap_err().to_string();
+        assert_eq!(said.strip_prefix("keybound.toml:"), Some(expected));
+    }
+    let secret = read(&format!("{endpoint}headers = [\"a=hidden\"]")).unwrap();
+    assert!(!format!("{secret:?}").contains("hidden"));
+    // As every program is told of it; what is set for this one goes before.
+    let with = |text: &str| {
+        let environment = [("OTEL_EXPORTER_OTLP_ENDPOINT".to_owned(), "http://127.0.0.1:1".to_owned())];
+        let config = Config::from_parts(&[REST, text].concat(), file(), environment, &Overrides::default());
+        config.unwrap().telemetry.unwrap().endpoint
+    };
+    assert_eq!(&*with(""), "http://127.0.0.1:1/v1/traces");
+    assert_eq!(&*with("[telemetry]\nendpoint = \"http://127.0.0.1:2\""), "http://127.0.0.1:2/v1/traces");
+}
+
 const fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }

@@ -80,6 +80,7 @@ pub(crate) const NONCES: &[&str] = &["off", "offer", "require"];
 pub(crate) const UNAVAILABLE: &[&str] = &["refuse", "nonce-only"];
 pub(crate) const LOG_FORMATS: &[&str] = &["text", "json"];
 pub(crate) const LOGGED: &[&str] = &["refused", "all"];
+pub(crate) const PARENTS: &[&str] = &["follow", "ignore"];
 pub(crate) const ASKING_METHODS: &[&str] = &["client_secret_basic", "client_secret_post", "private_key_jwt"];
 pub(crate) const MISSING_AUDIENCE: &[&str] = &["refuse", "accept"];
 pub(crate) const CLIENT_METHODS: &[&str] = &["client_secret_basic", "client_secret_post", "private_key_jwt", "none"];
@@ -114,6 +115,10 @@ pub(crate) const SECTIONS: &[Section] = &[
     section("replay", "The memory of used proofs."),
     section("limits", "What one client, one request or one upstream may take. A limit that is hit is named in the answer or the log."),
     section("log", "What is written to standard error. The level is that of KEYBOUND_LOG, and POST /loglevel of the admin listener changes it."),
+    Section { path: "telemetry", repeated: false, optional: true,
+        doc: "Traces: a span for each request, sent by OTLP (HTTP, protobuf); no token, proof, path or query is in it. The upstream gets a\n\
+              traceparent with that span for its parent. Without this table there are none, and traceparent and tracestate pass\n\
+              unchanged; OTEL_EXPORTER_OTLP_ENDPOINT stands in for it." },
     Section { path: "authorization_server", repeated: false, optional: true,
         doc: "The embedded issuer, trusted as an [[issuer]] by itself. Without this table there is none." },
     Section { path: "authorization_server.client", repeated: true, optional: true,
@@ -330,6 +335,20 @@ pub(crate) const KEYS: &[Key] = &[
         "text: for people. json: an object a line, for machines. Neither ever holds a token or a proof."),
     key("log.decisions", Choice(LOGGED), Is("\"refused\""),
         "Decisions that get a line at the level info. refused: those that kept somebody out, or would have in mode report. all: each."),
+
+    key("telemetry.endpoint", Text, Required("\"http://127.0.0.1:4318\""),
+        "Where the receiver is; spans go to /v1/traces below it. While nobody answers there spans are dropped and counted."),
+    key("telemetry.headers", Texts, Is("[]"),
+        "Fields that go along, each as \"name=value\": to https or loopback alone, for they are secret as a rule."),
+    key("telemetry.service", Text, Is("\"keybound\""),
+        "What this program is called there (service.name)."),
+    key("telemetry.sampling", Text, Is("\"1\""),
+        "The part of requests that get a span, from \"0\" to \"1\"."),
+    key("telemetry.parent", Choice(PARENTS), Is("\"follow\""),
+        "follow: where a request comes with a traceparent, that says whether it gets a span. ignore: sampling says so for all; for\n\
+         clients that are not to decide it."),
+    key("telemetry.queue", count(1, 1_000_000), Is("2048"),
+        "Spans that may wait to be sent, about 1 KiB each; beyond it they are dropped and counted."),
 
     key("authorization_server.url", Text, Required("\"http://127.0.0.1:8080/issuer\""),
         "Its identifier, the iss of its tokens; https, or http on loopback. Off loopback it has an origin of its own."),

@@ -7,6 +7,7 @@ use super::check::{self, Written};
 use super::mistake::Mistakes;
 use super::section::{Read, Section, child, shortened};
 use super::source::{Located, Value, unknown};
+use super::telemetry::telemetry;
 use super::{Config, Reader, keys};
 
 mod attestation;
@@ -47,6 +48,8 @@ pub(crate) fn config(root: &Located, base: &Path, reader: Reader, mistakes: &Mis
     let replay = replay(Section::single(root, "replay", mistakes), root);
     let limits = limits(Section::single(root, "limits", mistakes));
     let log = log(Section::single(root, "log", mistakes));
+    let section = Section::single(root, "telemetry", mistakes);
+    let telemetry = section.is_there().then(|| telemetry(section));
     let section = Section::single(root, "authorization_server", mistakes);
     let server = section.is_there().then(|| authorization_server(section, root, base, mistakes));
     check::whole(
@@ -74,6 +77,7 @@ pub(crate) fn config(root: &Located, base: &Path, reader: Reader, mistakes: &Mis
         replay: replay?,
         limits: limits?,
         log: log?,
+        telemetry: telemetry.map_or(Some(None), |telemetry| telemetry.map(Some))?,
         authorization_server: server.map_or(Some(None), |server| server.map(|server| Some(server.value)))?,
     })
 }

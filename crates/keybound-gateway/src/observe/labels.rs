@@ -72,6 +72,8 @@ label_values! {
     Fetched { Good = "good", Failed = "failed" }
     /// What an issuer serves.
     Document { Metadata = "metadata", Keys = "keys" }
+    /// What became of a span.
+    Handed { Sent = "sent", Failed = "failed", Dropped = "dropped" }
     /// What came of a health check.
     Answered { Good = "good", Bad = "bad" }
 }
@@ -162,4 +164,9 @@ pub(super) struct CheckedLabels {
     pub(super) upstream: Arc<str>,
     pub(super) path: Arc<str>,
     pub(super) result: Answered,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct SpanLabels {
+    pub(super) result: Handed,
 }

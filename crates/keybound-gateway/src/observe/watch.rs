@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::request::Parts;
-use http::{Method, Response, StatusCode};
+use http::{HeaderMap, Method, Response, StatusCode};
 use keybound::refusal::{Denial, Refusal};
 use keybound_tower::Judgement;
 use prometheus_client::metrics::counter::Counter;
@@ -18,6 +18,8 @@ use super::{Meter, Observe, Terms};
 use crate::answer::Problem;
 use crate::body::Body;
 use crate::config::LoggedDecisions;
+use crate::health::Address;
+use crate::telemetry::{Facts, Trace};
 
 /// One worker's place among what is observed.
 #[derive(Debug)]
@@ -46,6 +48,8 @@ impl Worker {
             worker: self,
             logged,
             method: known(method),
+            trace: None,
+            upstream: OnceCell::new(),
             began: Instant::now(),
             meter: Cell::new(&self.observe.unrouted),
             judgement: OnceCell::new(),
@@ -98,6 +102,9 @@ pub(crate) struct Watch<'w> {
     worker: &'w Worker,
     logged: LoggedDecisions,
     method: &'static str,
+    trace: Option<Box<Trace>>,
+    /// The one that took it; looked at for traces alone.
+    upstream: OnceCell<Arc<Address>>,
     began: Instant,
     meter: Cell<&'w Meter>,
     judgement: OnceCell<Judgement>,
@@ -110,6 +117,13 @@ pub(crate) struct Watch<'w> {
 }
 
 impl<'w> Watch<'w> {
+    /// With a span of the trace that its fields name, if there are traces.
+    pub(crate) fn traced(mut self, headers: &HeaderMap) -> Self {
+        let traces = self.worker.observe.traces.as_ref();
+        self.trace = traces.map(|traces| Box::new(traces.begin(self.method, headers)));
+        self
+    }
+
     /// The route it belongs to.
     pub(crate) fn routed(&self, meter: &'w Meter) {
         self.meter.set(meter);
@@ -139,6 +153,12 @@ impl<'w> Watch<'w> {
     /// Let through in mode `report`, where `required` would have refused it for something other than token and proof.
     pub(crate) fn would_refuse(&self, code: &'static str) {
         self.would.set(Some(code));
+    }
+
+    /// It is about to be sent on, with these fields. Where it goes is to be noted in what is returned, if anything is.
+    pub(crate) fn passed_on(&self, headers: &mut HeaderMap) -> Option<&OnceCell<Arc<Address>>> {
+        self.trace.as_ref()?.propagate(headers);
+        Some(&self.upstream)
     }
 
     /// An upstream answered, or did not.
@@ -205,7 +225,19 @@ impl Drop for Watch<'_> {
         let judgement = self.judgement.get();
         let client = judgement.and_then(Judgement::client_id).unwrap_or_default();
         self.count(meter, client);
+        let trace = self.trace.take();
         let reason = self.reason();
+        if let Some(trace) = trace {
+            trace.end(&Facts {
+                method: self.method,
+                route: meter.route(),
+                mode: meter.terms().as_str(),
+                status: self.status.get().map(|status| status.as_u16()),
+                reason: reason.map(|(code, _)| code),
+                iat_offset: judgement.and_then(Judgement::iat_offset),
+                upstream: self.upstream.get().map(|address| address.url() as &dyn core::fmt::Display),
+            });
+        }
         // On an open route nothing is decided, and nothing need be noted, unless it went wrong.
         if judgement.is_none() && reason.is_none() {
             return;

@@ -15,3 +15,4 @@ mod log;
 mod questions;
 mod ready;
 mod scene;
+mod traces;

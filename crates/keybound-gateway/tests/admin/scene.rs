@@ -83,6 +83,11 @@ impl Scene {
         self.live.reload(Config::parse(&text, &self.keys.path().join("test.toml")).unwrap()).unwrap();
     }
 
+    /// As at the end of the process.
+    pub(crate) fn end(&self) {
+        self.live.end();
+    }
+
     /// A token for this client of the issuer, bound to our key.
     pub(crate) fn token(&self, client: &str) -> String {
         let mut claims = Issuer::claims(&self.client, ORIGIN, "read", cast::now());
