@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::{fs, io};
 
-use crate::{packaged, run};
+use crate::{docs, packaged, run};
 
 /// What one suite came to: whether it passed, and how its runner closed.
 pub(crate) type Outcome = io::Result<(bool, Vec<String>)>;
@@ -16,6 +16,7 @@ pub(crate) fn all() -> ExitCode {
     outcomes.push(("examples behind real proxies", proxies()));
     outcomes.push(("packaging", packaged::all()));
     outcomes.push(("interop/node", node()));
+    outcomes.push(("the book", book()));
     println!("\n== Summary");
     let mut passed = true;
     for (suite, outcome) in outcomes {
@@ -91,6 +92,13 @@ fn node() -> Outcome {
     let (passed, closing) = run::watched(&mut tests, |line| line.starts_with("ℹ "))?;
     let closing = closing.iter().map(|line| line.trim_start_matches("ℹ ").to_owned());
     Ok((passed, closing.filter(|line| !line.starts_with("duration")).collect()))
+}
+
+/// `docs/`, which has to build without a warning; what it says is compared by the tests of the workspace.
+fn book() -> Outcome {
+    heading("docs: mdBook");
+    let first = docs::book()?;
+    Ok((true, vec![first.display().to_string()]))
 }
 
 /// The program. Built with the tests of the whole workspace, so that nothing of them is compiled again.

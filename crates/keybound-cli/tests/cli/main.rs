@@ -6,6 +6,7 @@ mod keys;
 mod load;
 mod manifests;
 mod outputs;
+mod page;
 mod proofs;
 mod requests;
 mod serve;

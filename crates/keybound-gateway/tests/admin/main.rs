@@ -12,6 +12,7 @@ mod dashboard;
 mod guard;
 mod health;
 mod log;
+mod pages;
 mod questions;
 mod ready;
 mod scene;
