@@ -1,5 +1,7 @@
 //! `cargo xtask docs`: builds the book of `docs/` into `target/book`, and takes a warning for a failure.
 
+mod transcript;
+
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -40,6 +42,12 @@ pub(crate) fn book() -> io::Result<PathBuf> {
         (None, true) => Ok(output.join("index.html")),
         (complaint, _) => Err(io::Error::other(complaint.unwrap_or("mdbook failed").trim().to_owned())),
     }
+}
+
+/// Runs the commands of the quick start with this `keybound`, and returns how many there were.
+pub(crate) fn quick_start(keybound: &Path) -> io::Result<usize> {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/quick-start.md");
+    transcript::run(&page, keybound, &run::target_directory()?.join("quick-start"))
 }
 
 /// The program, built if it is not there: without its server, and unoptimized, for the book is small.

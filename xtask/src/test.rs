@@ -94,11 +94,17 @@ fn node() -> Outcome {
     Ok((passed, closing.filter(|line| !line.starts_with("duration")).collect()))
 }
 
-/// `docs/`, which has to build without a warning; what it says is compared by the tests of the workspace.
+/// `docs/`, which has to build without a warning, and whose quick start has to go as it shows. The rest of what it says is
+/// compared by the tests of the workspace.
 fn book() -> Outcome {
-    heading("docs: mdBook");
-    let first = docs::book()?;
-    Ok((true, vec![first.display().to_string()]))
+    heading("docs: mdBook, quick start");
+    docs::book()?;
+    installed("curl", "--version", &["curl"])?;
+    let commands = docs::quick_start(&keybound(&run::target_directory()?)?)?;
+    Ok((
+        true,
+        vec!["built without a warning".to_owned(), format!("{commands} commands of the quick start go as shown")],
+    ))
 }
 
 /// The program. Built with the tests of the whole workspace, so that nothing of them is compiled again.
