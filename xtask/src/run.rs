@@ -11,16 +11,6 @@ pub(crate) fn command() -> Command {
     Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
 }
 
-/// Where cargo builds.
-pub(crate) fn target_directory() -> io::Result<PathBuf> {
-    let output = command().args(["metadata", "--no-deps", "--format-version", "1"]).output()?;
-    let metadata: Value = serde_json::from_slice(&output.stdout)?;
-    metadata["target_directory"]
-        .as_str()
-        .map(PathBuf::from)
-        .ok_or_else(|| io::Error::other("cargo has no target directory"))
-}
-
 /// Runs cargo with these arguments, to its own exit status.
 pub(crate) fn cargo(arguments: &[&str]) -> ExitCode {
     match command().args(arguments).status() {

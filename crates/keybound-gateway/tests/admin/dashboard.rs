@@ -26,8 +26,8 @@ fn names(query: &str) -> impl Iterator<Item = &str> {
     words.filter(|word| word.starts_with("keybound_") || word.starts_with("process_"))
 }
 
-#[test]
-fn every_query_of_the_dashboard_is_about_metrics_that_there_are() {
+/// What `/metrics` says of a gateway with something of everything.
+pub(crate) fn metrics() -> String {
     let address = nobody();
     up(address);
     let upstream = Upstream::echo();
@@ -42,7 +42,12 @@ fn every_query_of_the_dashboard_is_about_metrics_that_there_are() {
     // Metrics with a reason are there once there was one.
     assert_eq!(scene.get("/", &[]).status, 401);
     assert_eq!(scene.get("/report", &[]).status, 200);
-    let text = scene.look("/metrics").text();
+    scene.look("/metrics").text()
+}
+
+#[test]
+fn every_query_of_the_dashboard_is_about_metrics_that_there_are() {
+    let text = metrics();
     let samples: BTreeSet<_> =
         text.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.split([' ', '{']).next()).collect();
 
