@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStderr, Command};
@@ -14,10 +14,13 @@ use crate::outcome::Failure;
 /// How long a process may take to say that it listens.
 const START: Duration = Duration::from_secs(20);
 
+/// How long a process that was killed may take to be gone.
+const END: Duration = Duration::from_secs(5);
+
 /// How often another port is tried when somebody took the one that was free a moment ago.
 const TRIES: usize = 5;
 
-/// A running `keybound serve` or `keybound issuer`. It is killed when this is dropped; should this process be killed first,
+/// A running `keybound serve` or `keybound issuer`. It is killed when this is dropped, and gone then; should this process be killed first,
 /// it ends with its standard input.
 pub(super) struct Service {
     child: Child,
@@ -61,15 +64,15 @@ impl Service {
         let program = std::env::current_exe().map_err(|why| failed(&why))?;
         let mut process = Command::new(program);
         process.arg(command).arg("--config").arg(file).arg("--end-with-stdin");
-        process.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
+        process.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("KEYBOUND_") {
                 process.env_remove(name); // the user's settings are not the demo's
             }
         }
         process.env("KEYBOUND_LOG", "info");
-        let mut child = process.spawn().map_err(|why| failed(&why))?;
-        let stderr = child.stderr.take().ok_or_else(|| failed(&"no standard error"))?;
+        let mut service = Self { child: process.spawn().map_err(|why| failed(&why))? };
+        let stderr = service.child.stderr.take().ok_or_else(|| failed(&"no standard error"))?;
         let mut lines = BufReader::new(stderr).lines();
         match timeout(START, listening(&mut lines)).await {
             Ok(Ok(())) => {}
@@ -79,12 +82,22 @@ impl Service {
         }
         // What it says later is read and forgotten: a full pipe would stop it.
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-        Ok(Self { child })
+        Ok(service)
     }
 
     /// `kill -9`: it gets no chance to write anything down.
     pub(super) async fn kill(&mut self) -> Result<(), Failure> {
         self.child.kill().await.map_err(Failure::failed)
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        let _ = self.child.start_kill();
+        let begun = Instant::now();
+        while matches!(self.child.try_wait(), Ok(None)) && begun.elapsed() < END {
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 }
 
