@@ -29,11 +29,13 @@ pub(crate) use fetches::MeteredFetch;
 use histogram::Histogram;
 pub(crate) use labels::Terms;
 use labels::{
-    AnswerLabels, CredentialsLabels, FetchLabels, IssuerLabels, OffsetLabels, RefusalLabels, ReportLabels, RouteLabels,
+    AnswerLabels, CredentialsLabels, FetchLabels, IssuerLabels, ListenerLabels, OffsetLabels, RefusalLabels,
+    ReportLabels, RouteLabels,
 };
 pub(crate) use meter::Meter;
 use ring::Ring;
 pub(crate) use ring::{Decision, MOST_DECISIONS};
+pub(crate) use sample::Open;
 pub(crate) use watch::{Watch, Worker};
 
 /// Everything that is counted in one process. It outlives the configurations that come and go.
@@ -134,8 +136,8 @@ impl Observe {
     }
 
     /// OpenMetrics text, once the values that are only looked at have been.
-    pub(crate) fn text(&self, engine: &crate::engine::Engine, connections: usize) -> String {
-        self.sampled.take(engine, connections);
+    pub(crate) fn text(&self, engine: &crate::engine::Engine, open: &Open) -> String {
+        self.sampled.take(engine, open);
         let mut text = String::new();
         // Writing to a string does not fail.
         let _ = text::encode(&mut text, &self.registry);

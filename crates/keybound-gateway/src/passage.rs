@@ -2,12 +2,13 @@
 //! public origin, path, route, policy, and the answer to who is kept out.
 
 use bytes::Bytes;
-use http::header::ORIGIN;
+use http::header::{CONTENT_ENCODING, ORIGIN};
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{Response, Uri};
-use keybound::refusal::{Denial, Refusal};
-use keybound::request::{Origin, RequestPath, authority};
+use http::{HeaderMap, Response, Uri};
+use keybound::challenge::Scheme;
+use keybound::refusal::{Denial, Reason, Refusal};
+use keybound::request::{Origin, Presented, RequestPath, authority};
 use keybound_tower::{Access, Cors, Judgement, Policy};
 
 use crate::body::Body;
@@ -108,4 +109,18 @@ pub(crate) fn identity(access: &Access) -> Identity {
         Some(admission) => identity.jkt(&admission.jkt().to_string()),
         None => identity,
     }
+}
+
+/// What is said of a token in a form: beside the one in the header, or instead of it.
+pub(crate) fn form_denied(parts: &Parts) -> Judgement {
+    let reason = match Presented::scheme(&parts.headers) {
+        Scheme::None => Reason::CredentialsForm,
+        _ => Reason::CredentialsRepeated,
+    };
+    Judgement::denied(&parts.headers, reason)
+}
+
+/// Whether the body is compressed or otherwise not what it will be once somebody reads it.
+pub(crate) fn is_encoded(headers: &HeaderMap) -> bool {
+    headers.get_all(CONTENT_ENCODING).iter().any(|field| !field.as_bytes().eq_ignore_ascii_case(b"identity"))
 }

@@ -8,7 +8,7 @@ use keybound::time::UnixTime;
 use keybound_tower::{KeySource, KeyState};
 use serde_json::{Value, json};
 
-use super::{Shown, ready};
+use super::{Deciding, Shown, ready};
 use crate::config::{Mode, NoncePolicy, ProofHandling, ProofPolicy, Route, UpstreamAuthorization, WhenUnavailable};
 use crate::engine::Engine;
 use crate::observe::{Decision, Meter, Terms};
@@ -32,6 +32,7 @@ pub(super) fn status(shown: &Shown) -> Value {
         "missing": missing,
         "connections": { "open": shown.connections.open(), "most": shown.most_connections },
         "listen": config.listen.address.to_string(),
+        "asked": shown.deciding.iter().map(asked).collect::<Vec<_>>(),
         "origins": config.origins.iter().map(|origin| origin.as_str()).collect::<Vec<_>>(),
         "routes": config.routes.iter().zip(&engine.meters).map(|(path, meter)| route(path, meter)).collect::<Vec<_>>(),
         "issuers": engine.server.key_states().iter().map(|state| issuer(state, &engine)).collect::<Vec<_>>(),
@@ -40,6 +41,15 @@ pub(super) fn status(shown: &Shown) -> Value {
         "refusals": refusals(meters.iter().flat_map(|meter| meter.refusals())),
         "reports": refusals(meters.iter().flat_map(|meter| meter.reports())),
         "log_level": shown.log_level.as_ref().map(super::LogLevel::get),
+    })
+}
+
+/// Where other proxies ask.
+fn asked(listener: &Deciding) -> Value {
+    json!({
+        "setting": format!("listen.{}", listener.setting),
+        "address": listener.address.map(|address| address.to_string()),
+        "open": listener.connections.open(),
     })
 }
 

@@ -37,7 +37,8 @@ pub(crate) fn config(root: &Located, base: &Path, reader: Reader, mistakes: &Mis
     });
     let issuers = each(root, "issuer", mistakes, |section| issuer(section, base));
     let trusted = TlsClients::default();
-    let decides = child(root, "listen").and_then(|listen| child(listen, "decisions")).is_some();
+    let decides = child(root, "listen")
+        .is_some_and(|listen| ["decisions", "ext_authz"].into_iter().any(|name| child(listen, name).is_some()));
     let routes = each(root, "route", mistakes, |section| route(section, base, &trusted, decides));
     let decisions = decisions(Section::single(root, "decisions", mistakes));
     let proof = proof(Section::single(root, "proof", mistakes), base, root);

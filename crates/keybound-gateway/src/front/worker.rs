@@ -93,10 +93,29 @@ impl Front {
     ///
     /// If it cannot be had; the message says which setting picks another.
     pub fn bind_decisions(decisions: &DecisionListener, listen: &Listen, limits: &Limits) -> Result<Self, BindError> {
-        let listener = bind(decisions.address, Port::Decisions)?;
+        Self::bind_questions(decisions, Port::Decisions, listen, *limits)
+    }
+
+    /// Takes the port of `listen.ext_authz`, on the same terms. How long a question may be is for the handler to tell:
+    /// `limits.body_bytes` is about what clients send.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be had; the message says which setting picks another.
+    pub fn bind_ext_authz(ext_authz: &DecisionListener, listen: &Listen, limits: &Limits) -> Result<Self, BindError> {
+        Self::bind_questions(ext_authz, Port::ExtAuthz, listen, Limits { body_bytes: u64::MAX, ..*limits })
+    }
+
+    fn bind_questions(
+        asked: &DecisionListener,
+        port: Port,
+        listen: &Listen,
+        limits: Limits,
+    ) -> Result<Self, BindError> {
+        let listener = bind(asked.address, port)?;
         let settings = Settings {
-            limits: *limits,
-            trusted_peers: decisions.peers.clone(),
+            limits,
+            trusted_peers: asked.peers.clone(),
             proxy_protocol_peers: Vec::new(),
             acceptor: None,
             off_loopback: false,
