@@ -6,6 +6,7 @@ mod support;
 
 mod check;
 mod decisions;
+mod ext_authz;
 mod forms;
 mod hosts;
 mod introspection;
