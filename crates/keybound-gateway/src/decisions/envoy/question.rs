@@ -38,7 +38,7 @@ pub(super) fn about(question: CheckRequest) -> Result<Question, Unasked> {
     parts.headers = fields(&http)?;
     (parts.method, parts.uri) = aim((METHOD, http.method.as_bytes()), (PATH, http.path.as_bytes()))?;
     let host = HeaderValue::try_from(http.host).map_err(|_| Unasked::Client(Problem::HostInvalid))?;
-    parts.headers.insert(HOST, host);
+    parts.headers.try_insert(HOST, host).map_err(|_| Unasked::Client(Problem::HeaderCrowded))?;
     let body = if http.raw_body.is_empty() { Bytes::from(http.body) } else { http.raw_body };
     Ok(Question { parts, body })
 }
@@ -87,7 +87,8 @@ fn pieces(credentials: &HeaderValue) -> Vec<HeaderValue> {
     if !(of(b"dpop ") || of(b"bearer ")) {
         return vec![credentials.clone()];
     }
-    octets.split(|octet| *octet == b',').filter_map(|piece| HeaderValue::from_bytes(piece).ok()).collect()
+    // Two are as wrong as many.
+    octets.split(|octet| *octet == b',').take(2).filter_map(|piece| HeaderValue::from_bytes(piece).ok()).collect()
 }
 
 /// Envoy says these twice. The one that is sent on is the field, so that what is decided about must be the same.
@@ -106,5 +107,52 @@ fn agrees(http: &HttpRequest, name: &str, value: &[u8]) -> Result<(), Unasked> {
     match core::str::from_utf8(value) {
         Ok(_) => Err(Misset::new(attribute, "is not what the field says").into()),
         Err(_) => Err(Unasked::Client(Problem::TargetInvalid)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::messages::{AttributeContext, HeaderValue, Request};
+    use super::*;
+    use proptest::prelude::*;
+    use prost::Message as _;
+
+    fn asked(http: HttpRequest) -> CheckRequest {
+        CheckRequest { attributes: Some(AttributeContext { request: Some(Request { http: Some(http) }) }) }
+    }
+
+    fn http() -> HttpRequest {
+        let text = str::to_owned;
+        let (method, path, host, scheme) = (text("GET"), text("/a"), text("api.example.com"), text("https"));
+        HttpRequest { method, path, host, scheme, ..HttpRequest::default() }
+    }
+
+    #[test]
+    fn as_many_fields_as_fit_into_a_question_are_no_harm() {
+        for count in [32_000_usize, 40_000] {
+            let field = |at: usize| HeaderValue { key: format!("{at:x}"), ..HeaderValue::default() };
+            let headers = (0..count).map(field).collect();
+            let header_map = Some(super::super::messages::HeaderMap { headers });
+            match about(asked(HttpRequest { header_map, ..http() })) {
+                Ok(_) => {}
+                Err(unasked) => assert_eq!(unasked, Unasked::Client(Problem::HeaderCrowded)),
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn octets_are_read_or_refused(octets in proptest::collection::vec(any::<u8>(), 0..512)) {
+            if let Ok(question) = CheckRequest::decode(&octets[..]) {
+                let _ = about(question);
+            }
+        }
+
+        #[test]
+        fn fields_are_read_or_refused(fields in proptest::collection::vec((".{0,12}", proptest::collection::vec(any::<u8>(), 0..24)), 0..8)) {
+            let headers = fields.into_iter().map(|(key, raw)| HeaderValue { key, raw_value: raw.into(), ..HeaderValue::default() });
+            let header_map = Some(super::super::messages::HeaderMap { headers: headers.collect() });
+            let _ = about(asked(HttpRequest { header_map, ..http() }));
+        }
     }
 }
