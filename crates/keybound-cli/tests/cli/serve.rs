@@ -245,6 +245,31 @@ fn decisions_have_a_listener_of_their_own() {
     }
 }
 
+/// Who is not among the peers of Envoy's listener is not answered, and the log says so; another port for it needs a restart.
+#[test]
+fn envoys_listener_is_for_its_peers() {
+    let place = Place::new();
+    let [address, ext_authz, other] = [(); 3].map(|()| free_address());
+    let at = |listener: std::net::SocketAddr| {
+        let listen = format!("[listen]\next_authz = \"{listener}\"\ndecision_peers = [\"192.0.2.1\"]\n");
+        gateway(&address.to_string(), "http://127.0.0.1:9", &sample()).replace("[listen]\n", &listen)
+    };
+    place.write("keybound.toml", &at(ext_authz));
+    let mut service = place.start(&["serve", "--config", "keybound.toml"]);
+    assert_eq!(service.address(), address);
+    let answer = get(ext_authz, "/", "Content-Type: application/grpc\r\n");
+    assert!(answer.starts_with("HTTP/1.1 200 ") && answer.contains("grpc-status: 7\r\n"), "{answer}");
+    service.line("a question to listen.ext_authz from an address that is not in listen.decision_peers");
+    place.write("keybound.toml", &at(other));
+    service.signal("HUP");
+    service.line("listen.ext_authz: differs from what this process runs with, and needs a restart");
+    place.write("keybound.toml", &at(ext_authz));
+    let taken = place.run(&["serve", "--listen", &other.to_string(), "--config", "keybound.toml"]);
+    assert_eq!(taken.status, 1, "{taken:?}");
+    assert!(taken.stderr.contains("[listen] ext_authz = "), "{taken:?}");
+    assert_eq!(service.terminate(), Some(0));
+}
+
 /// An issuer that is down at the start costs its tokens a 503, until it is there; nobody restarts anything.
 #[test]
 fn an_issuer_that_is_down_is_waited_for() {
