@@ -55,7 +55,7 @@ fn start(stage: &Stage, otherwise: &[(&str, String)]) -> Program {
     Program::start(command, &stage.scene.path("envoy.log"), stage.public)
 }
 
-// R-PRF-01: a proxy that joins two fields by a comma does not make one of them.
+// R-PRF-01, R-PRF-02: a proxy that joins two fields by a comma does not make one of them.
 fn doubled_fields_are_seen(stage: &Stage) {
     let credentials = stage.credentials(Method::GET, "/orders");
     let (authorization, proof) = credentials.split_once("\r\n").unwrap();

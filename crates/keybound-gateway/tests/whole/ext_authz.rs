@@ -235,7 +235,7 @@ fn refusals_are_those_of_the_gateway() {
     assert_eq!(two.reason(elsewhere), (421, "host.unknown".to_owned()));
 }
 
-// R-PRF-01
+// R-PRF-01, R-PRF-02
 #[test]
 fn doubled_fields_are_refused_however_they_come() {
     let scene = Scene::new();
