@@ -3,6 +3,7 @@
 
 mod child;
 mod gateway;
+mod lost;
 mod nginx;
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -13,6 +14,7 @@ use keybound_probe::load::{Load, Report};
 
 pub use child::Child;
 pub use gateway::Gateway;
+pub use lost::Lost;
 pub use nginx::Nginx;
 
 /// The processor for what is measured, and the one for all else.

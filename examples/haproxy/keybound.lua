@@ -10,6 +10,7 @@ local SENT = {
 
 local IDENTITY = {
     "keybound-subject", "keybound-client", "keybound-scope", "keybound-jkt", "keybound-issuer",
+    "keybound-attestation",
 }
 
 -- HAProxy numbers the values of a field from 0, and Lua from 1.

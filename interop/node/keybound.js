@@ -85,6 +85,11 @@ url = "${url}"
 path = "/"
 upstream = ["http://127.0.0.1:${upstream}"]
 scope = ["read"]
+[[route]]
+path = "/attested"
+upstream = ["http://127.0.0.1:${upstream}"]
+proof = "attest"
+attestation_audience = ["https://attested.internal"]
 [proof]
 nonce = "${nonce}"
 [authorization_server]

@@ -98,6 +98,25 @@ for (const alg of ALGORITHMS) {
   })
 }
 
+test('an upstream checks the statement of proof = "attest" with jose', async () => {
+  await did('key', 'new', 'attested')
+  const { fields } = JSON.parse(await did('request', ...access('attested'), `${server.url}/attested/orders?page=1`))
+  assert.deepEqual([fields.dpop, fields.authorization], [undefined, undefined])
+  const keys = jose.createRemoteJWKSet(new URL(`${server.url}/.well-known/keybound-attestation-jwks`))
+  const check = (statement, audience) => jose.jwtVerify(statement, keys, {
+    issuer: server.url, audience, typ: 'keybound-attestation+jwt', algorithms: ['ES256'], maxTokenAge: 30,
+    requiredClaims: ['htm', 'htu', 'ath', 'sub', 'client_id', 'scope', 'jkt', 'iat', 'exp', 'jti'],
+  })
+  const statement = fields['keybound-attestation']
+  const { payload } = await check(statement, 'https://attested.internal')
+  assert.deepEqual([payload.htm, payload.htu], ['GET', `${server.url}/attested/orders`])
+  assert.deepEqual([payload.client_id, payload.jkt], ['basic', await did('key', 'thumbprint', 'attested')])
+  await assert.rejects(check(statement, 'https://other.internal'), { code: 'ERR_JWT_CLAIM_VALIDATION_FAILED' })
+  const [header, , signature] = statement.split('.')
+  const forged = [header, jose.base64url.encode(JSON.stringify({ ...payload, sub: 'mallory' })), signature].join('.')
+  await assert.rejects(check(forged, 'https://attested.internal'), { code: 'ERR_JWS_SIGNATURE_VERIFICATION_FAILED' })
+})
+
 test('hostile requests are refused by oauth4webapi and jose', async (t) => {
   const url = `${resource.url}/orders`
   await did('key', 'new', 'owner')

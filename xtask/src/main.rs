@@ -1,6 +1,9 @@
 //! What the project does to itself: `cargo xtask COMMAND`.
 
+mod docs;
 mod figures;
+mod package;
+mod packaged;
 mod run;
 mod test;
 
@@ -8,7 +11,9 @@ use std::process::ExitCode;
 
 const USAGE: &str = "\
 cargo xtask test                       every test: of the workspace, and against real peers, which it installs
+cargo xtask docs                       the book of docs/, into target/book
 cargo xtask figures [NAME…] [--json]   the benchmarks: verify, prove, replay, start, gateway, dpop-price
+cargo xtask package [--static]         the Debian package, or one binary that needs nothing of its machine
 cargo xtask vectors [--all]            write the test vectors that are missing, or all of them";
 
 fn main() -> ExitCode {
@@ -16,7 +21,9 @@ fn main() -> ExitCode {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     match words.as_slice() {
         ["test"] => test::all(),
+        ["docs"] => docs::build(),
         ["figures", names @ ..] => figures::print(names),
+        ["package", words @ ..] => package::make(words),
         ["vectors", which @ ..] => {
             run::cargo(&[&["run", "--quiet", "--package", "keybound-vectors", "--"], which].concat())
         }

@@ -1,7 +1,10 @@
 //! Running other programs as children, with their output passed through.
 
 use std::io::{self, BufRead as _, BufReader};
+use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
+
+use serde_json::Value;
 
 /// The cargo that runs this program.
 pub(crate) fn command() -> Command {
@@ -45,4 +48,14 @@ pub(crate) fn watched(command: &mut Command, wanted: impl Fn(&str) -> bool) -> i
         }
     }
     Ok((child.wait()?.success(), picked))
+}
+
+/// Where cargo builds.
+pub(crate) fn target_directory() -> io::Result<PathBuf> {
+    let output = command().args(["metadata", "--no-deps", "--format-version", "1"]).output()?;
+    let metadata: Value = serde_json::from_slice(&output.stdout)?;
+    metadata["target_directory"]
+        .as_str()
+        .map(PathBuf::from)
+        .ok_or_else(|| io::Error::other("cargo has no target directory"))
 }

@@ -5,18 +5,18 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::{fs, io};
 
-use serde_json::Value;
-
-use crate::run;
+use crate::{docs, packaged, run};
 
 /// What one suite came to: whether it passed, and how its runner closed.
-type Outcome = io::Result<(bool, Vec<String>)>;
+pub(crate) type Outcome = io::Result<(bool, Vec<String>)>;
 
 /// Runs every suite, also behind one that failed, and closes with a line for each.
 pub(crate) fn all() -> ExitCode {
     let mut outcomes = vec![("cargo test --workspace", workspace())];
     outcomes.push(("examples behind real proxies", proxies()));
+    outcomes.push(("packaging", packaged::all()));
     outcomes.push(("interop/node", node()));
+    outcomes.push(("the book", book()));
     println!("\n== Summary");
     let mut passed = true;
     for (suite, outcome) in outcomes {
@@ -31,7 +31,7 @@ pub(crate) fn all() -> ExitCode {
     if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn heading(what: &str) {
+pub(crate) fn heading(what: &str) {
     println!("\n== {what}");
 }
 
@@ -49,7 +49,7 @@ fn proxies() -> Outcome {
     {
         installed(program, version, &[package])?;
     }
-    let envoy = envoy(&target_directory()?)?;
+    let envoy = envoy(&run::target_directory()?)?;
     let mut tests = run::command();
     // With the workspace, so that nothing is compiled again for other features.
     tests.args(["test", "--workspace", "--locked", "--features", "keybound-gateway/proxies", "--test", "proxies"]);
@@ -102,7 +102,7 @@ fn sum(results: &[String], word: &str) -> u64 {
 /// The npm packages of `interop/node`, run by the Node that is among them.
 fn node() -> Outcome {
     heading("interop/node: dpop, jose, oauth4webapi");
-    let target = target_directory()?;
+    let target = run::target_directory()?;
     let program = keybound(&target)?;
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../interop/node");
     installed("npm", "--version", &["npm"])?;
@@ -125,8 +125,21 @@ fn node() -> Outcome {
     Ok((passed, closing.filter(|line| !line.starts_with("duration")).collect()))
 }
 
+/// `docs/`, which has to build without a warning, and whose quick start has to go as it shows. The rest of what it says is
+/// compared by the tests of the workspace.
+fn book() -> Outcome {
+    heading("docs: mdBook, quick start");
+    docs::book()?;
+    installed("curl", "--version", &["curl"])?;
+    let commands = docs::quick_start(&keybound(&run::target_directory()?)?)?;
+    Ok((
+        true,
+        vec!["built without a warning".to_owned(), format!("{commands} commands of the quick start go as shown")],
+    ))
+}
+
 /// The program. Built with the tests of the whole workspace, so that nothing of them is compiled again.
-fn keybound(target: &Path) -> io::Result<PathBuf> {
+pub(crate) fn keybound(target: &Path) -> io::Result<PathBuf> {
     let mut build = run::command();
     build.args(["build", "--workspace", "--bins", "--tests", "--locked"]);
     if run::succeeds(&mut build) {
@@ -136,17 +149,8 @@ fn keybound(target: &Path) -> io::Result<PathBuf> {
     }
 }
 
-fn target_directory() -> io::Result<PathBuf> {
-    let output = run::command().args(["metadata", "--no-deps", "--format-version", "1"]).output()?;
-    let metadata: Value = serde_json::from_slice(&output.stdout)?;
-    metadata["target_directory"]
-        .as_str()
-        .map(PathBuf::from)
-        .ok_or_else(|| io::Error::other("cargo has no target directory"))
-}
-
 /// Sees to it that there is this program, which says its `version`, by the packages of Debian if need be.
-fn installed(program: &str, version: &str, packages: &[&str]) -> io::Result<()> {
+pub(crate) fn installed(program: &str, version: &str, packages: &[&str]) -> io::Result<()> {
     installed_as(&[program], version, packages)
 }
 

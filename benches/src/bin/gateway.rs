@@ -1,11 +1,12 @@
 //! The gateway as a plain reverse proxy beside nginx: processor time for each request and throughput at 64 and 512
-//! connections, the time it adds under half load, and its memory for connections at rest.
+//! connections, the time it adds under half load, its memory for connections at rest, and the requests that are lost while it
+//! reads its file again and when it ends. With the argument `lost`, those alone.
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::num::NonZeroUsize;
 
-use keybound_benches::rig::{Child, Gateway, Nginx, measure, prepare};
+use keybound_benches::rig::{Child, Gateway, Lost, Nginx, measure, prepare};
 use keybound_benches::{Figure, Round, Rounds, interleaved};
 use keybound_probe::load::{Load, Report};
 
@@ -14,11 +15,18 @@ const CONNECTIONS: [usize; 2] = [64, 512];
 /// Keep-alive connections at rest.
 const RESTING: usize = 10_000;
 
+/// How often a gateway reads its file again under load, and how many end under it.
+const RELOADS: usize = 40;
+const DRAINS: usize = 10;
+
 const KIB: f64 = 1024.0;
 
 fn main() {
     prepare();
     let upstream = Nginx::upstream();
+    if std::env::args().nth(1).as_deref() == Some("lost") {
+        return print_all_lost(&upstream);
+    }
     let nginx = Nginx::proxy(upstream.address());
     let gateway = Gateway::start(upstream.address());
     let rounds = interleaved(|round| {
@@ -40,6 +48,7 @@ fn main() {
     drop(gateway);
     // A process of its own: what it has served before is in its memory too.
     print_memory(&Gateway::start(upstream.address()));
+    print_all_lost(&upstream);
 }
 
 fn to(url: &str, connections: usize) -> Load {
@@ -91,6 +100,17 @@ fn print_memory(gateway: &Gateway) {
     drop(connections);
     let figure = Figure::new("gateway.resting", "KiB per connection", taken / KIB / RESTING as f64);
     println!("{}", figure.aim_at(20.0));
+}
+
+fn print_all_lost(upstream: &Nginx) {
+    print_lost("reload", Lost::by_reloads(upstream, RELOADS));
+    print_lost("drain", Lost::by_drains(upstream, DRAINS));
+}
+
+/// Beside all requests of the same time.
+fn print_lost(name: &str, lost: Lost) {
+    let figure = Figure::new(format!("gateway.{name}-failed"), "requests", lost.failed as f64);
+    println!("{}", figure.beside(lost.answered as f64).aim_at(0.0));
 }
 
 fn rested(address: SocketAddr) -> TcpStream {

@@ -1,6 +1,6 @@
 //! A process that is measured.
 
-use std::process::Command;
+use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
 /// A process that ends with this value.
@@ -10,6 +10,16 @@ pub struct Child(std::process::Child);
 impl Child {
     pub(super) fn start(mut command: Command) -> Self {
         Self(command.spawn().unwrap_or_else(|error| panic!("{command:?} cannot be started: {error}")))
+    }
+
+    /// Sends a signal, by its name.
+    pub(super) fn signal(&self, name: &str) {
+        super::run("kill", &["-s", name, &self.0.id().to_string()]);
+    }
+
+    /// Waits until it has ended by itself.
+    pub(super) fn ended(&mut self) -> ExitStatus {
+        self.0.wait().expect("a process of ours")
     }
 
     /// The processor time of all its threads.

@@ -8,8 +8,9 @@ use keybound::crypto::aws_lc::random_array;
 use keybound::jws::encode_base64url;
 use keybound_gateway::config::{Config, Overrides, Reader};
 use keybound_gateway::engine::issuer_alone;
-use keybound_gateway::front::{Front, Stop};
+use keybound_gateway::front::{Front, Sockets, Stop};
 use keybound_gateway::issuer::IssuerStack;
+use keybound_gateway::notify;
 
 use crate::logging;
 use crate::outcome::{Failure, Result};
@@ -36,6 +37,7 @@ pub(crate) struct Issuer {
 
 impl Issuer {
     pub(crate) fn run(&self) -> Result {
+        let mut sockets = self.service.sockets()?;
         let stop = self.service.stop()?;
         match &self.service.config {
             Some(path) => {
@@ -43,7 +45,9 @@ impl Issuer {
                 let config = Config::load(path, environment(), &overrides).map_err(Failure::configuration)?;
                 logging::use_format(config.log.format);
                 stay_on_hangup("the configuration is not read again while the issuer runs; restart it for that")?;
-                serve(self.service.bind("issuer", &config)?, &config, &stop)
+                let front = self.service.bind("issuer", &config, &mut sockets)?;
+                sockets.finish().map_err(Failure::usage)?;
+                serve(front, &config, &stop)
             }
             None => {
                 stay_on_hangup("there is no configuration file to read again")?;
@@ -56,7 +60,7 @@ impl Issuer {
         let address = self.service.trial_address("issuer", "127.0.0.1:8090")?;
         let secret = encode_base64url(&random_array::<16>().map_err(Failure::failed)?);
         // Bound before the configuration is complete: the issuer's name holds the port that was found.
-        let front = self.service.bind("issuer", &default_config(address, &secret)?)?;
+        let front = self.service.bind("issuer", &default_config(address, &secret)?, &mut Sockets::default())?;
         let found = front.address().map_err(Failure::failed)?;
         let config = default_config(found, &secret)?;
         say_what_to_try(found, &secret);
@@ -66,8 +70,10 @@ impl Issuer {
 
 fn serve(front: Front, config: &Config, stop: &Stop) -> Result {
     let issuer = issuer_alone(config).map_err(Failure::configuration)?;
-    tracing::info!(address = %front.address().map_err(Failure::failed)?, issuer = issuer.identifier(), "listening");
-    drained(front.run(|_| IssuerStack::new(&issuer), stop).map_err(Failure::failed)?)
+    let address = front.address().map_err(Failure::failed)?;
+    tracing::info!(%address, issuer = issuer.identifier(), "listening");
+    notify::ready();
+    drained(front.run(|_| IssuerStack::new(&issuer, address), stop).map_err(Failure::failed)?)
 }
 
 fn default_config(address: SocketAddr, secret: &str) -> std::result::Result<Config, Failure> {

@@ -13,7 +13,8 @@ use keybound_gateway::admin::{Admin, Shown};
 use keybound_gateway::config::{Config, Overrides};
 use keybound_gateway::decisions::{Decisions, ExtAuthz};
 use keybound_gateway::engine::Engine;
-use keybound_gateway::front::{Drained, Front, Handler, Stop};
+use keybound_gateway::front::{Drained, Front, Handler, Sockets, Stop};
+use keybound_gateway::notify;
 use keybound_gateway::reload::Live;
 use keybound_gateway::stack::Stack;
 
@@ -38,14 +39,16 @@ pub(crate) struct Serve {
 
 impl Serve {
     pub(crate) fn run(&self) -> Result {
+        let mut sockets = self.service.sockets()?;
         let stop = self.service.stop()?;
         match &self.service.config {
             Some(path) => {
                 let overrides = Overrides::listen(self.service.listen.clone());
                 let config = Config::load(path, environment(), &overrides).map_err(Failure::configuration)?;
-                let front = self.service.bind("serve", &config)?;
-                let asked = Asked::bind(&config)?;
-                let admin = Admin::bind(&config.listen).map_err(Failure::failed)?;
+                let front = self.service.bind("serve", &config, &mut sockets)?;
+                let asked = Asked::bind(&config, &mut sockets)?;
+                let admin = Admin::bind_among(&mut sockets, &config.listen).map_err(Failure::failed)?;
+                sockets.finish().map_err(Failure::usage)?;
                 logging::use_format(config.log.format);
                 let live = live(config, &front)?;
                 let path = path.clone();
@@ -66,7 +69,7 @@ impl Serve {
         let secret = encode_base64url(&random_array::<16>().map_err(Failure::failed)?);
         // Bound before the configuration is complete: the origin holds the port that was found.
         let config = default_config(address, sample, &secret)?;
-        let front = self.service.bind("serve", &config)?;
+        let front = self.service.bind("serve", &config, &mut Sockets::default())?;
         let found = front.address().map_err(Failure::failed)?;
         let admin = Admin::bind(&config.listen).map_err(Failure::failed)?;
         let console = admin.address().map_err(Failure::failed)?;
@@ -91,15 +94,13 @@ struct Asked {
 }
 
 impl Asked {
-    fn bind(config: &Config) -> std::result::Result<Self, Failure> {
+    fn bind(config: &Config, sockets: &mut Sockets) -> std::result::Result<Self, Failure> {
         let Config { listen, limits, .. } = config;
-        let decisions = listen.decisions.as_ref().map(|own| Front::bind_decisions(own, listen, limits));
-        let ext_authz = listen.ext_authz.as_ref().map(|own| Front::bind_ext_authz(own, listen, limits));
-        let failed = Failure::failed;
-        Ok(Self {
-            decisions: decisions.transpose().map_err(failed)?,
-            ext_authz: ext_authz.transpose().map_err(failed)?,
-        })
+        let decisions = listen.decisions.as_ref();
+        let decisions = decisions.map(|own| Front::bind_decisions_among(sockets, own, listen, limits)).transpose();
+        let ext_authz = listen.ext_authz.as_ref();
+        let ext_authz = ext_authz.map(|own| Front::bind_ext_authz_among(sockets, own, listen, limits)).transpose();
+        Ok(Self { decisions: decisions.map_err(Failure::failed)?, ext_authz: ext_authz.map_err(Failure::failed)? })
     }
 
     /// Answers questions until `stop`, in threads of their own.
@@ -131,12 +132,14 @@ fn serve(front: Front, asked: Asked, admin: Admin, live: Arc<Live>, stop: &Stop)
     tracing::info!(address = %address(&front)?, admin = %console, "listening");
     let _console = admin.start(shown).map_err(Failure::failed)?;
     let deciding = asked.start(&live, stop)?;
+    notify::ready();
     let served = front.run(|proxy| Stack::new(Arc::clone(&live), proxy), stop);
     stop.now();
     let decided: Vec<_> = deciding
         .into_iter()
         .map(|thread| thread.join().unwrap_or_else(|_| Err(io::Error::other("a worker panicked"))))
         .collect();
+    live.end();
     drained(served.map_err(Failure::failed)?)?;
     for ended in decided {
         drained(ended.map_err(Failure::failed)?)?;

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use keybound_gateway::config::Config;
-use keybound_gateway::front::{Drained, Front, Stop};
+use keybound_gateway::front::{Drained, Front, Sockets, Stop};
+use keybound_gateway::notify;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::outcome::{Failure, Outcome, Result};
@@ -58,9 +59,23 @@ impl Service {
         )))
     }
 
+    /// The sockets that were passed in. What is for trying out has none.
+    pub(crate) fn sockets(&self) -> std::result::Result<Sockets, Failure> {
+        let sockets = Sockets::from_environment().map_err(Failure::usage)?;
+        if self.config.is_none() && !sockets.is_empty() {
+            return Err(Failure::usage("sockets were passed in (LISTEN_FDS), and no --config says what listens there"));
+        }
+        Ok(sockets)
+    }
+
     /// The listener of `config`. If its port cannot be had, the advice repeats what was typed, up to the address.
-    pub(crate) fn bind(&self, command: &str, config: &Config) -> std::result::Result<Front, Failure> {
-        Front::bind(&config.listen, &config.limits).map_err(|error| {
+    pub(crate) fn bind(
+        &self,
+        command: &str,
+        config: &Config,
+        sockets: &mut Sockets,
+    ) -> std::result::Result<Front, Failure> {
+        Front::bind_among(sockets, &config.listen, &config.limits).map_err(|error| {
             let file = self.config.as_ref().map(|path| format!(" --config {}", path.display())).unwrap_or_default();
             Failure::failed(error.of_command(format!("keybound {command}{file}")))
         })
@@ -77,7 +92,9 @@ pub(crate) fn stay_on_hangup(why: &'static str) -> std::result::Result<(), Failu
     let wait = move || {
         runtime.block_on(async {
             while hangup.recv().await.is_some() {
+                notify::reloading();
                 tracing::warn!("SIGHUP: {why}");
+                notify::kept();
             }
         });
     };

@@ -11,7 +11,7 @@ use tokio::sync::{oneshot, watch};
 
 use crate::config::Listen;
 use crate::engine::Engine;
-use crate::front::{BindError, Connections, Front, Port, Stop, bind};
+use crate::front::{BindError, Connections, Front, Port, Sockets, Stop};
 use crate::observe::Open;
 use crate::reload::Live;
 
@@ -104,10 +104,19 @@ impl Admin {
     ///
     /// If it cannot be had; the message says which setting picks another.
     pub fn bind(listen: &Listen) -> Result<Self, BindError> {
-        let bound = match bind(listen.admin, Port::Admin) {
+        Self::bind_among(&mut Sockets::default(), listen)
+    }
+
+    /// The same, on the one of these sockets that is for it, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// As [`Admin::bind`], and if the socket is not where `listen.admin` says.
+    pub fn bind_among(sockets: &mut Sockets, listen: &Listen) -> Result<Self, BindError> {
+        let bound = match sockets.listen(listen.admin, Port::Admin) {
             Err(error) if error.is_taken() && !listen.admin_is_chosen => {
                 tracing::warn!(taken = %listen.admin, "the console's usual port is in use, so it takes another; listen.admin sets it");
-                bind(SocketAddr::new(listen.admin.ip(), 0), Port::Admin)
+                sockets.listen(SocketAddr::new(listen.admin.ip(), 0), Port::Admin)
             }
             bound => bound,
         };
@@ -123,8 +132,8 @@ impl Admin {
         self.listener.local_addr()
     }
 
-    /// Answers until what is returned is dropped, while a front drains too. From now on the keys of issuers are fetched
-    /// before anybody needs them.
+    /// Answers until what is returned is dropped, while a front drains too. From now on the keys of issuers are fetched before
+    /// anybody needs them, and upstreams are asked how they are where a route says so.
     ///
     /// # Errors
     ///

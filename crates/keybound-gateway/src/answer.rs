@@ -85,9 +85,15 @@ problems! {
     MethodRefused = METHOD_NOT_ALLOWED, "method.refused",
         "CONNECT would make a tunnel past every check, and TRACE would show what only the upstream should see",
         "use another method";
+    MethodUnlisted = METHOD_NOT_ALLOWED, "method.unlisted",
+        "the route does not serve this method",
+        "use one that Allow names; operator: add it to route.methods";
     RouteUnknown = NOT_FOUND, "route.unknown",
         "no route covers the path, or the one that does has no upstream",
         "see that the path is right; operator: add a [[route]] for it, with upstream";
+    AttestationFailed = SERVICE_UNAVAILABLE, "attestation.failed",
+        "the statement for the upstream could not be signed",
+        "operator: see the log; proof = \"consume\" does without a statement";
     // A proxy that asks for decisions.
     DecisionPeer = INTERNAL_SERVER_ERROR, "decision.peer",
         "somebody who is not one of listen.decision_peers asked for a decision",

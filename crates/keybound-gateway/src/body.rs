@@ -1,6 +1,7 @@
 //! Bodies on their way through: bounded in size and in silence, never held. A request's is counted and its trailers are
 //! cleaned; a response's gives its upstream connection back at the end.
 
+use core::cell::Cell;
 use core::fmt;
 use core::pin::Pin;
 use core::task::{Context, Poll, ready};
@@ -33,38 +34,66 @@ type BoxError = Box<dyn core::error::Error + Send + Sync>;
 /// The body of a request, as the client sends it.
 ///
 /// It fails with a [`Problem`] when it is too long, too slow, stops, or breaks its framing.
-pub struct RequestBody {
+///
+/// Most requests have none, and every request is moved from hand to hand: what there is to know of a body has a place of its
+/// own.
+pub struct RequestBody(Option<Box<Sent>>);
+
+/// What a client sends, on its way.
+struct Sent {
     inner: Incoming,
     left: u64,
     silence: Silence,
-    due: Option<Instant>,
+    due: Instant,
     progress: Option<Rc<Progress>>,
-    form: Option<Box<Form>>,
+    form: Option<Form>,
 }
 
 impl RequestBody {
     /// `None` if its declared length is more than `most`.
     pub(crate) fn bounded(inner: Incoming, most: u64, silence: Duration, whole: Duration) -> Option<Self> {
-        let hint = inner.size_hint();
-        if hint.lower() > most {
+        if inner.is_end_stream() {
+            return Some(Self(None));
+        }
+        if inner.size_hint().lower() > most {
             return None;
         }
-        let streams = !inner.is_end_stream();
-        Some(Self {
+        Some(Self(Some(Box::new(Sent {
             inner,
             left: most,
             silence: Silence::of(silence),
-            due: streams.then(|| Instant::now() + whole),
+            due: Instant::now() + whole,
             progress: None,
             form: None,
-        })
+        }))))
     }
 
     /// How much of it has gone by, for whoever waits for the answer; `None` if there is no body.
     pub(crate) fn progress(&mut self) -> Option<Rc<Progress>> {
-        self.due.map(|due| Rc::clone(self.progress.get_or_insert_with(|| Rc::new(Progress::until(due)))))
+        let sent = self.0.as_mut()?;
+        Some(Rc::clone(sent.progress.get_or_insert_with(|| Rc::new(Progress::until(sent.due)))))
     }
 
+    /// Reads the beginning of a form, up to its end or 16 KiB and a piece, holds it back, and says whether there is an
+    /// access token in it. Afterwards the body is passed on from its first octet, as if nothing had been read.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the body: too slow, too long, malformed.
+    pub(crate) async fn hold_form(&mut self, later: Later) -> Result<Found, Problem> {
+        match &mut self.0 {
+            None => Ok(Found::Nothing),
+            Some(sent) => sent.hold_form(later).await,
+        }
+    }
+
+    /// Whether, behind the beginning of a form that is looked through, there was a token that passed.
+    pub(crate) fn token_came(&self) -> Option<Rc<Cell<bool>>> {
+        self.0.as_ref().and_then(|sent| sent.token_came())
+    }
+}
+
+impl Sent {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Problem>>> {
         let frame = match Pin::new(&mut self.inner).poll_frame(cx) {
             Poll::Ready(frame) => frame,
@@ -94,7 +123,7 @@ impl RequestBody {
     }
 }
 
-impl RequestBody {
+impl Sent {
     /// Nothing came: ready with what is wrong once that has lasted too long. Where the response has begun, that keeps the
     /// exchange alive, and there is no time by which the body must have come.
     fn poll_late(&mut self, cx: &mut Context<'_>) -> Poll<Problem> {
@@ -107,17 +136,12 @@ impl RequestBody {
             ready!(self.silence.poll(cx, None, Some(answered.last)));
             return Poll::Ready(Problem::BodyStalled);
         }
-        ready!(self.silence.poll(cx, self.due, None));
-        let slow = self.due.is_some_and(|due| due <= Instant::now());
+        ready!(self.silence.poll(cx, Some(self.due), None));
+        let slow = self.due <= Instant::now();
         Poll::Ready(if slow { Problem::BodySlow } else { Problem::BodyStalled })
     }
-}
 
-impl http_body::Body for RequestBody {
-    type Data = Bytes;
-    type Error = Problem;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Problem>>> {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Problem>>> {
         if self.progress.as_ref().is_some_and(|progress| progress.is_abandoned()) {
             return Poll::Ready(Some(Err(Problem::UpstreamInvalid)));
         }
@@ -151,9 +175,26 @@ impl http_body::Body for RequestBody {
     }
 }
 
+impl http_body::Body for RequestBody {
+    type Data = Bytes;
+    type Error = Problem;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Problem>>> {
+        self.0.as_mut().map_or(Poll::Ready(None), |sent| sent.poll_frame(cx))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.as_ref().is_none_or(|sent| sent.is_end_stream())
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0.as_ref().map_or_else(|| SizeHint::with_exact(0), |sent| sent.size_hint())
+    }
+}
+
 impl fmt::Debug for RequestBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RequestBody").field("left", &self.left).finish_non_exhaustive()
+        f.debug_struct("RequestBody").field("left", &self.0.as_ref().map(|sent| sent.left)).finish_non_exhaustive()
     }
 }
 
@@ -167,7 +208,7 @@ pub struct Body {
 enum Kind {
     Empty,
     Whole(Bytes),
-    Upstream(UpstreamBody),
+    Upstream(Box<UpstreamBody>),
     Streaming(Pin<Box<dyn http_body::Body<Data = Bytes, Error = BoxError>>>),
 }
 
@@ -187,11 +228,9 @@ impl Body {
     }
 
     /// What an upstream sends; it may be silent for this long, and gives the connection back at its end.
-    pub(crate) const fn upstream(inner: Incoming, silence: Duration, lease: Lease) -> Self {
-        Self {
-            kind: Kind::Upstream(UpstreamBody { inner, silence: Silence::of(silence), lease: Some(lease) }),
-            ended: None,
-        }
+    pub(crate) fn upstream(inner: Incoming, silence: Duration, lease: Lease) -> Self {
+        let body = UpstreamBody { inner, silence: Silence::of(silence), lease: Some(lease) };
+        Self { kind: Kind::Upstream(Box::new(body)), ended: None }
     }
 
     pub(crate) fn until(mut self, ended: Ended) -> Self {

@@ -6,28 +6,35 @@ use core::num::NonZero;
 use core::time::Duration;
 use std::path::{Path, PathBuf};
 
-use http::HeaderName;
+use http::{HeaderName, Method};
 use keybound::crypto::AlgSet;
 use keybound_issuer::GrantType;
+use keybound_issuer::store::Location;
 
 mod check;
 mod document;
 mod file;
+mod health;
 mod introspection;
 mod keys;
 mod mistake;
 mod read;
+mod reference;
 mod secret;
 mod section;
 mod source;
+mod telemetry;
 mod tls;
 mod url;
 
 pub use document::{default_text, schema};
 pub use file::KeyFile;
+pub use health::HealthCheck;
 pub use introspection::Introspection;
 pub use mistake::{ConfigError, ConfigErrors, Place};
+pub use reference::reference_text;
 pub use secret::AdminSecret;
+pub use telemetry::{ParentDecision, Telemetry};
 pub use tls::Tls;
 pub(crate) use tls::provider;
 pub(crate) use url::is_authority;
@@ -55,6 +62,8 @@ pub struct Config {
     pub routes: Vec<Route>,
     /// What tells the decision listener of the request it is asked about.
     pub decisions: DecisionFields,
+    /// The statements for upstreams.
+    pub attestation: Attestation,
     /// What is asked of a proof.
     pub proof: ProofPolicy,
     /// The memory of used proofs.
@@ -63,6 +72,8 @@ pub struct Config {
     pub limits: Limits,
     /// How decisions are written down.
     pub log: Log,
+    /// Where traces go; `None`: there are none.
+    pub telemetry: Option<Telemetry>,
     /// The embedded issuer, if there is to be one.
     pub authorization_server: Option<AuthorizationServer>,
 }
@@ -149,6 +160,8 @@ pub struct Route {
     pub path: Prefix,
     /// Where to; none if the route is for decisions alone.
     pub upstreams: Vec<UpstreamUrl>,
+    /// How these are looked after; `None`: what becomes of requests tells.
+    pub health: Option<HealthCheck>,
     /// What the path begins with when it is sent on, instead of `path`; `None`: as it came.
     pub rewrite: Option<Prefix>,
     /// On what terms.
@@ -157,8 +170,14 @@ pub struct Route {
     pub scope: Vec<String>,
     /// Instead of the issuer's audience, if not empty.
     pub audience: Vec<String>,
+    /// Whose tokens, of those of the configuration; all of them, if empty.
+    pub issuers: Vec<String>,
+    /// What may be done there, `HEAD` wherever `GET` may; anything, if empty.
+    pub methods: Vec<Method>,
     /// What becomes of the proof.
     pub proof: ProofHandling,
+    /// Whom a statement about it is for; with [`ProofHandling::Attest`], at least one.
+    pub attestation_audience: Vec<String>,
     /// What the upstream sees in `Authorization`.
     pub upstream_authorization: UpstreamAuthorization,
     /// Whether paths that servers read in different ways go through.
@@ -187,6 +206,8 @@ pub enum ProofHandling {
     Consume,
     /// Forwarded, to be recorded by the upstream.
     Check,
+    /// Recorded here, not forwarded; the upstream gets a signed statement about it instead.
+    Attest,
 }
 
 /// What the upstream sees in `Authorization`.
@@ -209,6 +230,16 @@ pub enum AmbiguousPaths {
     Refuse,
     /// It is forwarded as it is.
     Allow,
+}
+
+/// `[attestation]`: see [`attestation`](crate::attestation).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Attestation {
+    /// Where the key that signs is kept; `None`: it ends with the process.
+    pub signing_key: Option<PathBuf>,
+    /// How long a statement is good.
+    pub lifetime: Duration,
 }
 
 /// `[proof]`
@@ -292,6 +323,7 @@ pub struct Limits {
     pub tunnel_timeout: Duration,
     pub upstream_idle: usize,
     pub upstream_idle_timeout: Duration,
+    pub drain_delay: Option<Duration>,
     pub drain_timeout: Duration,
 }
 
@@ -333,8 +365,12 @@ pub struct AuthorizationServer {
     pub url: PublicUrl,
     /// What its tokens may be for besides the origins.
     pub audience: Vec<String>,
+    /// Where codes, refresh tokens and registered clients are kept.
+    pub store: Location,
     /// Where the key that signs its tokens is kept; `None`: it ends with the process.
     pub signing_key: Option<PathBuf>,
+    /// The user who is signed in and agrees to everything, on loopback.
+    pub auto_approve: Option<String>,
     /// Its clients.
     pub clients: Vec<Client>,
 }
@@ -351,6 +387,8 @@ pub struct Client {
     pub authentication: ClientAuthentication,
     /// Its grants.
     pub grant_types: Vec<GrantType>,
+    /// Where its users may be sent back to.
+    pub redirect_uris: Vec<String>,
     /// Scopes it may have.
     pub scope: Vec<String>,
     /// Whether every token request needs a proof.

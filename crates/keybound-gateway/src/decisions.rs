@@ -46,7 +46,7 @@ impl Handler for Decisions {
         let (logged, own_method) = (engine.config.log.decisions, question.method.clone());
         match asked(question, &engine, &peer) {
             Ok(mut parts) => {
-                let watch = self.worker.watch(&parts.method, logged);
+                let watch = self.worker.watch(&parts.method, logged).traced(&parts.headers);
                 let response = told(decide(&engine, &mut parts, &[], &watch).await);
                 watch.answered(&response);
                 response

@@ -18,13 +18,16 @@ use keybound::request::{Origin, Origins};
 use keybound::time::UnixTime;
 use keybound::token::TokenPolicy;
 use keybound::verify::{self, Verifier};
+use keybound_issuer::store::{self, Store};
 use keybound_issuer::{Authentication, Clock, Issuer, IssuerConfig, Keys, Secret};
 use keybound_tower::fetch::HttpFetch;
 use keybound_tower::introspection::{HttpAsk, Introspection};
 use keybound_tower::{DiscoveredKeys, FixedKeys, IssuerKeys, Policy, ProofHandling, ResourceServer, Voucher};
 
 use self::records::Records;
+use crate::attestation::{self, Attestor};
 use crate::config::{self, ClientAuthentication, Config, IatWithNonce, KeySource, Mode, NoncePolicy};
+use crate::health::{self, Address};
 use crate::metadata::{Accepted, Resource};
 use crate::observe::{Meter, Observe, Terms};
 use crate::signing_key;
@@ -56,8 +59,12 @@ pub struct Engine {
     /// By origin, then by route.
     pub(crate) policies: Vec<Vec<Policy>>,
     pub(crate) resources: Vec<Resource>,
+    /// If any route has statements for its upstream.
+    pub(crate) attestor: Option<Attestor>,
     /// One for each route.
     pub(crate) meters: Vec<Arc<Meter>>,
+    /// By route: where its requests go.
+    pub(crate) upstreams: Vec<Vec<Arc<Address>>>,
     /// For what the embedded issuer answers.
     pub(crate) issuer_meter: Arc<Meter>,
     /// At which of the declared origins the embedded issuer lives.
@@ -74,14 +81,19 @@ struct Lasting {
     store: Arc<MemoryStore>,
     nonce_key: NonceKey,
     issuer_keys: Option<Keys>,
+    attestation_keys: Option<attestation::Keys>,
+    /// Of the embedded issuer: its codes, tokens and clients.
+    issuer_store: Option<Arc<dyn Store>>,
     observe: Arc<Observe>,
 }
 
 impl Lasting {
-    fn new(replay: &config::Replay) -> Result<Self, EngineError> {
+    fn new(replay: &config::Replay, telemetry: Option<&config::Telemetry>) -> Result<Self, EngineError> {
         let secret = random_array().map_err(|error| EngineError::new("random numbers", error))?;
         let store = Arc::new(replay_memory(replay)?);
-        Ok(Self { store, nonce_key: NonceKey::new(1, secret), issuer_keys: None, observe: Observe::new() })
+        let observe = Observe::new(telemetry).map_err(|error| EngineError::new("telemetry", error))?;
+        let nonce_key = NonceKey::new(1, secret);
+        Ok(Self { store, nonce_key, issuer_keys: None, attestation_keys: None, issuer_store: None, observe })
     }
 }
 
@@ -93,7 +105,7 @@ impl Engine {
     ///
     /// What cannot be had: a key file, a policy that contradicts itself, random numbers.
     pub fn new(config: Config) -> Result<Self, EngineError> {
-        let lasting = Lasting::new(&config.replay)?;
+        let lasting = Lasting::new(&config.replay, config.telemetry.as_ref())?;
         let epoch = lasting.store.epoch().id();
         Self::build(config, lasting, &[], epoch)
     }
@@ -108,14 +120,15 @@ impl Engine {
         &self.lasting.observe
     }
 
-    /// The engine of another configuration, which takes over replay memory, nonce key, the embedded issuer's keys and what
-    /// was fetched from the same issuers. What was remembered of tokens ends with this one.
+    /// The engine of another configuration, which takes over replay memory, nonce key, the embedded issuer's keys, what was
+    /// fetched from the same issuers and what is known of the same upstreams. What was remembered of tokens ends with this one.
     ///
     /// Nothing has changed until [`Successor::take_over`].
     pub(crate) fn successor(&self, config: Config) -> Result<Successor, EngineError> {
         let barrier = barrier::is_due(&self.config, &config).then(random_epoch).transpose()?;
         let epoch = barrier.unwrap_or_else(|| self.replays().epoch().id());
-        let engine = Self::build(config, self.lasting.clone(), &self.discovered, epoch)?;
+        let mut engine = Self::build(config, self.lasting.clone(), &self.discovered, epoch)?;
+        engine.upstreams = health::addresses(&engine.config.routes, &self.upstreams);
         Ok(Successor { engine, barrier })
     }
 
@@ -135,17 +148,20 @@ impl Engine {
             Some(settings) => {
                 let keys = kept.map_or_else(|| signing_keys(settings), Ok)?;
                 lasting.issuer_keys = Some(keys.clone());
-                Some(embedded_issuer(settings, keys, &config, nonces.clone(), Arc::clone(&records))?)
+                let kept = lasting.issuer_store.take().map_or_else(|| issuer_store(settings), Ok)?;
+                lasting.issuer_store = Some(Arc::clone(&kept));
+                Some(embedded_issuer(settings, keys, &config, nonces.clone(), Arc::clone(&records), kept)?)
             }
             None => None,
         };
+        let attestor = attests(&config).then(|| attestor(&config, &mut lasting)).transpose()?;
         let mut builder = ResourceServer::builder(verifier(&config.proof, nonces)?, origins, records);
         let mut mistakes = Vec::new();
         let mut discovered = Vec::new();
         for accepted in &config.issuers {
             let policy = TokenPolicy::new(accepted.url.as_str(), accepted.audience.iter().map(String::as_str));
             let keys = accepted.needs_keys().then(|| keys_of(accepted, earlier, &lasting.observe)).transpose();
-            match keys.and_then(|keys| Ok((voucher(accepted, keys.clone())?, keys))) {
+            match keys.and_then(|keys| Ok((voucher(accepted, keys.clone(), &lasting.observe)?, keys))) {
                 Ok((voucher, keys)) => {
                     if let Some(IssuerKeys::Discovered(keys)) = keys {
                         discovered.push((accepted.clone(), keys));
@@ -183,6 +199,8 @@ impl Engine {
             issuer,
             policies,
             resources,
+            attestor,
+            upstreams: health::addresses(&config.routes, &[]),
             config,
             meters,
             issuer_meter,
@@ -202,9 +220,9 @@ impl Engine {
 pub fn issuer_alone(config: &Config) -> Result<Issuer, EngineError> {
     let settings = config.authorization_server.as_ref();
     let settings = settings.ok_or_else(|| EngineError("authorization_server: there is none".to_owned()))?;
-    let Lasting { store, nonce_key, .. } = Lasting::new(&config.replay)?;
+    let Lasting { store, nonce_key, .. } = Lasting::new(&config.replay, None)?;
     let nonces = StatelessNonces::new(nonce_key).lives(config.proof.nonce_lifetime);
-    embedded_issuer(settings, signing_keys(settings)?, config, nonces, store)
+    embedded_issuer(settings, signing_keys(settings)?, config, nonces, store, issuer_store(settings)?)
 }
 
 /// An engine that is ready and not yet in force.
@@ -299,12 +317,12 @@ fn keys_of(
 }
 
 /// Who vouches for the tokens of an issuer: its keys, or it itself where it is asked.
-fn voucher(issuer: &config::Issuer, keys: Option<IssuerKeys>) -> Result<Voucher, EngineError> {
+fn voucher(issuer: &config::Issuer, keys: Option<IssuerKeys>, observe: &Observe) -> Result<Voucher, EngineError> {
     let fault = |error: &dyn fmt::Display| EngineError::new(issuer.url.as_str(), error);
     let Some(asked) = &issuer.introspection else {
         return keys.map(Voucher::Keys).ok_or_else(|| fault(&"its tokens have no keys"));
     };
-    let ask = Arc::new(HttpAsk::new());
+    let ask = Arc::new(observe.metered_ask(issuer.url.as_str(), HttpAsk::new()));
     let introspection = Introspection::new(&asked.endpoint, &asked.client_id, asked.ask_as.clone(), ask)
         .and_then(|introspection| introspection.keep(asked.keep))
         .map_err(|error| fault(&error))?
@@ -334,23 +352,42 @@ fn policy(route: &config::Route, resource: Option<&Resource>) -> Result<Policy, 
     if !route.audience.is_empty() {
         policy = policy.audience(route.audience.iter().map(String::as_str));
     }
+    if !route.issuers.is_empty() {
+        policy = policy.issuers(route.issuers.iter().map(String::as_str));
+    }
     if let Some(resource) = resource {
         policy = policy.resource_metadata(resource.location()).map_err(fault)?;
     }
     Ok(match route.proof {
-        // What `report` looks at is not used up, and no nonce is given that could be demanded: the service behind may do both.
-        _ if route.mode == Mode::Report => policy.proof(ProofHandling::Check),
         config::ProofHandling::Check => policy.proof(ProofHandling::Check),
-        config::ProofHandling::Consume => policy,
+        config::ProofHandling::Consume | config::ProofHandling::Attest => policy,
     })
+}
+
+fn attests(config: &Config) -> bool {
+    config.routes.iter().any(|route| route.proof == config::ProofHandling::Attest)
+}
+
+/// With the keys of the configuration before, if there were any.
+fn attestor(config: &Config, lasting: &mut Lasting) -> Result<Attestor, EngineError> {
+    let keys = attestation::Keys::open(config, lasting.attestation_keys.take())?;
+    let attestor = Attestor::new(&keys, config.attestation.lifetime);
+    lasting.attestation_keys = Some(keys);
+    Ok(attestor)
 }
 
 /// The embedded issuer's keys, of its file or new.
 fn signing_keys(settings: &config::AuthorizationServer) -> Result<Keys, EngineError> {
     match &settings.signing_key {
-        Some(path) => signing_key::open(path).map(Keys::new),
+        Some(path) => signing_key::open("authorization_server.signing_key", path).map(Keys::new),
         None => Keys::generate().map_err(|error| EngineError::new("signing key", error)),
     }
+}
+
+/// Where the embedded issuer keeps what it must not forget.
+fn issuer_store(settings: &config::AuthorizationServer) -> Result<Arc<dyn Store>, EngineError> {
+    store::open(&settings.store, SystemTime::now().into())
+        .map_err(|error| EngineError::new("authorization_server.store", error))
 }
 
 fn embedded_issuer(
@@ -359,6 +396,7 @@ fn embedded_issuer(
     config: &Config,
     nonces: StatelessNonces,
     records: Arc<impl ReplayStore + 'static>,
+    store: Arc<dyn Store>,
 ) -> Result<Issuer, EngineError> {
     let origins = config.origins.iter().map(config::PublicUrl::as_str);
     let mut audience = origins.chain(settings.audience.iter().map(String::as_str));
@@ -369,8 +407,11 @@ fn embedded_issuer(
     for client in &settings.clients {
         issuer = issuer.client(registered(client)?);
     }
+    if let Some(user) = &settings.auto_approve {
+        issuer = issuer.auto_approve(user.as_str());
+    }
     let server = AuthorizationServer::new(verifier(&config.proof, nonces)?);
-    Issuer::new(issuer, keys, server, records, Clock::system())
+    Issuer::with_store(issuer, keys, server, records, store, Clock::system())
         .map_err(|error| EngineError::new("authorization_server", error))
 }
 
@@ -389,6 +430,9 @@ fn registered(client: &config::Client) -> Result<keybound_issuer::Client, Engine
     let mut registered = keybound_issuer::Client::new(client.id.as_str(), authentication).scope(client.scope.join(" "));
     for grant_type in &client.grant_types {
         registered = registered.grant_type(*grant_type);
+    }
+    for uri in &client.redirect_uris {
+        registered = registered.redirect_uri(uri.as_str());
     }
     Ok(if client.dpop_bound_access_tokens { registered.dpop_bound_access_tokens() } else { registered })
 }

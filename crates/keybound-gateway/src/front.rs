@@ -19,14 +19,16 @@ mod multiplexed;
 mod opening;
 mod peer;
 mod proxy_header;
+mod sockets;
 mod stop;
 mod worker;
 
 pub use bind::BindError;
-pub(crate) use bind::{Port, bind};
+pub(crate) use bind::Port;
 pub use certificates::Certificates;
 pub(crate) use connection::Ended;
 pub use peer::Peer;
+pub use sockets::{Sockets, SocketsError};
 pub use stop::Stop;
 pub use worker::{Connections, Drained, Front};
 

@@ -1,10 +1,12 @@
 //! The issuer alone behind the front: nothing is protected and nothing forwarded.
 
+use core::net::SocketAddr;
+
 use axum::Router;
 use axum::response::IntoResponse;
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Response};
-use keybound_issuer::Issuer;
+use keybound_issuer::{Connection, Issuer};
 
 use crate::answer::Problem;
 use crate::body::Body;
@@ -15,19 +17,21 @@ use crate::stack;
 #[derive(Debug)]
 pub struct IssuerStack {
     router: Router,
+    listener: SocketAddr,
 }
 
 impl IssuerStack {
-    /// For one worker.
-    pub fn new(issuer: &Issuer) -> Self {
-        Self { router: issuer.router().fallback(not_found) }
+    /// For one worker of this listener.
+    pub fn new(issuer: &Issuer, listener: SocketAddr) -> Self {
+        Self { router: issuer.router().fallback(not_found), listener }
     }
 }
 
 impl Handler for IssuerStack {
     async fn handle(&self, inbound: Inbound) -> Response<Body> {
         let (parts, body) = inbound.request.into_parts();
-        stack::issue(self.router.clone(), parts, body).await
+        let connection = Connection::new(self.listener, inbound.peer.address());
+        stack::issue(self.router.clone(), connection, parts, body).await
     }
 }
 

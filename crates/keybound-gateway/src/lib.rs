@@ -6,13 +6,16 @@
 
 pub mod admin;
 pub mod answer;
+pub mod attestation;
 pub mod body;
 pub mod config;
 pub mod decisions;
 pub mod engine;
 pub mod front;
+mod health;
 pub mod issuer;
 mod metadata;
+pub mod notify;
 pub mod observe;
 mod passage;
 pub mod proxy;
@@ -20,4 +23,5 @@ pub mod reasons;
 pub mod reload;
 mod signing_key;
 pub mod stack;
+mod telemetry;
 mod write;

@@ -33,6 +33,11 @@ impl<'c> Accepted<'c> {
     pub(crate) fn of(issuer: &'c Issuer) -> Self {
         Self { issuer: issuer.url.as_str(), audience: issuer.audience.iter().map(String::as_str).collect() }
     }
+
+    fn is_taken_by_any(&self, routes: &[&Route]) -> bool {
+        let takes = |route: &&Route| route.issuers.is_empty() || route.issuers.iter().any(|name| name == self.issuer);
+        routes.iter().any(takes)
+    }
 }
 
 /// One resource at one of the declared origins.
@@ -82,7 +87,9 @@ impl Resource {
         }
         names.sort_by_key(|name| name.below.len());
         let own = |name: Name<'_>| {
-            let routes: Vec<&Route> = checked.iter().copied().filter(|route| name.is_of(route)).collect();
+            // The longest prefix serves it, and no shorter one.
+            let serving = config.routes.iter().find(|route| route.path.covers(&name.below));
+            let routes: Vec<&Route> = checked.iter().copied().filter(|route| name.is_of(route, serving)).collect();
             (name.is_origin() || !routes.is_empty()).then(|| name.describe(origin, position, &routes, accepted, algs))
         };
         names.into_iter().filter_map(own).collect()
@@ -110,23 +117,28 @@ impl Resource {
 
     /// The answer to a request for its metadata, which anybody may read and keep.
     pub(crate) fn answer(&self, parts: &Parts, cors: &Cors) -> Response<Body> {
-        if cors.asks(parts).is_some() {
-            return cors.answer_preflight(parts).map(|()| Body::empty());
-        }
-        let mut response = if matches!(parts.method, Method::GET | Method::HEAD) {
-            let mut response = Response::new(Body::from(self.document.clone()));
-            response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-            response.headers_mut().insert(CACHE_CONTROL, PUBLIC_CACHE);
-            response
-        } else {
-            let mut response = Response::new(Body::empty());
-            *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
-            response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD, OPTIONS"));
-            response
-        };
-        cors.expose(response.headers_mut(), parts.headers.get(ORIGIN));
-        response
+        published(parts, cors, self.document.clone(), HeaderValue::from_static("application/json"))
     }
+}
+
+/// The answer to a request for what anybody may read and keep.
+pub(crate) fn published(parts: &Parts, cors: &Cors, document: Bytes, media_type: HeaderValue) -> Response<Body> {
+    if cors.asks(parts).is_some() {
+        return cors.answer_preflight(parts).map(|()| Body::empty());
+    }
+    let mut response = if matches!(parts.method, Method::GET | Method::HEAD) {
+        let mut response = Response::new(Body::from(document));
+        response.headers_mut().insert(CONTENT_TYPE, media_type);
+        response.headers_mut().insert(CACHE_CONTROL, PUBLIC_CACHE);
+        response
+    } else {
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
+        response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD, OPTIONS"));
+        response
+    };
+    cors.expose(response.headers_mut(), parts.headers.get(ORIGIN));
+    response
 }
 
 /// A name in `aud` that is a URL at an origin.
@@ -153,11 +165,12 @@ impl<'n> Name<'n> {
         self.below.is_empty()
     }
 
-    /// Whether a route serves this resource, or some of it.
-    fn is_of(&self, route: &Route) -> bool {
+    /// Whether a route serves this resource, or some of it; `serving` is the one for its own path.
+    fn is_of(&self, route: &Route, serving: Option<&Route>) -> bool {
         let named = route.audience.iter().any(|name| name == self.text);
         let path = route.path.as_str();
-        let near = route.audience.is_empty() && (lies_under(path, &self.below) || route.path.covers(&self.below));
+        let near = route.audience.is_empty()
+            && (lies_under(path, &self.below) || serving.is_some_and(|serving| core::ptr::eq(serving, route)));
         self.is_origin() || named || near
     }
 
@@ -184,10 +197,11 @@ impl<'n> Name<'n> {
 
     /// The members of RFC 9728 section 2. A list with nothing in it is left out (R-MD-04).
     fn document(&self, routes: &[&Route], accepted: &[Accepted<'_>], algs: AlgSet) -> Map<String, Value> {
+        let accepted = || accepted.iter().filter(|accepted| accepted.is_taken_by_any(routes));
         let takes = |issuer: &&Accepted<'_>| issuer.audience.contains(&self.text);
-        let named = accepted.iter().any(|issuer| takes(&issuer));
+        let named = accepted().any(|issuer| takes(&issuer));
         let issuers: Vec<&str> =
-            accepted.iter().filter(|issuer| !named || takes(issuer)).map(|accepted| accepted.issuer).collect();
+            accepted().filter(|issuer| !named || takes(issuer)).map(|accepted| accepted.issuer).collect();
         let mut scopes: Vec<&str> = routes.iter().flat_map(|route| route.scope.iter().map(String::as_str)).collect();
         scopes.sort_unstable();
         scopes.dedup();

@@ -22,15 +22,18 @@ mod log;
 mod meter;
 mod ring;
 mod sample;
+mod upstreams;
 mod watch;
 
+use crate::config::Telemetry;
+use crate::telemetry::{Counts, Traces};
 use clients::Clients;
-pub(crate) use fetches::MeteredFetch;
+pub(crate) use fetches::{MeteredAsk, MeteredFetch};
 use histogram::Histogram;
 pub(crate) use labels::Terms;
 use labels::{
-    AnswerLabels, CredentialsLabels, FetchLabels, IssuerLabels, ListenerLabels, OffsetLabels, RefusalLabels,
-    ReportLabels, RouteLabels,
+    AnswerLabels, CredentialsLabels, FetchLabels, FetchTimeLabels, Handed, IssuerLabels, ListenerLabels, OffsetLabels,
+    QuestionLabels, RefusalLabels, ReportLabels, RouteLabels, SpanLabels,
 };
 pub(crate) use meter::Meter;
 use ring::Ring;
@@ -44,11 +47,14 @@ pub struct Observe {
     registry: Registry,
     families: Families,
     sampled: sample::Sampled,
+    upstreams: upstreams::Upstreams,
     meters: Mutex<Vec<Arc<Meter>>>,
     /// What never reached a route.
     unrouted: Arc<Meter>,
     clients: Clients,
     rings: Box<[Mutex<Ring>]>,
+    /// Where requests are traced, if they are.
+    traces: Option<Traces>,
     workers: AtomicUsize,
     started: SystemTime,
 }
@@ -66,33 +72,41 @@ struct Families {
     upstream_time: Histograms<RouteLabels>,
     offsets: Histograms<OffsetLabels>,
     fetches: Family<FetchLabels, Counter>,
-    fetch_time: Histograms<IssuerLabels>,
+    fetch_time: Histograms<FetchTimeLabels>,
+    questions: Family<QuestionLabels, Counter>,
+    question_time: Histograms<IssuerLabels>,
+    answer_age: Histograms<IssuerLabels>,
 }
 
 type Histograms<L> = Family<L, Histogram, fn() -> Histogram>;
 
 impl Observe {
-    /// Nothing has happened yet.
-    pub fn new() -> Arc<Self> {
+    /// Nothing has happened yet. Traces go where `telemetry` says, if it does.
+    pub(crate) fn new(telemetry: Option<&Telemetry>) -> Result<Arc<Self>, String> {
         let mut registry = Registry::default();
         let started = SystemTime::now();
         process(&mut registry, started);
         let ours = registry.sub_registry_with_prefix("keybound");
         let families = Families::register(ours);
         let sampled = sample::Sampled::register(ours);
+        let upstreams = upstreams::Upstreams::register(ours);
+        let spans = spans(ours);
+        let traces = telemetry.map(|settings| Traces::new(settings, spans)).transpose()?;
         let unrouted = Arc::new(Meter::new(0, "", Terms::None, &families));
         let rings = std::thread::available_parallelism().map_or(1, core::num::NonZero::get);
-        Arc::new(Self {
+        Ok(Arc::new(Self {
             registry,
             families,
             sampled,
+            upstreams,
             meters: Mutex::new(vec![Arc::clone(&unrouted)]),
             unrouted,
             clients: Clients::default(),
             rings: (0..rings).map(|_| Mutex::new(Ring::default())).collect(),
+            traces,
             workers: AtomicUsize::new(0),
             started,
-        })
+        }))
     }
 
     /// The handles for a route, the same ones whenever it is asked for: a new configuration goes on counting.
@@ -117,6 +131,15 @@ impl Observe {
         MeteredFetch::new(Box::new(fetch), issuer, &self.families)
     }
 
+    /// Counts questions to `issuer`.
+    pub(crate) fn metered_ask(
+        &self,
+        issuer: &str,
+        ask: impl keybound_tower::introspection::Ask + 'static,
+    ) -> MeteredAsk {
+        MeteredAsk::new(Box::new(ask), issuer, &self.families)
+    }
+
     /// The latest decisions of all workers, newest first.
     pub(crate) fn decisions(&self) -> Vec<Decision> {
         let mut all: Vec<_> = self.rings.iter().flat_map(|ring| ring.lock().decisions()).collect();
@@ -130,6 +153,13 @@ impl Observe {
         self.meters.lock().clone()
     }
 
+    /// Hands over the spans that there are; there will be no more.
+    pub(crate) fn end(&self) {
+        if let Some(traces) = &self.traces {
+            traces.end();
+        }
+    }
+
     /// When the process began to count.
     pub(crate) const fn started(&self) -> SystemTime {
         self.started
@@ -138,6 +168,7 @@ impl Observe {
     /// OpenMetrics text, once the values that are only looked at have been.
     pub(crate) fn text(&self, engine: &crate::engine::Engine, open: &Open) -> String {
         self.sampled.take(engine, open);
+        self.upstreams.take(engine);
         let mut text = String::new();
         // Writing to a string does not fail.
         let _ = text::encode(&mut text, &self.registry);
@@ -159,6 +190,9 @@ impl Families {
             offsets: Family::new_with_constructor(Histogram::of_offsets),
             fetches: Family::default(),
             fetch_time: Family::new_with_constructor(Histogram::of_times),
+            questions: Family::default(),
+            question_time: Family::new_with_constructor(Histogram::of_times),
+            answer_age: Family::new_with_constructor(Histogram::of_ages),
         };
         families.counters(registry);
         families.histograms(registry);
@@ -185,6 +219,7 @@ impl Families {
             "Documents fetched from issuers: metadata and key sets",
             self.fetches.clone(),
         );
+        registry.register("introspections", "Questions to issuers about tokens", self.questions.clone());
     }
 
     fn histograms(&self, registry: &mut Registry) {
@@ -213,7 +248,27 @@ impl Families {
             seconds(),
             self.fetch_time.clone(),
         );
+        registry.register_with_unit(
+            "introspection",
+            "How long an issuer took to say what a token is",
+            seconds(),
+            self.question_time.clone(),
+        );
+        registry.register_with_unit(
+            "introspection_answer_age",
+            "How old what an issuer had said of a token was when it was believed again",
+            seconds(),
+            self.answer_age.clone(),
+        );
     }
+}
+
+/// What becomes of spans.
+fn spans(registry: &mut Registry) -> Counts {
+    let family = Family::<SpanLabels, Counter>::default();
+    registry.register("spans", "Spans of traces: sent, taken by nobody, or dropped for lack of room", family.clone());
+    let count = |result| family.get_or_create_owned(&SpanLabels { result });
+    Counts { sent: count(Handed::Sent), failed: count(Handed::Failed), dropped: count(Handed::Dropped) }
 }
 
 /// What there is to say about the process itself; the start time under the name that every process uses.

@@ -2,17 +2,19 @@
 //! public origin, path, route, policy, and the answer to who is kept out.
 
 use bytes::Bytes;
-use http::header::{CONTENT_ENCODING, ORIGIN};
+use http::header::{ACCESS_CONTROL_ALLOW_METHODS, ALLOW, CONTENT_ENCODING, ORIGIN};
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, Response, Uri};
+use http::{HeaderMap, HeaderValue, Method, Response, Uri};
 use keybound::challenge::Scheme;
 use keybound::refusal::{Denial, Reason, Refusal};
 use keybound::request::{Origin, Presented, RequestPath, authority};
 use keybound_tower::{Access, Cors, Judgement, Policy};
 
+use crate::answer::Problem;
+use crate::attestation::Statement;
 use crate::body::Body;
-use crate::config::{AmbiguousPaths, Route};
+use crate::config::{AmbiguousPaths, ProofHandling, Route};
 use crate::engine::Engine;
 use crate::observe::Watch;
 use crate::proxy::Identity;
@@ -54,6 +56,11 @@ impl Engine {
         self.server.decide(parts, self.origin(origin), policy).await
     }
 
+    /// What is found where nobody is refused: the client, too, of whoever would have been before it was known.
+    pub(crate) async fn report(&self, parts: &Parts, judgement: Judgement) -> Judgement {
+        self.server.name_client(parts, judgement).await
+    }
+
     fn origin(&self, position: usize) -> &Origin {
         self.server.origins().iter().nth(position).expect("the position is of this very list")
     }
@@ -81,7 +88,41 @@ impl Engine {
     }
 }
 
+/// Browsers are told of the method that they ask about, if the route serves it.
+pub(crate) fn answer_preflight(cors: &Cors, parts: &Parts, route: &Route) -> Response<Body> {
+    let mut response = cors.answer_preflight(parts).map(|()| Body::empty());
+    let fields = response.headers_mut();
+    let asked = fields.get(ACCESS_CONTROL_ALLOW_METHODS).map(|method| Method::from_bytes(method.as_bytes()));
+    if asked.is_some_and(|method| method.is_ok_and(|method| !route.serves(&method))) {
+        fields.remove(ACCESS_CONTROL_ALLOW_METHODS);
+    }
+    response
+}
+
+impl Route {
+    /// Whether requests with this method are served. `HEAD` is `GET` without the body (RFC 9110 section 9.3.2).
+    fn serves(&self, method: &Method) -> bool {
+        let has = |method: &Method| self.methods.contains(method);
+        self.methods.is_empty() || has(method) || (*method == Method::HEAD && has(&Method::GET))
+    }
+}
+
 impl Passage<'_> {
+    /// The answer to a method that the route does not serve (RFC 9110 section 15.5.6), unless a browser asks which it does.
+    pub(crate) fn method_unlisted(&self, parts: &Parts, cors: &Cors) -> Option<Response<Body>> {
+        if self.route.serves(&parts.method) || cors.asks(parts).is_some() {
+            return None;
+        }
+        let mut allowed: Vec<&str> = self.route.methods.iter().map(Method::as_str).collect();
+        if self.route.serves(&Method::HEAD) && !allowed.contains(&"HEAD") {
+            allowed.push("HEAD");
+        }
+        let mut response = Problem::MethodUnlisted.answer();
+        let value = HeaderValue::try_from(allowed.join(", ")).expect("methods are tokens");
+        response.headers_mut().insert(ALLOW, value);
+        Some(response)
+    }
+
     /// The very form that the route was chosen by, and the query as it came.
     pub(crate) fn target(&self, uri: &Uri, path: RequestPath<'_>) -> Result<Uri, Refusal> {
         let path = match self.route.ambiguous_paths {
@@ -99,8 +140,36 @@ impl Passage<'_> {
     }
 }
 
-/// What an upstream is told of who got in.
-pub(crate) fn identity(access: &Access) -> Identity {
+impl Engine {
+    /// What an upstream is told of who got in, with a signed statement where the route wants one.
+    pub(crate) fn identity(
+        &self,
+        access: &Access,
+        parts: &Parts,
+        origin: usize,
+        route: &Route,
+    ) -> Result<Identity, Problem> {
+        let identity = identity(access);
+        let Some(attestor) = self.attestor.as_ref().filter(|_| route.proof == ProofHandling::Attest) else {
+            return Ok(identity);
+        };
+        let origin = self.origin(origin);
+        let path = RequestPath::parse(parts.uri.path()).map_err(|_| Problem::AttestationFailed)?;
+        let token = Presented::token_of(&parts.headers).ok_or(Problem::AttestationFailed)?;
+        let statement = attestor.sign(&Statement {
+            issuer: origin.as_str(),
+            audience: &route.attestation_audience,
+            method: &parts.method,
+            target: origin.target(&path).as_str(),
+            token_hash: token.hash(),
+            facts: access.facts(),
+            jkt: access.admission().map(|admission| admission.jkt()),
+        })?;
+        Ok(identity.attestation(&statement))
+    }
+}
+
+fn identity(access: &Access) -> Identity {
     let facts = access.facts();
     let scope = facts.scopes().collect::<Vec<_>>().join(" ");
     let identity =

@@ -1,8 +1,9 @@
 //! Passes a request on to an upstream and its response back, both as streams. What may pass was decided before.
 
-use core::cell::{Cell, RefCell};
+use core::cell::{Cell, OnceCell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::uri::PathAndQuery;
@@ -14,6 +15,7 @@ use crate::answer::Problem;
 use crate::body::{Body, Progress, RequestBody};
 use crate::config::{Limits, Prefix, ProofHandling, PublicUrl, Route, UpstreamAuthorization, UpstreamUrl};
 use crate::front::{Inbound, Peer};
+use crate::health::Address;
 
 mod dial;
 pub(crate) mod fields;
@@ -22,6 +24,7 @@ mod pool;
 mod streams;
 mod tunnel;
 
+pub(crate) use dial::{Dialled, Octets, dial};
 pub use identity::Identity;
 pub(crate) use pool::Lease;
 use pool::{Server, Unanswered};
@@ -41,9 +44,16 @@ pub struct Proxy {
 /// The servers of a route, which take turns.
 #[derive(Clone, Debug)]
 pub struct Upstreams {
-    servers: Rc<[Rc<Server>]>,
+    servers: Rc<[Choice]>,
     turn: Rc<Cell<usize>>,
     rewrite: Option<Rc<(Prefix, Prefix)>>,
+}
+
+/// One of them, and how it is.
+#[derive(Debug)]
+struct Choice {
+    server: Rc<Server>,
+    address: Arc<Address>,
 }
 
 /// A public origin, as upstreams are told of it in `X-Forwarded-*` and `Forwarded`.
@@ -70,12 +80,20 @@ pub struct Terms<'a> {
     authorization: UpstreamAuthorization,
     proof: ProofHandling,
     identity: Option<&'a Identity>,
+    /// Where to note which server took it.
+    taken_by: Option<&'a OnceCell<Arc<Address>>>,
 }
 
 impl<'a> Terms<'a> {
     /// Nothing is vouched for, and `Authorization` and `DPoP` pass unchanged: the modes `report` and `open`.
     pub const fn unchanged(origin: &'a Origin) -> Self {
-        Self { origin, authorization: UpstreamAuthorization::Pass, proof: ProofHandling::Check, identity: None }
+        Self {
+            origin,
+            authorization: UpstreamAuthorization::Pass,
+            proof: ProofHandling::Check,
+            identity: None,
+            taken_by: None,
+        }
     }
 
     /// The caller is `identity`; its token and proof are treated as said.
@@ -85,7 +103,12 @@ impl<'a> Terms<'a> {
         authorization: UpstreamAuthorization,
         proof: ProofHandling,
     ) -> Self {
-        Self { origin, authorization, proof, identity: Some(identity) }
+        Self { origin, authorization, proof, identity: Some(identity), taken_by: None }
+    }
+
+    /// The server that takes it is noted here.
+    pub(crate) const fn telling(self, taken_by: Option<&'a OnceCell<Arc<Address>>>) -> Self {
+        Self { taken_by, ..self }
     }
 }
 
@@ -103,14 +126,21 @@ impl Proxy {
         Self { limits: *limits, servers: RefCell::default() }
     }
 
-    /// The servers of a route. Routes that name the same server share its connections.
+    /// The servers of a route, which nobody looks after. Routes that name the same server share its connections.
     pub fn upstreams(&self, urls: &[UpstreamUrl]) -> Upstreams {
+        let address = |url: &UpstreamUrl| Arc::new(Address::new(url.clone(), None));
+        self.upstreams_at(&urls.iter().map(address).collect::<Vec<_>>())
+    }
+
+    /// The servers at these addresses.
+    pub(crate) fn upstreams_at(&self, addresses: &[Arc<Address>]) -> Upstreams {
         let mut servers = self.servers.borrow_mut();
-        let server = |url: &UpstreamUrl| {
-            let new = || Rc::new(Server::new(url.clone(), &self.limits));
-            Rc::clone(servers.entry(url.clone()).or_insert_with(new))
+        let choice = |address: &Arc<Address>| {
+            let new = || Rc::new(Server::new(address.url().clone(), &self.limits));
+            let server = Rc::clone(servers.entry(address.url().clone()).or_insert_with(new));
+            Choice { server, address: Arc::clone(address) }
         };
-        Upstreams { servers: urls.iter().map(server).collect(), turn: Rc::default(), rewrite: None }
+        Upstreams { servers: addresses.iter().map(choice).collect(), turn: Rc::default(), rewrite: None }
     }
 
     /// Closes connections that have rested for too long, for ever.
@@ -136,7 +166,7 @@ impl Proxy {
         if let Some(rewrite) = &upstreams.rewrite {
             *request.uri_mut() = rewritten(request.uri(), rewrite);
         }
-        match self.exchange(request, upstreams).await {
+        match self.exchange(request, upstreams, terms).await {
             Err(problem) => problem.answer(),
             Ok((response, lease)) if response.status() == StatusCode::SWITCHING_PROTOCOLS => match client_side {
                 Some(client_side) => tunnel::open(response, lease, client_side, &peer, self.limits.tunnel_timeout),
@@ -153,21 +183,30 @@ impl Proxy {
         &self,
         mut request: Request<RequestBody>,
         upstreams: &Upstreams,
+        terms: &Terms<'_>,
     ) -> Result<(Response<Incoming>, Lease), Problem> {
         let progress = request.body_mut().progress();
-        for server in upstreams.in_turn() {
+        for Choice { server, address } in upstreams.in_turn() {
             loop {
                 let (mut lease, used) = match server.resting() {
                     Some(lease) => (lease, true),
                     None => match server.connect().await {
-                        Ok(lease) => (lease, false),
+                        Ok(lease) => {
+                            address.reached();
+                            (lease, false)
+                        }
                         Err(error) => {
+                            address.unreachable();
                             tracing::warn!(upstream = %server.url(), %error, "cannot connect to upstream");
                             break;
                         }
                     },
                 };
-                match self.answer(&mut lease, request, progress.as_ref()).await {
+                let answered = self.answer(&mut lease, request, progress.as_ref()).await;
+                if let (Some(taken_by), Ok(_) | Err(Failure::Said(_))) = (terms.taken_by, &answered) {
+                    let _ = taken_by.set(Arc::clone(address));
+                }
+                match answered {
                     Ok(response) => {
                         if let Some(progress) = &progress {
                             progress.answer_moved(self.limits.stream_timeout);
@@ -236,17 +275,22 @@ impl Upstreams {
         Self { rewrite: instead.map(|instead| Rc::new((route.path.clone(), instead.clone()))), ..self }
     }
 
-    /// Each server once, beginning with the one whose turn it is; those that were down a moment ago come last.
-    fn in_turn(&self) -> impl Iterator<Item = &Rc<Server>> {
+    /// Each server once: those in good health, beginning with the one whose turn it is; then those that were down a moment ago;
+    /// and last those that are unhealthy, since that may be an error, and nothing better is left.
+    fn in_turn(&self) -> impl Iterator<Item = &Choice> {
         let count = self.servers.len();
-        let first = self.turn.get();
-        self.turn.set((first + 1) % count.max(1));
-        let rotated = move |down: bool| {
-            let turns = (first..first + count).filter_map(move |position| self.servers.get(position % count));
-            turns.filter(move |server| count == 1 || server.is_down() == down)
-        };
-        let alone = usize::from(count > 1) * count;
-        rotated(false).chain(rotated(true).take(alone))
+        let turn = self.turn.get();
+        self.turn.set((turn + 1) % count.max(1));
+        let position = move |step: usize| (turn + step) % count.max(1);
+        let rank = move |place: &usize| self.servers.get(*place).map(|choice| choice.address.rank());
+        let first = (0..count).map(position).min_by_key(|place| if count == 1 { None } else { rank(place) });
+        // Most often the first takes the request, and nobody asks for the rest.
+        let rest = core::iter::once(()).flat_map(move |()| {
+            let mut rest: Vec<usize> = (0..count).map(position).filter(|place| Some(*place) != first).collect();
+            rest.sort_by_key(rank);
+            rest
+        });
+        first.into_iter().chain(rest).filter_map(|place| self.servers.get(place))
     }
 }
 

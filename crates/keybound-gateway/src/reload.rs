@@ -7,10 +7,12 @@ use std::sync::Arc;
 use arc_swap::{ArcSwap, Guard};
 use parking_lot::Mutex;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Notify;
 
 use crate::config::{Config, ConfigErrors};
 use crate::engine::{Engine, EngineError};
 use crate::front::Certificates;
+use crate::notify;
 
 /// The engine in force. Workers look here at every request, so that one that has begun ends under the engine it began with.
 ///
@@ -24,6 +26,8 @@ pub struct Live {
     certificates: Option<Certificates>,
     /// One reload at a time: each begins from what the one before has left.
     reloading: Mutex<()>,
+    /// Told of another engine: whoever looks after upstreams.
+    changed: Notify,
 }
 
 /// Why the configuration in force was kept: a line for each mistake.
@@ -47,7 +51,12 @@ impl From<ConfigErrors> for ReloadError {
 impl Live {
     /// Begins with this engine.
     pub fn new(engine: Engine) -> Self {
-        Self { engine: ArcSwap::from_pointee(engine), certificates: None, reloading: Mutex::new(()) }
+        Self {
+            engine: ArcSwap::from_pointee(engine),
+            certificates: None,
+            reloading: Mutex::new(()),
+            changed: Notify::new(),
+        }
     }
 
     /// The same, with the certificate of the listener, as [`Front::certificates`](crate::front::Front::certificates) gives
@@ -65,6 +74,11 @@ impl Live {
     /// As [`Live::engine`], at the price of no shared counter.
     pub(crate) fn load(&self) -> Guard<Arc<Engine>> {
         self.engine.load()
+    }
+
+    /// Returns once another engine is in force than at the last call, or than at the beginning. For one task.
+    pub(crate) async fn changed(&self) {
+        self.changed.notified().await;
     }
 
     /// Puts another configuration into force, in place of the present one.
@@ -86,12 +100,19 @@ impl Live {
                     certificates.reload(tls);
                 }
                 self.engine.store(Arc::new(engine));
+                self.changed.notify_one();
                 return Ok(());
             }
             Ok(_) => {}
             Err(error) => mistakes.extend(lines(&error)),
         }
         Err(ReloadError(mistakes))
+    }
+
+    /// Hands over what is recorded of requests and was not sent yet. Call it once the fronts have drained; a receiver that does not
+    /// answer is waited for a few seconds.
+    pub fn end(&self) {
+        self.engine().observe().end();
     }
 
     /// Reloads what `load` reads at every SIGHUP, and says in the log what came of it.
@@ -113,6 +134,7 @@ impl Live {
             runtime.block_on(async {
                 while hangup.recv().await.is_some() {
                     let Some(live) = live.upgrade() else { return };
+                    notify::reloading();
                     tell(load().map_err(Into::into).and_then(|config| live.reload(config)));
                 }
             });
@@ -124,12 +146,16 @@ impl Live {
 
 fn tell(outcome: Result<(), ReloadError>) {
     match outcome {
-        Ok(()) => tracing::info!("the configuration was read again and is in force"),
+        Ok(()) => {
+            tracing::info!("the configuration was read again and is in force");
+            notify::ready();
+        }
         Err(ReloadError(mistakes)) => {
             for mistake in mistakes {
                 tracing::error!("{mistake}");
             }
             tracing::error!("the configuration was not reloaded; the one before stays in force");
+            notify::kept();
         }
     }
 }
@@ -151,8 +177,10 @@ fn needing_restart(present: &Config, wanted: &Config) -> Vec<String> {
         ("listen.tls", present.listen.tls.is_some() != wanted.listen.tls.is_some()),
         ("listen.workers", present.listen.workers != wanted.listen.workers),
         ("log.format", present.log.format != wanted.log.format),
+        ("telemetry", present.telemetry != wanted.telemetry),
         ("replay", present.replay != wanted.replay),
         ("limits", present.limits != wanted.limits),
+        ("authorization_server.store", servers.is_some_and(|(present, wanted)| present.store != wanted.store)),
         (
             "authorization_server.signing_key",
             servers.is_some_and(|(present, wanted)| present.signing_key != wanted.signing_key),

@@ -1,4 +1,4 @@
-//! Keys of our own in their files. That of the embedded issuer is made when there is none; a file that is there is never
+//! Keys of our own in their files. One that signs for us is made when there is none; a file that is there is never
 //! replaced.
 
 use std::fs::{self, File};
@@ -37,11 +37,9 @@ pub(crate) fn judge(path: &Path) -> Result<(), String> {
     }
 }
 
-/// The key in the file at `path`; a new one, if there is no such file.
-pub(crate) fn open(path: &Path) -> Result<SoftwareKey, EngineError> {
-    let failed = |why: &dyn core::fmt::Display| {
-        EngineError::new(&format!("authorization_server.signing_key: {}", path.display()), why)
-    };
+/// The key in the file at `path`, which `setting` names; a new one, if there is no such file.
+pub(crate) fn open(setting: &str, path: &Path) -> Result<SoftwareKey, EngineError> {
+    let failed = |why: &dyn core::fmt::Display| EngineError::new(&format!("{setting}: {}", path.display()), why);
     let read = match read(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => match make(path) {
             Ok(key) => {
@@ -123,9 +121,9 @@ mod tests {
     fn is_made_once_and_then_read() {
         let folder = folder();
         let path = folder.path().join("issuer-key.json");
-        let made = open(&path).unwrap();
+        let made = open("signing_key", &path).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        assert_eq!(open(&path).unwrap().thumbprint(), made.thumbprint());
+        assert_eq!(open("signing_key", &path).unwrap().thumbprint(), made.thumbprint());
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left beside it");
     }
 
@@ -136,7 +134,7 @@ mod tests {
         for (text, said) in [("", "no PEM block"), ("{\"kty\":\"EC\"", "not a JWK"), ("-----BEGIN", "no PEM block")] {
             fs::write(&path, text).unwrap();
             fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
-            let error = open(&path).unwrap_err().to_string();
+            let error = open("signing_key", &path).unwrap_err().to_string();
             assert!(error.contains(said) && error.contains("issuer-key.json"), "{text:?}: {error}");
             assert_eq!(fs::read_to_string(&path).unwrap(), text);
         }
@@ -146,18 +144,18 @@ mod tests {
     fn others_must_not_read_it() {
         let folder = folder();
         let path = folder.path().join("issuer-key.json");
-        open(&path).unwrap();
+        open("signing_key", &path).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
-        let error = open(&path).unwrap_err().to_string();
+        let error = open("signing_key", &path).unwrap_err().to_string();
         assert!(error.contains("others may read it (mode 640)") && error.contains("chmod 600"), "{error}");
     }
 
     #[test]
     fn a_folder_is_not_made() {
         let folder = folder();
-        let error = open(&folder.path().join("no/such/key.json")).unwrap_err().to_string();
+        let error = open("signing_key", &folder.path().join("no/such/key.json")).unwrap_err().to_string();
         assert!(error.contains("cannot be made: No such file or directory"), "{error}");
-        let error = open(folder.path()).unwrap_err().to_string();
+        let error = open("signing_key", folder.path()).unwrap_err().to_string();
         assert!(error.contains("not a regular file"), "{error}");
     }
 }

@@ -8,27 +8,32 @@ use std::time::Instant;
 use axum::Router;
 use http::header::ORIGIN;
 use http::request::Parts;
-use http::{HeaderMap, Method, Request, Response};
+use http::{HeaderMap, HeaderValue, Method, Request, Response};
 use http_body_util::{BodyExt as _, Full, Limited};
 use keybound::refusal::{Reason, Refusal};
 use keybound::request::{announces_form, authority};
+use keybound_issuer::Connection;
 use keybound_tower::answer::complete;
 use keybound_tower::{Cors, Judgement, Policy};
 use tower::ServiceExt as _;
 
 use crate::answer::Problem;
+use crate::attestation;
 use crate::body::{Body, Found, Later, RequestBody};
 use crate::config::{self, Mode};
 use crate::engine::Engine;
 use crate::front::{Handler, Inbound, Peer};
-use crate::metadata::Resource;
+use crate::metadata::{Resource, published};
 use crate::observe::{Watch, Worker};
-use crate::passage::{Passage, form_denied, identity, is_encoded};
+use crate::passage::{Passage, answer_preflight, form_denied, is_encoded};
 use crate::proxy::{self, Proxy, Terms, Upstreams};
 use crate::reload::Live;
 
 /// The longest request body the embedded issuer reads.
 const ISSUER_BODY: usize = 64 * 1024;
+
+/// The media type of a key set (RFC 7517 section 8.5.2).
+const JWK_SET: &str = "application/jwk-set+json";
 
 /// One worker's way of answering, whatever configuration is in force.
 #[derive(Debug)]
@@ -62,7 +67,8 @@ impl Stack {
 impl Handler for Stack {
     async fn handle(&self, inbound: Inbound) -> Response<Body> {
         let serving = self.serving();
-        let watch = self.worker.watch(inbound.request.method(), serving.engine.config.log.decisions);
+        let request = &inbound.request;
+        let watch = self.worker.watch(request.method(), serving.engine.config.log.decisions).traced(request.headers());
         let response = serving.answer(inbound, &watch).await;
         watch.answered(&response);
         response
@@ -87,8 +93,9 @@ struct Serving {
 impl Serving {
     fn new(engine: Arc<Engine>, proxy: Rc<Proxy>) -> Self {
         let config = &engine.config;
+        let routes = config.routes.iter().zip(&engine.upstreams);
         Self {
-            upstreams: config.routes.iter().map(|route| proxy.upstreams(&route.upstreams).rewriting(route)).collect(),
+            upstreams: routes.map(|(route, addresses)| proxy.upstreams_at(addresses).rewriting(route)).collect(),
             origins: config.origins.iter().map(proxy::Origin::new).collect(),
             issuer: engine.issuer.as_ref().map(keybound_issuer::Issuer::router),
             cors: Cors::any(),
@@ -107,7 +114,8 @@ impl Serving {
         };
         if let Some(router) = self.issuer.as_ref().filter(|_| self.is_for_the_issuer(&parts, forwarded.as_deref())) {
             watch.routed(&self.engine.issuer_meter);
-            return issue(router.clone(), parts, body).await;
+            let connection = Connection::new(self.engine.config.listen.address, peer.address());
+            return issue(router.clone(), connection, parts, body).await;
         }
         let (origin, path) = match self.engine.arrival(&parts, forwarded.as_deref()) {
             Ok(arrival) => arrival,
@@ -115,17 +123,24 @@ impl Serving {
         };
         if let Some(router) = self.issuer.as_ref().filter(|_| self.is_issuers(origin, path.as_str())) {
             watch.routed(&self.engine.issuer_meter);
-            return issue(router.clone(), parts, body).await;
+            let connection = Connection::new(self.engine.config.listen.address, peer.address());
+            return issue(router.clone(), connection, parts, body).await;
         }
         let described = |resource: &&Resource| resource.is_described_at(origin, path.as_str());
         if let Some(resource) = self.engine.resources.iter().find(described) {
             return resource.answer(&parts, &self.cors);
+        }
+        if let Some(attestor) = self.engine.attestor.as_ref().filter(|_| path.as_str() == attestation::WELL_KNOWN) {
+            return published(&parts, &self.cors, attestor.jwks(), HeaderValue::from_static(JWK_SET));
         }
         let Some(passage) = self.engine.passage(origin, &path).filter(|passage| !passage.route.upstreams.is_empty())
         else {
             return Problem::RouteUnknown.answer();
         };
         watch.routed(&self.engine.meters[passage.number]);
+        if let Some(response) = passage.method_unlisted(&parts, &self.cors) {
+            return response;
+        }
         let target = match passage.target(&parts.uri, path) {
             Ok(target) => target,
             Err(refusal) => return self.engine.refuse(&parts, refusal, passage.policy, &self.cors, watch),
@@ -140,7 +155,9 @@ impl Serving {
     async fn pass(&self, errand: Errand<'_, '_>, parts: Parts, mut body: RequestBody, peer: Peer) -> Response<Body> {
         let Errand { route, policy, origin, upstreams, watch } = errand;
         let outward = &self.origins[origin];
-        let forward = |parts, body, terms| async move {
+        let forward = |mut parts: Parts, body, terms| async move {
+            let terms: Terms<'_> = terms;
+            let terms = terms.telling(watch.passed_on(&mut parts.headers));
             let request = Request::from_parts(parts, body);
             let sent = Instant::now();
             let response = self.proxy.forward(Inbound { request, peer }, upstreams, &terms).await;
@@ -151,19 +168,29 @@ impl Serving {
             return forward(parts, body, Terms::unchanged(outward)).await;
         }
         if route.mode == Mode::Report {
+            let mut late = None;
             // A preflight has no credentials that anything could be found out about.
             if self.cors.asks(&parts).is_none() {
-                match self.judge(&parts, &mut body, Later::LetPass, &errand).await {
+                match self.judge(&parts, &mut body, Later::Tell, &errand).await {
                     Ok(judgement) => {
-                        watch.judged(&parts, judgement);
+                        let judgement = watch.judged(&parts, self.engine.report(&parts, judgement).await);
+                        let came = judgement.result().is_ok().then(|| body.token_came()).flatten();
+                        late = came.map(|came| (came, form_denied(&parts)));
                     }
+                    Err(problem @ Problem::FormEncoded) => watch.would_refuse(problem.code()),
                     Err(problem) => return problem.answer(),
                 }
             }
-            return forward(parts, body, Terms::unchanged(outward)).await;
+            let response = forward(parts, body, Terms::unchanged(outward)).await;
+            if let Some((_, denied)) = late.filter(|(came, _)| came.get())
+                && let Err(denial) = denied.result()
+            {
+                watch.would_refuse(denial.code());
+            }
+            return response;
         }
         if self.cors.asks(&parts).is_some() {
-            return self.cors.answer_preflight(&parts).map(|()| Body::empty());
+            return answer_preflight(&self.cors, &parts, route);
         }
         let page = parts.headers.get(ORIGIN).cloned();
         let judgement = match self.judge(&parts, &mut body, Later::BreakOff, &errand).await {
@@ -180,7 +207,14 @@ impl Serving {
             Ok(access) => {
                 // What is answered if a token turns up in the part of a form that is still to come.
                 let late = announces_form(&parts.headers).then(|| form_denied(&parts));
-                let identity = identity(access);
+                let identity = match self.engine.identity(access, &parts, origin, route) {
+                    Ok(identity) => identity,
+                    Err(problem) => {
+                        let mut response = problem.answer();
+                        self.cors.expose(response.headers_mut(), page.as_ref());
+                        return response;
+                    }
+                };
                 let terms = Terms::vouched(outward, &identity, route.upstream_authorization, route.proof);
                 let response = forward(parts, body, terms).await;
                 match late.as_ref().and_then(|late| late.result().err().map(|denial| (late, denial))) {
@@ -209,7 +243,7 @@ impl Serving {
         errand: &Errand<'_, '_>,
     ) -> Result<Judgement, Problem> {
         if announces_form(&parts.headers) {
-            if later == Later::BreakOff && is_encoded(&parts.headers) {
+            if is_encoded(&parts.headers) {
                 return Err(Problem::FormEncoded);
             }
             if body.hold_form(later).await? == Found::Token {
@@ -272,7 +306,13 @@ struct Errand<'s, 'w> {
 }
 
 /// The issuer in this process, asked as over HTTP.
-pub(crate) async fn issue(router: Router, parts: Parts, body: RequestBody) -> Response<Body> {
+pub(crate) async fn issue(
+    router: Router,
+    connection: Connection,
+    mut parts: Parts,
+    body: RequestBody,
+) -> Response<Body> {
+    parts.extensions.insert(connection);
     let Ok(whole) = Limited::new(body, ISSUER_BODY).collect().await else {
         return Problem::BodyOversized.answer();
     };

@@ -114,6 +114,10 @@ fn each_mistake_has_its_line() {
         ("[prof]\nmax_age = \"60s\"", "1:1: prof: is not a table of the configuration; did you mean proof?"),
         // What goes together, and what does not.
         (
+            "[proof]\npreset = \"fapi\"\n[replay]\nwhen_unavailable = \"nonce-only\"",
+            r#"1:4: replay.when_unavailable: "nonce-only" does not go with proof.preset = "fapi"; use refuse"#,
+        ),
+        (
             "[replay]\nwhen_unavailable = \"nonce-only\"",
             r#"1:2: replay.when_unavailable: "nonce-only" is not in this version; use refuse"#,
         ),
@@ -203,16 +207,12 @@ fn each_mistake_has_its_line() {
         ),
         ("[replay]\nstore = \"disk\"", r#"1:2: replay.store: "disk" is not a store; use "memory""#),
         (
-            "[authorization_server]\nurl = \"https://as.example.com\"\nstore = \"sqlite:keybound.db\"",
-            "1:3: authorization_server.store: sqlite is not in this version; use \"memory\"",
-        ),
-        (
-            "[authorization_server]\nurl = \"https://as.example.com\"\nstore = \"postgres://db\"",
-            "1:3: authorization_server.store: postgres is not in this version; use \"memory\"",
+            "[authorization_server]\nurl = \"https://as.example.com\"\nstore = \"mysql://user:password@db\"",
+            r#"1:3: authorization_server.store: not a store; use "sqlite:keybound.db", "postgres://USER@HOST/DATABASE" or "memory""#,
         ),
         (
             "[authorization_server]\nurl = \"https://as.example.com\"\nstore = \"disk\"",
-            r#"1:3: authorization_server.store: "disk" is not a store; use "memory""#,
+            r#"1:3: authorization_server.store: "disk" is not a store; use "sqlite:keybound.db", "postgres://USER@HOST/DATABASE" or "memory""#,
         ),
         // The embedded issuer.
         (
@@ -221,7 +221,7 @@ fn each_mistake_has_its_line() {
         ),
         (
             "[authorization_server]\nurl = \"https://as.example.com\"\nauto_approve = \"alice\"",
-            "1:3: authorization_server.auto_approve: is not in this version; leave it out",
+            "1:2: authorization_server.auto_approve: lets everybody in, so it is for development, with the issuer and listen.address on loopback; leave it out",
         ),
         (
             "[authorization_server]\nurl = \"https://id.example.com\"",
@@ -233,15 +233,15 @@ fn each_mistake_has_its_line() {
         ),
         (
             "[authorization_server]\nurl = \"https://as.example.com\"\n[[authorization_server.client]]\nclient_id = \"a\"\ngrant_types = [\"implicit\"]\ntoken_endpoint_auth_method = \"none\"",
-            r#"1:5: authorization_server.client[0].grant_types: "implicit" is not a grant type; use client_credentials"#,
+            r#"1:5: authorization_server.client[0].grant_types: "implicit" is not a grant type; use authorization_code, client_credentials, refresh_token"#,
         ),
         (
-            "[authorization_server]\nurl = \"https://as.example.com\"\n[[authorization_server.client]]\nclient_id = \"a\"\ngrant_types = [\"refresh_token\"]\ntoken_endpoint_auth_method = \"none\"",
-            r#"1:5: authorization_server.client[0].grant_types: "refresh_token" is not in this version; use client_credentials"#,
+            "[authorization_server]\nurl = \"https://as.example.com\"\n[[authorization_server.client]]\nclient_id = \"a\"\ngrant_types = [\"authorization_code\"]\ntoken_endpoint_auth_method = \"none\"",
+            "1:5: authorization_server.client[0].redirect_uris: is missing: authorization_code sends codes there",
         ),
         (
-            "[authorization_server]\nurl = \"https://as.example.com\"\n[[authorization_server.client]]\nclient_id = \"a\"\ngrant_types = []\ntoken_endpoint_auth_method = \"none\"\nredirect_uris = []",
-            "1:7: authorization_server.client[0].redirect_uris: is not in this version; leave it out: it goes with authorization_code",
+            "[authorization_server]\nurl = \"https://as.example.com\"\n[[authorization_server.client]]\nclient_id = \"a\"\ngrant_types = []\ntoken_endpoint_auth_method = \"none\"\nredirect_uris = [\"http://app.example.com/\"]",
+            r#"1:7: authorization_server.client[0].redirect_uris: "http://app.example.com/" is not an absolute URI without fragment, with https unless on loopback"#,
         ),
         (
             "[authorization_server]\nurl = \"https://as.example.com\"\n[[authorization_server.client]]\nclient_id = \"a\"\ngrant_types = [\"client_credentials\"]\ntoken_endpoint_auth_method = \"none\"",
@@ -310,7 +310,31 @@ fn each_mistake_of_a_route_has_its_line() {
             "proof = \"check\"",
             r#"6: route[0].proof: "check" leaves the proof to the upstream, which needs the token too: add upstream_authorization = "pass""#,
         ),
-        ("proof = \"attest\"", r#"6: route[0].proof: "attest" is not in this version; use consume or check"#),
+        (
+            "attestation_audience = []\nproof = \"attest\"",
+            "6: route[0].attestation_audience: is empty; name whoever is to check the statements",
+        ),
+        ("attestation_audience = [\"\"]\nproof = \"attest\"", "6: route[0].attestation_audience: is empty"),
+        ("issuer = []", "6: route[0].issuer: is empty: no token could be accepted; leave it out for all"),
+        (
+            "issuer = [\"https://id.example.org\"]",
+            r#"6: route[0].issuer: "https://id.example.org" is no [[issuer]]; did you mean "https://id.example.com"?"#,
+        ),
+        (
+            "issuer = [\"keycloak\"]",
+            r#"6: route[0].issuer: "keycloak" is no [[issuer]] of this file, nor its [authorization_server]"#,
+        ),
+        (
+            "issuer = [\"https://id.example.com\",\n\"https://id.example.com\"]",
+            r#"7: route[0].issuer: "https://id.example.com" stands there already"#,
+        ),
+        ("methods = []", "6: route[0].methods: is empty: no request could be served; leave it out for all"),
+        ("methods = [\"GET POST\"]", r#"6: route[0].methods: "GET POST" is not a method; write it like "GET""#),
+        ("methods = [\"\"]", r#"6: route[0].methods: "" is not a method; write it like "GET""#),
+        ("methods = [\"get\"]", r#"6: route[0].methods: "get" is another method than "GET": letter case counts"#),
+        ("methods = [\"TRACE\"]", r#"6: route[0].methods: "TRACE" is never let through; leave it out"#),
+        ("methods = [\"GET\",\n\"PUT\",\n\"GET\"]", "8: route[0].methods: GET stands there already"),
+        ("methods = \"GET\"", "6: route[0].methods: is text; write a list, [\"..\"]"),
         (
             "upstream_authorization = \"keep\"",
             r#"6: route[0].upstream_authorization: "keep" is not a way to treat Authorization; use strip, pass or bearer"#,
@@ -330,6 +354,45 @@ fn each_mistake_of_a_route_has_its_line() {
     }
 }
 
+#[test]
+fn each_mistake_of_attestation_has_its_line() {
+    for (line, expected) in [
+        ("lifetime = \"31s\"", "lifetime: is not 1s to 30s, in whole seconds"),
+        ("lifetime = \"1500ms\"", "lifetime: is not 1s to 30s, in whole seconds"),
+        ("lifetime = \"0s\"", "lifetime: must not be zero"),
+        ("signing_key = \"\"", "signing_key: is empty"),
+        ("signing_key = \"no/such/key\"", "signing_key: no/such/key: cannot be made: there is no such folder"),
+        ("key = \"a\"", "key: is not a setting of this table; there is listen.tls.key"),
+    ] {
+        let route = "[[route]]\npath = \"/\"\nupstream = [\"http://127.0.0.1:9000\"]\nmode = \"open\"\n";
+        let text = format!("[[origin]]\nurl = \"https://api.example.com\"\n{route}[attestation]\n{line}\n");
+        let errors = Config::parse(&text, file()).unwrap_err().to_string();
+        assert!(errors.ends_with(&format!(": attestation.{expected}")) && !errors.contains('\n'), "{line}: {errors}");
+    }
+}
+
+/// Somebody has to check a statement, and be named in it.
+#[test]
+fn an_attesting_route_without_upstream_names_its_audience() {
+    let listener = "[listen]\ndecisions = \"127.0.0.1:8082\"\ndecision_peers = [\"127.0.0.1\"]\n";
+    let with = |settings: &str| {
+        let rest =
+            "[[origin]]\nurl = \"https://api.example.com\"\n[authorization_server]\nurl = \"https://id.example.com\"\n";
+        let route = format!("[[route]]\npath = \"/\"\nproof = \"attest\"\n{settings}");
+        Config::parse(&[listener, rest, &route].concat(), file())
+    };
+    let errors = with("").unwrap_err().to_string();
+    assert!(
+        errors.contains("keybound.toml:10: route[0].proof: \"attest\" makes statements for the upstream"),
+        "{errors}"
+    );
+    assert_eq!(with("attestation_audience = [\"a\"]").unwrap().routes[0].attestation_audience, ["a"]);
+    let upstreams =
+        "upstream = [\"h2://b.internal\", \"https://b.internal\", \"h2c://[::1]:9000\", \"http://a.internal:80\"]";
+    let named = with(upstreams).unwrap().routes[0].attestation_audience.clone();
+    assert_eq!(named, ["http://[::1]:9000", "http://a.internal", "https://b.internal"]);
+}
+
 /// What nobody enforces must not look as if it were.
 fn without_effect() -> Vec<(&'static str, &'static str)> {
     const OPEN: &str = "is not enforced: mode = \"open\" checks nothing; leave it out, or use another mode";
@@ -339,10 +402,17 @@ fn without_effect() -> Vec<(&'static str, &'static str)> {
     vec![
         row("scope = [\"read\"]\nmode = \"open\"", "scope", OPEN),
         row("audience = [\"x\"]\nmode = \"open\"", "audience", OPEN),
+        row("issuer = [\"https://id.example.com\"]\nmode = \"open\"", "issuer", OPEN),
         row("proof = \"check\"\nmode = \"open\"", "proof", OPEN),
         row("upstream_authorization = \"strip\"\nmode = \"open\"", "upstream_authorization", OPEN),
         row("upstream_authorization = \"bearer\"\nmode = \"report\"", "upstream_authorization", REPORT),
-        row("proof = \"consume\"\nmode = \"report\"", "proof", REPORT),
+        row("proof = \"attest\"\nmode = \"report\"", "proof", REPORT),
+        row("proof = \"attest\"\nmode = \"open\"", "proof", OPEN),
+        row(
+            "attestation_audience = [\"https://a.internal\"]",
+            "attestation_audience",
+            "goes with proof = \"attest\" alone; leave it out",
+        ),
     ]
 }
 
@@ -351,6 +421,10 @@ fn shadowed() -> Vec<(&'static str, &'static str)> {
         (
             "path = \"/.well-known/oauth-authorization-server/x\"",
             r#"6: route[0].path: "/.well-known/oauth-authorization-server/x" would never be reached: under /.well-known/oauth-authorization-server is what the embedded issuer says of itself; use another path"#,
+        ),
+        (
+            "path = \"/.well-known/keybound-attestation-jwks\"\nproof = \"attest\"",
+            r#"6: route[0].path: "/.well-known/keybound-attestation-jwks" would never be reached: under /.well-known/keybound-attestation-jwks is the key set of proof = "attest"; use another path"#,
         ),
         (
             "path = \"/.well-known/oauth-protected-resource\"",
@@ -523,6 +597,80 @@ fn each_mistake_of_introspection_has_its_line() {
         let said = said.split_once("keybound.toml:").map_or(&*said, |(_, said)| said);
         assert_eq!(said, expected);
     }
+}
+
+/// Of `[route.health]`, whose lines begin with the tenth.
+#[test]
+fn each_mistake_of_a_health_check_has_its_line() {
+    let read = |inside: &str| Config::parse(&format!("{REST}[route.health]\n{inside}"), file());
+    let health = read("path = \"/healthz?deep=1\"\n").unwrap().routes.remove(0).health.unwrap();
+    assert_eq!((health.path.as_str(), health.interval, health.timeout), ("/healthz?deep=1", seconds(5), seconds(2)));
+    assert_eq!((health.healthy, health.unhealthy), (2, 3));
+    for (inside, expected) in [
+        ("", "9: route[0].health.path: is missing; for example path = \"/healthz\""),
+        ("path = \"healthz\"", r#"10: route[0].health.path: "healthz" is not a path; write it like "/healthz""#),
+        ("path = \"/a#b\"", r##"10: route[0].health.path: "/a#b" is not a path; write it like "/healthz""##),
+        ("path = \"/a b\"", r#"10: route[0].health.path: "/a b" is not a path; write it like "/healthz""#),
+        ("path = \"/\"\ninterval = 5", r#"11: route[0].health.interval: is a number; write it in quotes, "..""#),
+        ("path = \"/\"\ntimeout = \"0s\"", "11: route[0].health.timeout: must not be zero"),
+        ("path = \"/\"\nhealthy = 0", "11: route[0].health.healthy: 0 is out of range; use 1 to 100"),
+        ("path = \"/\"\nunhealthy = 101", "11: route[0].health.unhealthy: 101 is out of range; use 1 to 100"),
+        ("path = \"/\"\nrise = 2", "11: route[0].health.rise: is not a setting; keybound config default lists all"),
+    ] {
+        let said = read(inside).unwrap_err().to_string();
+        assert_eq!(said.strip_prefix("keybound.toml:"), Some(expected));
+    }
+    let text = REST.replace("upstream = [\"http://127.0.0.1:9000\"]\n", "health = { path = \"/\" }\n");
+    let decides = "[listen]\ndecisions = \"127.0.0.1:0\"\ndecision_peers = [\"127.0.0.1\"]\n";
+    assert_eq!(
+        lines_of(&[&text, decides].concat()),
+        "keybound.toml:8: route[0].health: has nothing to ask: there is no upstream; leave it out"
+    );
+}
+
+/// Of `[telemetry]`, whose lines begin with the ninth.
+#[test]
+fn each_mistake_of_telemetry_has_its_line() {
+    let read = |inside: &str| Config::parse(&format!("{REST}[telemetry]\n{inside}"), file());
+    let telemetry = read("endpoint = \"http://collector:4318/\"\nsampling = \"0.25\"\n").unwrap().telemetry.unwrap();
+    assert_eq!((&*telemetry.endpoint, telemetry.sampling), ("http://collector:4318/v1/traces", 0.25));
+    let endpoint = "endpoint = \"https://collector:4318\"\n";
+    for (inside, expected) in [
+        (String::new(), "9: telemetry.endpoint: is missing; for example endpoint = \"http://127.0.0.1:4318\""),
+        (
+            "endpoint = \"collector:4318\"".to_owned(),
+            r#"10: telemetry.endpoint: "collector:4318" is no URL; write it like "http://127.0.0.1:4318""#,
+        ),
+        (
+            format!("{endpoint}sampling = \"1.1\""),
+            r#"11: telemetry.sampling: "1.1" is no part of a whole; write a number from 0 to 1, like "0.1""#,
+        ),
+        (
+            format!("{endpoint}headers = [\"secret value\"]"),
+            r#"11: telemetry.headers: has an item that is no field; write it like "x-api-key=value""#,
+        ),
+        (
+            "endpoint = \"http://collector:4318\"\nheaders = [\"a=b\"]".to_owned(),
+            "11: telemetry.headers: would go over plain http, and they are secret as a rule; use an https endpoint",
+        ),
+    ] {
+        let said = read(&inside).unwrap_err().to_string();
+        assert_eq!(said.strip_prefix("keybound.toml:"), Some(expected));
+    }
+    let secret = read(&format!("{endpoint}headers = [\"a=hidden\"]")).unwrap();
+    assert!(!format!("{secret:?}").contains("hidden"));
+    // As every program is told of it; what is set for this one goes before.
+    let with = |text: &str| {
+        let environment = [("OTEL_EXPORTER_OTLP_ENDPOINT".to_owned(), "http://127.0.0.1:1".to_owned())];
+        let config = Config::from_parts(&[REST, text].concat(), file(), environment, &Overrides::default());
+        config.unwrap().telemetry.unwrap().endpoint
+    };
+    assert_eq!(&*with(""), "http://127.0.0.1:1/v1/traces");
+    assert_eq!(&*with("[telemetry]\nendpoint = \"http://127.0.0.1:2\""), "http://127.0.0.1:2/v1/traces");
+}
+
+const fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
 }
 
 #[test]
@@ -752,7 +900,9 @@ fn every_example_of_the_printed_default_is_a_setting() {
         .lines()
         .map(|line| line.strip_prefix('#').filter(|rest| !rest.starts_with(' ')).unwrap_or(line))
         .collect::<Vec<_>>()
-        .join("\n");
+        .join("\n")
+        // What alone another setting goes with.
+        .replace("proof = \"consume\"", "proof = \"attest\"");
     let errors = Config::parse(&examples, file()).unwrap_err();
     for error in errors.iter() {
         let expected = error.message.contains("is not in this version") || error.message.contains("cannot be read");

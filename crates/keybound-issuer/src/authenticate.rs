@@ -2,68 +2,103 @@
 //! authentication and plays no part here (R-AS-27).
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use data_encoding::BASE64;
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use keybound::authorization_server::{ASSERTION_TYPE, ClientAssertion, VerifiedAssertion};
-use keybound::refusal::{Reason, Refusal};
-use keybound::replay::Epoch;
+use keybound::refusal::{Denial, Fault, Reason, Refusal};
+use keybound::replay::{Epoch, Seen};
 use keybound::time::UnixTime;
 use keybound::token::jwt::KeySet;
 use zeroize::Zeroizing;
 
+use crate::State;
 use crate::client::{Authentication, Client, Secret};
 use crate::form::{self, Form};
+use crate::handle;
+use crate::store::{Change, Kind};
 
-/// The registered clients by `client_id`.
+/// The clients: those of the configuration at hand, those that registered themselves in the store.
 #[derive(Debug)]
 pub(crate) struct Clients {
-    by_id: HashMap<Box<str>, Client>,
+    configured: HashMap<Box<str>, Arc<Client>>,
     /// Keys no assertion is signed with, tried where there is no such client.
     nobodys: KeySet,
 }
 
 /// The client is who it says. What it signed may have been used before: that is seen last of all.
-pub(crate) struct Authenticated<'c> {
-    pub(crate) client: &'c Client,
-    pub(crate) assertion: Option<VerifiedAssertion>,
+pub(crate) struct Authenticated {
+    pub(crate) client: Arc<Client>,
+    pub(crate) assertion: Option<Assertion>,
+}
+
+/// A client assertion that is good if it was never used.
+pub(crate) struct Assertion(VerifiedAssertion);
+
+impl Assertion {
+    /// Uses it up: the store refuses a second one.
+    pub(crate) fn change(&self) -> Change {
+        let entry = self.0.replay_entry();
+        let id = handle::digest_of_entry(&entry);
+        Change::Insert { kind: Kind::ASSERTION, id, family: "".into(), expires: entry.expires(), body: "{}".into() }
+    }
+
+    /// It was used before.
+    pub(crate) fn refuse(self) -> Refusal {
+        self.0.authenticate(Seen::Before).err().unwrap_or_else(|| Reason::ClientAuthentication.into())
+    }
 }
 
 impl Clients {
     pub(crate) fn new(clients: &[Client], nobodys: KeySet) -> Self {
-        let by_id = clients.iter().map(|client| (client.id.clone(), client.clone())).collect();
-        Self { by_id, nobodys }
+        let configured = clients.iter().map(|client| (client.id.clone(), Arc::new(client.clone()))).collect();
+        Self { configured, nobodys }
+    }
+
+    /// The client of this name. One of the configuration comes before one of the store.
+    pub(crate) async fn find(&self, state: &State, id: &str, _now: UnixTime) -> Result<Option<Arc<Client>>, Fault> {
+        let _ = state;
+        Ok(self.configured.get(id).cloned())
+    }
+
+    /// Whether the client stands in the configuration.
+    pub(crate) fn is_configured(&self, id: &str) -> bool {
+        self.configured.contains_key(id)
     }
 
     /// Whose credentials these are. An unknown client is refused after the same work as a wrong secret.
-    pub(crate) fn authenticate(
+    pub(crate) async fn authenticate(
         &self,
+        state: &State,
         credentials: &Credentials<'_>,
-        audience: &[&str],
-        epoch: Epoch,
         now: UnixTime,
-    ) -> Result<Authenticated<'_>, Refusal> {
-        let client = self.by_id.get(credentials.client_id());
-        let registered = client.map(|client| &client.authentication);
+    ) -> Result<Authenticated, Denial> {
+        let client = self.find(state, credentials.client_id(), now).await?;
+        // Assertions are remembered in the store: what it cannot know of is refused.
+        let epoch = Epoch::new(0, state.store.opened());
+        let registered = client.as_ref().map(|client| &client.authentication);
         let assertion = match (&credentials.method, registered) {
             (Method::None, Some(Authentication::None)) => None,
             (Method::Basic(secret), Some(Authentication::SecretBasic(expected))) if expected.is(secret) => None,
             (Method::Post(secret), Some(Authentication::SecretPost(expected))) if expected.is(secret) => None,
             (Method::Assertion(assertion), Some(Authentication::PrivateKeyJwt(keys))) => {
-                Some(assertion.verify(keys, audience, epoch, now)?)
+                Some(Assertion(assertion.verify(keys, &state.audience(), epoch, now)?))
             }
             (Method::Assertion(assertion), _) => {
-                let _ = assertion.verify(&self.nobodys, audience, epoch, now);
-                return Err(refused("the client is unknown or registered with another method"));
+                let _ = assertion.verify(&self.nobodys, &state.audience(), epoch, now);
+                return Err(refused("the client is unknown or registered with another method").into());
             }
             (Method::Basic(_), Some(Authentication::SecretBasic(_)))
-            | (Method::Post(_), Some(Authentication::SecretPost(_))) => return Err(refused("the secret is wrong")),
+            | (Method::Post(_), Some(Authentication::SecretPost(_))) => {
+                return Err(refused("the secret is wrong").into());
+            }
             (Method::Basic(secret) | Method::Post(secret), _) => {
                 Secret::NOBODYS.is(secret);
-                return Err(refused("the client is unknown or registered with another method"));
+                return Err(refused("the client is unknown or registered with another method").into());
             }
-            (Method::None, _) => return Err(refused("the client did not authenticate")),
+            (Method::None, _) => return Err(refused("the client did not authenticate").into()),
         };
         let client = client.ok_or_else(|| refused("the client is unknown"))?;
         Ok(Authenticated { client, assertion })

@@ -78,14 +78,44 @@ impl Client {
     }
 
     /// The scopes it may have.
-    pub fn scopes(&self) -> impl Iterator<Item = &str> {
+    pub fn scopes(&self) -> impl Iterator<Item = &str> + Clone {
         self.scope.split(' ').filter(|scope| !scope.is_empty())
+    }
+
+    /// Whether users may be sent there: to an address of its registration, octet by octet; on loopback, where a native
+    /// application takes the port it gets, with any port (RFC 8252 section 7.3).
+    pub(crate) fn redirects_to(&self, uri: &str) -> bool {
+        let portless = without_loopback_port(uri);
+        self.redirect_uris
+            .iter()
+            .any(|known| **known == *uri || portless.is_some() && without_loopback_port(known) == portless)
+    }
+
+    /// Whether it cannot keep a secret, and so does not authenticate.
+    pub(crate) const fn is_public(&self) -> bool {
+        matches!(self.authentication, Authentication::None)
+    }
+
+    /// Whether it may have no token without a proof (RFC 9449 section 5.2).
+    pub(crate) const fn is_bound(&self) -> bool {
+        self.bound
     }
 
     /// What its token requests must prove, whatever the grant (R-AS-10).
     pub(crate) const fn binding(&self) -> GrantBinding {
         if self.bound { GrantBinding::AnyKey } else { GrantBinding::Free }
     }
+}
+
+/// What is before and after the port of an `http` URI on a loopback address.
+fn without_loopback_port(uri: &str) -> Option<(&str, &str)> {
+    let host = ["http://127.0.0.1", "http://[::1]"].into_iter().find(|host| uri.starts_with(host))?;
+    let rest = uri.strip_prefix(host)?;
+    let path = match rest.strip_prefix(':') {
+        Some(port) => port.trim_start_matches(|digit: char| digit.is_ascii_digit()),
+        None => rest,
+    };
+    (path.is_empty() || path.starts_with(['/', '?'])).then_some((host, path))
 }
 
 /// How a client authenticates at the token endpoint (`token_endpoint_auth_method`).
@@ -106,18 +136,24 @@ pub enum Authentication {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum GrantType {
+    /// `authorization_code` (RFC 6749 section 4.1)
+    AuthorizationCode,
     /// `client_credentials` (RFC 6749 section 4.4)
     ClientCredentials,
+    /// `refresh_token` (RFC 6749 section 6)
+    RefreshToken,
 }
 
 impl GrantType {
     /// Every grant this server knows.
-    pub const ALL: &'static [Self] = &[Self::ClientCredentials];
+    pub const ALL: &'static [Self] = &[Self::AuthorizationCode, Self::ClientCredentials, Self::RefreshToken];
 
     /// The value of `grant_type`.
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::AuthorizationCode => "authorization_code",
             Self::ClientCredentials => "client_credentials",
+            Self::RefreshToken => "refresh_token",
         }
     }
 }
@@ -143,7 +179,11 @@ pub struct UnknownGrantType;
 
 impl fmt::Display for UnknownGrantType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("not a grant type of this issuer; it knows client_credentials")
+        f.write_str("not a grant type of this issuer; it knows")?;
+        for (position, grant) in GrantType::ALL.iter().enumerate() {
+            write!(f, "{} {grant}", if position == 0 { "" } else { "," })?;
+        }
+        Ok(())
     }
 }
 

@@ -13,6 +13,9 @@ pub const DEFAULT_TOKEN_LIFETIME: Duration = Duration::from_secs(300);
 /// Beyond this a stolen token is worth having even where it is bound, and the issuer warns (R-SEC-08).
 pub const LONG_TOKEN_LIFETIME: Duration = Duration::from_secs(3600);
 
+/// How long a refresh token is good for that nobody uses.
+pub const DEFAULT_REFRESH_LIFETIME: Duration = Duration::from_secs(30 * 24 * 3600);
+
 const MAX_TOKEN_LIFETIME: Duration = Duration::from_secs(24 * 3600);
 
 /// What an issuer is called, whom it knows and what its tokens are good for.
@@ -34,6 +37,8 @@ pub struct IssuerConfig {
     pub(crate) audience: Vec<Box<str>>,
     pub(crate) clients: Vec<Client>,
     pub(crate) token_lifetime: Duration,
+    pub(crate) refresh_lifetime: Duration,
+    pub(crate) auto_approve: Option<Box<str>>,
 }
 
 impl IssuerConfig {
@@ -44,6 +49,8 @@ impl IssuerConfig {
             audience: vec![audience.into()],
             clients: Vec::new(),
             token_lifetime: DEFAULT_TOKEN_LIFETIME,
+            refresh_lifetime: DEFAULT_REFRESH_LIFETIME,
+            auto_approve: None,
         }
     }
 
@@ -65,6 +72,23 @@ impl IssuerConfig {
         self
     }
 
+    /// How long a refresh token is good for that nobody uses; [`DEFAULT_REFRESH_LIFETIME`] unless set.
+    pub const fn refresh_lifetime(mut self, lifetime: Duration) -> Self {
+        self.refresh_lifetime = lifetime;
+        self
+    }
+
+    /// For development: this user is signed in and agrees to everything, with no page.
+    ///
+    /// # Security
+    ///
+    /// It holds only where nobody else can be: the issuer and the connection are on loopback, both ends of it known
+    /// ([`Connection`](crate::Connection)), `Host` too, nothing was forwarded, and the client stands in the configuration.
+    pub fn auto_approve(mut self, subject: impl Into<Box<str>>) -> Self {
+        self.auto_approve = Some(subject.into());
+        self
+    }
+
     /// Everything that is wrong.
     pub(crate) fn mistakes(&self) -> Vec<ConfigError> {
         let mut mistakes = Vec::new();
@@ -75,6 +99,9 @@ impl IssuerConfig {
         mistakes.extend(unfit.cloned().map(ConfigError::Audience));
         if self.token_lifetime < Duration::from_secs(1) || self.token_lifetime > MAX_TOKEN_LIFETIME {
             mistakes.push(ConfigError::TokenLifetime);
+        }
+        if self.auto_approve.is_some() && !issuer_uri(&self.issuer).is_some_and(|uri| uri.is_loopback()) {
+            mistakes.push(ConfigError::AutoApprove);
         }
         for (position, client) in self.clients.iter().enumerate() {
             if self.clients.iter().take(position).any(|other| other.id == client.id) {
@@ -121,8 +148,9 @@ fn is_resource(resource: &str) -> bool {
     printable && has_scheme && !resource.contains('#')
 }
 
-/// An absolute URI without fragment, plain http on loopback only (RFC 6749 section 3.1.2, RFC 8252 section 7).
-fn is_redirect_uri(uri: &str) -> bool {
+/// Whether users may be sent there: an absolute URI without fragment, plain http on loopback only (RFC 6749 section 3.1.2, RFC
+/// 8252 section 7).
+pub fn is_redirect_uri(uri: &str) -> bool {
     let scheme = uri.split_once(':').map(|(scheme, _)| scheme);
     let web = scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https"));
     is_resource(uri) && (!web || TargetUri::parse(uri).is_ok_and(|uri| uri.is_https() || uri.is_loopback()))
@@ -158,6 +186,8 @@ pub enum ConfigError {
     Scope(Box<str>),
     /// This client has a redirect URI that is none.
     RedirectUri(Box<str>, Box<str>),
+    /// A user is approved without a page, which is for issuers on loopback.
+    AutoApprove,
     /// The signing keys cannot be published.
     Keys,
 }
@@ -181,6 +211,7 @@ impl fmt::Display for ConfigError {
                 f,
                 "the client {id:?} has the redirect URI {uri:?}, which is not an absolute URI without fragment, https unless on loopback"
             ),
+            Self::AutoApprove => f.write_str("auto_approve is for development: the issuer has to be on loopback"),
             Self::Keys => f.write_str("a signing key cannot be published"),
         }
     }

@@ -41,6 +41,11 @@ impl Form {
         self.all(name).next()
     }
 
+    /// The value of a parameter, be it empty.
+    pub(crate) fn raw(&self, name: &str) -> Option<&str> {
+        self.parameters.iter().find(|(known, _)| known.as_str() == name).map(|(_, value)| value.as_str())
+    }
+
     /// Every value of a parameter that may come more than once.
     pub(crate) fn all(&self, name: &str) -> impl Iterator<Item = &str> {
         self.parameters

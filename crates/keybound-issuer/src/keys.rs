@@ -27,8 +27,6 @@ use serde_json::{Value, json};
 #[must_use]
 pub struct Keys {
     current: Arc<dyn Signer>,
-    /// The first segment of every token: nothing in it changes while the key does not.
-    header: Box<str>,
     published: Vec<Published>,
 }
 
@@ -42,12 +40,7 @@ impl Keys {
     /// Signs with `current`.
     pub fn new(current: impl Signer + 'static) -> Self {
         let (alg, jwk) = (current.alg(), current.public_jwk().clone());
-        let header = json!({ "typ": "at+jwt", "alg": alg.name(), "kid": jwk.thumbprint().to_string() });
-        Self {
-            current: Arc::new(current),
-            header: encode_base64url(header.to_string().as_bytes()).into(),
-            published: vec![Published { alg, jwk }],
-        }
+        Self { current: Arc::new(current), published: vec![Published { alg, jwk }] }
     }
 
     /// Signs with a new ES256 key that lives as long as this process.
@@ -80,9 +73,17 @@ impl Keys {
         KeySet::read_strictly(jwks.as_bytes(), &AwsLc, algs)
     }
 
-    /// A JWT access token of these claims.
-    pub(crate) fn sign(&self, claims: &Value) -> Result<String, Fault> {
-        let mut token = [&*self.header, ".", &encode_base64url(claims.to_string().as_bytes())].concat();
+    /// The algorithm of what it signs.
+    pub(crate) fn alg(&self) -> Alg {
+        self.current.alg()
+    }
+
+    /// A JWT of this type and these claims. The type keeps one kind from being taken for another (RFC 8725 section 3.11).
+    pub(crate) fn sign(&self, typ: &str, claims: &Value) -> Result<String, Fault> {
+        let kid = self.current.public_jwk().thumbprint();
+        let header = format!(r#"{{"typ":"{typ}","alg":"{}","kid":"{kid}"}}"#, self.current.alg().name());
+        let [header, claims] = [header, claims.to_string()].map(|text| encode_base64url(text.as_bytes()));
+        let mut token = [&*header, ".", &claims].concat();
         let signature = self.current.sign(token.as_bytes()).map_err(|_| Fault::CryptoFailure)?;
         token.push('.');
         token.push_str(&encode_base64url(&signature));

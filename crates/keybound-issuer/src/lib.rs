@@ -10,32 +10,52 @@
 //! # }
 //! ```
 //!
-//! The order at the token endpoint: verify the proof, authenticate the client, look at the grant, record the proof, redeem,
-//! issue. Nothing that was refused consumes a client assertion or a grant.
+//! # Where what is
+//!
+//! | file | what |
+//! |---|---|
+//! | `endpoints.rs`, `endpoints/` | the paths and what is answered there, a file for each endpoint |
+//! | `exchange.rs` | what endpoints for clients share: body, proof, client, record, commit, nonce in the answer |
+//! | `grants.rs`, `grants/` | every way a token leaves, as one table; a file for each grant, which looks and changes nothing |
+//! | `tokens.rs` | the only place where access tokens, refresh tokens and ID tokens are made |
+//! | `authorization.rs` | the authorization request, read once whichever way it came; a code comes of it |
+//! | `people.rs` | who sits at the browser: the trait behind which pages are |
+//! | [`store`] | what must not be forgotten: one trait, three stores, and all SQL |
+//! | `client.rs`, `authenticate.rs` | clients, and whether a request is one's |
+//!
+//! The order at every endpoint that takes a proof: [`verify`](AuthorizationServer::verify) it, authenticate the client, look at
+//! the grant, record the proof, redeem in one atomic [`store::Store::write`], issue. What was refused before the record has
+//! consumed nothing, and what was refused before the write has consumed the proof alone. Client assertions are used up in that
+//! same write.
+//!
+//! A page for people implements `SignIn` of `people.rs`: it gets a visit with the request, answers with pages of its own for as long
+//! as it likes, and ends in `Asked::approve` or `Asked::refuse`, which send the browser back. A new kind of record is a `Kind` of
+//! the store and a `serde` structure beside its use; the tables stay as they are.
 
 mod answer;
 mod authenticate;
+mod authorization;
 mod client;
 mod clock;
 mod config;
+mod endpoints;
+mod exchange;
 mod form;
-mod grant;
+mod grants;
+mod handle;
 mod keys;
 mod metadata;
+mod people;
 mod replays;
 mod serve;
+pub mod store;
 mod test_issuer;
-mod token;
+mod tokens;
 
 use std::sync::Arc;
 
 use axum::Router;
-use axum::body::Body;
-use axum::extract::Request;
-use axum::response::Response;
-use axum::routing::any;
 use bytes::Bytes;
-use http::Method;
 use keybound::authorization_server::AuthorizationServer;
 use keybound::challenge::Realm;
 use keybound::replay::ReplayStore;
@@ -45,14 +65,17 @@ use keybound::token::jwt::KeySet;
 use self::authenticate::Clients;
 pub use self::client::{Authentication, Client, EmptySecret, GrantType, Secret, UnknownGrantType};
 pub use self::clock::Clock;
-pub use self::config::{ConfigError, ConfigErrors, DEFAULT_TOKEN_LIFETIME, IssuerConfig, LONG_TOKEN_LIFETIME};
+pub use self::config::{
+    ConfigError, ConfigErrors, DEFAULT_REFRESH_LIFETIME, DEFAULT_TOKEN_LIFETIME, IssuerConfig, LONG_TOKEN_LIFETIME,
+    is_redirect_uri,
+};
 pub use self::keys::Keys;
 use self::metadata::Endpoints;
+pub use self::people::Connection;
+use self::people::{AutoApprove, SignIn};
 use self::replays::{AnyStore, Replays};
+use self::store::{MemoryStore, Store};
 pub use self::test_issuer::TestIssuer;
-
-/// How long caches may keep metadata and keys.
-const PUBLIC_CACHE: &str = "public, max-age=300";
 
 /// An authorization server. Clones share everything.
 ///
@@ -96,6 +119,8 @@ struct State {
     realm: Realm,
     server: AuthorizationServer,
     replays: Box<dyn Replays>,
+    store: Arc<dyn Store>,
+    people: Box<dyn SignIn>,
     clock: Clock,
 }
 
@@ -107,8 +132,8 @@ impl State {
 }
 
 impl Issuer {
-    /// An issuer with these settings. `server` verifies proofs by its own windows, algorithms and nonce policy; `replays`
-    /// remembers used proofs and client assertions.
+    /// An issuer with these settings that keeps everything in memory. `server` verifies proofs by its own windows, algorithms
+    /// and nonce policy; `replays` remembers used proofs.
     ///
     /// # Errors
     ///
@@ -118,6 +143,24 @@ impl Issuer {
         keys: Keys,
         server: AuthorizationServer,
         replays: Arc<impl ReplayStore + 'static>,
+        clock: Clock,
+    ) -> Result<Self, ConfigErrors> {
+        // What is in memory is as old as the process, and so is the memory of proofs.
+        let store = Arc::new(MemoryStore::new(replays.epoch().opened()));
+        Self::with_store(config, keys, server, replays, store, clock)
+    }
+
+    /// The same with a store of this kind for codes, tokens and clients.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong with the settings, at once.
+    pub fn with_store(
+        config: IssuerConfig,
+        keys: Keys,
+        server: AuthorizationServer,
+        replays: Arc<impl ReplayStore + 'static>,
+        store: Arc<dyn Store>,
         clock: Clock,
     ) -> Result<Self, ConfigErrors> {
         let mut mistakes = config.mistakes();
@@ -135,7 +178,7 @@ impl Issuer {
         if config.token_lifetime > LONG_TOKEN_LIFETIME {
             tracing::warn!(seconds = config.token_lifetime.as_secs(), "access tokens live longer than an hour");
         }
-        let metadata = metadata::document(&config, &endpoints, server.verifier().algorithms());
+        let metadata = metadata::document(&config, &endpoints, server.verifier().algorithms(), keys.alg());
         let realm = Realm::new("token endpoint").expect("words and a space are a realm");
         Ok(Self {
             state: Arc::new(State {
@@ -150,6 +193,8 @@ impl Issuer {
                 key_set,
                 realm,
                 server,
+                store,
+                people: Box::new(AutoApprove),
                 clock,
             }),
         })
@@ -158,20 +203,7 @@ impl Issuer {
     /// Routes at the public paths of the issuer, to be merged into a server at the root of the issuer's origin. An issuer
     /// with a path also answers for everything else under that path.
     pub fn router(&self) -> Router {
-        let endpoints = &self.state.endpoints;
-        let mut router = Router::new()
-            // A path by RFC 3986 may begin a segment with a colon or a star.
-            .without_v07_checks()
-            .route(endpoints.token.path(), self.route(Endpoint::Token))
-            .route(endpoints.jwks.path(), self.route(Endpoint::Jwks))
-            .route(&endpoints.metadata, self.route(Endpoint::Metadata));
-        if !endpoints.prefix.is_empty() {
-            let below = [&*endpoints.prefix, "/{*rest}"].concat();
-            router = router
-                .route(&endpoints.prefix, self.route(Endpoint::Unknown))
-                .route(&below, self.route(Endpoint::Unknown));
-        }
-        router
+        endpoints::router(&self.state)
     }
 
     /// The keys its tokens are signed with, for a resource server in the same process.
@@ -192,52 +224,5 @@ impl Issuer {
     /// Where tokens are asked for.
     pub fn token_endpoint(&self) -> &str {
         self.state.endpoints.token.as_str()
-    }
-
-    fn route(&self, endpoint: Endpoint) -> axum::routing::MethodRouter {
-        let state = Arc::clone(&self.state);
-        any(move |request: Request| {
-            let state = Arc::clone(&state);
-            async move { endpoint.answer(&state, request).await }
-        })
-    }
-}
-
-#[derive(Clone, Copy)]
-enum Endpoint {
-    Token,
-    Jwks,
-    Metadata,
-    Unknown,
-}
-
-impl Endpoint {
-    async fn answer(self, state: &State, request: Request) -> Response {
-        let (parts, body) = request.into_parts();
-        let mut response = match state.origins.choose(&parts) {
-            Ok(_) if parts.method == Method::OPTIONS => answer::preflight(self.methods()),
-            Ok(_) => self.dispatch(state, parts, body).await,
-            Err(refusal) => token::refused_as_http(refusal),
-        };
-        answer::readable_anywhere(&mut response);
-        response
-    }
-
-    async fn dispatch(self, state: &State, parts: http::request::Parts, body: Body) -> Response {
-        match (self, &parts.method) {
-            (Self::Unknown, _) => answer::not_found(),
-            (Self::Token, &Method::POST) => token::endpoint(state, parts, body).await,
-            (Self::Jwks, &Method::GET | &Method::HEAD) => answer::public(state.jwks.clone(), PUBLIC_CACHE),
-            (Self::Metadata, &Method::GET | &Method::HEAD) => answer::public(state.metadata.clone(), PUBLIC_CACHE),
-            _ => answer::method_not_allowed(self.methods()),
-        }
-    }
-
-    const fn methods(self) -> &'static str {
-        match self {
-            Self::Token => "POST, OPTIONS",
-            Self::Jwks | Self::Metadata => "GET, HEAD, OPTIONS",
-            Self::Unknown => "OPTIONS",
-        }
     }
 }

@@ -13,9 +13,13 @@ use crate::config::IssuerConfig;
 #[derive(Clone, Debug)]
 pub(crate) struct Endpoints {
     pub(crate) token: TargetUri,
+    pub(crate) authorize: TargetUri,
+    pub(crate) par: TargetUri,
     pub(crate) jwks: TargetUri,
     /// The path of the metadata document: the well-known name goes between host and path of the issuer (R-MD-01).
     pub(crate) metadata: Box<str>,
+    /// The path of the same document under the name that OpenID Connect has for it, behind the path of the issuer.
+    pub(crate) openid: Box<str>,
     /// The path of the issuer without a slash at its end.
     pub(crate) prefix: Box<str>,
 }
@@ -26,15 +30,18 @@ impl Endpoints {
         let under = |name| TargetUri::parse(&[issuer.origin(), prefix, name].concat()).ok();
         Some(Self {
             token: under("/token")?,
+            authorize: under("/authorize")?,
+            par: under("/par")?,
             jwks: under("/jwks")?,
             metadata: ["/.well-known/oauth-authorization-server", prefix].concat().into(),
+            openid: [prefix, "/.well-known/openid-configuration"].concat().into(),
             prefix: prefix.into(),
         })
     }
 }
 
 /// The document. `algs` are the algorithms proofs may have, the very set that is enforced (R-AS-12).
-pub(crate) fn document(config: &IssuerConfig, endpoints: &Endpoints, algs: AlgSet) -> Value {
+pub(crate) fn document(config: &IssuerConfig, endpoints: &Endpoints, algs: AlgSet, signs: Alg) -> Value {
     let names = |algs: AlgSet| -> Vec<&str> { algs.iter().map(Alg::name).collect() };
     let grants: Vec<&str> = GrantType::ALL.iter().map(|grant| grant.as_str()).collect();
     let scopes: BTreeSet<&str> = config.clients.iter().flat_map(|client| client.scopes()).collect();
@@ -42,10 +49,16 @@ pub(crate) fn document(config: &IssuerConfig, endpoints: &Endpoints, algs: AlgSe
         "issuer": config.issuer,
         "token_endpoint": endpoints.token.as_str(),
         "jwks_uri": endpoints.jwks.as_str(),
-        // Required by RFC 8414 section 2 even where there is no authorization endpoint.
-        "response_types_supported": [],
+        "authorization_endpoint": endpoints.authorize.as_str(),
+        "pushed_authorization_request_endpoint": endpoints.par.as_str(),
+        "response_types_supported": ["code"],
+        "response_modes_supported": ["query"],
+        "code_challenge_methods_supported": ["S256"],
+        "authorization_response_iss_parameter_supported": true,
+        "subject_types_supported": ["public"],
+        "id_token_signing_alg_values_supported": [signs.name()],
         "grant_types_supported": grants,
-        "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post", "private_key_jwt"],
+        "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post", "private_key_jwt", "none"],
         "token_endpoint_auth_signing_alg_values_supported": names(AlgSet::ALL),
         "dpop_signing_alg_values_supported": names(algs),
     });

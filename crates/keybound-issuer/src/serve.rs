@@ -5,6 +5,7 @@ use core::time::Duration;
 use std::io;
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::response::Response;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -13,7 +14,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::{Issuer, answer};
+use crate::{Connection, Issuer, answer};
 
 /// Connections at once; more wait in the listener's queue.
 const MAX_CONNECTIONS: usize = 1024;
@@ -54,11 +55,15 @@ impl Issuer {
                 () = &mut end => break,
                 accepted = accept(&listener, &room) => accepted,
             };
+            let service = match (listener.local_addr(), stream.peer_addr()) {
+                (Ok(here), Ok(peer)) => app.clone().layer(Extension(Connection::new(here, peer))),
+                _ => app.clone(),
+            };
             let connection = http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(HEADER_TIME)
                 .max_buf_size(MAX_HEADER)
-                .serve_connection(TokioIo::new(stream), TowerToHyperService::new(app.clone()));
+                .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
             let connection = graceful.watch(connection);
             tokio::spawn(async move {
                 // The client went away or spoke no HTTP: hyper has answered what can be answered.

@@ -12,6 +12,7 @@ use keybound::token::Admission;
 use keybound_tower::{Policy, ProtectLayer, ResourceServer};
 use tokio::net::TcpListener;
 
+// ANCHOR: app
 /// Everybody may look at `/`; `/orders` asks for a bound token with the scope `orders:read`, and its proof.
 pub(crate) fn app(server: ResourceServer<MemoryStore>) -> Result<Router, Failure> {
     let policy = Policy::required().scope("orders:read")?;
@@ -28,6 +29,7 @@ async fn orders(Extension(admission): Extension<Admission>) -> Json<serde_json::
         "orders": [17, 42],
     }))
 }
+// ANCHOR_END: app
 
 /// Serves until Ctrl-C.
 #[tokio::main]

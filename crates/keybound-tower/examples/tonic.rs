@@ -31,6 +31,7 @@ use tower::layer::util::{Identity, Stack};
 
 pub(crate) const COUNT: &str = "/keybound.example.Orders/Count";
 
+// ANCHOR: app
 /// The layer goes around all services of the server, as any other.
 pub(crate) fn app(
     server: ResourceServer<MemoryStore>,
@@ -38,6 +39,7 @@ pub(crate) fn app(
     let policy = Policy::required().scope("orders:read")?;
     Ok(Server::builder().layer(ProtectLayer::new(server, policy)).add_routes(Routes::new(Orders)))
 }
+// ANCHOR_END: app
 
 /// What the protobuf compiler would write: the name, the path, and which method is behind it.
 #[derive(Clone)]
@@ -72,6 +74,7 @@ impl UnaryService<String> for Count {
     type Response = String;
     type Future = Ready<Result<tonic::Response<String>, Status>>;
 
+    // ANCHOR: method
     fn call(&mut self, request: tonic::Request<String>) -> Self::Future {
         let admission = request.extensions().get::<Admission>();
         ready(match (admission, &**request.get_ref()) {
@@ -80,6 +83,7 @@ impl UnaryService<String> for Count {
             (Some(admission), what) => Ok(tonic::Response::new(format!("{}: 2 {what}", admission.subject()))),
         })
     }
+    // ANCHOR_END: method
 }
 
 /// Calls the method with this metadata.

@@ -175,6 +175,14 @@ impl Introspection {
         clock.uptime().saturating_add(self.0.settings.keep)
     }
 
+    /// Whether an answer that is believed `until` then still is; it has been used again if so.
+    pub(crate) fn still_believed(&self, until: Duration, clock: &Arc<dyn Clock>) -> bool {
+        let Some(left) = until.checked_sub(clock.uptime()).filter(|left| !left.is_zero()) else { return false };
+        let Settings { ask, keep, .. } = &self.0.settings;
+        ask.believed(keep.saturating_sub(left));
+        true
+    }
+
     /// What the issuer says of the token. It is not judged yet.
     pub(crate) async fn ask(
         &self,

@@ -43,6 +43,7 @@ pub struct Policy {
     scope: Option<Box<str>>,
     scopes: Vec<Box<str>>,
     audience: Vec<Box<str>>,
+    issuers: Vec<Box<str>>,
     resource_metadata: Option<Box<str>>,
 }
 
@@ -65,6 +66,7 @@ impl Policy {
             scope: None,
             scopes: Vec::new(),
             audience: Vec::new(),
+            issuers: Vec::new(),
             resource_metadata: None,
         }
     }
@@ -84,6 +86,12 @@ impl Policy {
     /// Narrows the audience of the issuer: one of these names must be in the token too.
     pub fn audience<A: Into<Box<str>>>(mut self, names: impl IntoIterator<Item = A>) -> Self {
         self.audience = names.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Narrows whose tokens are served: those of these issuers, each one of the server's. No other is asked about a token.
+    pub fn issuers<I: Into<Box<str>>>(mut self, identifiers: impl IntoIterator<Item = I>) -> Self {
+        self.issuers = identifiers.into_iter().map(Into::into).collect();
         self
     }
 
@@ -132,6 +140,11 @@ impl Policy {
             Some(scope) => challenges.scope(scope).expect("the scope was read when it was set"),
             None => challenges,
         }
+    }
+
+    /// Whether tokens of this issuer are served.
+    pub(crate) fn takes(&self, issuer: &str) -> bool {
+        self.issuers.is_empty() || self.issuers.iter().any(|taken| **taken == *issuer)
     }
 
     /// Whether a token with these claims is for this route.

@@ -131,6 +131,18 @@ impl<S: ReplayStore> ResourceServer<S> {
         }
     }
 
+    /// Finds out whose token came with a request that was denied before anybody looked at it: for whoever denies nobody and
+    /// counts by client. It may ask the issuer, and remembers nothing.
+    pub async fn name_client(&self, parts: &Parts, mut judgement: Judgement) -> Judgement {
+        if judgement.result.is_err()
+            && judgement.findings.facts.is_none()
+            && let Some(token) = Presented::token_of(&parts.headers)
+        {
+            judgement.findings.facts = self.inner.tokens.facts(token, &self.inner.clock).await.ok(); // I/O
+        }
+        judgement
+    }
+
     async fn examine(
         &self,
         parts: &Parts,
@@ -201,7 +213,7 @@ impl<S: ReplayStore> ResourceServer<S> {
         policy: &Policy,
         findings: &mut Findings,
     ) -> Result<(keybound::token::ValidToken, tokens::Unremembered), Denial> {
-        let resolved: Resolved = self.inner.tokens.resolve(token, &self.inner.clock).await?;
+        let resolved: Resolved = self.inner.tokens.resolve(token, policy, &self.inner.clock).await?;
         let facts = resolved.token.facts();
         findings.facts = Some(Arc::clone(facts));
         if !policy.serves(facts.claims()) {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use keybound::refusal::{Denial, Reason, Refusal};
 use keybound::request::AccessToken;
 use keybound::token::jwt::{SignedJwt, claimed_issuer};
-use keybound::token::{TokenPolicy, ValidToken};
+use keybound::token::{TokenFacts, TokenPolicy, ValidToken};
 
 pub(crate) use self::keys::Finds;
 pub use self::keys::{FixedKeys, IssuerKeys};
@@ -18,8 +18,11 @@ pub(crate) use self::memory::TokenMemory;
 use self::memory::{Basis, Known, Vouched};
 pub use self::state::{KeySource, KeyState};
 pub use self::voucher::Voucher;
-use crate::Clock;
 use crate::introspection::Introspection;
+use crate::{Clock, Policy};
+
+/// Whether tokens of the issuer of this name are taken.
+type Taken<'t> = &'t (dyn Fn(&str) -> bool + Sync);
 
 /// One issuer: what its tokens must say, and who says that they are its own.
 #[derive(Clone, Debug)]
@@ -58,22 +61,54 @@ impl Tokens {
     }
 
     /// Finds out what the token says and judges issuer, audience and times, which it does for remembered tokens too.
-    pub(crate) async fn resolve(&self, token: AccessToken<'_>, clock: &Arc<dyn Clock>) -> Result<Resolved, Denial> {
+    pub(crate) async fn resolve(
+        &self,
+        token: AccessToken<'_>,
+        served: &Policy,
+        clock: &Arc<dyn Clock>,
+    ) -> Result<Resolved, Denial> {
         let hash = token.hash();
-        if let Some(known) = self.memory.find(&hash, clock.uptime())
-            && let Some(issuer) = self.issuers.get(known.issuer)
-            && issuer.voucher.stands_by(&known.vouched, clock)
-        {
-            return Ok(Resolved { token: known.vouched.facts.judge(&issuer.policy, clock.now())?, unremembered: None });
+        if let Some((issuer, vouched)) = self.remembered(&hash, clock) {
+            if !served.takes(issuer.policy.issuer()) {
+                return Err(Reason::TokenIssuer.into());
+            }
+            return Ok(Resolved { token: vouched.facts.judge(&issuer.policy, clock.now())?, unremembered: None });
         }
-        let (index, vouched) = match SignedJwt::parse(token) {
-            Ok(jwt) => self.vouch(&jwt, token, clock).await?, // I/O
-            Err(unreadable) => self.ask_around(token, unreadable, clock).await?, // I/O
-        };
+        let (index, vouched) = self.find_out(token, &|issuer| served.takes(issuer), clock).await?; // I/O
         // The answer may have been long in coming: the time is asked for anew.
         let valid = vouched.facts.judge(&self.issuers[index].policy, clock.now())?;
         let known = Known::new(vouched, index, token, clock.uptime());
         Ok(Resolved { token: valid, unremembered: Some((hash, known)) })
+    }
+
+    /// What a token of one of the issuers says, whether or not it is good here and now. Nothing is remembered of it.
+    pub(crate) async fn facts(
+        &self,
+        token: AccessToken<'_>,
+        clock: &Arc<dyn Clock>,
+    ) -> Result<Arc<TokenFacts>, Denial> {
+        if let Some((_, vouched)) = self.remembered(&token.hash(), clock) {
+            return Ok(vouched.facts);
+        }
+        Ok(self.find_out(token, &|_| true, clock).await?.1.facts) // I/O
+    }
+
+    fn remembered(&self, hash: &[u8; 32], clock: &Arc<dyn Clock>) -> Option<(&Issuer, Vouched)> {
+        let known = self.memory.find(hash, clock.uptime())?;
+        let issuer = self.issuers.get(known.issuer)?;
+        issuer.voucher.stands_by(&known.vouched, clock).then_some((issuer, known.vouched))
+    }
+
+    async fn find_out(
+        &self,
+        token: AccessToken<'_>,
+        taken: Taken<'_>,
+        clock: &Arc<dyn Clock>,
+    ) -> Result<(usize, Vouched), Denial> {
+        match SignedJwt::parse(token) {
+            Ok(jwt) => self.vouch(&jwt, token, taken, clock).await, // I/O
+            Err(unreadable) => self.ask_around(token, unreadable, taken, clock).await, // I/O
+        }
     }
 
     /// A JWT access token names its issuer: nobody else is asked about it.
@@ -81,10 +116,12 @@ impl Tokens {
         &self,
         jwt: &SignedJwt<'_>,
         token: AccessToken<'_>,
+        taken: Taken<'_>,
         clock: &Arc<dyn Clock>,
     ) -> Result<(usize, Vouched), Denial> {
         let claimed = jwt.claimed_issuer()?;
-        let index = self.issuers.iter().position(|issuer| issuer.is_named(&claimed)).ok_or(Reason::TokenIssuer)?;
+        let named = |issuer: &Issuer| issuer.is_named(&claimed) && taken(&claimed);
+        let index = self.issuers.iter().position(named).ok_or(Reason::TokenIssuer)?;
         let issuer = &self.issuers[index];
         let vouched = match &issuer.voucher {
             Voucher::Keys(keys) => {
@@ -103,13 +140,14 @@ impl Tokens {
         &self,
         token: AccessToken<'_>,
         unreadable: Refusal,
+        taken: Taken<'_>,
         clock: &Arc<dyn Clock>,
     ) -> Result<(usize, Vouched), Denial> {
         let named = claimed_issuer(token);
         let mut worst = Denial::Refused(unreadable);
         for (index, issuer) in self.issuers.iter().enumerate() {
             let Voucher::Introspection(introspection) = &issuer.voucher else { continue };
-            if named.as_deref().is_some_and(|name| !issuer.is_named(name)) {
+            if named.as_deref().is_some_and(|name| !issuer.is_named(name)) || !taken(issuer.policy.issuer()) {
                 continue;
             }
             match issuer.ask(introspection, token, clock).await {

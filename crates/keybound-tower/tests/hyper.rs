@@ -28,6 +28,7 @@ use support::send;
 use tokio::net::TcpListener;
 use tower::{Layer as _, Service, service_fn};
 
+// ANCHOR: serve
 /// Serves with hyper alone.
 async fn serve<S, B>(listener: TcpListener, service: S)
 where
@@ -40,6 +41,7 @@ where
         tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service));
     }
 }
+// ANCHOR_END: serve
 
 async fn bind() -> (TcpListener, String) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

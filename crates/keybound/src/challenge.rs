@@ -57,11 +57,31 @@ pub enum ErrorCode {
     InvalidDpopProof,
     /// `use_dpop_nonce`
     UseDpopNonce,
+    /// `access_denied`
+    AccessDenied,
+    /// `login_required`
+    LoginRequired,
+    /// `unsupported_response_type`
+    UnsupportedResponseType,
+    /// `invalid_request_object`
+    InvalidRequestObject,
+    /// `invalid_request_uri`
+    InvalidRequestUri,
+    /// `authorization_pending`
+    AuthorizationPending,
+    /// `slow_down`
+    SlowDown,
+    /// `expired_token`
+    ExpiredToken,
+    /// `invalid_redirect_uri`
+    InvalidRedirectUri,
+    /// `invalid_client_metadata`
+    InvalidClientMetadata,
 }
 
 impl ErrorCode {
     /// Every code.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 21] = [
         Self::InvalidRequest,
         Self::InvalidClient,
         Self::InvalidGrant,
@@ -73,6 +93,16 @@ impl ErrorCode {
         Self::InsufficientScope,
         Self::InvalidDpopProof,
         Self::UseDpopNonce,
+        Self::AccessDenied,
+        Self::LoginRequired,
+        Self::UnsupportedResponseType,
+        Self::InvalidRequestObject,
+        Self::InvalidRequestUri,
+        Self::AuthorizationPending,
+        Self::SlowDown,
+        Self::ExpiredToken,
+        Self::InvalidRedirectUri,
+        Self::InvalidClientMetadata,
     ];
 
     /// The code, as it stands in `error`.
@@ -89,6 +119,16 @@ impl ErrorCode {
             Self::InsufficientScope => "insufficient_scope",
             Self::InvalidDpopProof => "invalid_dpop_proof",
             Self::UseDpopNonce => "use_dpop_nonce",
+            Self::AccessDenied => "access_denied",
+            Self::LoginRequired => "login_required",
+            Self::UnsupportedResponseType => "unsupported_response_type",
+            Self::InvalidRequestObject => "invalid_request_object",
+            Self::InvalidRequestUri => "invalid_request_uri",
+            Self::AuthorizationPending => "authorization_pending",
+            Self::SlowDown => "slow_down",
+            Self::ExpiredToken => "expired_token",
+            Self::InvalidRedirectUri => "invalid_redirect_uri",
+            Self::InvalidClientMetadata => "invalid_client_metadata",
         }
     }
 }

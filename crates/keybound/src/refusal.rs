@@ -312,6 +312,27 @@ reasons! {
     GrantKey = "grant.key", "RFC 9449 10", Error(InvalidGrant),
         "the grant is bound to another key",
         "use the key the grant was made for";
+    PkceMissing = "pkce.missing", "RFC 9700 2.1.1", Error(InvalidRequest),
+        "code_challenge is missing or malformed, or its method is not S256",
+        "send the SHA-256 challenge of a code_verifier, with code_challenge_method=S256";
+    PkceMismatch = "pkce.mismatch", "RFC 7636 4.6", Error(InvalidGrant),
+        "code_verifier is missing or not the one whose challenge was sent",
+        "keep the code_verifier until the code comes back";
+    RedirectInvalid = "redirect.invalid", "RFC 6749 3.1.2.4", Status(400),
+        "the client or its redirect_uri is unknown here, so nobody is sent back",
+        "send a client_id and a redirect_uri of its registration, octet by octet";
+    ResponseUnsupported = "response.unsupported", "RFC 6749 4.1.2.1", Error(UnsupportedResponseType),
+        "response_type or response_mode is not one this server has",
+        "use response_type=code; tokens come from the token endpoint";
+    RequestUri = "request.uri", "RFC 9126 4", Error(InvalidRequestUri),
+        "request_uri is unknown, used, expired, or another client's",
+        "push the request again, and use what comes back once";
+    LoginRequired = "login.required", "OpenID Connect Core 3.1.2.6", Error(LoginRequired),
+        "nobody is signed in, and the request allows no page to be shown",
+        "ask again without prompt=none";
+    LoginDenied = "login.denied", "RFC 6749 4.1.2.1", Error(AccessDenied),
+        "the person said no, or this issuer lets nobody sign in",
+        "ask the person, or the operator";
     JktMalformed = "jkt.malformed", "RFC 9449 10", Error(InvalidRequest),
         "dpop_jkt is not one SHA-256 thumbprint in base64url",
         "send the 43-character thumbprint of the key, once";

@@ -9,12 +9,13 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 /// Roles of vectors, and the folder whose tests judge them.
-const JUDGED: [(&str, &str); 5] = [
+const JUDGED: [(&str, &str); 6] = [
     ("rs", "crates/keybound"),
     ("rs-introspection", "crates/keybound"),
     ("gateway", "crates/keybound"),
     ("as", "crates/keybound"),
     ("as-endpoint", "crates/keybound-issuer"),
+    ("as-flow", "crates/keybound-issuer"),
 ];
 
 struct Row {

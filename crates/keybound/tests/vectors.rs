@@ -86,7 +86,7 @@ fn every_vector_has_the_same_members_and_lies_where_it_says() {
         assert_eq!(members, MEMBERS, "{}", path.display());
         assert_eq!(vector["expect"], folder.as_str(), "{}", path.display());
         let role = vector["role"].as_str();
-        let known = ["rs", "gateway", "as", "as-endpoint", "rs-introspection"];
+        let known = ["rs", "gateway", "as", "as-endpoint", "as-flow", "rs-introspection"];
         assert!(role.is_some_and(|role| known.contains(&role)), "{}", path.display());
         for text in ["title", "rfc", "why"] {
             assert!(vector[text].as_str().is_some_and(|text| !text.is_empty()), "{}", path.display());

@@ -262,6 +262,12 @@ impl<'w> Case<'w> {
         self.field("Content-Type", content_type)
     }
 
+    pub(super) fn no_body(mut self) -> Self {
+        self.fields.clear();
+        self.body = None;
+        self
+    }
+
     /// The name of the field that carries the proof.
     pub(super) fn proof_field(mut self, name: &'static str) -> Self {
         self.proof_field = name;
@@ -405,6 +411,13 @@ fn answer(role: &str, code: &str) -> (u16, Option<&'static str>) {
         "proof.required" | "request.malformed" | "jkt.malformed" | "jkt.conflict" => (400, Some("invalid_request")),
         "client.authentication" => (401, Some("invalid_client")),
         "client.forbidden" => (400, Some("unauthorized_client")),
+        "redirect.invalid" => (400, None),
+        "response.unsupported" => (303, Some("unsupported_response_type")),
+        "pkce.missing" => (303, Some("invalid_request")),
+        "pkce.mismatch" => (400, Some("invalid_grant")),
+        "request.uri" => (400, None),
+        "login.required" => (303, Some("login_required")),
+        "login.denied" => (303, Some("access_denied")),
         "grant.unsupported" => (400, Some("unsupported_grant_type")),
         "grant.invalid" | "grant.key" => (400, Some("invalid_grant")),
         "scope.invalid" => (400, Some("invalid_scope")),

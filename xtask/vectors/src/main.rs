@@ -5,6 +5,7 @@ mod accept;
 mod case;
 mod claims;
 mod endpoint;
+mod flow;
 mod header;
 mod jws;
 mod keys;
@@ -65,6 +66,7 @@ fn write(which: Which) -> io::Result<(usize, usize)> {
         token::cases(&world),
         server::cases(&world),
         endpoint::cases(&world),
+        flow::cases(&world),
     ]
     .concat();
     let (mut written, mut kept, mut names) = (0, 0, BTreeSet::new());

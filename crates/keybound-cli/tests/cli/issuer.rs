@@ -67,8 +67,8 @@ fn says_what_it_cannot_start_with() {
             "issuer.toml:2: authorization_server.audience: is missing",
         ),
         (
-            "[authorization_server]\nurl = \"http://127.0.0.1:1\"\naudience = [\"x:y\"]\nstore = \"sqlite:a.db\"\n",
-            "issuer.toml:4: authorization_server.store: sqlite is not in this version",
+            "[authorization_server]\nurl = \"http://127.0.0.1:1\"\naudience = [\"x:y\"]\nstore = \"disk\"\n",
+            "issuer.toml:4: authorization_server.store: \"disk\" is not a store",
         ),
     ] {
         place.write("issuer.toml", text);

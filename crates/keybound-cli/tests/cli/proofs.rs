@@ -69,9 +69,9 @@ fn every_check_has_its_verdict() {
     let place = place_with_key();
     let good = proof(&place, &["-X", "GET", "--token", "abc", URL]);
     let altered = {
-        let last = if good.ends_with('A') { "Q" } else { "A" };
         let dot = good.rfind('.').unwrap() + 1;
-        format!("{}{last}{}", &good[..dot], &good[dot + 1..])
+        let other = if good[dot..].starts_with('A') { "Q" } else { "A" };
+        format!("{}{other}{}", &good[..dot], &good[dot + 1..])
     };
     let whole = ["-X", "GET", "--url", URL, "--token", "abc"];
     /// Options, the proof, and what is unlike a proof that nothing is wrong with.

@@ -94,7 +94,7 @@ upstream = ["http://127.0.0.1:9000"]
 mode = "requird"
 [authorization_server]
 url = "http://127.0.0.1:8080/issuer"
-store = "sqlite:keybound.db"
+store = "disk"
 [proof]
 max_future = "90s"
 "#,
@@ -104,7 +104,7 @@ max_future = "90s"
     let expected = r#"error: keybound.toml:3: listen.adress: is not a setting; did you mean address?
 keybound.toml:5: origin[0].url: "http://api.example.com" is plain http; use https: http is for loopback only
 keybound.toml:9: route[0].mode: "requird" is not a mode; use required, optional, report or open
-keybound.toml:12: authorization_server.store: sqlite is not in this version; use "memory"
+keybound.toml:12: authorization_server.store: "disk" is not a store; use "sqlite:keybound.db", "postgres://USER@HOST/DATABASE" or "memory"
 keybound.toml:14: proof.max_future: is longer than 60s, which is the most
 "#;
     assert_eq!(said.stderr, expected);
@@ -331,7 +331,7 @@ fn sigterm_lets_the_request_in_flight_finish() {
     assert_eq!(service.ended().code(), Some(0));
 }
 
-fn gateway(listen: &str, issuer: &str, upstream: &str) -> String {
+pub(crate) fn gateway(listen: &str, issuer: &str, upstream: &str) -> String {
     format!(
         r#"[listen]
 address = "{listen}"
@@ -367,7 +367,7 @@ grant_types = ["client_credentials"]
 }
 
 /// An upstream that answers everything alike, for as long as the test runs.
-fn sample() -> String {
+pub(crate) fn sample() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     thread::spawn(move || {

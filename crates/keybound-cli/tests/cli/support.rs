@@ -148,7 +148,8 @@ pub(crate) struct Service {
 }
 
 impl Service {
-    fn start(mut command: Command) -> Self {
+    /// Of a command that runs until it is stopped.
+    pub(crate) fn start(mut command: Command) -> Self {
         let mut child = command.stderr(Stdio::piped()).spawn().expect("the binary starts");
         let (sender, lines) = channel();
         if let Some(stdout) = child.stdout.take() {

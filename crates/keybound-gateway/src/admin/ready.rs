@@ -6,12 +6,37 @@ use serde_json::json;
 
 use super::Shown;
 use super::answer::{self, Answer};
+use crate::engine::Engine;
+use crate::health;
 
 /// What is missing, in words; empty if nothing is.
 pub(super) fn missing(shown: &Shown) -> Vec<String> {
-    let draining = shown.is_draining().then(|| "draining: no new connections are taken".to_owned());
-    let states = shown.engine().server.key_states();
-    draining.into_iter().chain(states.iter().filter(|state| !state.usable).map(words)).collect()
+    let draining = shown.is_draining().then(|| "draining: this process is about to end".to_owned());
+    let engine = shown.engine();
+    let states = engine.server.key_states();
+    let keys = states.iter().filter(|state| !state.usable).map(words);
+    draining.into_iter().chain(keys).chain(upstreams(&engine)).collect()
+}
+
+/// What does not work and does not keep the gateway from its work: upstreams that others stand in for, and routes without
+/// one, as long as another route has one.
+pub(super) fn degraded(shown: &Shown) -> Vec<String> {
+    health::checked(&shown.engine().upstreams).into_iter().filter_map(|address| address.trouble()).collect()
+}
+
+/// The routes whose upstreams are looked after, if none has a healthy one. While one has, taking the gateway away would take
+/// that one from its clients, and give the others nothing.
+fn upstreams(engine: &Engine) -> Vec<String> {
+    let routes = engine.config.routes.iter().zip(&engine.upstreams);
+    let mut dead = Vec::new();
+    for (route, addresses) in routes.filter(|(route, _)| route.health.is_some()) {
+        let troubles: Vec<_> = addresses.iter().filter_map(|address| address.trouble()).collect();
+        if troubles.len() < addresses.len() {
+            return Vec::new();
+        }
+        dead.push(format!("a healthy upstream of {}: {}", route.path.as_str(), troubles.join(", ")));
+    }
+    dead
 }
 
 fn words(state: &KeyState) -> String {
@@ -33,6 +58,7 @@ pub(super) fn answer(shown: &Shown, knows: bool) -> Answer {
     let mut value = json!({ "ready": missing.is_empty() });
     if knows {
         value["missing"] = missing.into();
+        value["degraded"] = degraded(shown).into();
     }
     answer::json(status, &value)
 }

@@ -18,6 +18,7 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio::time::{sleep, timeout};
 
 use super::{Shown, routes};
+use crate::health;
 
 /// So many connections at once; others are closed.
 const MOST_CONNECTIONS: usize = 64;
@@ -42,6 +43,8 @@ pub(super) async fn until(mut ended: oneshot::Receiver<()>, listener: TcpListene
         Err(error) => return tracing::error!(%error, "the admin listener cannot be used"),
     };
     let tending = tokio::spawn(tend(Arc::clone(&shown)));
+    let live = Arc::clone(&shown.live);
+    let looking_after = tokio::spawn(async move { health::look_after(&live).await });
     let room = Arc::new(Semaphore::new(MOST_CONNECTIONS));
     loop {
         let accepted = tokio::select! {
@@ -60,6 +63,7 @@ pub(super) async fn until(mut ended: oneshot::Receiver<()>, listener: TcpListene
         });
     }
     tending.abort();
+    looking_after.abort();
 }
 
 async fn connection(stream: TcpStream, shown: &Shown) {

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::{Deciding, Shown, ready};
 use crate::config::{Mode, NoncePolicy, ProofHandling, ProofPolicy, Route, UpstreamAuthorization, WhenUnavailable};
 use crate::engine::Engine;
+use crate::health::{Address, Standing};
 use crate::observe::{Decision, Meter, Terms};
 
 /// The cap on the future allowance: so long after its beginning nobody knows of a proof with an earlier `iat` whether it was
@@ -30,11 +31,12 @@ pub(super) fn status(shown: &Shown) -> Value {
         "ready": missing.is_empty(),
         "draining": shown.is_draining(),
         "missing": missing,
+        "degraded": ready::degraded(shown),
         "connections": { "open": shown.connections.open(), "most": shown.most_connections },
         "listen": config.listen.address.to_string(),
         "asked": shown.deciding.iter().map(asked).collect::<Vec<_>>(),
         "origins": config.origins.iter().map(|origin| origin.as_str()).collect::<Vec<_>>(),
-        "routes": config.routes.iter().zip(&engine.meters).map(|(path, meter)| route(path, meter)).collect::<Vec<_>>(),
+        "routes": (0..config.routes.len()).map(|number| route(number, &engine)).collect::<Vec<_>>(),
         "issuers": engine.server.key_states().iter().map(|state| issuer(state, &engine)).collect::<Vec<_>>(),
         "proof": proof(&config.proof),
         "replay": replay(&engine),
@@ -76,17 +78,19 @@ fn row(decision: &Decision, meter: Option<&Meter>) -> Value {
     })
 }
 
-fn route(route: &Route, meter: &Meter) -> Value {
+fn route(number: usize, engine: &Engine) -> Value {
+    let (route, meter): (&Route, &Meter) = (&engine.config.routes[number], &engine.meters[number]);
     let (requests, bound, bearer) = meter.totals();
     json!({
         "path": route.path.as_str(),
         "mode": mode(route.mode),
         "scope": route.scope,
         "audience": route.audience,
-        "upstreams": route.upstreams.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "upstreams": engine.upstreams[number].iter().map(|address| upstream(address)).collect::<Vec<_>>(),
         "proof": match route.proof {
             ProofHandling::Consume => "consume",
             ProofHandling::Check => "check",
+            ProofHandling::Attest => "attest",
         },
         "upstream_authorization": match route.upstream_authorization {
             UpstreamAuthorization::Strip => "strip",
@@ -98,6 +102,16 @@ fn route(route: &Route, meter: &Meter) -> Value {
         "bearer": bearer,
         "refused": meter.refusals().map(|(_, count)| count).sum::<u64>(),
         "would_refuse": meter.reports().map(|(_, count)| count).sum::<u64>(),
+    })
+}
+
+fn upstream(address: &Address) -> Value {
+    json!({
+        "url": address.url().to_string(),
+        // null: nobody asks it.
+        "healthy": address.path().map(|_| address.standing() == Standing::Healthy),
+        "trouble": address.trouble(),
+        "unreachable": address.figures().unreachable,
     })
 }
 

@@ -1,15 +1,17 @@
 //! Forms on their way through: an access token may not come in one (RFC 9449 section 7.1), so that the beginning is held
 //! back until it has been looked through, and the rest is looked through as it streams.
 
+use core::cell::Cell;
 use core::future::poll_fn;
 use core::task::{Context, Poll, ready};
+use std::rc::Rc;
 
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http_body::{Body as _, Frame, SizeHint};
 use keybound::request::FormScan;
 
-use super::RequestBody;
+use super::Sent;
 use crate::answer::Problem;
 
 /// How much of a form is held back: nearly every form is shorter, and so much of each connection can be afforded.
@@ -27,8 +29,8 @@ pub(crate) enum Found {
 pub(crate) enum Later {
     /// The request is broken off: the upstream never gets it whole.
     BreakOff,
-    /// Nothing: nobody looks.
-    LetPass,
+    /// It is noted, and passes.
+    Tell,
 }
 
 /// What was read ahead of a form, and where the look through it has come to.
@@ -38,6 +40,8 @@ pub(super) struct Form {
     trailers: Option<HeaderMap>,
     over: bool,
     scan: Option<FormScan>,
+    later: Later,
+    came: Rc<Cell<bool>>,
 }
 
 impl Form {
@@ -72,15 +76,11 @@ impl Form {
     }
 }
 
-impl RequestBody {
-    /// Reads the beginning of a form, up to its end or 16 KiB and a piece, holds it back, and says whether there is an
-    /// access token in it. Afterwards the body is passed on from its first octet, as if nothing had been read.
-    ///
-    /// # Errors
-    ///
-    /// What is wrong with the body: too slow, too long, malformed.
-    pub(crate) async fn hold_form(&mut self, later: Later) -> Result<Found, Problem> {
-        let mut form = Form { held: BytesMut::new(), trailers: None, over: false, scan: None };
+impl Sent {
+    /// As [`RequestBody::hold_form`](super::RequestBody::hold_form) says.
+    pub(super) async fn hold_form(&mut self, later: Later) -> Result<Found, Problem> {
+        let (held, came) = (BytesMut::new(), Rc::default());
+        let mut form = Form { held, trailers: None, over: false, scan: None, later, came };
         let mut scan = FormScan::new();
         let mut found = false;
         while form.held.len() < HELD && form.trailers.is_none() {
@@ -98,9 +98,14 @@ impl RequestBody {
         }
         form.over |= form.trailers.is_some() || self.inner.is_end_stream();
         found |= form.over && scan.end();
-        form.scan = (later == Later::BreakOff && !form.over).then_some(scan);
-        self.form = Some(Box::new(form));
+        form.scan = (!found && !form.over).then_some(scan);
+        self.form = Some(form);
         Ok(if found { Found::Token } else { Found::Nothing })
+    }
+
+    /// Whether, behind the beginning of a form that is looked through, there was a token that passed.
+    pub(super) fn token_came(&self) -> Option<Rc<Cell<bool>>> {
+        self.form.as_ref().map(|form| Rc::clone(&form.came))
     }
 
     /// What is held, then the rest as it comes.
@@ -118,6 +123,11 @@ impl RequestBody {
         let Some(scan) = &mut form.scan else { return Poll::Ready(frame) };
         let piece = frame.as_ref().and_then(|frame| frame.as_ref().ok()).and_then(Frame::data_ref);
         if piece.is_some_and(|piece| scan.read(piece)) || (last && scan.end()) {
+            if form.later == Later::Tell {
+                form.came.set(true);
+                form.scan = None;
+                return Poll::Ready(frame);
+            }
             // The octets that would end the parameter's name, or the body, are not passed on.
             return Poll::Ready(Some(Err(Problem::TokenInForm)));
         }

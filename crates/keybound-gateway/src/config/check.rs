@@ -4,7 +4,8 @@ use keybound::request::{Origin, Origins};
 
 use super::mistake::{Mistakes, Place};
 use super::section::Read;
-use super::{AuthorizationServer, Issuer, Listen, Mode, PublicUrl, Reader, Route};
+use super::{AuthorizationServer, Issuer, Listen, Mode, ProofHandling, PublicUrl, Reader, Route};
+use crate::attestation;
 
 /// What was read, as far as it could be read.
 #[derive(Clone, Copy, Debug)]
@@ -70,9 +71,11 @@ fn shadowed(written: &Written<'_>, mistakes: &Mistakes) {
     const RESOURCE: &str = "/.well-known/oauth-protected-resource";
     const ISSUER: &str = "/.well-known/oauth-authorization-server";
     let checks = written.routes.iter().flatten().any(|route| route.value.mode != Mode::Open);
+    let attests = written.routes.iter().flatten().any(|route| route.value.proof == ProofHandling::Attest);
     let issuer = written.server.map(|server| server.value.url.path().trim_end_matches('/'));
     let ours = [
         (checks.then_some(RESOURCE), "what the gateway says of its resources"),
+        (attests.then_some(attestation::WELL_KNOWN), "the key set of proof = \"attest\""),
         (issuer.map(|_| ISSUER), "what the embedded issuer says of itself"),
         (issuer.filter(|path| !path.is_empty()), "the embedded issuer, by authorization_server.url"),
     ];
@@ -173,6 +176,12 @@ fn issuer_of_our_own(written: &Written<'_>, mistakes: &Mistakes) {
     let path = "authorization_server.url";
     if written.issuers.iter().flatten().any(|issuer| issuer.value.url == *url) {
         mistakes.add(&server.place, path, "is an [[issuer]] too; it is trusted by itself, so leave that out");
+    }
+    let on_loopback = url.is_loopback() && written.listen.is_none_or(|listen| listen.value.address.ip().is_loopback());
+    if server.value.auto_approve.is_some() && !on_loopback {
+        let message =
+            "lets everybody in, so it is for development, with the issuer and listen.address on loopback; leave it out";
+        mistakes.add(&server.place, "authorization_server.auto_approve", message);
     }
     let shared = |origin: &&Read<PublicUrl>| origin.value.authority().eq_ignore_ascii_case(url.authority());
     if !url.is_loopback()

@@ -38,15 +38,13 @@ fn print_key(text: &mut String, key: &Key, mark: &str) {
         Absent::Is(value) | Absent::Required(value) | Absent::Expected(value) => {
             let _ = writeln!(text, "{mark}{name} = {value}");
         }
-        Absent::ByPreset { default, .. } => {
-            comment(text, "The default is by proof.preset.");
+        Absent::ByPreset { default, fapi, mcp } => {
+            let others = [("fapi", fapi), ("mcp", mcp)].into_iter().filter(|(_, value)| *value != default);
+            let others: Vec<_> = others.map(|(preset, value)| format!(", with {preset} {value}")).collect();
+            comment(text, &format!("By proof.preset: as here{}.", others.concat()));
             let _ = writeln!(text, "#{name} = {default}");
         }
         Absent::Unset(example) => {
-            let _ = writeln!(text, "#{name} = {example}");
-        }
-        Absent::NotYet { example, .. } => {
-            comment(text, "Not in this version.");
             let _ = writeln!(text, "#{name} = {example}");
         }
     }

@@ -44,8 +44,6 @@ pub(crate) enum Absent {
     Expected(&'static str),
     /// What `proof.preset` says.
     ByPreset { default: &'static str, fapi: &'static str, mcp: &'static str },
-    /// Nothing, and it cannot be set in this version.
-    NotYet { example: &'static str, instead: &'static str },
 }
 
 /// A table of the file.
@@ -80,11 +78,12 @@ pub(crate) const NONCES: &[&str] = &["off", "offer", "require"];
 pub(crate) const UNAVAILABLE: &[&str] = &["refuse", "nonce-only"];
 pub(crate) const LOG_FORMATS: &[&str] = &["text", "json"];
 pub(crate) const LOGGED: &[&str] = &["refused", "all"];
+pub(crate) const PARENTS: &[&str] = &["follow", "ignore"];
 pub(crate) const ASKING_METHODS: &[&str] = &["client_secret_basic", "client_secret_post", "private_key_jwt"];
 pub(crate) const MISSING_AUDIENCE: &[&str] = &["refuse", "accept"];
 pub(crate) const CLIENT_METHODS: &[&str] = &["client_secret_basic", "client_secret_post", "private_key_jwt", "none"];
 
-use Absent::{ByPreset, Expected, Is, NotYet, Required, Unset};
+use Absent::{ByPreset, Expected, Is, Required, Unset};
 use Kind::{Algorithms, Choice, Duration, Flag, Size, Table, Text, Texts};
 
 /// The tables, in the order of the printed file.
@@ -103,11 +102,21 @@ pub(crate) const SECTIONS: &[Section] = &[
               (RFC 9068), and its keys vouch for them." },
     Section { path: "route", repeated: true, optional: false,
         doc: "Which paths go where, and on what terms. The longest prefix wins; a path under none gets 404." },
+    Section { path: "route.health", repeated: false, optional: true,
+        doc: "The gateway asks each upstream address how it is, by GET, on a connection of its own; an answer of 2xx or 3xx is good. An\n\
+              unhealthy address gets requests only once no other takes them: with none healthy all are tried. With or without this\n\
+              table, an address that cannot be connected to comes after the others for 2 s." },
     section("decisions", "Which fields tell listen.decisions of the request that is asked about: each exactly once, or the answer is 500."),
+    section("attestation", "The signed statements that upstreams get where route.proof = \"attest\". The keys to check them with are at\n\
+              /.well-known/keybound-attestation-jwks of every origin, and at listen.address."),
     section("proof", "What is asked of a DPoP proof (RFC 9449)."),
     section("replay", "The memory of used proofs."),
     section("limits", "What one client, one request or one upstream may take. A limit that is hit is named in the answer or the log."),
     section("log", "What is written to standard error. The level is that of KEYBOUND_LOG, and POST /loglevel of the admin listener changes it."),
+    Section { path: "telemetry", repeated: false, optional: true,
+        doc: "Traces: a span for each request, sent by OTLP (HTTP, protobuf); no token, proof, path or query is in it. The upstream gets a\n\
+              traceparent with that span for its parent. Without this table there are none, and traceparent and tracestate pass\n\
+              unchanged; OTEL_EXPORTER_OTLP_ENDPOINT stands in for it." },
     Section { path: "authorization_server", repeated: false, optional: true,
         doc: "The embedded issuer, trusted as an [[issuer]] by itself. Without this table there is none." },
     Section { path: "authorization_server.client", repeated: true, optional: true,
@@ -200,19 +209,42 @@ pub(crate) const KEYS: &[Key] = &[
         "What the upstream sees in place of the prefix. Not with strip_prefix."),
     key("route.mode", Choice(MODES), Is("\"required\""),
         "required: a token bound to the client's key, with its proof. optional: a valid token; if it is bound, with its proof.\n\
-         report: checks everything but nonces and repetitions, logs client and reason of what required would refuse, and changes\n\
-         and refuses nothing. open: checks nothing."),
+         report: checks everything and remembers used proofs as required would, logs and counts client and reason of what that would\n\
+         refuse, and changes and refuses nothing. It gives no nonces: proofs that required would answer with one and a challenge\n\
+         count as nonce.missing, nonce.barrier or the like. open: checks nothing."),
     key("route.scope", Texts, Is("[]"),
         "Scopes a token must have, all of them."),
     key("route.audience", Texts, Unset("[\"http://127.0.0.1:8080/orders\"]"),
         "What aud must name here as well: one of these, besides one of the issuer's audience."),
+    key("route.issuer", Texts, Unset("[\"http://127.0.0.1:9090\"]"),
+        "Whose tokens are accepted here: some of issuer.url and authorization_server.url. Without it, those of all. A route that its own\n\
+         audience makes a resource has metadata (RFC 9728) that names these alone."),
+    key("route.methods", Texts, Unset("[\"GET\", \"POST\"]"),
+        "Methods it serves, in every mode, HEAD wherever GET; any other gets 405. The preflight requests of browsers need not be named."),
     key("route.proof", Choice(PROOFS), Is("\"consume\""),
         "consume: a proof counts as used here, and is not forwarded. check: it is checked here and left to the upstream, which must\n\
-         record it; its nonces are the upstream's, and none is judged or given here; demands upstream_authorization = \"pass\"."),
+         record it; its nonces are the upstream's, and none is judged or given here; demands upstream_authorization = \"pass\".\n\
+         attest: as consume, and the upstream gets in Keybound-Attestation a JWT of typ keybound-attestation+jwt that we sign for this very\n\
+         request, with iss (the origin), aud, htm, htu, ath, sub, client_id, scope, token_issuer, jkt, iat, exp and jti. It costs\n\
+         a signature a request: with ES256 about a third of what checking a proof does. What listen.decisions answers has it too."),
+    key("route.attestation_audience", Texts, Unset("[\"https://orders.internal\"]"),
+        "The aud of its statements. Without it, scheme, host and port of each upstream."),
     key("route.upstream_authorization", Choice(AUTHORIZATIONS), Is("\"strip\""),
         "The upstream's Authorization: strip: none. pass: as it came. bearer: the same token under the scheme Bearer."),
     key("route.ambiguous_paths", Choice(AMBIGUOUS), Is("\"refuse\""),
         "Paths with an encoded slash, backslash or null, which servers read in different ways."),
+
+    key("route.health.path", Text, Required("\"/healthz\""),
+        "What is asked for, as the upstream has it: strip_prefix and rewrite do not touch it."),
+    key("route.health.interval", Duration, Is("\"5s\""),
+        "From one answer to the next question."),
+    key("route.health.timeout", Duration, Is("\"2s\""),
+        "For the answer to come, the connection included."),
+    key("route.health.healthy", count(1, 100), Is("2"),
+        "So many good answers in a row bring an unhealthy address back. The first answer of all counts at once."),
+    key("route.health.unhealthy", count(1, 100), Is("3"),
+        "So many bad answers in a row make an address unhealthy. /readyz says which are, and is 503 while no route with this table\n\
+         has a healthy address."),
 
     key("decisions.method_field", Text, Is("\"X-Forwarded-Method\""),
         "Its method."),
@@ -221,8 +253,17 @@ pub(crate) const KEYS: &[Key] = &[
     key("decisions.host_field", Text, Is("\"X-Forwarded-Host\""),
         "Its Host, which chooses among several origins. With one origin it is not looked at. The scheme is that of the origin."),
 
+    key("attestation.signing_key", Text, Unset("\"attestation-key.json\""),
+        "Private key that statements are signed with, a JWK or PEM file that its owner alone may read; made if there is none, and read\n\
+         again on SIGHUP. Processes that serve the same upstreams share one. Without it, the key ends with the process."),
+    key("attestation.lifetime", Duration, Is("\"30s\""),
+        "How long a statement is good; at most 30s. Clocks of gateway and upstream may not differ by more."),
+
     key("proof.preset", Choice(PRESETS), Is("\"default\""),
-        "What the keys below are where they are not written. fapi: 60 s, 10 s, nonces required, algorithms of FAPI 2.0. mcp: as default."),
+        "What the keys below are where they are not written. default: as they stand here; a proof with a nonce of ours may have an iat\n\
+         that is off by a day, so that clients with a wrong clock recover. fapi (FAPI 2.0): 60 s and 10 s, nonces required, the\n\
+         algorithms ES256, PS256, Ed25519 and EdDSA; iat is held to the window, nonce or not; not with replay.when_unavailable =\n\
+         \"nonce-only\". mcp (MCP, SEP-1932): as default, with iat held to the window, which lies inside its 5 minutes."),
     key("proof.max_age", Duration, ByPreset { default: "\"300s\"", fapi: "\"60s\"", mcp: "\"300s\"" },
         "How old iat of a proof may be; at most 24h."),
     key("proof.max_future", Duration, ByPreset { default: "\"60s\"", fapi: "\"10s\"", mcp: "\"60s\"" },
@@ -283,13 +324,31 @@ pub(crate) const KEYS: &[Key] = &[
         "Resting connections kept for each upstream, by each worker."),
     key("limits.upstream_idle_timeout", Duration, Is("\"30s\""),
         "How long a connection to an upstream may rest; keep it under the upstream's own."),
+    key("limits.drain_delay", Duration, Unset("\"5s\""),
+        "On SIGTERM: how long new connections are still taken, while /readyz is 503 already; as long as it takes whoever sends them to\n\
+         notice that. Without it the port is closed at once."),
     key("limits.drain_timeout", Duration, Is("\"30s\""),
-        "On SIGTERM: how long requests in flight may still take."),
+        "On SIGTERM, once the port is closed: how long requests in flight may still take. Connections are told to end with their next\n\
+         answer; those from which no request comes are closed after 1 s."),
 
     key("log.format", Choice(LOG_FORMATS), Is("\"text\""),
         "text: for people. json: an object a line, for machines. Neither ever holds a token or a proof."),
     key("log.decisions", Choice(LOGGED), Is("\"refused\""),
         "Decisions that get a line at the level info. refused: those that kept somebody out, or would have in mode report. all: each."),
+
+    key("telemetry.endpoint", Text, Required("\"http://127.0.0.1:4318\""),
+        "Where the receiver is; spans go to /v1/traces below it. While nobody answers there spans are dropped and counted."),
+    key("telemetry.headers", Texts, Is("[]"),
+        "Fields that go along, each as \"name=value\": to https or loopback alone, for they are secret as a rule."),
+    key("telemetry.service", Text, Is("\"keybound\""),
+        "What this program is called there (service.name)."),
+    key("telemetry.sampling", Text, Is("\"1\""),
+        "The part of requests that get a span, from \"0\" to \"1\"."),
+    key("telemetry.parent", Choice(PARENTS), Is("\"follow\""),
+        "follow: where a request comes with a traceparent, that says whether it gets a span. ignore: sampling says so for all; for\n\
+         clients that are not to decide it."),
+    key("telemetry.queue", count(1, 1_000_000), Is("2048"),
+        "Spans that may wait to be sent, about 1 KiB each; beyond it they are dropped and counted."),
 
     key("authorization_server.url", Text, Required("\"http://127.0.0.1:8080/issuer\""),
         "Its identifier, the iss of its tokens; https, or http on loopback. Off loopback it has an origin of its own."),
@@ -297,11 +356,12 @@ pub(crate) const KEYS: &[Key] = &[
         "What its tokens may be for besides each [[origin]]: the resources that clients may name (RFC 8707). A token is for the first\n\
          origin, or else the first of these, if its client names none."),
     key("authorization_server.store", Text, Is("\"memory\""),
-        "memory: of this one process, and gone with it."),
+        "Where codes, refresh tokens and registered clients are kept. memory: in this one process, and gone with it.\n\
+         sqlite:keybound.db: in that file. postgres://USER@HOST/DATABASE: in a database that many issuers share."),
     key("authorization_server.signing_key", Text, Unset("\"issuer-key.json\""),
         "Private key its tokens are signed with, a JWK or PEM file that its owner alone may read; made if there is none. Without it,\n\
          the key ends with the process, and its tokens with it."),
-    key("authorization_server.auto_approve", Text, NotYet { example: "\"alice\"", instead: "leave it out" },
+    key("authorization_server.auto_approve", Text, Unset("\"alice\""),
         "For development: this user is logged in and consents to everything. On loopback only."),
 
     key("authorization_server.client.client_id", Text, Required("\"demo\""), "Its name."),
@@ -312,10 +372,11 @@ pub(crate) const KEYS: &[Key] = &[
     key("authorization_server.client.jwks_file", Text, Unset("\"client.jwks.json\""),
         "Its public keys, for private_key_jwt."),
     key("authorization_server.client.grant_types", Texts, Required("[\"client_credentials\"]"),
-        "client_credentials; the other grants are not in this version."),
+        "authorization_code, client_credentials, refresh_token."),
     key("authorization_server.client.redirect_uris", Texts,
-        NotYet { example: "[\"https://app.example.com/callback\"]", instead: "leave it out: it goes with authorization_code" },
-        "Where authorization codes may be sent; compared octet by octet."),
+        Is("[]"),
+        "Where authorization codes may be sent: https, or http on loopback; compared octet by octet, but for the port of a loopback\n\
+         address."),
     key("authorization_server.client.scope", Texts, Is("[]"),
         "Scopes it may have."),
     key("authorization_server.client.dpop_bound_access_tokens", Flag, Is("true"),

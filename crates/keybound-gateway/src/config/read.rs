@@ -7,8 +7,10 @@ use super::check::{self, Written};
 use super::mistake::Mistakes;
 use super::section::{Read, Section, child, shortened};
 use super::source::{Located, Value, unknown};
+use super::telemetry::telemetry;
 use super::{Config, Reader, keys};
 
+mod attestation;
 mod decisions;
 mod issuer;
 mod limits;
@@ -17,13 +19,14 @@ mod proof;
 mod route;
 mod server;
 
+use self::attestation::attestation;
 use self::decisions::decisions;
 use self::issuer::issuer;
 pub(crate) use self::limits::default_limits;
 use self::limits::{limits, log};
 use self::listen::listen;
 use self::proof::{proof, replay};
-use self::route::{TlsClients, route};
+use self::route::{Around, route};
 use self::server::authorization_server;
 
 /// `None` if anything is wrong; then there is a mistake that says what.
@@ -36,15 +39,18 @@ pub(crate) fn config(root: &Located, base: &Path, reader: Reader, mistakes: &Mis
         url
     });
     let issuers = each(root, "issuer", mistakes, |section| issuer(section, base));
-    let trusted = TlsClients::default();
     let decides = child(root, "listen")
         .is_some_and(|listen| ["decisions", "ext_authz"].into_iter().any(|name| child(listen, name).is_some()));
-    let routes = each(root, "route", mistakes, |section| route(section, base, &trusted, decides));
+    let around = Around { decides, issuers: issuers_as_written(root), ..Around::default() };
+    let routes = each(root, "route", mistakes, |section| route(section, base, &around));
     let decisions = decisions(Section::single(root, "decisions", mistakes));
+    let attestation = attestation(Section::single(root, "attestation", mistakes), base);
     let proof = proof(Section::single(root, "proof", mistakes), base, root);
-    let replay = replay(Section::single(root, "replay", mistakes));
+    let replay = replay(Section::single(root, "replay", mistakes), root);
     let limits = limits(Section::single(root, "limits", mistakes));
     let log = log(Section::single(root, "log", mistakes));
+    let section = Section::single(root, "telemetry", mistakes);
+    let telemetry = section.is_there().then(|| telemetry(section));
     let section = Section::single(root, "authorization_server", mistakes);
     let server = section.is_there().then(|| authorization_server(section, root, base, mistakes));
     check::whole(
@@ -67,10 +73,12 @@ pub(crate) fn config(root: &Located, base: &Path, reader: Reader, mistakes: &Mis
         issuers: plain(issuers)?,
         routes,
         decisions: decisions?,
+        attestation: attestation?,
         proof: proof?,
         replay: replay?,
         limits: limits?,
         log: log?,
+        telemetry: telemetry.map_or(Some(None), |telemetry| telemetry.map(Some))?,
         authorization_server: server.map_or(Some(None), |server| server.map(|server| Some(server.value)))?,
     })
 }
@@ -87,6 +95,17 @@ fn each<T>(
 /// The values alone; `None` if one of them could not be read.
 fn plain<T>(read: Vec<Option<Read<T>>>) -> Option<Vec<T>> {
     read.into_iter().map(|read| read.map(|read| read.value)).collect()
+}
+
+/// The names of all issuers, whatever is wrong with them.
+fn issuers_as_written(root: &Located) -> Vec<String> {
+    let tables = match child(root, "issuer").map(|issuers| &issuers.value) {
+        Some(Value::List(tables)) => tables.as_slice(),
+        _ => &[],
+    };
+    let named = tables.iter().chain(child(root, "authorization_server")).filter_map(|table| child(table, "url"));
+    let texts = named.filter_map(|url| if let Value::Text(text) = &url.value { Some(text.clone()) } else { None });
+    texts.collect()
 }
 
 fn unknown_tables(root: &Located, mistakes: &Mistakes) {

@@ -8,6 +8,7 @@ use toml::de::{DeTable, DeValue};
 use super::Overrides;
 use super::keys::{self, Kind};
 use super::mistake::{ConfigError, Mistakes, Place, meant};
+use super::section::child;
 
 /// A value and where it stands.
 #[derive(Clone, Debug)]
@@ -91,6 +92,9 @@ pub(crate) fn literal(toml: &str) -> Located {
     Located { place: Place::Missing, ..located(&value, &Lines::of(toml)) }
 }
 
+/// Where every program finds the receiver of traces, unless it was told by its own settings.
+const COLLECTOR: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
+
 /// Puts what the environment says over what the file says.
 pub(crate) fn overlay_environment(
     root: &mut Located,
@@ -98,7 +102,12 @@ pub(crate) fn overlay_environment(
     mistakes: &Mistakes,
 ) {
     let known: Vec<(String, &keys::Key)> = keys::settable().map(|key| (keys::variable(key), key)).collect();
+    let mut collector = None;
     for (variable, text) in variables {
+        if variable == COLLECTOR && !text.is_empty() {
+            collector = Some(text);
+            continue;
+        }
         let place = Place::Environment(variable.as_str().into());
         if let Some((_, key)) = known.iter().find(|(name, _)| *name == variable) {
             set(root, key.path, &Located { value: from_text(key.kind, &text, &place), place });
@@ -106,6 +115,10 @@ pub(crate) fn overlay_environment(
             let guess = meant(&variable, known.iter().map(|(name, _)| name.as_str()));
             mistakes.add(&place, "", unknown("not a setting", guess));
         }
+    }
+    if let Some(text) = collector.filter(|_| child(root, "telemetry").is_none()) {
+        let place = Place::Environment(COLLECTOR.into());
+        set(root, "telemetry.endpoint", &Located { value: Value::Text(text), place });
     }
 }
 

@@ -109,6 +109,19 @@ impl UpstreamUrl {
         if self.tls.is_some() { "https" } else { "http" }
     }
 
+    /// Scheme, host and port, which is left out if it is the usual one.
+    pub(crate) fn origin(&self) -> String {
+        let usual = if self.tls.is_some() { 443 } else { 80 };
+        let port = if self.port == usual { String::new() } else { format!(":{}", self.port) };
+        let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.to_string() };
+        format!("{}://{host}{port}", self.scheme())
+    }
+
+    /// `Host` of a request that is ours.
+    pub(crate) fn authority(&self) -> String {
+        self.to_string().split_once("://").map(|(_, authority)| authority.to_owned()).unwrap_or_default()
+    }
+
     pub(crate) const fn tls(&self) -> Option<&TlsClient> {
         self.tls.as_ref()
     }

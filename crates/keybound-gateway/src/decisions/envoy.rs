@@ -52,7 +52,7 @@ impl ExtAuthz {
     async fn check(&self, engine: &Engine, asked: CheckRequest) -> Result<Response<Body>, Unasked> {
         let logged = engine.config.log.decisions;
         let question::Question { mut parts, body } = question::about(asked)?;
-        let watch = self.worker.watch(&parts.method, logged);
+        let watch = self.worker.watch(&parts.method, logged).traced(&parts.headers);
         let told = match decide(engine, &mut parts, &body, &watch).await {
             Verdict::Unvouched => {
                 watch.answered(&Response::new(Body::empty()));

@@ -14,7 +14,7 @@ use crate::body::Body;
 use crate::config::{Mode, Route};
 use crate::engine::Engine;
 use crate::observe::Watch;
-use crate::passage::{form_denied, identity, is_encoded};
+use crate::passage::{answer_preflight, form_denied, is_encoded};
 use crate::proxy::Identity;
 
 /// The code of a refusal, for a proxy that passes on fields and no body.
@@ -55,6 +55,9 @@ pub(super) async fn decide<'e>(engine: &'e Engine, parts: &mut Parts, body: &[u8
     };
     let Some(passage) = engine.passage(origin, &path) else { return problem(Problem::RouteUnknown) };
     watch.routed(&engine.meters[passage.number]);
+    if let Some(response) = passage.method_unlisted(parts, &cors) {
+        return Verdict::Answered(with_reason(response, Problem::MethodUnlisted.code()));
+    }
     let target = match passage.target(&parts.uri, path) {
         Ok(target) => target,
         Err(refusal) => return refuse(parts, refusal, passage.policy),
@@ -66,13 +69,13 @@ pub(super) async fn decide<'e>(engine: &'e Engine, parts: &mut Parts, body: &[u8
         Mode::Open => return Verdict::Unvouched,
         Mode::Report => {
             if !preflight {
-                watch.judged(parts, judge().await);
+                watch.judged(parts, engine.report(parts, judge().await).await);
             }
             return Verdict::Unvouched;
         }
         // Not 200: a proxy for which 204 is no permission gives it to the client, and the others let the app answer.
         Mode::Required | Mode::Optional if preflight => {
-            return Verdict::Answered(cors.answer_preflight(parts).map(|()| Body::empty()));
+            return Verdict::Answered(answer_preflight(&cors, parts, passage.route));
         }
         Mode::Required | Mode::Optional if is_closed_form(parts, body) => return problem(Problem::FormEncoded),
         Mode::Required | Mode::Optional => {}
@@ -86,10 +89,14 @@ pub(super) async fn decide<'e>(engine: &'e Engine, parts: &mut Parts, body: &[u8
             Verdict::Answered(response)
         }
         Ok(access) => {
+            let identity = match engine.identity(access, parts, origin, passage.route) {
+                Ok(identity) => identity,
+                Err(failed) => return problem(failed),
+            };
             let mut back = HeaderMap::new();
             complete(&mut back, judgement.nonce(), passage.policy.proof_handling());
             cors.expose(&mut back, page);
-            Verdict::Vouched(Vouched { identity: identity(access), route: passage.route, back })
+            Verdict::Vouched(Vouched { identity, route: passage.route, back })
         }
     }
 }

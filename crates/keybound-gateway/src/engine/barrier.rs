@@ -32,7 +32,7 @@ fn chosen<'c>(config: &'c Config, path: &str) -> Option<&'c Route> {
 }
 
 fn records(route: &Route) -> bool {
-    matches!(route.mode, Mode::Required | Mode::Optional) && route.proof == ProofHandling::Consume
+    matches!(route.mode, Mode::Required | Mode::Optional) && route.proof != ProofHandling::Check
 }
 
 #[cfg(test)]

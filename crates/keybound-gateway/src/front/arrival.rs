@@ -96,7 +96,7 @@ async fn in_time<T>(
 ) -> io::Result<T> {
     tokio::select! {
         biased;
-        () = draining.beginning() => Err(io::ErrorKind::Interrupted.into()),
+        () = draining.farewell() => Err(io::ErrorKind::Interrupted.into()),
         done = timeout(patience, step) => done.unwrap_or_else(|_elapsed| Err(io::ErrorKind::TimedOut.into())),
     }
 }

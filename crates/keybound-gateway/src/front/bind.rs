@@ -34,6 +34,16 @@ impl Port {
         Self::Clients("keybound serve".into())
     }
 
+    /// Its name in `[listen]`.
+    pub(crate) const fn setting(&self) -> &'static str {
+        match self {
+            Self::Clients(_) => "address",
+            Self::Admin => "admin",
+            Self::Decisions => "decisions",
+            Self::ExtAuthz => "ext_authz",
+        }
+    }
+
     fn instead(&self, address: SocketAddr) -> String {
         match self {
             Self::Clients(command) => format!("{command} --listen {address}"),
@@ -65,6 +75,10 @@ pub struct BindError {
 impl BindError {
     pub(crate) fn new(address: SocketAddr, error: io::Error) -> Self {
         Self { address, port: Port::of_serve(), error }
+    }
+
+    pub(crate) fn of_port(self, port: Port) -> Self {
+        Self { port, ..self }
     }
 
     /// Names this command in the advice, instead of `keybound serve`.

@@ -5,18 +5,20 @@ use core::convert::Infallible;
 use core::future::poll_fn;
 use core::pin::{Pin, pin};
 use core::task::{Context, Poll};
+use core::time::Duration;
 use std::future::Future as _;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::{Method, Request, Response};
+use http::header::CONNECTION;
+use http::{HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Notify;
-use tokio::time::{Instant, Sleep, sleep_until, timeout};
+use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout};
 
 use super::guard::{Guard, Phase, Shared};
 use super::multiplexed::{self, Flow};
@@ -57,28 +59,43 @@ impl Drop for Ended {
     }
 }
 
+/// How long a connection without a request is kept once the front drains. Its next request may be on the way already, and would
+/// be lost; the answer to it says that it was the last.
+const FAREWELL: Duration = Duration::from_secs(1);
+
 /// Tells every connection of a worker to finish what it is at and close.
 #[derive(Debug, Default)]
 pub(crate) struct Draining {
-    begun: Cell<bool>,
+    since: Cell<Option<Instant>>,
     told: Notify,
 }
 
 impl Draining {
     pub(crate) fn begin(&self) {
-        self.begun.set(true);
+        self.since.set(Some(Instant::now()));
         self.told.notify_waiters();
     }
 
-    pub(crate) fn has_begun(&self) -> bool {
-        self.begun.get()
+    pub(crate) const fn has_begun(&self) -> bool {
+        self.since.get().is_some()
     }
 
     /// Returns when it has begun.
     pub(crate) async fn beginning(&self) {
-        if !self.begun.get() {
+        if !self.has_begun() {
             self.told.notified().await;
         }
+    }
+
+    /// Returns when it has begun and a connection from which nothing comes has waited long enough.
+    pub(crate) async fn farewell(&self) {
+        self.beginning().await;
+        sleep(FAREWELL).await;
+    }
+
+    /// When a connection goes that rests since then.
+    fn leave(&self, resting_since: Instant) -> Option<Instant> {
+        Some(self.since.get()?.max(resting_since) + FAREWELL)
     }
 }
 
@@ -132,7 +149,7 @@ pub(crate) async fn serve<H: Handler, S: Octets>(
     let http2 = tokio::select! {
         biased;
         begins = begins => begins,
-        () = shop.draining.beginning() => return,
+        () = shop.draining.farewell() => return,
     };
     match http2 {
         Ok(Ok(false)) => in_turn(shop, guard, peer, turned_away).await,
@@ -150,22 +167,24 @@ pub(crate) async fn in_turn<H: Handler, S: Octets>(
 ) {
     let service = service_fn(|request: Request<Incoming>| {
         let (shop, peer) = (Rc::clone(&shop), peer.clone());
-        async move { Ok::<_, Infallible>(respond(&shop, request, peer, turned_away, None).await) }
+        // In a place of its own, which a connection at rest does not hold.
+        Box::pin(async move {
+            let mut response = respond(&shop, request, peer, turned_away, None).await;
+            if shop.draining.has_begun() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok::<_, Infallible>(response)
+        })
     });
     let connection = shop.builder.serve_connection(TokioIo::new(guard), service).with_upgrades();
     let mut connection = pin!(connection);
     let mut told = pin!(shop.draining.told.notified());
     let mut waits = false;
-    let mut finishing = false;
     let mut deadline = Deadline::default();
     poll_fn(|cx| {
-        if !waits && !shop.draining.begun.get() {
+        if !waits && !shop.draining.has_begun() {
             // Once is enough: the task that waits stays the same.
             waits = told.as_mut().poll(cx).is_pending();
-        }
-        if shop.draining.begun.get() && !finishing {
-            finishing = true;
-            connection.as_mut().graceful_shutdown();
         }
         let polled = connection.as_mut().poll(cx);
         if let Some(problem) = unreadable(peer.shared(), &polled)
@@ -180,7 +199,12 @@ pub(crate) async fn in_turn<H: Handler, S: Octets>(
                 }
                 Poll::Ready(())
             }
-            Poll::Pending => deadline.poll(cx, due(peer.shared(), &shop.limits)),
+            Poll::Pending => {
+                let due = due(peer.shared(), &shop.limits);
+                let rests = peer.shared().phase() == Phase::Resting;
+                let leaves = rests.then(|| shop.draining.leave(peer.shared().since())).flatten();
+                deadline.poll(cx, due.into_iter().chain(leaves).min())
+            }
         }
     })
     .await;
@@ -250,7 +274,7 @@ pub(crate) async fn respond<H: Handler>(
     let clean = match (turned_away, &flow) {
         (Some(TurnedAway(problem)), _) => Err(problem),
         (None, None) => hygiene::clean(&mut request, framing),
-        (None, Some(_)) => hygiene::clean_multiplexed(&mut request, limits.header_fields),
+        (None, Some(_)) => hygiene::clean_multiplexed(&mut request, limits.header_bytes, limits.header_fields),
     };
     let ended = Ended { shared, flow };
     let response = match clean {

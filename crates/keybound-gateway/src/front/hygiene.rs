@@ -57,7 +57,12 @@ fn is_framed_plainly(fields: &HeaderMap) -> bool {
 
 /// The same for HTTP/2, brought into the form in which HTTP/1.1 would have had it: `:authority` is `Host`. The library
 /// resets requests with fields of a connection, or names or pseudo-fields that are wrong (RFC 9113 section 8.2).
-pub(crate) fn clean_multiplexed<B>(request: &mut Request<B>, most_fields: usize) -> Result<(), Problem> {
+pub(crate) fn clean_multiplexed<B>(
+    request: &mut Request<B>,
+    most_octets: usize,
+    most_fields: usize,
+) -> Result<(), Problem> {
+    let octets = list_size(request);
     let lengths = request.headers().get_all(CONTENT_LENGTH).iter();
     if lengths.count() > 1 {
         return Err(Problem::FramingAmbiguous);
@@ -71,8 +76,25 @@ pub(crate) fn clean_multiplexed<B>(request: &mut Request<B>, most_fields: usize)
     if request.headers().len() > most_fields {
         return Err(Problem::HeaderCrowded);
     }
+    if octets > most_octets {
+        return Err(Problem::HeaderOversized);
+    }
     join_cookies(request.headers_mut());
     clean(request, Framing::Plain)
+}
+
+/// As RFC 9113 section 6.5.2 counts it: the octets of names and values, and 32 for each field.
+fn list_size<B>(request: &Request<B>) -> usize {
+    let uri = request.uri();
+    let pseudo = [
+        (":method", request.method().as_str()),
+        (":scheme", uri.scheme_str().unwrap_or_default()),
+        (":authority", uri.authority().map_or("", |authority| authority.as_str())),
+        (":path", uri.path_and_query().map_or("", |target| target.as_str())),
+    ];
+    let size = |name: usize, value: usize| name + value + 32;
+    let fields = request.headers().iter().map(|(name, value)| size(name.as_str().len(), value.len()));
+    pseudo.iter().map(|(name, value)| size(name.len(), value.len())).chain(fields).sum()
 }
 
 /// HTTP/2 may cut this field into several, which before it must be one (RFC 9113 section 8.2.3).

@@ -5,6 +5,8 @@ use std::io;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
+use crate::notify;
+
 /// Stops a front: it takes no more connections, finishes the requests it has, and returns.
 ///
 /// ```
@@ -44,6 +46,7 @@ impl Stop {
             runtime.block_on(async {
                 tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
                 stop.now();
+                notify::stopping();
                 tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
             });
             tracing::warn!("second signal: requests in flight are dropped");

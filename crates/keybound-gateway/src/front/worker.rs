@@ -3,6 +3,7 @@
 
 use core::fmt;
 use core::num::NonZero;
+use core::pin::pin;
 use core::time::Duration;
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener};
@@ -13,15 +14,15 @@ use std::thread;
 
 use tokio::net::TcpStream;
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
 use super::arrival::Arrival;
-use super::bind::{BindError, Port, bind};
+use super::bind::{BindError, Port};
 use super::connection::{Shop, TurnedAway};
 use super::guard::Shared;
 use super::peer::{Counted, OwnCount};
-use super::{Certificates, Handler, Peer, Stop};
+use super::{Certificates, Handler, Peer, Sockets, Stop};
 use crate::answer::Problem;
 use crate::config::{DecisionListener, Limits, Listen, Network};
 use crate::proxy::Proxy;
@@ -72,7 +73,16 @@ impl Front {
     ///
     /// If it cannot be had; the message says what to do.
     pub fn bind(listen: &Listen, limits: &Limits) -> Result<Self, BindError> {
-        let listener = bind(listen.address, Port::of_serve())?;
+        Self::bind_among(&mut Sockets::default(), listen, limits)
+    }
+
+    /// The same, on the one of these sockets that is for it, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// As [`Front::bind`], and if the socket is not where `listen.address` says.
+    pub fn bind_among(sockets: &mut Sockets, listen: &Listen, limits: &Limits) -> Result<Self, BindError> {
+        let listener = sockets.listen(listen.address, Port::of_serve())?;
         let certificates = listen.tls.as_ref().map(Certificates::new);
         let acceptor = certificates.as_ref().map(Certificates::acceptor).transpose();
         let settings = Settings {
@@ -93,26 +103,47 @@ impl Front {
     ///
     /// If it cannot be had; the message says which setting picks another.
     pub fn bind_decisions(decisions: &DecisionListener, listen: &Listen, limits: &Limits) -> Result<Self, BindError> {
-        Self::bind_questions(decisions, Port::Decisions, listen, *limits)
+        Self::bind_decisions_among(&mut Sockets::default(), decisions, listen, limits)
     }
 
-    /// Takes the port of `listen.ext_authz`, on the same terms. How long a question may be is for the handler to tell:
-    /// `limits.body_bytes` is about what clients send.
+    /// The same, on the one of these sockets that is for it, if there is one.
     ///
     /// # Errors
     ///
-    /// If it cannot be had; the message says which setting picks another.
-    pub fn bind_ext_authz(ext_authz: &DecisionListener, listen: &Listen, limits: &Limits) -> Result<Self, BindError> {
-        Self::bind_questions(ext_authz, Port::ExtAuthz, listen, Limits { body_bytes: u64::MAX, ..*limits })
+    /// As [`Front::bind_decisions`], and if the socket is not where `listen.decisions` says.
+    pub fn bind_decisions_among(
+        sockets: &mut Sockets,
+        decisions: &DecisionListener,
+        listen: &Listen,
+        limits: &Limits,
+    ) -> Result<Self, BindError> {
+        Self::bind_questions(sockets, Port::Decisions, decisions, listen, *limits)
+    }
+
+    /// Takes the port of `listen.ext_authz`, or the one of these sockets that is for it, on the same terms. How long a question
+    /// may be is for the handler to tell: `limits.body_bytes` is about what clients send.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be had, and the message says which setting picks another; if the socket is not where `listen.ext_authz` says.
+    pub fn bind_ext_authz_among(
+        sockets: &mut Sockets,
+        ext_authz: &DecisionListener,
+        listen: &Listen,
+        limits: &Limits,
+    ) -> Result<Self, BindError> {
+        let limits = Limits { body_bytes: u64::MAX, ..*limits };
+        Self::bind_questions(sockets, Port::ExtAuthz, ext_authz, listen, limits)
     }
 
     fn bind_questions(
-        asked: &DecisionListener,
+        sockets: &mut Sockets,
         port: Port,
+        asked: &DecisionListener,
         listen: &Listen,
         limits: Limits,
     ) -> Result<Self, BindError> {
-        let listener = bind(asked.address, port)?;
+        let listener = sockets.listen(asked.address, port)?;
         let settings = Settings {
             limits,
             trusted_peers: asked.peers.clone(),
@@ -143,7 +174,8 @@ impl Front {
         Connections(Arc::clone(&self.settings.open))
     }
 
-    /// Serves until `stop`, then lets the requests in flight finish, for as long as `limits.drain_timeout`. `make` is called
+    /// Serves until `stop`, then lets the requests in flight finish, for as long as `limits.drain_timeout`, and those that are on
+    /// their way: connections with none are kept for a second, and each is told of the end with its next answer. `make` is called
     /// once in each worker, and gets that worker's proxy.
     ///
     /// # Errors
@@ -185,7 +217,7 @@ fn work<H: Handler>(
     listener: TcpListener,
     settings: &Arc<Settings>,
     make: impl Fn(Rc<Proxy>) -> H,
-    stopped: watch::Receiver<bool>,
+    mut stopped: watch::Receiver<bool>,
 ) -> io::Result<usize> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build_local(Default::default())?;
     runtime.block_on(async {
@@ -197,9 +229,13 @@ fn work<H: Handler>(
         });
         let shop = Rc::new(Shop::new(make(proxy), settings.limits));
         let own = Rc::new(OwnCount::default());
-        accept(&listener, settings, &shop, &own, stopped).await;
-        drop(listener);
+        let stopping = async { drop(stopped.wait_for(|stopped| *stopped).await) };
+        accept(&listener, settings, &shop, &own, stopping).await;
         shop.draining.begin();
+        if let Some(delay) = settings.limits.drain_delay {
+            accept(&listener, settings, &shop, &own, sleep(delay)).await;
+        }
+        accept_last(listener, settings, &shop, &own)?;
         let _ = timeout(settings.limits.drain_timeout, own.none()).await;
         sweeping.abort();
         Ok(own.open())
@@ -214,12 +250,13 @@ async fn accept<H: Handler>(
     settings: &Arc<Settings>,
     shop: &Rc<Shop<H>>,
     own: &Rc<OwnCount>,
-    mut stopped: watch::Receiver<bool>,
+    until: impl Future<Output = ()>,
 ) {
+    let mut until = pin!(until);
     loop {
         let accepted = tokio::select! {
             biased;
-            _ = stopped.wait_for(|stopped| *stopped) => return,
+            () = &mut until => return,
             accepted = listener.accept() => accepted,
         };
         match accepted {
@@ -232,6 +269,26 @@ async fn accept<H: Handler>(
         }
         // The next connection may as well be another worker's.
         tokio::task::yield_now().await;
+    }
+}
+
+/// Takes what waits to be taken, and closes the port: whoever is connected is served.
+fn accept_last<H: Handler>(
+    listener: tokio::net::TcpListener,
+    settings: &Arc<Settings>,
+    shop: &Rc<Shop<H>>,
+    own: &Rc<OwnCount>,
+) -> io::Result<()> {
+    let listener = listener.into_std()?;
+    loop {
+        match listener.accept() {
+            Ok((stream, address)) => {
+                stream.set_nonblocking(true)?;
+                take(TcpStream::from_std(stream)?, address, settings, shop, own);
+            }
+            Err(error) if is_of_one_connection(&error) => {}
+            Err(_) => return Ok(()),
+        }
     }
 }
 

@@ -17,6 +17,9 @@ const TIMES: &[f64] = &[
 /// In seconds: whole ones, for that is what `iat` has; around the usual windows.
 const OFFSETS: &[f64] = &[0.0, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 3600.0];
 
+/// In seconds: what an issuer said of a token is believed for 5 minutes at most.
+const AGES: &[f64] = &[1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0];
+
 /// Counts values by size. Clones are the same histogram.
 #[derive(Clone)]
 pub(crate) struct Histogram(Arc<Counts>);
@@ -37,6 +40,11 @@ impl Histogram {
     /// For offsets of clocks.
     pub(super) fn of_offsets() -> Self {
         Self::new(OFFSETS)
+    }
+
+    /// For ages of answers.
+    pub(super) fn of_ages() -> Self {
+        Self::new(AGES)
     }
 
     fn new(bounds: &'static [f64]) -> Self {

@@ -70,6 +70,12 @@ label_values! {
     Side { Behind = "behind", Ahead = "ahead" }
     /// How a fetch ended.
     Fetched { Good = "good", Failed = "failed" }
+    /// What an issuer serves.
+    Document { Metadata = "metadata", Keys = "keys" }
+    /// What became of a span.
+    Handed { Sent = "sent", Failed = "failed", Dropped = "dropped" }
+    /// What came of a health check.
+    Answered { Good = "good", Bad = "bad" }
 }
 
 impl EncodeLabelValue for Terms {
@@ -132,5 +138,41 @@ pub(super) struct IssuerLabels {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(super) struct FetchLabels {
     pub(super) issuer: Arc<str>,
+    pub(super) document: Document,
     pub(super) result: Fetched,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct FetchTimeLabels {
+    pub(super) issuer: Arc<str>,
+    pub(super) document: Document,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct QuestionLabels {
+    pub(super) issuer: Arc<str>,
+    pub(super) result: Fetched,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct UpstreamLabels {
+    pub(super) upstream: Arc<str>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct CheckLabels {
+    pub(super) upstream: Arc<str>,
+    pub(super) path: Arc<str>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct CheckedLabels {
+    pub(super) upstream: Arc<str>,
+    pub(super) path: Arc<str>,
+    pub(super) result: Answered,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct SpanLabels {
+    pub(super) result: Handed,
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::request::Parts;
-use http::{Method, Response, StatusCode};
+use http::{HeaderMap, Method, Response, StatusCode};
 use keybound::refusal::{Denial, Refusal};
 use keybound_tower::Judgement;
 use prometheus_client::metrics::counter::Counter;
@@ -18,6 +18,8 @@ use super::{Meter, Observe, Terms};
 use crate::answer::Problem;
 use crate::body::Body;
 use crate::config::LoggedDecisions;
+use crate::health::Address;
+use crate::telemetry::{Facts, Trace};
 
 /// One worker's place among what is observed.
 #[derive(Debug)]
@@ -46,11 +48,14 @@ impl Worker {
             worker: self,
             logged,
             method: known(method),
+            trace: None,
+            upstream: OnceCell::new(),
             began: Instant::now(),
             meter: Cell::new(&self.observe.unrouted),
             judgement: OnceCell::new(),
             marks: OnceCell::new(),
             refusal: OnceCell::new(),
+            would: Cell::new(None),
             problem: Cell::new(None),
             status: Cell::new(None),
         }
@@ -97,16 +102,28 @@ pub(crate) struct Watch<'w> {
     worker: &'w Worker,
     logged: LoggedDecisions,
     method: &'static str,
+    trace: Option<Box<Trace>>,
+    /// The one that took it; looked at for traces alone.
+    upstream: OnceCell<Arc<Address>>,
     began: Instant,
     meter: Cell<&'w Meter>,
     judgement: OnceCell<Judgement>,
     marks: OnceCell<Marks>,
     refusal: OnceCell<Refusal>,
+    /// What `required` would have refused it for, besides what was decided.
+    would: Cell<Option<&'static str>>,
     problem: Cell<Option<Problem>>,
     status: Cell<Option<StatusCode>>,
 }
 
 impl<'w> Watch<'w> {
+    /// With a span of the trace that its fields name, if there are traces.
+    pub(crate) fn traced(mut self, headers: &HeaderMap) -> Self {
+        let traces = self.worker.observe.traces.as_ref();
+        self.trace = traces.map(|traces| Box::new(traces.begin(self.method, headers)));
+        self
+    }
+
     /// The route it belongs to.
     pub(crate) fn routed(&self, meter: &'w Meter) {
         self.meter.set(meter);
@@ -133,6 +150,17 @@ impl<'w> Watch<'w> {
         }
     }
 
+    /// Let through in mode `report`, where `required` would have refused it for something other than token and proof.
+    pub(crate) fn would_refuse(&self, code: &'static str) {
+        self.would.set(Some(code));
+    }
+
+    /// It is about to be sent on, with these fields. Where it goes is to be noted in what is returned, if anything is.
+    pub(crate) fn passed_on(&self, headers: &mut HeaderMap) -> Option<&OnceCell<Arc<Address>>> {
+        self.trace.as_ref()?.propagate(headers);
+        Some(&self.upstream)
+    }
+
     /// An upstream answered, or did not.
     pub(crate) fn upstream(&self, sent: Instant) {
         self.meter.get().upstream_time.observe(sent.elapsed());
@@ -152,6 +180,9 @@ impl<'w> Watch<'w> {
         if let Some(refusal) = self.refusal.get() {
             return Some((refusal.reason().code(), refusal.detail()));
         }
+        if let Some(code) = self.would.get() {
+            return Some((code, None));
+        }
         let denial = self.judgement.get()?.result().err()?;
         Some((denial.code(), if let Denial::Refused(refusal) = denial { refusal.detail() } else { None }))
     }
@@ -163,6 +194,9 @@ impl<'w> Watch<'w> {
         }
         if let Some(refusal) = self.refusal.get() {
             meter.refused(refusal.reason().code());
+        }
+        if let Some(code) = self.would.get() {
+            self.worker.report(meter, code, client);
         }
         let Some(judgement) = self.judgement.get() else { return };
         if let Some(offset) = judgement.iat_offset() {
@@ -191,7 +225,19 @@ impl Drop for Watch<'_> {
         let judgement = self.judgement.get();
         let client = judgement.and_then(Judgement::client_id).unwrap_or_default();
         self.count(meter, client);
+        let trace = self.trace.take();
         let reason = self.reason();
+        if let Some(trace) = trace {
+            trace.end(&Facts {
+                method: self.method,
+                route: meter.route(),
+                mode: meter.terms().as_str(),
+                status: self.status.get().map(|status| status.as_u16()),
+                reason: reason.map(|(code, _)| code),
+                iat_offset: judgement.and_then(Judgement::iat_offset),
+                upstream: self.upstream.get().map(|address| address.url() as &dyn core::fmt::Display),
+            });
+        }
         // On an open route nothing is decided, and nothing need be noted, unless it went wrong.
         if judgement.is_none() && reason.is_none() {
             return;

@@ -11,18 +11,18 @@ use tokio_rustls::client::TlsStream;
 use crate::config::{HttpVersion, UpstreamUrl};
 
 /// What octets to an upstream go through.
-pub(super) trait Octets: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
+pub(crate) trait Octets: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> Octets for T {}
 
 /// A connection, not yet of any protocol.
-pub(super) enum Dialled {
+pub(crate) enum Dialled {
     Plain(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
 }
 
 /// Connects.
-pub(super) async fn dial(url: &UpstreamUrl) -> io::Result<Dialled> {
+pub(crate) async fn dial(url: &UpstreamUrl) -> io::Result<Dialled> {
     let stream = TcpStream::connect((url.host(), url.port())).await?;
     stream.set_nodelay(true)?;
     let Some(tls) = url.tls() else {

@@ -48,7 +48,7 @@ pub(crate) fn onward(fields: &mut HeaderMap, wish: Wish, terms: &Terms<'_>, from
         }
         UpstreamAuthorization::Bearer => as_bearer(fields),
     }
-    if terms.proof == ProofHandling::Consume {
+    if terms.proof != ProofHandling::Check {
         fields.remove(DPOP);
     }
     if wish == Wish::WebSocket {

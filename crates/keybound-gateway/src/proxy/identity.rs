@@ -10,6 +10,7 @@ const CLIENT: HeaderName = HeaderName::from_static("keybound-client");
 const SCOPE: HeaderName = HeaderName::from_static("keybound-scope");
 const JKT: HeaderName = HeaderName::from_static("keybound-jkt");
 const ISSUER: HeaderName = HeaderName::from_static("keybound-issuer");
+const ATTESTATION: HeaderName = HeaderName::from_static("keybound-attestation");
 
 /// The verified facts about a caller, as field values. Make it once for a token and lend it to every request.
 ///
@@ -29,6 +30,7 @@ pub struct Identity {
     scope: Option<HeaderValue>,
     jkt: Option<HeaderValue>,
     issuer: Option<HeaderValue>,
+    attestation: Option<HeaderValue>,
 }
 
 impl Identity {
@@ -62,6 +64,12 @@ impl Identity {
         Self { issuer: Some(encoded(issuer)), ..self }
     }
 
+    /// The signed statement about this very request.
+    #[must_use]
+    pub fn attestation(self, statement: &str) -> Self {
+        Self { attestation: Some(encoded(statement)), ..self }
+    }
+
     /// The fields, in this order, with their values.
     pub fn fields(&self) -> impl Iterator<Item = (HeaderName, &HeaderValue)> {
         let all = [
@@ -70,6 +78,7 @@ impl Identity {
             (SCOPE, &self.scope),
             (JKT, &self.jkt),
             (ISSUER, &self.issuer),
+            (ATTESTATION, &self.attestation),
         ];
         all.into_iter().filter_map(|(name, value)| value.as_ref().map(|value| (name, value)))
     }

@@ -1,9 +1,8 @@
 //! Connections to upstreams, of each server and worker. Those of HTTP/1.1 are a stack: the last one used is taken first, so
 //! that those not needed rest at the bottom until they are closed. Those of HTTP/2 are shared, see `streams`.
 
-use core::cell::{Cell, RefCell};
+use core::cell::RefCell;
 use core::fmt;
-use core::time::Duration;
 use std::io;
 use std::rc::Rc;
 
@@ -27,8 +26,6 @@ pub(crate) struct Server {
     idle: RefCell<Vec<Resting>>,
     shared: Connections,
     limits: Limits,
-    /// Until then others are tried first, because it could not be connected to.
-    down_until: Cell<Option<Instant>>,
 }
 
 struct Resting {
@@ -42,27 +39,13 @@ struct Connection {
     task: AbortHandle,
 }
 
-/// How long a server that could not be connected to is passed over while there are others.
-const PASSED_OVER: Duration = Duration::from_secs(2);
-
 impl Server {
     pub(crate) fn new(url: UpstreamUrl, limits: &Limits) -> Self {
-        Self {
-            url,
-            idle: RefCell::default(),
-            shared: Connections::default(),
-            limits: *limits,
-            down_until: Cell::new(None),
-        }
+        Self { url, idle: RefCell::default(), shared: Connections::default(), limits: *limits }
     }
 
     pub(crate) const fn url(&self) -> &UpstreamUrl {
         &self.url
-    }
-
-    /// Whether a connection to it failed a moment ago.
-    pub(crate) fn is_down(&self) -> bool {
-        self.down_until.get().is_some_and(|until| Instant::now() < until)
     }
 
     /// A connection that was used before and can be used at once.
@@ -90,7 +73,6 @@ impl Server {
     pub(crate) async fn connect(self: &Rc<Self>) -> io::Result<Lease> {
         let connected = timeout(self.limits.connect_timeout, self.open()).await;
         let opened = connected.unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut)));
-        self.down_until.set(opened.as_ref().err().map(|_| Instant::now() + PASSED_OVER));
         Ok(Lease::new(opened?, self))
     }
 

@@ -124,9 +124,29 @@ fn report_counts_by_client_what_it_does_not_refuse() {
     assert_eq!(count("credentials.missing", ""), Some(1.0));
     assert_eq!((count("token.unbound", "app-0"), count("token.unbound", "app-98")), (Some(1.0), Some(1.0)));
     assert_eq!((count("token.unbound", "app-99"), count("token.unbound", "other")), (None, Some(51.0)));
+    let token = scene.token("bound-app");
+    let ask =
+        |proof: &str| scene.get("/report", &[("Authorization", &format!("DPoP {token}")), ("DPoP", proof)]).status;
+    assert_eq!(ask(&scene.proof("/report", &token, None)), 200);
+    let challenged =
+        scene.get("/", &[("Authorization", &format!("DPoP {token}")), ("DPoP", &scene.proof("/", &token, None))]);
+    let proof = scene.proof("/report", &token, challenged.field("dpop-nonce"));
+    assert_eq!([ask(&proof), ask(&proof)], [200; 2]);
+    // All names are taken.
+    assert_eq!((count("nonce.barrier", "other"), count("replay.seen", "other")), (Some(1.0), Some(1.0)));
     assert!(!scene.look("/metrics").text().contains(r#"keybound_refusals_total{route="/report""#));
-    assert_eq!(scene.json("/status.json")["reports"][0], json!({"reason": "token.unbound", "count": 152}));
+    let reports = scene.json("/status.json")["reports"].clone();
+    assert!(reports.as_array().unwrap().contains(&json!({"reason": "token.unbound", "count": 152})), "{reports}");
     assert_eq!(scene.json("/decisions.json")["decisions"][0]["mode"], "report");
+}
+
+#[test]
+fn methods_that_a_route_does_not_serve_are_counted() {
+    let listed = "[[route]]\npath = \"/listed\"\nupstream = [\"http://127.0.0.1:9\"]\nmethods = [\"PUT\"]\n";
+    let scene = Scene::new("", listed);
+    assert_eq!(scene.get("/listed", &[]).status, 405);
+    let sample = r#"keybound_refusals_total{route="/listed",mode="required",reason="method.unlisted"}"#;
+    assert_eq!(scene.metric(sample), Some(1.0));
 }
 
 #[test]
@@ -266,5 +286,17 @@ fn requests_that_are_turned_away_are_counted_and_logged() {
                 && line.get("method").and_then(|method| method.as_str()) == *method
         };
         assert!(log::decisions().iter().any(logged), "{reason}: {:?}", log::decisions());
+    }
+    // With HTTP/2 too: preface, settings, and one block with GET, http, `/`, authority `a`, and a field of 8,500 octets.
+    let mut block = b"\x82\x86\x84\x41\x01a\0\x01x\x7f\xb5\x41".to_vec();
+    block.extend([b'x'; 8_500]);
+    let length = u32::try_from(block.len()).unwrap().to_be_bytes();
+    let mut client = Client::to(scene.front);
+    client.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0");
+    client.send([&length[1..], b"\x01\x05\0\0\0\x01", &block].concat());
+    let oversized = r#"keybound_refusals_total{route="",mode="none",reason="header.oversized"}"#;
+    let patience = Instant::now() + Duration::from_secs(10);
+    while scene.metric(oversized) != Some(2.0) {
+        assert!(Instant::now() < patience, "{}", scene.look("/metrics").text());
     }
 }

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::ready::{issuer, until_ready, up};
 use crate::scene::{Scene, folder};
-use crate::support::nobody;
+use crate::support::{Upstream, nobody};
 
 /// Every `expr` in it, however deep.
 fn queries(value: &Value, found: &mut Vec<String>) {
@@ -26,16 +26,28 @@ fn names(query: &str) -> impl Iterator<Item = &str> {
     words.filter(|word| word.starts_with("keybound_") || word.starts_with("process_"))
 }
 
-#[test]
-fn every_query_of_the_dashboard_is_about_metrics_that_there_are() {
+/// What `/metrics` says of a gateway with something of everything.
+pub(crate) fn metrics() -> String {
     let address = nobody();
     up(address);
-    let scene = Scene::new("", &issuer(address));
+    let upstream = Upstream::echo();
+    let checked = format!(
+        "[[route]]\npath = \"/checked\"\nmode = \"open\"\nupstream = [\"http://{}\"]\nhealth = {{ path = \"/healthz\" }}\n",
+        upstream.address
+    );
+    let asked = "[[issuer]]\nurl = \"https://opaque.example\"\naudience = [\"x\"]\n[issuer.introspection]\n\
+                 endpoint = \"https://opaque.example/introspect\"\nclient_id = \"gateway\"\nclient_secret = \"secret\"\n";
+    let scene = Scene::new("", &(issuer(address) + asked + &checked));
     until_ready(&scene);
     // Metrics with a reason are there once there was one.
     assert_eq!(scene.get("/", &[]).status, 401);
     assert_eq!(scene.get("/report", &[]).status, 200);
-    let text = scene.look("/metrics").text();
+    scene.look("/metrics").text()
+}
+
+#[test]
+fn every_query_of_the_dashboard_is_about_metrics_that_there_are() {
+    let text = metrics();
     let samples: BTreeSet<_> =
         text.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.split([' ', '{']).next()).collect();
 

@@ -55,13 +55,18 @@ fn ready_once_the_keys_of_every_issuer_are_there_and_until_the_end() {
 
     up(address);
     until_ready(&scene);
-    assert_eq!(scene.json("/readyz"), serde_json::json!({"ready": true, "missing": []}));
+    assert_eq!(scene.json("/readyz"), serde_json::json!({"ready": true, "missing": [], "degraded": []}));
     assert_eq!(scene.metric(&usable), Some(1.0));
     assert!(scene.metric(&format!("keybound_issuer_keys_age_seconds{{issuer=\"http://{address}\"}}")).is_some());
-    let fetches = format!("keybound_jwks_fetches_total{{issuer=\"http://{address}\",result=\"good\"}}");
-    assert_eq!(scene.metric(&fetches), Some(2.0));
+    for document in ["metadata", "keys"] {
+        let labels = format!("issuer=\"http://{address}\",document=\"{document}\"");
+        assert_eq!(scene.metric(&format!("keybound_jwks_fetches_total{{{labels},result=\"good\"}}")), Some(1.0));
+        let failed = scene.metric(&format!("keybound_jwks_fetches_total{{{labels},result=\"failed\"}}")).unwrap();
+        let times = scene.metric(&format!("keybound_jwks_fetch_seconds_count{{{labels}}}"));
+        assert_eq!(times, Some(1.0 + failed), "{document}");
+    }
 
     scene.stop.now();
-    assert_eq!(scene.json("/readyz")["missing"][0], "draining: no new connections are taken");
+    assert_eq!(scene.json("/readyz")["missing"][0], "draining: this process is about to end");
     assert_eq!(scene.look("/healthz").status, 200);
 }

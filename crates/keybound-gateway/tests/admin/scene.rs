@@ -18,7 +18,7 @@ use crate::cast::{self, ISSUER, Issuer};
 use crate::log;
 use crate::support::{Answer, Client, Upstream};
 
-const ORIGIN: &str = "https://api.example.com";
+pub(crate) const ORIGIN: &str = "https://api.example.com";
 
 pub(crate) struct Scene {
     pub(crate) front: SocketAddr,
@@ -81,6 +81,11 @@ impl Scene {
         assert!(self.text.contains(old));
         let text = self.text.replace(old, new);
         self.live.reload(Config::parse(&text, &self.keys.path().join("test.toml")).unwrap()).unwrap();
+    }
+
+    /// As at the end of the process.
+    pub(crate) fn end(&self) {
+        self.live.end();
     }
 
     /// A token for this client of the issuer, bound to our key.

@@ -75,7 +75,8 @@ fn a_bound_token_passes_once(stage: &Stage) {
 
 fn nobody_names_himself(stage: &Stage) {
     let lies = "Keybound-Subject: root\r\nkeybound-subject: root\r\nKeybound_Subject: root\r\nKEYBOUND-JKT: root\r\n\
-                Keybound-Client: root\r\nKeybound-Scope: root\r\nKeybound-Issuer: root\r\nkeybound_issuer: root\r\n";
+                Keybound-Client: root\r\nKeybound-Scope: root\r\nKeybound-Issuer: root\r\nkeybound_issuer: root\r\n\
+                Keybound-Attestation: root\r\n";
     let answer = stage.get("/orders", &(stage.credentials(Method::GET, "/orders") + lies));
     assert_eq!(answer.status, 200, "{answer:?}");
     assert!(!answer.text().contains("root"), "{}", answer.text());

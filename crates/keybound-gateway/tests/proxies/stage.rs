@@ -7,7 +7,7 @@ use std::thread::{self, JoinHandle};
 use http::Method;
 use keybound_gateway::decisions::{Decisions, ExtAuthz};
 use keybound_gateway::engine::Engine;
-use keybound_gateway::front::{Drained, Front, Stop};
+use keybound_gateway::front::{Drained, Front, Sockets, Stop};
 use keybound_gateway::reload::Live;
 use keybound_gateway::stack::Stack;
 
@@ -50,7 +50,8 @@ impl Stage {
         let asked = config.listen.decisions.as_ref().unwrap();
         let asked = Front::bind_decisions(asked, &config.listen, &config.limits).unwrap();
         let envoys = config.listen.ext_authz.as_ref().unwrap();
-        let envoys = Front::bind_ext_authz(envoys, &config.listen, &config.limits).unwrap();
+        let envoys =
+            Front::bind_ext_authz_among(&mut Sockets::default(), envoys, &config.listen, &config.limits).unwrap();
         let ext_authz = envoys.address().unwrap();
         let (gateway, decisions) = (front.address().unwrap(), asked.address().unwrap());
         let live = Arc::new(Live::new(Engine::new(config).unwrap()));

@@ -4,6 +4,7 @@
 #[expect(dead_code, reason = "the tests of the wire use the rest")]
 mod support;
 
+mod attest;
 mod check;
 mod decisions;
 mod ext_authz;
@@ -11,6 +12,8 @@ mod forms;
 mod hosts;
 mod introspection;
 mod metadata;
+mod policy;
+mod presets;
 mod reload;
 mod report;
 mod scene;

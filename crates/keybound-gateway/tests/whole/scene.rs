@@ -18,7 +18,7 @@ use keybound::time::UnixTime;
 use keybound_gateway::config::{Config, ConfigErrors};
 use keybound_gateway::decisions::{Decisions, ExtAuthz};
 use keybound_gateway::engine::Engine;
-use keybound_gateway::front::{Front, Handler, Stop};
+use keybound_gateway::front::{Front, Handler, Sockets, Stop};
 use keybound_gateway::reload::Live;
 use keybound_gateway::stack::Stack;
 use serde_json::{Value, json};
@@ -107,7 +107,12 @@ impl Scene {
         let listener = format!("[listen]\next_authz = \"127.0.0.1:0\"\ndecision_peers = [\"{peer}\"]\n");
         let text = Self::text(&format!("{origins}{rest}")).replace("[listen]\n", &listener);
         let config = self.try_config(&text).unwrap_or_else(|errors| panic!("{errors}"));
-        let front = Front::bind_ext_authz(config.listen.ext_authz.as_ref().unwrap(), &config.listen, &config.limits);
+        let front = Front::bind_ext_authz_among(
+            &mut Sockets::default(),
+            config.listen.ext_authz.as_ref().unwrap(),
+            &config.listen,
+            &config.limits,
+        );
         Running::asked(config, front.unwrap(), ExtAuthz::new)
     }
 
@@ -122,6 +127,13 @@ impl Scene {
     /// A token bound to the client's key.
     pub(crate) fn token(&self) -> String {
         self.sign(&self.claims())
+    }
+
+    /// A token bound to the client's key, with these claims changed.
+    pub(crate) fn token_with(&self, change: &Value) -> String {
+        let mut claims = self.claims();
+        claims.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+        self.sign(&claims)
     }
 
     /// Of the client's key.
@@ -144,10 +156,22 @@ impl Scene {
     }
 
     pub(crate) fn proof(&self, method: Method, path: &str, token: &str, nonce: Option<&str>) -> String {
+        self.proof_at(now(), method, path, token, nonce)
+    }
+
+    /// A proof with this `iat`.
+    pub(crate) fn proof_at(
+        &self,
+        iat: UnixTime,
+        method: Method,
+        path: &str,
+        token: &str,
+        nonce: Option<&str>,
+    ) -> String {
         let target = TargetUri::parse(&[ORIGIN, path].concat()).unwrap();
         let credentials = Credentials::new(token).unwrap();
         let nonce = nonce.map(|nonce| Nonce::parse(nonce).unwrap());
-        let mut claims = ProofClaims::new(&method, &target, random_array().unwrap(), now()).credentials(&credentials);
+        let mut claims = ProofClaims::new(&method, &target, random_array().unwrap(), iat).credentials(&credentials);
         if let Some(nonce) = &nonce {
             claims = claims.nonce(nonce);
         }

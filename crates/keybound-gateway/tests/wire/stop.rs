@@ -1,9 +1,9 @@
 //! Ports, and the end.
 
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use keybound_gateway::config::Config;
 use keybound_gateway::front::Front;
@@ -39,7 +39,7 @@ fn requests_in_flight_are_finished() {
     busy.send(GET);
     arrivals.recv_timeout(LONGEST).unwrap();
     gateway.stop();
-    assert!(resting.is_over(), "a connection at rest is closed at once");
+    assert!(resting.is_over(), "a connection at rest from which nothing comes is closed");
     let address = gateway.address;
     go.send(()).unwrap();
     let answer = busy.answer();
@@ -47,6 +47,36 @@ fn requests_in_flight_are_finished() {
     assert!(busy.is_over());
     assert_eq!(gateway.drained().cut_off, 0);
     assert!(std::net::TcpStream::connect(address).is_err(), "nobody listens any more");
+}
+
+/// A client does not know yet: what it sends on connections that it has is answered, and it hears of the end.
+#[test]
+fn requests_on_their_way_are_answered() {
+    let upstream = Upstream::echo();
+    let gateway = Gateway::open(upstream.address, "");
+    let mut clients: Vec<Client> = (0..8).map(|_| gateway.client()).collect();
+    for client in &mut clients[..4] {
+        client.send(GET);
+        let answer = client.answer();
+        assert_eq!((answer.status, answer.field("connection")), (200, None));
+    }
+    gateway.stop();
+    closed(gateway.address);
+    for client in &mut clients {
+        client.send(GET);
+        let answer = client.answer();
+        assert_eq!((answer.status, answer.field("connection")), (200, Some("close")));
+        assert!(client.is_over());
+    }
+    assert_eq!(gateway.drained().cut_off, 0);
+}
+
+/// Returns once nobody listens there any more.
+fn closed(address: SocketAddr) {
+    let patience = Instant::now() + LONGEST;
+    while TcpStream::connect(address).is_ok() {
+        assert!(Instant::now() < patience, "still open");
+    }
 }
 
 #[test]
@@ -59,6 +89,30 @@ fn requests_that_take_too_long_are_cut_off() {
     gateway.stop();
     assert_eq!(gateway.drained().cut_off, 1);
     assert!(client.is_over());
+}
+
+/// Whoever sends requests has time to notice that this is not the place any more.
+#[test]
+fn the_port_stays_open_for_a_while_if_set() {
+    let upstream = Upstream::echo();
+    let gateway = Gateway::open(upstream.address, "drain_delay = \"1500ms\"");
+    let begun = Instant::now();
+    gateway.stop();
+    let mut told = 0;
+    while told < 3 {
+        // What comes before the worker hears of the end is answered as ever.
+        let mut client = gateway.client();
+        client.send(GET);
+        let answer = client.answer();
+        assert_eq!(answer.status, 200);
+        if answer.field("connection") == Some("close") {
+            assert!(client.is_over());
+            told += 1;
+        }
+    }
+    closed(gateway.address);
+    assert!(begun.elapsed() >= Duration::from_millis(1500));
+    assert_eq!(gateway.drained().cut_off, 0);
 }
 
 #[test]

@@ -28,6 +28,8 @@ pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Value,
+    /// What is not JSON.
+    pub(crate) text: String,
 }
 
 pub(crate) fn secret() -> Secret {
@@ -54,8 +56,9 @@ pub(crate) fn issuer(config: IssuerConfig, policy: NoncePolicy, algs: AlgSet) ->
 pub(crate) async fn send(issuer: &Issuer, request: Request<Body>) -> Answer {
     let (parts, body) = issuer.router().oneshot(request).await.expect("an answer").into_parts();
     let octets = body.collect().await.expect("a body").to_bytes();
-    let body = serde_json::from_slice(&octets).unwrap_or(Value::Null);
-    Answer { status: parts.status.as_u16(), headers: parts.headers, body }
+    let body = serde_json::from_slice(&octets);
+    let text = if body.is_ok() { String::new() } else { String::from_utf8_lossy(&octets).into_owned() };
+    Answer { status: parts.status.as_u16(), headers: parts.headers, body: body.unwrap_or(Value::Null), text }
 }
 
 pub(crate) fn get(path: &str) -> Request<Body> {

@@ -20,10 +20,15 @@ fn metadata_is_what_is_true() {
         "issuer": ISSUER,
         "token_endpoint": format!("{ISSUER}/token"),
         "jwks_uri": format!("{ISSUER}/jwks"),
-        "response_types_supported": [],
-        "grant_types_supported": ["client_credentials"],
-        "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post", "private_key_jwt"],
-        "scopes_supported": ["read", "write"],
+        "authorization_endpoint": format!("{ISSUER}/authorize"),
+        "pushed_authorization_request_endpoint": format!("{ISSUER}/par"),
+        "response_types_supported": ["code"],
+        "code_challenge_methods_supported": ["S256"],
+        "authorization_response_iss_parameter_supported": true,
+        "grant_types_supported": ["authorization_code", "client_credentials", "refresh_token"],
+        "token_endpoint_auth_methods_supported":
+            ["client_secret_basic", "client_secret_post", "private_key_jwt", "none"],
+        "scopes_supported": ["openid", "read", "write"],
     });
     for (name, value) in expected.as_object().unwrap() {
         assert_eq!(metadata[name], *value, "{name}");
@@ -43,6 +48,17 @@ fn metadata_of_an_issuer_with_a_path() {
     let mut octets = Request::of_basic().dpop(&proof).octets();
     octets.splice(..b"POST /token".len(), *b"POST /tenant/token");
     assert_eq!(server.raw(octets).status, 200);
+}
+
+/// OpenID Connect Discovery section 4: the same document behind the path of the issuer.
+#[test]
+fn the_metadata_has_a_second_name() {
+    for (issuer, path) in [(ISSUER, ""), ("https://id.example.com/tenant", "/tenant")] {
+        let server = Setup::new().issuer(issuer).start();
+        let openid = server.raw(Request::new(&format!("GET {path}/.well-known/openid-configuration")).octets());
+        let oauth = server.raw(Request::new(&format!("GET {METADATA}{path}")).octets());
+        assert_eq!((openid.status, openid.json()), (200, oauth.json()));
+    }
 }
 
 /// RFC 7517: public halves, named, for signatures.
@@ -123,7 +139,7 @@ fn preflight_allows_the_proof() {
 #[test]
 fn there_is_nothing_elsewhere() {
     let server = Setup::new().start();
-    for path in ["/", "/tokens", "/token/", "//token", "/TOKEN", "/authorize", "/.well-known/openid-configuration"] {
+    for path in ["/", "/tokens", "/token/", "//token", "/TOKEN", "/authorized", "/.well-known/openid"] {
         let answer = server.raw(Request::new(&format!("GET {path}")).octets());
         assert_eq!((answer.status, answer.json()), (404, json!({"error": "not_found"})), "{path}");
         assert_eq!(answer.json().get("error_description"), None::<&Value>);

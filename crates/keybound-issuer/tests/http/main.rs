@@ -2,8 +2,12 @@
 
 mod assertions;
 mod clients;
+mod code;
 mod documents;
 mod nonces;
 mod octets;
+mod people;
 mod proofs;
+mod pushed;
+mod refresh;
 mod support;

@@ -1,5 +1,6 @@
 //! Proofs that are hostile, wrong or merely unusual at the token endpoint: 400 and JSON, never 401, and never a token.
 
+use std::sync::Arc;
 use std::thread;
 
 use keybound::crypto::aws_lc::SoftwareKey;
@@ -8,6 +9,7 @@ use keybound::refusal::Fault;
 use keybound::replay::{Epoch, ReplayEntry, ReplayStore, Seen};
 use keybound::time::UnixTime;
 use keybound::verify::NoncePolicy;
+use keybound_issuer::store::{Change, Found, Kind, Pending, Record, Store, Written};
 use serde_json::{Value, json};
 
 use crate::support::{ENDPOINT, HOLDER, Jws, MARK, Request, SECRET, START, Server, Setup, THIEF};
@@ -265,14 +267,41 @@ impl ReplayStore for Gone {
     }
 }
 
+/// The other store, gone as well.
+#[derive(Debug)]
+struct Lost;
+
+impl Store for Lost {
+    fn opened(&self) -> UnixTime {
+        UnixTime::from_secs(START - 86_400)
+    }
+
+    fn read<'a>(&'a self, _: Kind, _: &'a str, _: UnixTime) -> Pending<'a, Option<Record>> {
+        Box::pin(async { Err(Fault::StoreUnavailable) })
+    }
+
+    fn list<'a>(&'a self, _: Kind, _: &'a str, _: u32, _: UnixTime) -> Pending<'a, Found> {
+        Box::pin(async { Err(Fault::StoreUnavailable) })
+    }
+
+    fn write(&self, _: Vec<Change>, _: UnixTime) -> Pending<'_, Written> {
+        Box::pin(async { Err(Fault::StoreUnavailable) })
+    }
+}
+
 // R-ERR-21
 #[test]
 fn a_store_that_is_down_is_503_and_never_a_token() {
     let long_ago = Epoch::new(1, UnixTime::from_secs(START - 86_400));
     let (server, ()) = Setup::new().over(Gone(long_ago), |_| ());
-    for request in [Request::of_basic().dpop(&server.proof()), Request::token().assertion(&server.assertion().text())] {
+    let forgetful = Setup::new().keeping(Arc::new(Lost)).start();
+    let by_proof = Request::of_basic().dpop(&server.proof());
+    let by_assertion = Request::token().assertion(&server.assertion().text());
+    for (server, request, code) in
+        [(&server, by_proof, "replay.unreachable"), (&forgetful, by_assertion, "store.unavailable")]
+    {
         let answer = server.token(&request);
-        let expected = ("temporarily_unavailable".to_owned(), "replay.unreachable".to_owned());
+        let expected = ("temporarily_unavailable".to_owned(), code.to_owned());
         assert_eq!((answer.status, answer.error()), (503, expected));
         assert!(answer.field("retry-after").is_some());
         assert_eq!(answer.field("www-authenticate"), None);

@@ -18,6 +18,7 @@ use keybound::replay::{Epoch, ReplayStore};
 use keybound::time::UnixTime;
 use keybound::token::jwt::KeySet;
 use keybound::verify::{NoncePolicy, Verifier, VerifierBuilder};
+use keybound_issuer::store::Store;
 use keybound_issuer::{Authentication, Client as Registered, Clock, GrantType, Issuer, IssuerConfig, Keys, Secret};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -27,6 +28,10 @@ use tokio::sync::oneshot;
 pub(crate) const START: u64 = 1_700_000_000;
 /// What the issuer is called; its listener is elsewhere, as behind a proxy.
 pub(crate) const ISSUER: &str = "https://id.example.com";
+/// What one is called that approves by itself.
+pub(crate) const LOCAL: &str = "http://localhost:8090";
+/// Where the clients of people have them sent back.
+pub(crate) const REDIRECT: &str = "https://app.example.com/back";
 /// What a proof for it names.
 pub(crate) const ENDPOINT: &str = "https://id.example.com/token";
 /// The secret of every client that has one.
@@ -51,6 +56,8 @@ pub(crate) struct Setup {
     limits: MemoryLimits,
     verifier: VerifierBuilder,
     paused: bool,
+    store: Option<Arc<dyn Store>>,
+    change: fn(IssuerConfig) -> IssuerConfig,
 }
 
 impl Setup {
@@ -63,7 +70,22 @@ impl Setup {
             limits: MemoryLimits::new(),
             verifier: Verifier::builder(Arc::new(AwsLc), nonces),
             paused: false,
+            store: None,
+            change: |config| config,
         }
+    }
+
+    /// On loopback, where the user `alice` agrees to everything: it is called [`LOCAL`].
+    pub(crate) const fn approving(mut self) -> Self {
+        self.issuer = LOCAL;
+        self.change = |config| config.auto_approve("alice");
+        self
+    }
+
+    /// With a store of its own, which may outlive it.
+    pub(crate) fn keeping(mut self, store: Arc<dyn Store>) -> Self {
+        self.store = Some(store);
+        self
     }
 
     /// With another identifier.
@@ -119,7 +141,12 @@ impl Setup {
         let clock = Clock::new(move || UnixTime::from_secs(read.load(Ordering::SeqCst)));
         let server = AuthorizationServer::new(self.verifier.build().unwrap());
         let keys = Keys::generate().unwrap();
-        let issuer = Issuer::new(config(self.issuer), keys, server, Arc::new(store), clock).unwrap();
+        let config = (self.change)(config(self.issuer));
+        let issuer = match self.store {
+            Some(kept) => Issuer::with_store(config, keys, server, Arc::new(store), kept, clock),
+            None => Issuer::new(config, keys, server, Arc::new(store), clock),
+        };
+        let issuer = issuer.unwrap();
 
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
@@ -155,6 +182,18 @@ fn config(issuer: &str) -> IssuerConfig {
         .client(client("odd:id & co", Authentication::SecretBasic(Secret::new("p%:+ &é".to_owned()).unwrap())))
         .client(Registered::new("idle", Authentication::SecretBasic(secret())).scope("read"))
         .client(Registered::new("public", Authentication::None))
+        .client(of_people(client("web", Authentication::SecretBasic(secret()))))
+        .client(of_people(Registered::new("app", Authentication::None).scope("openid read write")))
+        .client(of_people(Registered::new("bound-app", Authentication::None).scope("read")).dpop_bound_access_tokens())
+}
+
+/// Whose users are sent back.
+fn of_people(client: Registered) -> Registered {
+    client
+        .grant_type(GrantType::AuthorizationCode)
+        .grant_type(GrantType::RefreshToken)
+        .redirect_uri(REDIRECT)
+        .redirect_uri("http://127.0.0.1/back")
 }
 
 /// An issuer on a port of its own. It stops when dropped.
@@ -475,8 +514,13 @@ impl Answer {
 
     /// The access token.
     pub(crate) fn access_token(&self) -> Jwt {
+        self.jwt("access_token")
+    }
+
+    /// A token of this answer.
+    pub(crate) fn jwt(&self, name: &str) -> Jwt {
         assert_eq!(self.status, 200, "{self:?}");
-        Jwt::read(self.json()["access_token"].as_str().unwrap())
+        Jwt::read(self.json()[name].as_str().unwrap())
     }
 
     /// R-AS-28, R-AS-31, R-NONCE-02, R-NONCE-03, R-ERR-15, R-ERR-18.

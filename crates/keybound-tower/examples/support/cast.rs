@@ -97,6 +97,7 @@ impl Client {
     }
 }
 
+// ANCHOR: resource_server
 /// Checks signatures by AWS-LC, and makes nonces under a key of this process.
 pub(crate) fn verifier() -> Result<VerifierBuilder, Failure> {
     let nonces = StatelessNonces::new(NonceKey::new(1, random_array()?));
@@ -122,6 +123,7 @@ pub(crate) fn resource_server(
     let policy = TokenPolicy::new(ISSUER, [origin]);
     Ok(ResourceServer::builder(verifier, origins, replays(now)?).issuer(policy, issuer.keys()?))
 }
+// ANCHOR_END: resource_server
 
 pub(crate) fn now() -> UnixTime {
     SystemClock::new().now()

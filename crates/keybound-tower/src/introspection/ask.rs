@@ -2,6 +2,7 @@
 
 use core::fmt;
 use core::pin::Pin;
+use core::time::Duration;
 
 use http::HeaderValue;
 use keybound::client::Form;
@@ -58,4 +59,9 @@ pub type Asking<'a> = Pin<Box<dyn Future<Output = Result<Said, FetchError>> + Se
 pub trait Ask: Send + Sync + fmt::Debug {
     /// Asks.
     fn ask<'a>(&'a self, question: Question<'a>) -> Asking<'a>;
+
+    /// Hears that an answer of this age was believed again, for whoever counts.
+    fn believed(&self, age: Duration) {
+        let _ = age;
+    }
 }

@@ -111,7 +111,11 @@ impl Scene {
     /// Whose token it is, remembered as if its request had been admitted.
     async fn issuer_of(&self, token: &str) -> Result<String, &'static str> {
         let token = AccessToken::parse(token).unwrap();
-        let resolved = self.tokens.resolve(token, &self.clock).await.map_err(|denial| denial.code())?;
+        let resolved = self
+            .tokens
+            .resolve(token, &crate::Policy::required(), &self.clock)
+            .await
+            .map_err(|denial| denial.code())?;
         let (valid, unremembered) = resolved.split();
         self.tokens.remember(unremembered);
         Ok(valid.facts().issuer().to_owned())
@@ -209,6 +213,26 @@ async fn who_goes_away_leaves_nothing_behind() {
     assert_eq!(asking.0.flights.lock().len(), 0);
     endpoint.gate.send_replace(true);
     assert_eq!(scene.issuer_of("opaque").await, Ok(ISSUER.into()));
+}
+
+/// A route that takes the tokens of one issuer does not show them to another, nor believes what another said of them before.
+#[tokio::test]
+async fn who_is_not_taken_is_not_asked() {
+    const OTHER: &str = "https://other.example.com";
+    let (endpoint, other) = (Endpoint::knowing(&["opaque"]), Endpoint::knowing(&[]));
+    let scene = Scene::of([(OTHER, introspection(&other).into()), (ISSUER, introspection(&endpoint).into())]);
+    let resolve = async |taken: &'static str| {
+        let policy = crate::Policy::required().issuers([taken]);
+        let resolved = scene.tokens.resolve(AccessToken::parse("opaque").unwrap(), &policy, &scene.clock).await;
+        resolved.map(|resolved| resolved.token.facts().issuer().to_owned()).map_err(|denial| denial.code())
+    };
+    assert_eq!(resolve(ISSUER).await, Ok(ISSUER.into()));
+    assert_eq!((endpoint.questions(), other.questions()), (1, 0));
+    assert_eq!(resolve(OTHER).await, Err("token.inactive"));
+    assert_eq!((endpoint.questions(), other.questions()), (1, 1));
+    // Remembered by a route that takes it.
+    assert_eq!(scene.issuer_of("opaque").await, Ok(ISSUER.into()));
+    assert_eq!(resolve(OTHER).await, Err("token.issuer"));
 }
 
 // R-SEC-12

@@ -60,7 +60,7 @@ impl Scene {
     }
 
     async fn resolve(&self, token: &str) -> Result<Resolved, Denial> {
-        self.tokens.resolve(AccessToken::parse(token).unwrap(), &self.clock).await
+        self.tokens.resolve(AccessToken::parse(token).unwrap(), &Policy::required(), &self.clock).await
     }
 
     /// Resolves the token as that of an admitted request; whether it was remembered already.

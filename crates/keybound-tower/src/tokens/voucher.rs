@@ -26,7 +26,7 @@ impl Voucher {
     pub(super) fn stands_by(&self, vouched: &Vouched, clock: &Arc<dyn Clock>) -> bool {
         match (self, &vouched.basis) {
             (Self::Keys(keys), Basis::Key { mark, generation }) => keys.still_hold(mark, *generation, clock),
-            (Self::Introspection(_), Basis::Word { until }) => clock.uptime() < *until,
+            (Self::Introspection(introspection), Basis::Word { until }) => introspection.still_believed(*until, clock),
             _ => false,
         }
     }

@@ -91,6 +91,14 @@ impl<'r> Presented<'r> {
         }
     }
 
+    /// The access token of the one `Authorization` field, whatever is wrong with the rest of the request: for a log, to say
+    /// whose it was.
+    pub fn token_of(headers: &http::HeaderMap) -> Option<AccessToken<'_>> {
+        let mut fields = headers.get_all(AUTHORIZATION).iter();
+        let field = fields.next().filter(|_| fields.next().is_none())?;
+        token(scheme(field.as_bytes())?.1).ok()
+    }
+
     /// The scheme of the credentials, whatever else is wrong with them: it says which challenge holds the error.
     pub fn scheme(headers: &http::HeaderMap) -> challenge::Scheme {
         match headers.get(AUTHORIZATION).and_then(|field| scheme(field.as_bytes())) {

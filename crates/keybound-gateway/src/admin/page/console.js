@@ -81,12 +81,19 @@ function routes(list) {
     make("th", { scope: "row" }, make("code", {}, route.path)),
     make("td", { "data-name": "Mode" }, make("span", { class: `tag ${MODES[route.mode] ?? ""}` }, route.mode)),
     make("td", { "data-name": "Scope", "data-none": route.scope.length === 0 }, route.scope.join(" ")),
-    make("td", { "data-name": "Upstream" }, make("code", { class: "quiet" }, route.upstreams.join(" "))),
+    make("td", { "data-name": "Upstream" }, ...route.upstreams.map(upstream)),
     make("td", { "data-name": "Requests", class: "number" }, number(route.requests)),
     make("td", { "data-name": "Bound", class: "number" }, number(route.bound)),
     make("td", { "data-name": "Bearer", class: "number" }, number(route.bearer)),
     make("td", { "data-name": route.mode === "report" ? "Would be refused" : "Refused", class: "number" },
       route.mode === "report" ? `(${number(route.would_refuse)})` : number(route.refused)))));
+}
+
+/** An address, and whether it is healthy where somebody asks it. */
+function upstream({ url, healthy, trouble }) {
+  const mark = healthy === null ? null
+    : make("span", { class: `tag ${healthy ? "good" : "bad"}`, title: trouble }, healthy ? "healthy" : "unhealthy");
+  return make("div", {}, make("code", { class: "quiet" }, url), mark ? " " : null, mark);
 }
 
 const SOURCES = { embedded: "in this process", discovered: "fetched from the issuer", file: "from a file" };
@@ -210,8 +217,9 @@ function show(status) {
   if (status.draining) state("draining", "warn");
   else state(status.ready ? "ready" : "not ready", status.ready ? "good" : "bad");
   const missing = byId("missing");
-  missing.hidden = status.missing.length === 0;
-  missing.textContent = status.missing.join("; ");
+  const troubles = status.missing.length ? status.missing : status.degraded;
+  missing.hidden = troubles.length === 0;
+  missing.textContent = troubles.join("; ");
   byId("summary").textContent =
     `${status.origins.join(", ")}, served on ${status.listen} for ${span((status.now - status.started) / 1000)}` +
     status.asked.map((listener) => `; other proxies ask at ${listener.address} (${listener.setting})`).join("");

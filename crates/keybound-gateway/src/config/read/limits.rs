@@ -31,6 +31,7 @@ pub(super) fn limits(section: Section<'_>) -> Option<Limits> {
     let stream_timeout = time("stream_timeout");
     let tunnel_timeout = time("tunnel_timeout");
     let upstream_idle_timeout = time("upstream_idle_timeout");
+    let drain_delay = time("drain_delay");
     let drain_timeout = time("drain_timeout");
     section.finish();
     Some(Limits {
@@ -50,6 +51,7 @@ pub(super) fn limits(section: Section<'_>) -> Option<Limits> {
         tunnel_timeout: tunnel_timeout?,
         upstream_idle: upstream_idle?.value,
         upstream_idle_timeout: upstream_idle_timeout?,
+        drain_delay,
         drain_timeout: drain_timeout?,
     })
 }

@@ -65,7 +65,7 @@ pub(super) fn proof(section: Section<'_>, base: &Path, root: &Located) -> Option
     policy()
 }
 
-pub(super) fn replay(section: Section<'_>) -> Option<Replay> {
+pub(super) fn replay(section: Section<'_>, root: &Located) -> Option<Replay> {
     let store = section.text("store", |text| {
         let scheme = text.split_once(':').map_or(text, |(scheme, _)| scheme);
         match scheme {
@@ -84,7 +84,14 @@ pub(super) fn replay(section: Section<'_>) -> Option<Replay> {
         _ => None,
     });
     if let Some(when) = when_unavailable.as_ref().filter(|when| when.value.is_none()) {
-        section.mistake("when_unavailable", &when.place, "\"nonce-only\" is not in this version; use refuse");
+        let preset = child(root, "proof").and_then(|proof| child(proof, "preset"));
+        let is_fapi = preset.is_some_and(|preset| matches!(&preset.value, Value::Text(text) if text == "fapi"));
+        let message = if is_fapi {
+            "\"nonce-only\" does not go with proof.preset = \"fapi\"; use refuse"
+        } else {
+            "\"nonce-only\" is not in this version; use refuse"
+        };
+        section.mistake("when_unavailable", &when.place, message);
     }
     section.finish();
     store?;

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use keybound::crypto::AlgSet;
 use keybound_issuer::GrantType;
+use keybound_issuer::store::Location;
 
 use super::{not_empty, plain, scope_token, texts};
 use crate::config::file::KeyFile;
@@ -22,25 +23,28 @@ pub(super) fn authorization_server(
 ) -> Option<Read<AuthorizationServer>> {
     let url = section.text("url", FromStr::from_str);
     let audience = section.texts("audience", resource);
-    let store = section.text("store", |text| match text.split_once(':').map_or(text, |(scheme, _)| scheme) {
-        "memory" if text == "memory" => Ok(()),
-        scheme @ ("sqlite" | "postgres") => Err(format!("{scheme} is not in this version; use \"memory\"")),
-        _ => Err(format!("{:?} is not a store; use \"memory\"", shortened(text))),
+    let store = section.text("store", |text| match text.parse() {
+        Ok(Location::Sqlite(file)) => Ok(Location::Sqlite(base.join(file))),
+        Ok(location) => Ok(location),
+        // An address holds a password.
+        Err(error) if text.contains("://") => Err(error.to_string()),
+        Err(error) => Err(format!("{:?} is {error}", shortened(text))),
     });
     let signing_key = section.text("signing_key", |text| {
         let path = base.join(not_empty(text)?);
         signing_key::judge(&path).map(|()| path)
     });
-    section.not_yet(&["auto_approve"]);
+    let auto_approve = section.text("auto_approve", not_empty);
     let tables = Section::repeated(child(root, "authorization_server"), "authorization_server.client", mistakes);
     let clients: Vec<_> = tables.into_iter().map(|table| client(table, base)).collect();
     check::twice(&clients, "authorization_server.client", "client_id", |client| &client.id, mistakes);
     section.finish();
-    store?;
     let url = url?;
     let server = AuthorizationServer {
         url: url.value,
         audience: audience.map(texts).unwrap_or_default(),
+        store: store?.value,
+        auto_approve: auto_approve.map(|user| user.value),
         signing_key: signing_key.map(|file| file.value),
         clients: plain(clients)?,
     };
@@ -78,7 +82,15 @@ fn client(section: Section<'_>, base: &Path) -> Option<Read<Client>> {
             _ => Some(ClientAuthentication::None),
         }
     });
-    section.not_yet(&["redirect_uris"]);
+    let redirect_uris = section.texts("redirect_uris", redirect_uri);
+    let sends_back = |grants: &Read<Vec<Read<GrantType>>>| {
+        grants.value.iter().any(|grant| grant.value == GrantType::AuthorizationCode)
+    };
+    if let Some(grants) = grant_types.as_ref().filter(|grants| sends_back(grants))
+        && redirect_uris.as_ref().is_some_and(|uris| uris.value.is_empty())
+    {
+        section.mistake("redirect_uris", &grants.place, "is missing: authorization_code sends codes there");
+    }
     let scope = section.texts("scope", scope_token);
     let bound = section.flag("dpop_bound_access_tokens");
     section.finish();
@@ -88,6 +100,7 @@ fn client(section: Section<'_>, base: &Path) -> Option<Read<Client>> {
         secret: secret.map(|secret| secret.value),
         authentication: authentication?,
         grant_types: grant_types?.value.into_iter().map(|grant| grant.value).collect(),
+        redirect_uris: texts(redirect_uris?),
         scope: texts(scope?),
         dpop_bound_access_tokens: bound?.value,
     };
@@ -95,13 +108,15 @@ fn client(section: Section<'_>, base: &Path) -> Option<Read<Client>> {
 }
 
 fn grant_type(text: &str) -> Result<GrantType, String> {
-    const NOT_YET: [&str; 3] =
-        ["authorization_code", "refresh_token", "urn:ietf:params:oauth:grant-type:token-exchange"];
     let known = || GrantType::ALL.iter().map(|grant| grant.as_str()).collect::<Vec<_>>().join(", ");
-    text.parse().map_err(|_| match text {
-        _ if NOT_YET.contains(&text) => format!("{text:?} is not in this version; use {}", known()),
-        _ => format!("{:?} is not a grant type; use {}", shortened(text), known()),
-    })
+    text.parse().map_err(|_| format!("{:?} is not a grant type; use {}", shortened(text), known()))
+}
+
+fn redirect_uri(text: &str) -> Result<String, String> {
+    if keybound_issuer::is_redirect_uri(text) {
+        return Ok(text.to_owned());
+    }
+    Err(format!("{:?} is not an absolute URI without fragment, with https unless on loopback", shortened(text)))
 }
 
 /// RFC 6749 appendix A.1; a blank at either end is a slip of the pen.

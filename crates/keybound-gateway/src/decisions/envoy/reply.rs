@@ -21,8 +21,14 @@ const PERMISSION_DENIED: i32 = 7;
 const UNAUTHENTICATED: i32 = 16;
 
 /// What the app is told of the client, none of which a client may say.
-const IDENTITY: [&str; 5] =
-    ["keybound-subject", "keybound-client", "keybound-scope", "keybound-jkt", "keybound-issuer"];
+const IDENTITY: [&str; 6] = [
+    "keybound-subject",
+    "keybound-client",
+    "keybound-scope",
+    "keybound-jkt",
+    "keybound-issuer",
+    "keybound-attestation",
+];
 
 /// The client gets this answer.
 pub(super) async fn denied(response: Response<Body>) -> CheckResponse {
@@ -59,7 +65,7 @@ pub(super) fn vouched(vouched: &Vouched<'_>, request: &HeaderMap) -> CheckRespon
             as_bearer(&mut set);
         }
     }
-    if route.proof == ProofHandling::Consume {
+    if route.proof != ProofHandling::Check {
         headers_to_remove.push("dpop".to_owned());
     }
     let headers = set.iter().map(|(name, value)| option(name, value, AppendAction::OverwriteIfExistsOrAdd)).collect();

@@ -1,0 +1,234 @@
+//! The authorization request (RFC 6749 section 4.1.1): read once, whichever way it came, and what comes of it.
+
+use core::time::Duration;
+
+use axum::body::Body;
+use axum::response::Response;
+use http::header::LOCATION;
+use http::{HeaderValue, StatusCode};
+use keybound::authorization_server::dpop_jkt;
+use keybound::jwk::Thumbprint;
+use keybound::jws::decode_base64url;
+use keybound::refusal::{Denial, Fault, Outcome, Reason, Refusal};
+use keybound::time::UnixTime;
+use serde::{Deserialize, Serialize};
+
+use crate::State;
+use crate::answer;
+use crate::client::{Client, GrantType};
+use crate::exchange::write;
+use crate::form::Form;
+use crate::grants::authorization_code::{self, to_json};
+use crate::grants::{Login, audience, scope};
+use crate::handle;
+use crate::people::User;
+use crate::store::{Change, Kind};
+
+/// How long a code is good for (R-AS-32 wants at most 60 s of everybody who follows FAPI).
+const CODE_LIFETIME: Duration = Duration::from_secs(60);
+
+/// An authorization request of a registered client, good in every way: what is left is for a person to decide.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Asked {
+    pub(crate) client: Box<str>,
+    pub(crate) redirect_uri: Box<str>,
+    pub(crate) state: Option<Box<str>>,
+    pub(crate) scope: String,
+    pub(crate) audience: Box<str>,
+    pub(crate) challenge: Box<str>,
+    /// The key the code is bound to: of `dpop_jkt`, of the proof of a pushed request, or of both.
+    pub(crate) jkt: Option<Box<str>>,
+    /// Of OpenID Connect, for the ID token.
+    pub(crate) nonce: Option<Box<str>>,
+    pub(crate) prompt: Option<Box<str>>,
+    pub(crate) max_age: Option<u64>,
+    pub(crate) login_hint: Option<Box<str>>,
+}
+
+/// What is wrong with an authorization request, and whom it may be told.
+#[derive(Debug)]
+pub(crate) struct Unfit {
+    pub(crate) denial: Denial,
+    /// The client's registered address and its `state`; without, only a page can say it.
+    back: Option<Back>,
+}
+
+/// Where the user goes back to.
+#[derive(Clone, Debug)]
+struct Back {
+    redirect_uri: Box<str>,
+    state: Option<Box<str>>,
+}
+
+impl From<Denial> for Unfit {
+    fn from(denial: Denial) -> Self {
+        Self { denial, back: None }
+    }
+}
+
+impl From<Fault> for Unfit {
+    fn from(fault: Fault) -> Self {
+        Denial::from(fault).into()
+    }
+}
+
+impl From<Refusal> for Unfit {
+    fn from(refusal: Refusal) -> Self {
+        Denial::from(refusal).into()
+    }
+}
+
+impl From<Reason> for Unfit {
+    fn from(reason: Reason) -> Self {
+        Denial::from(reason).into()
+    }
+}
+
+impl Asked {
+    /// Reads the parameters of this client. First the address that everything else is told to, then everything else.
+    pub(crate) fn read(state: &State, form: &Form, client: &Client) -> Result<Self, Unfit> {
+        let uri = form.get("redirect_uri").filter(|uri| client.redirects_to(uri)).ok_or(Reason::RedirectInvalid)?;
+        let back = Back { redirect_uri: uri.into(), state: form.get("state").map(Box::from) };
+        Self::rest(state, form, client, &back).map_err(|refusal| Unfit { denial: refusal.into(), back: Some(back) })
+    }
+
+    fn rest(state: &State, form: &Form, client: &Client, back: &Back) -> Result<Self, Refusal> {
+        response_type(form, client)?;
+        if !client.grant_types.contains(&GrantType::AuthorizationCode) {
+            return Err(Reason::ClientForbidden.into());
+        }
+        let challenge = form.get("code_challenge").filter(|_| form.get("code_challenge_method") == Some("S256"));
+        let is_digest = |text: &&str| decode_base64url(text).is_ok_and(|octets| octets.len() == 32);
+        let jkt = dpop_jkt(form.raw("dpop_jkt"))?;
+        let max_age = form.get("max_age").map(|text| text.parse().map_err(|_| Reason::RequestMalformed)).transpose()?;
+        let text = |name| form.get(name).map(Box::from);
+        Ok(Self {
+            client: client.id.clone(),
+            redirect_uri: back.redirect_uri.clone(),
+            state: back.state.clone(),
+            scope: scope(form.get("scope"), client.scopes())?,
+            audience: audience(form, &state.config)?,
+            challenge: challenge.filter(is_digest).ok_or(Reason::PkceMissing)?.into(),
+            jkt: jkt.map(|jkt| jkt.to_string().into()),
+            nonce: text("nonce"),
+            prompt: text("prompt"),
+            max_age,
+            login_hint: text("login_hint"),
+        })
+    }
+
+    /// The key of `dpop_jkt`.
+    pub(crate) fn jkt(&self) -> Option<Thumbprint> {
+        self.jkt.as_deref().and_then(|jkt| jkt.parse().ok())
+    }
+
+    pub(crate) fn prompts(&self, what: &str) -> bool {
+        self.prompt.as_deref().is_some_and(|prompt| prompt.split(' ').any(|word| word == what))
+    }
+
+    fn back(&self) -> Back {
+        Back { redirect_uri: self.redirect_uri.clone(), state: self.state.clone() }
+    }
+
+    /// The user agreed: a code, which is stored before it leaves. `pushed` is the name of the pushed request, which is used up.
+    pub(crate) async fn approve(
+        &self,
+        state: &State,
+        user: &User,
+        pushed: Option<&str>,
+        now: UnixTime,
+    ) -> Result<Response, Unfit> {
+        let code = handle::secret()?;
+        let family = handle::name()?;
+        let stored = authorization_code::Stored {
+            client: self.client.clone(),
+            redirect_uri: self.redirect_uri.clone(),
+            challenge: self.challenge.clone(),
+            jkt: self.jkt.clone(),
+            subject: user.subject.clone(),
+            scope: self.scope.clone(),
+            audience: self.audience.clone(),
+            login: Login { auth_time: user.auth_time.as_secs(), nonce: self.nonce.clone() },
+            used: false,
+        };
+        let insert = Change::Insert {
+            kind: Kind::CODE,
+            id: handle::digest(&code),
+            family: family.into(),
+            expires: now.plus(CODE_LIFETIME),
+            body: to_json(&stored),
+        };
+        let used = pushed.map(|id| Change::Take { kind: Kind::PUSHED, id: id.into() });
+        if write(state, used.into_iter().chain([insert]).collect(), now).await?.is_err() {
+            return Err(Reason::RequestUri.into());
+        }
+        tracing::info!(client_id = &*self.client, subject = &*user.subject, jkt = self.jkt.as_deref(), "approved");
+        Ok(redirect(state, &self.back(), &[("code", &code)]))
+    }
+
+    /// The user, or the server, said no.
+    pub(crate) fn refuse(&self, reason: Reason) -> Unfit {
+        Unfit { denial: reason.into(), back: Some(self.back()) }
+    }
+}
+
+/// `code`, and nothing that brings tokens by way of the browser (R-AS-36).
+fn response_type(form: &Form, client: &Client) -> Result<(), Refusal> {
+    match form.get("response_type") {
+        None => return Err(Reason::RequestMalformed.into()),
+        Some("code") => {}
+        Some(_) if client.is_bound() => return Err(Reason::ClientForbidden.into()),
+        Some(_) => return Err(Reason::ResponseUnsupported.into()),
+    }
+    match form.get("response_mode") {
+        None | Some("query") => Ok(()),
+        Some(_) => Err(Reason::ResponseUnsupported.into()),
+    }
+}
+
+impl Unfit {
+    /// The answer to a browser: back to the client where that is safe, else a page in plain words.
+    pub(crate) fn answer(&self, state: &State) -> Response {
+        tracing::info!(reason = self.denial.code(), "an authorization request was refused");
+        let Some(back) = &self.back else { return answer::plain(&self.denial) };
+        let error = match &self.denial {
+            Denial::Refused(refusal) => match refusal.outcome() {
+                Outcome::Error(error) => error.as_str(),
+                _ => "invalid_request",
+            },
+            _ => "temporarily_unavailable",
+        };
+        redirect(state, back, &[("error", error), ("error_description", self.denial.code())])
+    }
+}
+
+/// Sends the browser back, with `state` as it came and the issuer's name (RFC 9207).
+fn redirect(state: &State, back: &Back, parameters: &[(&str, &str)]) -> Response {
+    let mut location = back.redirect_uri.to_string();
+    let own = [("state", back.state.as_deref()), ("iss", Some(&*state.config.issuer))];
+    let own = own.into_iter().filter_map(|(name, value)| Some((name, value?)));
+    for (name, value) in parameters.iter().copied().chain(own) {
+        location.push(if location.contains('?') { '&' } else { '?' });
+        location.push_str(name);
+        location.push('=');
+        percent_encode(value, &mut location);
+    }
+    let mut response = Response::new(Body::empty());
+    // 303, so that no form is posted on to the client (RFC 9700 section 4.12).
+    *response.status_mut() = StatusCode::SEE_OTHER;
+    if let Ok(location) = HeaderValue::try_from(location) {
+        response.headers_mut().insert(LOCATION, location);
+    }
+    answer::never_stored(&mut response);
+    response
+}
+
+/// RFC 3986 section 2.3: what is unreserved stays.
+fn percent_encode(text: &str, into: &mut String) {
+    for octet in text.bytes() {
+        match octet {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => into.push(char::from(octet)),
+            _ => into.push_str(&format!("%{octet:02X}")),
+        }
+    }
+}

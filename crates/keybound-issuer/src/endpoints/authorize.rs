@@ -1,0 +1,53 @@
+//! The authorization endpoint: a browser comes with a request of a client, and goes back with a code (RFC 6749 section 4.1).
+
+use axum::body::Body;
+use axum::response::Response;
+use http::Method;
+use http::request::Parts;
+use keybound::refusal::Reason;
+
+use super::par;
+use crate::State;
+use crate::answer;
+use crate::authorization::{Asked, Unfit};
+use crate::exchange::read_form;
+use crate::form::Form;
+use crate::people::{Visit, Visitor};
+
+/// Answers GET, and POST with a form (OpenID Connect Core section 3.1.2.1).
+pub(crate) async fn visit(state: &State, parts: Parts, body: Body) -> Response {
+    let form = if parts.method == Method::POST {
+        match read_form(&parts, body).await {
+            Ok(body) => Form::parse(&body),
+            Err(status) => return answer::malformed(status),
+        }
+    } else {
+        Form::parse(parts.uri.query().unwrap_or_default().as_bytes())
+    };
+    let answered = match form {
+        Ok(form) => decide(state, &parts, &form).await,
+        Err(refusal) => Err(refusal.into()),
+    };
+    answered.unwrap_or_else(|unfit| unfit.answer(state))
+}
+
+async fn decide(state: &State, parts: &Parts, form: &Form) -> Result<Response, Unfit> {
+    let now = state.clock.now();
+    let id = form.get("client_id").ok_or(Reason::RedirectInvalid)?;
+    let client = state.clients.find(state, id, now).await?.ok_or(Reason::RedirectInvalid)?;
+    let (asked, pushed) = match form.get("request_uri") {
+        // What stands beside it counts for nothing (R-AS-20).
+        Some(uri) => {
+            let (asked, id) = par::find(state, uri, &client, now).await?;
+            (asked, Some(id))
+        }
+        None => (Asked::read(state, form, &client)?, None),
+    };
+    let (scope, pushed) = (&*asked.scope, pushed.as_deref());
+    let visit = Visit { parts, client: &client, scope, now, asked: Some(&asked), pushed };
+    match state.people.visit(state, visit).await? {
+        Visitor::Agrees(user) => asked.approve(state, &user, pushed, now).await,
+        Visitor::Sees(page) => Ok(page),
+        Visitor::Refuses(reason) => Err(asked.refuse(reason)),
+    }
+}

@@ -1,0 +1,80 @@
+//! Pushed authorization requests (RFC 9126), bound to a key by `dpop_jkt`, by a proof, or by both (RFC 9449 section 10.1).
+
+use core::time::Duration;
+
+use axum::body::Body;
+use axum::response::Response;
+use http::StatusCode;
+use http::request::Parts;
+use keybound::authorization_server::pushed_binding;
+use keybound::refusal::{Denial, Reason};
+use keybound::time::UnixTime;
+use serde_json::json;
+
+use crate::State;
+use crate::answer;
+use crate::authorization::Asked;
+use crate::client::Client;
+use crate::exchange::{Exchange, malformed, read_form};
+use crate::form::Form;
+use crate::grants::authorization_code::{parse, to_json};
+use crate::handle;
+use crate::store::{Change, Kind};
+
+/// How long a pushed request waits for its browser.
+const LIFETIME: Duration = Duration::from_secs(90);
+
+/// RFC 9126 section 2.2.
+const PREFIX: &str = "urn:ietf:params:oauth:request_uri:";
+
+/// Answers a POST.
+pub(crate) async fn post(state: &State, parts: Parts, body: Body) -> Response {
+    let body = match read_form(&parts, body).await {
+        Ok(body) => body,
+        Err(status) => return answer::malformed(status),
+    };
+    let mut exchange = Exchange::begin(state, &parts.headers, &state.endpoints.par);
+    match push(&mut exchange, &body).await {
+        Ok(body) => exchange.granted(StatusCode::CREATED, body),
+        Err(denial) => exchange.refused(&denial),
+    }
+}
+
+async fn push(exchange: &mut Exchange<'_>, body: &[u8]) -> Result<String, Denial> {
+    let proven = exchange.prove()?;
+    let form = Form::parse(body)?;
+    let authenticated = exchange.authenticate(&form).await?;
+    if form.raw("request_uri").is_some() {
+        return Err(malformed("a pushed request names no other one").into());
+    }
+    let client = authenticated.client.clone();
+    let mut asked = Asked::read(exchange.state, &form, &client).map_err(|unfit| unfit.denial)?;
+    asked.jkt = pushed_binding(asked.jkt(), proven.as_ref())?.map(|jkt| jkt.to_string().into());
+    exchange.record(proven).await?;
+    let reference = handle::secret()?;
+    let insert = Change::Insert {
+        kind: Kind::PUSHED,
+        id: handle::digest(&reference),
+        family: "".into(),
+        expires: exchange.now.plus(LIFETIME),
+        body: to_json(&asked),
+    };
+    if exchange.commit(authenticated, vec![insert]).await?.is_err() {
+        return Err(Reason::RequestUri.into());
+    }
+    let request_uri = [PREFIX, &reference].concat();
+    Ok(json!({ "request_uri": request_uri, "expires_in": LIFETIME.as_secs() }).to_string())
+}
+
+/// What this client pushed, and the name it is stored under: it is used up when a code is issued for it.
+pub(super) async fn find(
+    state: &State,
+    uri: &str,
+    client: &Client,
+    now: UnixTime,
+) -> Result<(Asked, Box<str>), Denial> {
+    let id = handle::digest(uri.strip_prefix(PREFIX).ok_or(Reason::RequestUri)?);
+    let record = state.store.read(Kind::PUSHED, &id, now).await?.ok_or(Reason::RequestUri)?;
+    let asked: Asked = parse(&record)?;
+    if *asked.client == *client.id() { Ok((asked, id)) } else { Err(Reason::RequestUri.into()) }
+}

@@ -1,0 +1,148 @@
+//! What a client asks for and may have. Each grant has a file; looking at one changes nothing, redeeming comes after.
+//!
+//! Every way a token leaves this server:
+//!
+//! | grant | file | who | the key of its token |
+//! |---|---|---|---|
+//! | `client_credentials` | `client_credentials.rs` | a client that authenticates | of the proof, if there is one |
+//! | `authorization_code` | `authorization_code.rs` | any client | of `dpop_jkt` or the pushed proof, else of the proof |
+//! | `refresh_token` | `refresh_token.rs` | any client | public: the one it began with; others: of the proof |
+//! | device code | `device_code.rs` | any client | the one the device began with, else of the proof |
+//! | token exchange | `token_exchange.rs` | a client that authenticates | of the proof, which must be there |
+//!
+//! All of them leave through `endpoints/token.rs`, where a client with `dpop_bound_access_tokens` is refused without a proof
+//! before it is known which grant it is. The authorization endpoint issues codes and no tokens.
+
+use keybound::authorization_server::GrantBinding;
+use keybound::refusal::{Denial, Reason, Refusal};
+use keybound::time::UnixTime;
+use serde::{Deserialize, Serialize};
+
+use crate::client::{Client, GrantType};
+use crate::config::{IssuerConfig, is_scope_token};
+use crate::exchange::{Exchange, malformed};
+use crate::form::Form;
+use crate::store::Change;
+
+pub(crate) mod authorization_code;
+mod client_credentials;
+pub(crate) mod refresh_token;
+
+/// A grant that was looked at and allowed: what its token will say, and what its redemption changes.
+#[derive(Debug)]
+pub(crate) struct Grant {
+    /// Whom the token speaks for.
+    pub(crate) subject: Box<str>,
+    /// The scopes with spaces between; empty for none.
+    pub(crate) scope: String,
+    /// The resource the token is for.
+    pub(crate) audience: Box<str>,
+    /// What the key of the request must be, whatever the client.
+    pub(crate) key: GrantBinding,
+    pub(crate) redemption: Redemption,
+    /// What the tokens die with, if they can be revoked together.
+    pub(crate) family: Option<Box<str>>,
+    /// Whether a refresh token comes along.
+    pub(crate) refresh: Option<RefreshPlan>,
+    /// When the user signed in, if one did.
+    pub(crate) login: Option<Login>,
+    /// The token ends with what it was made of.
+    pub(crate) not_after: Option<UnixTime>,
+    /// RFC 8693 section 2.2.1.
+    pub(crate) issued_token_type: Option<&'static str>,
+}
+
+/// What redeeming changes.
+#[derive(Debug)]
+pub(crate) enum Redemption {
+    /// Nothing: it may be asked for again and again.
+    Free,
+    /// It is used up. If somebody was first, the family dies.
+    Once {
+        /// All of these, or none.
+        changes: Vec<Change>,
+        family: Box<str>,
+    },
+    /// It was used up before: the family dies, once the proof is known to be fresh.
+    Spent { family: Box<str> },
+}
+
+/// What the next refresh token is to be.
+#[derive(Debug)]
+pub(crate) struct RefreshPlan {
+    pub(crate) client: Box<str>,
+    pub(crate) is_public: bool,
+    /// All that was granted, even where this token has less.
+    pub(crate) scope: String,
+    pub(crate) expires: UnixTime,
+}
+
+/// How a user signed in.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Login {
+    pub(crate) auth_time: u64,
+    /// Of the OpenID request, not of a proof (R-NONCE-21).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) nonce: Option<Box<str>>,
+}
+
+/// Looks at the grant of an authenticated client.
+pub(crate) async fn look(exchange: &Exchange<'_>, form: &Form, client: &Client) -> Result<Grant, Denial> {
+    let name = form.get("grant_type").ok_or_else(|| malformed("grant_type is missing"))?;
+    let grant_type: GrantType = name.parse().map_err(|_| Reason::GrantUnsupported)?;
+    if !client.grant_types.contains(&grant_type) {
+        return Err(Reason::ClientForbidden.into());
+    }
+    match grant_type {
+        GrantType::ClientCredentials => client_credentials::look(exchange, form, client),
+        GrantType::AuthorizationCode => authorization_code::look(exchange, form, client).await,
+        GrantType::RefreshToken => refresh_token::look(exchange, form, client).await,
+    }
+}
+
+/// What was asked for, in that order and once each; all that may be had if nothing was asked for.
+pub(crate) fn scope<'s>(
+    asked: Option<&str>,
+    allowed: impl Iterator<Item = &'s str> + Clone,
+) -> Result<String, Refusal> {
+    let mut granted: Vec<&str> = Vec::new();
+    let scopes = match asked {
+        Some(asked) => asked.split(' ').collect(),
+        None => allowed.clone().collect::<Vec<_>>(),
+    };
+    for scope in scopes {
+        if !is_scope_token(scope) || !allowed.clone().any(|allowed| allowed == scope) {
+            return Err(Reason::ScopeInvalid.into());
+        }
+        // What was granted is among the client's scopes, so this is bounded by them and not by the request.
+        if !granted.contains(&scope) {
+            granted.push(scope);
+        }
+    }
+    Ok(granted.join(" "))
+}
+
+/// The scopes in a text of them.
+pub(crate) fn scopes(text: &str) -> impl Iterator<Item = &str> + Clone {
+    text.split(' ').filter(|scope| !scope.is_empty())
+}
+
+/// The resource asked for, or the default one. One token is for one resource: two resources are two requests.
+pub(crate) fn audience(form: &Form, config: &IssuerConfig) -> Result<Box<str>, Refusal> {
+    let mut asked = form.all("resource");
+    let known = match (asked.next(), asked.next()) {
+        (None, _) => config.audience.first(),
+        (Some(resource), None) => config.audience.iter().find(|known| ***known == *resource),
+        (Some(_), Some(_)) => None,
+    };
+    known.cloned().ok_or_else(|| Reason::TargetInvalid.into())
+}
+
+/// The resource that was granted, which may be named again and not changed.
+pub(crate) fn same_audience(form: &Form, granted: &str) -> Result<Box<str>, Refusal> {
+    if form.all("resource").all(|resource| resource == granted) {
+        Ok(granted.into())
+    } else {
+        Err(Reason::TargetInvalid.into())
+    }
+}

@@ -1,0 +1,120 @@
+//! An authorization code (RFC 6749 section 4.1.3) with PKCE (RFC 7636), bound to a key where the request named one (RFC 9449
+//! section 10). It is redeemed once; a second try with all that it needs revokes what the first one got.
+
+use core::str::FromStr as _;
+
+use keybound::authorization_server::GrantBinding;
+use keybound::jwk::Thumbprint;
+use keybound::jws::encode_base64url;
+use keybound::refusal::{Denial, Fault, Reason};
+use keybound::time::UnixTime;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use subtle::ConstantTimeEq as _;
+
+use super::{Grant, Login, Redemption, RefreshPlan, same_audience};
+use crate::client::{Client, GrantType};
+use crate::exchange::{Exchange, malformed};
+use crate::form::Form;
+use crate::handle;
+use crate::store::{Change, Kind, Record};
+
+/// What is kept of a code.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Stored {
+    pub(crate) client: Box<str>,
+    pub(crate) redirect_uri: Box<str>,
+    pub(crate) challenge: Box<str>,
+    pub(crate) jkt: Option<Box<str>>,
+    pub(crate) subject: Box<str>,
+    pub(crate) scope: String,
+    pub(crate) audience: Box<str>,
+    pub(crate) login: Login,
+    pub(crate) used: bool,
+}
+
+pub(super) async fn look(exchange: &Exchange<'_>, form: &Form, client: &Client) -> Result<Grant, Denial> {
+    let code = form.get("code").ok_or_else(|| malformed("code is missing"))?;
+    let id = handle::digest(code);
+    let record = exchange.state.store.read(Kind::CODE, &id, exchange.now).await?.ok_or(Reason::GrantInvalid)?;
+    let stored: Stored = parse(&record)?;
+    if *stored.client != *client.id() || form.get("redirect_uri") != Some(&*stored.redirect_uri) {
+        return Err(Reason::GrantInvalid.into());
+    }
+    if !verifies(&stored.challenge, form.get("code_verifier").unwrap_or_default()) {
+        return Err(Reason::PkceMismatch.into());
+    }
+    let refresh = refresh_plan(exchange, client, &stored.scope);
+    let ends = refresh.as_ref().map_or_else(|| exchange.access_ends(), |plan| plan.expires);
+    let redemption = if stored.used {
+        Redemption::Spent { family: record.family.clone() }
+    } else {
+        Redemption::Once { changes: redeemed(&id, &record, &stored, ends), family: record.family.clone() }
+    };
+    Ok(Grant {
+        key: match &stored.jkt {
+            Some(jkt) => GrantBinding::Key(Thumbprint::from_str(jkt).map_err(|_| Fault::StoreUnavailable)?),
+            None => GrantBinding::Free,
+        },
+        audience: same_audience(form, &stored.audience)?,
+        subject: stored.subject,
+        scope: stored.scope,
+        redemption,
+        family: Some(record.family),
+        refresh,
+        login: Some(stored.login),
+        not_after: None,
+        issued_token_type: None,
+    })
+}
+
+/// The code is marked, for as long as what comes of it lives, and the grant is there.
+fn redeemed(id: &str, record: &Record, stored: &Stored, ends: UnixTime) -> Vec<Change> {
+    let mark = Change::Replace {
+        kind: Kind::CODE,
+        id: id.into(),
+        version: record.version,
+        expires: ends,
+        body: to_json(&Stored { used: true, ..stored.clone() }),
+    };
+    vec![mark, begin(&record.family, &stored.client, &stored.subject, ends)]
+}
+
+/// What a family of tokens hangs on.
+pub(super) fn begin(family: &str, client: &str, subject: &str, ends: UnixTime) -> Change {
+    Change::Insert {
+        kind: Kind::GRANT,
+        id: family.into(),
+        family: family.into(),
+        expires: ends,
+        body: serde_json::json!({ "client": client, "subject": subject }).to_string().into(),
+    }
+}
+
+/// Clients that may refresh get a token for that.
+pub(super) fn refresh_plan(exchange: &Exchange<'_>, client: &Client, scope: &str) -> Option<RefreshPlan> {
+    client.grant_types.contains(&GrantType::RefreshToken).then(|| RefreshPlan {
+        client: client.id.clone(),
+        is_public: client.is_public(),
+        scope: scope.to_owned(),
+        expires: exchange.now.plus(exchange.state.config.refresh_lifetime),
+    })
+}
+
+/// RFC 7636 section 4.6, in constant time.
+fn verifies(challenge: &str, verifier: &str) -> bool {
+    let fits = (43..=128).contains(&verifier.len());
+    let made = encode_base64url(&Sha256::digest(verifier.as_bytes()));
+    fits && bool::from(made.as_bytes().ct_eq(challenge.as_bytes()))
+}
+
+pub(crate) fn parse<'r, T: Deserialize<'r>>(record: &'r Record) -> Result<T, Fault> {
+    serde_json::from_str(&record.body).map_err(|error| {
+        tracing::error!(%error, "a record of the store is not what this version writes");
+        Fault::StoreUnavailable
+    })
+}
+
+pub(crate) fn to_json(body: &impl Serialize) -> Box<str> {
+    serde_json::to_string(body).expect("texts, numbers and flags are JSON").into()
+}

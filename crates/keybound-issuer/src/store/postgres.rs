@@ -1,0 +1,117 @@
+//! PostgreSQL, which many issuers share. The server groups the flushes of what is written at once.
+
+use core::time::Duration;
+use std::sync::Arc;
+
+use futures_util::future::{BoxFuture, FutureExt as _};
+use keybound::time::UnixTime;
+use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
+use sqlx::{AnyConnection, AnyPool, ConnectOptions as _, Connection as _, Executor as _};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+use super::sql::{self, Asked, Database, SqlStore, Work};
+use super::{Change, Found, OpenError, Written};
+
+/// Connections of one issuer.
+const CONNECTIONS: u32 = 16;
+
+/// How often a write is tried that another one got in the way of.
+const TRIES: u32 = 5;
+
+/// How long it may take to be there when the issuer starts.
+const START: Duration = Duration::from_secs(10);
+
+const SILENT: &str = "the database does not answer";
+
+/// Among all locks of the database, the one that is held while tables are made.
+const MIGRATION_LOCK: &str = "SELECT pg_advisory_xact_lock(5641893720465411)";
+
+struct Postgres {
+    pool: AnyPool,
+}
+
+pub(super) fn open(url: &str, now: UnixTime) -> Result<SqlStore, OpenError> {
+    let url = url.to_owned();
+    SqlStore::open("postgres", move || async move { Postgres::open(&url, now).await }.boxed())
+}
+
+impl Postgres {
+    async fn open(url: &str, now: UnixTime) -> Result<(Self, UnixTime), String> {
+        let text = |error: sqlx::Error| in_words(&error);
+        let options: AnyConnectOptions = url.parse().map_err(text)?;
+        let options = options.disable_statement_logging();
+        // By itself first: a pool tries for a while, and then does not say what failed.
+        let connecting = AnyConnection::connect_with(&options);
+        let mut first = timeout(START, connecting).await.map_err(|_| SILENT)?.map_err(text)?;
+        let mut transaction = first.begin().await.map_err(text)?;
+        transaction.execute(MIGRATION_LOCK).await.map_err(text)?;
+        let opened = sql::migrate(&mut transaction, now).await?;
+        transaction.commit().await.map_err(text)?;
+        let pool = AnyPoolOptions::new().max_connections(CONNECTIONS).acquire_timeout(Duration::from_secs(3));
+        Ok((Self { pool: pool.connect_lazy_with(options) }, opened))
+    }
+
+    /// A transaction that lost against another one is none; it begins again.
+    async fn write(&self, changes: &[Change]) -> sqlx::Result<Written> {
+        for _ in 1..TRIES {
+            match self.try_write(changes).await {
+                Err(sqlx::Error::Database(error)) if matches!(error.code().as_deref(), Some("40001" | "40P01")) => {}
+                result => return result,
+            }
+        }
+        self.try_write(changes).await
+    }
+
+    async fn try_write(&self, changes: &[Change]) -> sqlx::Result<Written> {
+        let mut transaction = self.pool.begin().await?;
+        let written = sql::apply(&mut transaction, changes).await?;
+        match written {
+            Written::Done => transaction.commit().await?,
+            Written::Conflict(_) => transaction.rollback().await?,
+        }
+        Ok(written)
+    }
+
+    async fn sweep(&self, now: UnixTime) {
+        let sweeping = async {
+            while sql::sweep(&mut *self.pool.acquire().await?, now).await? {}
+            Ok(())
+        };
+        // What failed is logged, and what is left goes the next time.
+        let _ = sql::in_time(sweeping).await;
+    }
+}
+
+impl Database for Postgres {
+    fn read(self: Arc<Self>, asked: Asked) -> BoxFuture<'static, sqlx::Result<Found>> {
+        async move { sql::find(&mut *self.pool.acquire().await?, &asked).await }.boxed()
+    }
+
+    fn serve_writes(self: Arc<Self>, mut works: mpsc::Receiver<Work>) -> BoxFuture<'static, ()> {
+        async move {
+            let mut next_sweep = UnixTime::from_secs(0);
+            while let Some(Work { changes, now, done }) = works.recv().await {
+                if now >= next_sweep {
+                    next_sweep = now.plus(Duration::from_secs(sql::SWEEP_SECONDS));
+                    let database = Arc::clone(&self);
+                    tokio::spawn(async move { database.sweep(now).await });
+                }
+                let database = Arc::clone(&self);
+                tokio::spawn(async move {
+                    let _ = done.send(sql::in_time(database.write(&changes)).await);
+                });
+            }
+        }
+        .boxed()
+    }
+}
+
+/// What the database says, and what it means to the one who starts the issuer. An address holds a password: it is not said.
+fn in_words(error: &sqlx::Error) -> String {
+    match error {
+        sqlx::Error::Configuration(error) => format!("the address is not one of a PostgreSQL database ({error})"),
+        sqlx::Error::Io(error) => format!("the database cannot be reached ({error})"),
+        other => other.to_string(),
+    }
+}

@@ -1,0 +1,274 @@
+//! The statements, one text for both databases, and the thread on which they run: a database connection belongs to the
+//! runtime it was made on, and a gateway has one runtime a core.
+
+use core::time::Duration;
+use std::sync::Arc;
+use std::sync::mpsc as blocking;
+
+use futures_util::future::BoxFuture;
+use keybound::refusal::Fault;
+use keybound::time::UnixTime;
+use sqlx::any::AnyRow;
+use sqlx::{AnyConnection, Executor as _, Row as _};
+use tokio::sync::{mpsc, oneshot};
+
+use super::{Change, Found, Kind, OpenError, Pending, Record, Store, Written};
+
+/// How long one job may take, waiting for a connection included.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Jobs that wait; more are refused at once.
+const QUEUE: usize = 4096;
+
+/// Expired rows go in steps of this many.
+pub(super) const SWEPT: i64 = 500;
+
+/// How often, by the clock of the issuer, there is such a step at least.
+pub(super) const SWEEP_SECONDS: u64 = 10;
+
+/// What changes the tables from one version of them to the next.
+const MIGRATIONS: [&str; 1] = [include_str!("migrations/0001.sql")];
+
+/// A database with its thread. Dropping it ends the thread after what was begun.
+#[derive(Debug)]
+pub(super) struct SqlStore {
+    jobs: mpsc::Sender<Job>,
+    opened: UnixTime,
+}
+
+/// What the thread is asked for.
+#[derive(Debug)]
+pub(super) enum Job {
+    Read(Asked, oneshot::Sender<Result<Found, Fault>>),
+    Write(Work),
+}
+
+/// Which records.
+#[derive(Debug)]
+pub(super) struct Asked {
+    kind: Kind,
+    /// One name, or the name behind which a list begins.
+    id: Box<str>,
+    limit: Option<u32>,
+    now: UnixTime,
+}
+
+/// A write and who waits for it.
+#[derive(Debug)]
+pub(super) struct Work {
+    pub(super) changes: Vec<Change>,
+    pub(super) now: UnixTime,
+    pub(super) done: oneshot::Sender<Result<Written, Fault>>,
+}
+
+/// A database that is ready: it answers reads wherever it likes, and takes writes as they come.
+pub(super) trait Database: Send + Sync + 'static {
+    fn read(self: Arc<Self>, asked: Asked) -> BoxFuture<'static, sqlx::Result<Found>>;
+
+    /// Takes writes until there are no more.
+    fn serve_writes(self: Arc<Self>, works: mpsc::Receiver<Work>) -> BoxFuture<'static, ()>;
+}
+
+impl SqlStore {
+    /// Opens the database on a thread of its own and waits until it is ready.
+    pub(super) fn open<D: Database>(
+        name: &str,
+        open: impl FnOnce() -> BoxFuture<'static, Result<(D, UnixTime), String>> + Send + 'static,
+    ) -> Result<Self, OpenError> {
+        sqlx::any::install_default_drivers();
+        let (jobs, queue) = mpsc::channel(QUEUE);
+        let (ready, opened) = blocking::channel();
+        let run = move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            let runtime = match runtime {
+                Ok(runtime) => runtime,
+                Err(error) => return drop(ready.send(Err(error.to_string()))),
+            };
+            runtime.block_on(async move {
+                match open().await {
+                    Ok((database, since)) => {
+                        drop(ready.send(Ok(since)));
+                        serve(Arc::new(database), queue).await;
+                    }
+                    Err(error) => drop(ready.send(Err(error))),
+                }
+            });
+        };
+        let thread = std::thread::Builder::new().name("keybound-store".to_owned());
+        thread.spawn(run).map_err(|error| OpenError::new(name, &error))?;
+        let opened = opened.recv().map_err(|_| OpenError::new(name, &"its thread ended"))?;
+        let opened = opened.map_err(|error| OpenError::new(name, &error))?;
+        Ok(Self { jobs, opened })
+    }
+
+    async fn ask<T>(&self, job: Job, answer: oneshot::Receiver<Result<T, Fault>>) -> Result<T, Fault> {
+        self.jobs.try_send(job).map_err(|_| Fault::StoreUnavailable)?;
+        answer.await.map_err(|_| Fault::StoreUnavailable)?
+    }
+
+    async fn find(&self, asked: Asked) -> Result<Found, Fault> {
+        let (answer, answered) = oneshot::channel();
+        self.ask(Job::Read(asked, answer), answered).await
+    }
+}
+
+impl Store for SqlStore {
+    fn opened(&self) -> UnixTime {
+        self.opened
+    }
+
+    fn read<'a>(&'a self, kind: Kind, id: &'a str, now: UnixTime) -> Pending<'a, Option<Record>> {
+        Box::pin(async move {
+            let found = self.find(Asked { kind, id: id.into(), limit: None, now }).await?;
+            Ok(found.into_iter().next().map(|(_, record)| record))
+        })
+    }
+
+    fn list<'a>(&'a self, kind: Kind, after: &'a str, limit: u32, now: UnixTime) -> Pending<'a, Found> {
+        Box::pin(self.find(Asked { kind, id: after.into(), limit: Some(limit), now }))
+    }
+
+    fn write(&self, changes: Vec<Change>, now: UnixTime) -> Pending<'_, Written> {
+        let (done, written) = oneshot::channel();
+        Box::pin(self.ask(Job::Write(Work { changes, now, done }), written))
+    }
+}
+
+/// Hands jobs out until the store is dropped, then lets the writes that wait come to their end.
+async fn serve<D: Database>(database: Arc<D>, mut jobs: mpsc::Receiver<Job>) {
+    let (writes, works) = mpsc::channel(QUEUE);
+    let writer = tokio::spawn(Arc::clone(&database).serve_writes(works));
+    while let Some(job) = jobs.recv().await {
+        match job {
+            Job::Write(work) => {
+                if let Err(refused) = writes.try_send(work) {
+                    let (mpsc::error::TrySendError::Full(work) | mpsc::error::TrySendError::Closed(work)) = refused;
+                    let _ = work.done.send(Err(Fault::StoreUnavailable));
+                }
+            }
+            Job::Read(asked, answer) => {
+                let reading = Arc::clone(&database).read(asked);
+                tokio::spawn(async move { drop(answer.send(in_time(reading).await)) });
+            }
+        }
+    }
+    drop(writes);
+    drop(writer.await);
+}
+
+/// What failed goes to the log and not to the client.
+pub(super) async fn in_time<T>(work: impl Future<Output = sqlx::Result<T>>) -> Result<T, Fault> {
+    let failed = match tokio::time::timeout(PATIENCE, work).await {
+        Ok(Ok(done)) => return Ok(done),
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => "it did not answer in time".to_owned(),
+    };
+    tracing::error!(error = failed, "the store failed");
+    Err(Fault::StoreUnavailable)
+}
+
+/// Brings the tables to the version of this program, inside a transaction of the caller's; since when the store is there.
+pub(super) async fn migrate(connection: &mut AnyConnection, now: UnixTime) -> Result<UnixTime, String> {
+    const STATE: &str = "CREATE TABLE IF NOT EXISTS keybound_store (version BIGINT NOT NULL, opened BIGINT NOT NULL)";
+    let text = |error: sqlx::Error| error.to_string();
+    connection.execute(STATE).await.map_err(text)?;
+    let state = sqlx::query("SELECT version, opened FROM keybound_store").fetch_optional(&mut *connection).await;
+    let (version, opened) = match state.map_err(text)? {
+        Some(row) => (row.try_get::<i64, _>(0).map_err(text)?, row.try_get::<i64, _>(1).map_err(text)?),
+        None => {
+            let insert = sqlx::query("INSERT INTO keybound_store (version, opened) VALUES (0, $1)").bind(seconds(now));
+            insert.execute(&mut *connection).await.map_err(text)?;
+            (0, seconds(now))
+        }
+    };
+    let done = usize::try_from(version).unwrap_or(usize::MAX);
+    if done > MIGRATIONS.len() {
+        return Err(format!(
+            "its tables are of version {version}, which a later program made; this one knows {}",
+            MIGRATIONS.len()
+        ));
+    }
+    for migration in MIGRATIONS.iter().skip(done) {
+        for statement in migration.split(';').map(str::trim).filter(|statement| !statement.is_empty()) {
+            connection.execute(statement).await.map_err(text)?;
+        }
+    }
+    let current = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
+    let update = sqlx::query("UPDATE keybound_store SET version = $1").bind(current);
+    update.execute(&mut *connection).await.map_err(text)?;
+    Ok(UnixTime::from_secs(u64::try_from(opened).unwrap_or(0)))
+}
+
+/// Reads records.
+pub(super) async fn find(connection: &mut AnyConnection, asked: &Asked) -> sqlx::Result<Found> {
+    const ONE: &str = "SELECT id, family, expires, version, body FROM keybound_record \
+        WHERE kind = $1 AND id = $2 AND expires >= $3";
+    const MANY: &str = "SELECT id, family, expires, version, body FROM keybound_record \
+        WHERE kind = $1 AND id > $2 AND expires >= $3 ORDER BY id LIMIT $4";
+    let query = sqlx::query(if asked.limit.is_some() { MANY } else { ONE })
+        .bind(asked.kind.as_str())
+        .bind(&*asked.id)
+        .bind(seconds(asked.now));
+    let query = match asked.limit {
+        Some(limit) => query.bind(i64::from(limit)),
+        None => query,
+    };
+    query.fetch_all(connection).await?.iter().map(record).collect()
+}
+
+fn record(row: &AnyRow) -> sqlx::Result<(Box<str>, Record)> {
+    let text = |column| row.try_get::<String, _>(column).map(Box::from);
+    let number = |column| row.try_get::<i64, _>(column).map(|number| u64::try_from(number).unwrap_or(0));
+    let expires = UnixTime::from_secs(number(2)?);
+    Ok((text(0)?, Record { family: text(1)?, expires, version: number(3)?, body: text(4)? }))
+}
+
+/// All changes, in a transaction of the caller's, who undoes it on a conflict.
+pub(super) async fn apply(connection: &mut AnyConnection, changes: &[Change]) -> sqlx::Result<Written> {
+    for (position, change) in changes.iter().enumerate() {
+        if !apply_one(connection, change).await? {
+            return Ok(Written::Conflict(position));
+        }
+    }
+    Ok(Written::Done)
+}
+
+/// Whether the change found what it needs.
+async fn apply_one(connection: &mut AnyConnection, change: &Change) -> sqlx::Result<bool> {
+    const INSERT: &str = "INSERT INTO keybound_record (kind, id, family, expires, version, body) \
+        VALUES ($1, $2, $3, $4, 1, $5) ON CONFLICT DO NOTHING";
+    const REPLACE: &str = "UPDATE keybound_record SET expires = $1, body = $2, version = version + 1 \
+        WHERE kind = $3 AND id = $4 AND version = $5";
+    const EXTEND: &str = "UPDATE keybound_record SET expires = $1, version = version + 1 WHERE kind = $2 AND id = $3";
+    const DELETE: &str = "DELETE FROM keybound_record WHERE kind = $1 AND id = $2";
+    const DELETE_FAMILY: &str = "DELETE FROM keybound_record WHERE family = $1 AND family <> ''";
+    let query = match change {
+        Change::Insert { kind, id, family, expires, body } => {
+            let query = sqlx::query(INSERT).bind(kind.as_str()).bind(&**id).bind(&**family);
+            query.bind(seconds(*expires)).bind(&**body)
+        }
+        Change::Replace { kind, id, version, expires, body } => {
+            let query = sqlx::query(REPLACE).bind(seconds(*expires)).bind(&**body).bind(kind.as_str()).bind(&**id);
+            query.bind(i64::try_from(*version).unwrap_or(i64::MAX))
+        }
+        Change::Extend { kind, id, expires } => {
+            sqlx::query(EXTEND).bind(seconds(*expires)).bind(kind.as_str()).bind(&**id)
+        }
+        Change::Take { kind, id } | Change::Delete { kind, id } => sqlx::query(DELETE).bind(kind.as_str()).bind(&**id),
+        Change::DeleteFamily { family } => sqlx::query(DELETE_FAMILY).bind(&**family),
+    };
+    let changed = query.execute(connection).await?.rows_affected();
+    Ok(changed > 0 || matches!(change, Change::Delete { .. } | Change::DeleteFamily { .. }))
+}
+
+/// Drops some expired rows; whether there may be more.
+pub(super) async fn sweep(connection: &mut AnyConnection, now: UnixTime) -> sqlx::Result<bool> {
+    const SWEEP: &str = "DELETE FROM keybound_record WHERE (kind, id) IN \
+        (SELECT kind, id FROM keybound_record WHERE expires < $1 LIMIT $2)";
+    let swept = sqlx::query(SWEEP).bind(seconds(now)).bind(SWEPT).execute(connection).await?.rows_affected();
+    Ok(swept >= u64::try_from(SWEPT).unwrap_or(u64::MAX))
+}
+
+pub(super) fn seconds(time: UnixTime) -> i64 {
+    i64::try_from(time.as_secs()).unwrap_or(i64::MAX)
+}

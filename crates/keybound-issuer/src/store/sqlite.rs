@@ -1,0 +1,172 @@
+//! SQLite in a file: what was answered is on the disk. One connection writes, for everything that came during the write
+//! before at once (each flush costs a millisecond, whatever it holds); others read beside it.
+
+use core::time::Duration;
+use std::path::Path;
+use std::sync::Arc;
+
+use futures_util::future::{BoxFuture, FutureExt as _};
+use keybound::refusal::Fault;
+use keybound::time::UnixTime;
+use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
+use sqlx::{AnyConnection, AnyPool, ConnectOptions as _, Connection as _, Executor as _};
+use tokio::sync::{Mutex, mpsc};
+
+use super::sql::{self, Asked, Database, SqlStore, Work};
+use super::{Found, OpenError, Written};
+
+/// Writes that share one flush.
+const GROUP: usize = 256;
+
+/// Connections that read: each has a thread of its own.
+const READERS: u32 = 2;
+
+struct Sqlite {
+    options: AnyConnectOptions,
+    readers: AnyPool,
+    /// The one that writes; made again after it failed.
+    writer: Mutex<Option<AnyConnection>>,
+}
+
+pub(super) fn open(file: &Path, now: UnixTime) -> Result<SqlStore, OpenError> {
+    let name = format!("sqlite:{}", file.display());
+    let url = url(file).ok_or_else(|| OpenError::new(&name, &"the path is not text"))?;
+    SqlStore::open(&name, move || async move { Sqlite::open(&url, now).await }.boxed())
+}
+
+/// `sqlite:` and the path, encoded where the path would end otherwise; the file is made if there is none.
+fn url(file: &Path) -> Option<String> {
+    let path = file.to_str()?.replace('%', "%25").replace('?', "%3F").replace('#', "%23");
+    Some(format!("sqlite:{path}?mode=rwc"))
+}
+
+impl Sqlite {
+    async fn open(url: &str, now: UnixTime) -> Result<(Self, UnixTime), String> {
+        let text = |error: sqlx::Error| in_words(&error);
+        let options: AnyConnectOptions = url.parse().map_err(text)?;
+        let options = options.disable_statement_logging();
+        let mut writer = connect(&options).await.map_err(text)?;
+        let opened = prepare(&mut writer, now).await?;
+        let readers = AnyPoolOptions::new().max_connections(READERS).acquire_timeout(Duration::from_secs(5));
+        let readers = readers.connect_with(options.clone()).await.map_err(text)?;
+        Ok((Self { options, readers, writer: Mutex::new(Some(writer)) }, opened))
+    }
+
+    /// Does a group of writes and answers each: all of them are durable then, or none is done.
+    async fn write(&self, group: Vec<Work>, sweep: Option<UnixTime>) -> bool {
+        let mut writer = self.writer.lock().await;
+        let result = async {
+            let connection = match &mut *writer {
+                Some(connection) => connection,
+                none => none.insert(connect(&self.options).await?),
+            };
+            write_group(connection, &group, sweep).await
+        };
+        match sql::in_time(result).await {
+            Ok((written, more)) => {
+                for (work, written) in group.into_iter().zip(written) {
+                    let _ = work.done.send(Ok(written));
+                }
+                more
+            }
+            Err(fault) => {
+                // In whatever state it was left: a new connection has no transaction.
+                *writer = None;
+                fail(group, fault);
+                false
+            }
+        }
+    }
+}
+
+impl Database for Sqlite {
+    fn read(self: Arc<Self>, asked: Asked) -> BoxFuture<'static, sqlx::Result<Found>> {
+        async move { sql::find(&mut *self.readers.acquire().await?, &asked).await }.boxed()
+    }
+
+    fn serve_writes(self: Arc<Self>, mut works: mpsc::Receiver<Work>) -> BoxFuture<'static, ()> {
+        async move {
+            let mut next_sweep = UnixTime::from_secs(0);
+            loop {
+                let mut group = Vec::new();
+                if works.recv_many(&mut group, GROUP).await == 0 {
+                    return;
+                }
+                let now = group.iter().map(|work| work.now).max().unwrap_or(next_sweep);
+                let sweep = (now >= next_sweep).then_some(now);
+                let more = self.write(group, sweep).await;
+                if sweep.is_some() && !more {
+                    next_sweep = now.plus(Duration::from_secs(sql::SWEEP_SECONDS));
+                }
+            }
+        }
+        .boxed()
+    }
+}
+
+async fn connect(options: &AnyConnectOptions) -> sqlx::Result<AnyConnection> {
+    let mut connection = AnyConnection::connect_with(options).await?;
+    // A reader sees the last commit and hinders no writer; a commit is on the disk before it is answered.
+    connection.execute("PRAGMA journal_mode = WAL").await?;
+    connection.execute("PRAGMA synchronous = FULL").await?;
+    Ok(connection)
+}
+
+async fn prepare(connection: &mut AnyConnection, now: UnixTime) -> Result<UnixTime, String> {
+    let text = |error: sqlx::Error| in_words(&error);
+    connection.execute("BEGIN IMMEDIATE").await.map_err(text)?;
+    let opened = sql::migrate(connection, now).await?;
+    connection.execute("COMMIT").await.map_err(text)?;
+    Ok(opened)
+}
+
+async fn write_group(
+    connection: &mut AnyConnection,
+    group: &[Work],
+    swept: Option<UnixTime>,
+) -> sqlx::Result<(Vec<Written>, bool)> {
+    connection.execute("BEGIN IMMEDIATE").await?;
+    let mut written = Vec::with_capacity(group.len());
+    for work in group {
+        // One of them alone needs no mark to return to, and most hold one change, which is done or not by itself.
+        let several = work.changes.len() > 1;
+        if several {
+            connection.execute("SAVEPOINT work").await?;
+        }
+        let outcome = sql::apply(connection, &work.changes).await?;
+        if several && outcome != Written::Done {
+            connection.execute("ROLLBACK TO work").await?;
+        }
+        if several {
+            connection.execute("RELEASE work").await?;
+        }
+        written.push(outcome);
+    }
+    let more = match swept {
+        Some(now) => sql::sweep(connection, now).await?,
+        None => false,
+    };
+    connection.execute("COMMIT").await?;
+    Ok((written, more))
+}
+
+fn fail(group: Vec<Work>, fault: Fault) {
+    for work in group {
+        let _ = work.done.send(Err(fault));
+    }
+}
+
+/// What SQLite says, and what it means to the one who starts the issuer.
+fn in_words(error: &sqlx::Error) -> String {
+    let said = error.to_string();
+    let meant = if said.contains("not a database") || said.contains("malformed") {
+        "the file is damaged or no SQLite database"
+    } else if said.contains("locked") {
+        "another process holds the database"
+    } else if said.contains("unable to open") {
+        "the file cannot be made or opened: see whether its folder is there and may be written to"
+    } else {
+        return said;
+    };
+    format!("{meant} ({said})")
+}

@@ -1,0 +1,141 @@
+//! What a grant is turned into: access tokens (RFC 9068), refresh tokens, ID tokens. The only place where tokens are made.
+
+use keybound::authorization_server::{TokenBinding, token_type};
+use keybound::refusal::{Denial, Fault};
+use keybound::time::UnixTime;
+use serde_json::{Value, json};
+
+use crate::client::Client;
+use crate::exchange::Exchange;
+use crate::grants::{Grant, RefreshPlan, refresh_token};
+use crate::handle;
+use crate::store::{Change, Kind};
+
+/// The scope that asks for an ID token and the claims of the user.
+pub(crate) const OPENID: &str = "openid";
+
+/// The body of the token response.
+pub(crate) fn answer(
+    exchange: &Exchange<'_>,
+    client: &Client,
+    grant: &Grant,
+    binding: Option<&TokenBinding>,
+    refresh: Option<String>,
+) -> Result<String, Denial> {
+    let config = &exchange.state.config;
+    let now = exchange.now;
+    let until = grant.not_after.map_or(now.plus(config.token_lifetime), |end| end.min(now.plus(config.token_lifetime)));
+    let mut body = json!({
+        "access_token": access_token(exchange, client, grant, binding, until)?,
+        "token_type": token_type(binding),
+        "expires_in": until.since(now).as_secs(),
+    });
+    if !grant.scope.is_empty() {
+        body["scope"] = json!(grant.scope);
+    }
+    if let Some(refresh) = refresh {
+        body["refresh_token"] = json!(refresh);
+    }
+    if let Some(kind) = grant.issued_token_type {
+        body["issued_token_type"] = json!(kind);
+    }
+    if is_openid(&grant.scope) && grant.login.is_some() {
+        body["id_token"] = json!(id_token(exchange, client, grant)?);
+    }
+    Ok(body.to_string())
+}
+
+/// Whether an ID token was asked for.
+pub(crate) fn is_openid(scope: &str) -> bool {
+    scope.split(' ').any(|scope| scope == OPENID)
+}
+
+/// A JWT access token (RFC 9068 section 2.2); its `cnf` and `token_type` are one decision (R-AS-03, R-AS-04, R-AS-29).
+fn access_token(
+    exchange: &Exchange<'_>,
+    client: &Client,
+    grant: &Grant,
+    binding: Option<&TokenBinding>,
+    until: UnixTime,
+) -> Result<String, Denial> {
+    let config = &exchange.state.config;
+    // The claims of the user are a resource of this server.
+    let audience = if is_openid(&grant.scope) { json!([grant.audience, config.issuer]) } else { json!(grant.audience) };
+    let mut claims = json!({
+        "iss": config.issuer,
+        "sub": grant.subject,
+        "aud": audience,
+        "client_id": client.id,
+        "iat": exchange.now.as_secs(),
+        "exp": until.as_secs(),
+        "jti": jti(grant.family.as_deref())?,
+    });
+    if !grant.scope.is_empty() {
+        claims["scope"] = json!(grant.scope);
+    }
+    if let Some(login) = &grant.login {
+        claims["auth_time"] = json!(login.auth_time);
+    }
+    if let Some(binding) = binding {
+        claims["cnf"] = binding.cnf();
+    }
+    Ok(exchange.state.keys.sign("at+jwt", &claims)?)
+}
+
+/// The name of a token. Where it came of a grant that can be revoked, that grant's name is its first half.
+fn jti(family: Option<&str>) -> Result<String, Fault> {
+    let own = handle::name()?;
+    Ok(family.map_or(own.clone(), |family| [family, ".", &own].concat()))
+}
+
+/// OpenID Connect Core section 2.
+fn id_token(exchange: &Exchange<'_>, client: &Client, grant: &Grant) -> Result<String, Fault> {
+    let config = &exchange.state.config;
+    let mut claims = json!({
+        "iss": config.issuer,
+        "sub": grant.subject,
+        "aud": client.id,
+        "iat": exchange.now.as_secs(),
+        "exp": exchange.now.plus(config.token_lifetime).as_secs(),
+    });
+    if let Some(login) = &grant.login {
+        claims["auth_time"] = json!(login.auth_time);
+        if let Some(nonce) = &login.nonce {
+            claims["nonce"] = Value::from(&**nonce);
+        }
+    }
+    exchange.state.keys.sign("JWT", &claims)
+}
+
+/// A refresh token that is about to be stored.
+pub(crate) struct RefreshToken {
+    pub(crate) token: String,
+    pub(crate) change: Change,
+}
+
+impl RefreshToken {
+    /// A new one of this grant. That of a public client is bound to the key that was proven (R-AS-05); that of another
+    /// client is not, for it authenticates (R-AS-07).
+    pub(crate) fn new(plan: &RefreshPlan, grant: &Grant, binding: Option<&TokenBinding>) -> Result<Self, Denial> {
+        let token = handle::secret()?;
+        let family = grant.family.clone().unwrap_or_default();
+        let body = refresh_token::Stored {
+            jkt: binding.filter(|_| plan.is_public).map(|binding| binding.jkt().to_string().into()),
+            bound: binding.is_some(),
+            used: false,
+            client: plan.client.clone(),
+            subject: grant.subject.clone(),
+            scope: plan.scope.clone(),
+            audience: grant.audience.clone(),
+            login: grant.login.clone(),
+        };
+        let change = Change::Insert {
+            kind: Kind::REFRESH,
+            id: handle::digest(&token),
+            family,
+            expires: plan.expires,
+            body: body.to_json(),
+        };
+        Ok(Self { token, change })
+    }
+}

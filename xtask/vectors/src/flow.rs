@@ -1,0 +1,148 @@
+//! What comes of several requests, role `as-flow`: a browser that goes to an authorization server and back, and the client
+//! behind it. The values that an answer gives stand for their names in braces in the requests after it.
+
+use serde_json::json;
+
+use super::case::{Case, NOW, World};
+
+const FORM: &str = "application/x-www-form-urlencoded";
+
+/// On loopback, where somebody is approved without a page.
+const SERVER: &str = "http://localhost:8090";
+
+/// The challenge of [`VERIFIER`]: RFC 7636 appendix B.
+const AUTHORIZATION: &str = "/authorize?response_type=code&client_id=app&redirect_uri=https%3A%2F%2Fapp.example.com%2Fback\
+    &code_challenge=E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM&code_challenge_method=S256";
+
+const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
+
+const REDEMPTION: &str =
+    "grant_type=authorization_code&client_id=app&code={code}&redirect_uri=https%3A%2F%2Fapp.example.com%2Fback";
+
+pub(super) fn cases(world: &World) -> Vec<Case<'_>> {
+    [browser(world), codes(world)].concat()
+}
+
+/// A server that knows the client `app` and approves `alice`.
+fn server(world: &World) -> Case<'_> {
+    world
+        .token_request()
+        .role("as-flow")
+        .host(Some("localhost:8090"))
+        .policy("issuer", SERVER)
+        .policy("endpoint", format!("{SERVER}/token"))
+        .policy("resources", json!(["https://api.example.com"]))
+        .policy("auto_approve", "alice")
+        .policy(
+            "clients",
+            json!([{"client_id": "app", "token_endpoint_auth_method": "none",
+                "grant_types": ["authorization_code", "refresh_token"], "scope": "orders:read",
+                "redirect_uris": ["https://app.example.com/back"], "dpop_bound_access_tokens": false}]),
+        )
+}
+
+/// What a browser asks for.
+fn visit<'w>(world: &'w World, target: &str) -> Case<'w> {
+    server(world).method("GET").target(target).proofs(|_| Vec::new()).no_body()
+}
+
+/// A token request with a good proof.
+fn post<'w>(world: &'w World, body: &str) -> Case<'w> {
+    server(world).body(FORM, body).proof(|proof| proof.set("htu", format!("{SERVER}/token")))
+}
+
+fn browser(world: &World) -> Vec<Case<'_>> {
+    let without = |name: &str| {
+        let pair = |pair: &&str| !pair.trim_start_matches("/authorize?").starts_with(&format!("{name}="));
+        let rest: Vec<&str> = AUTHORIZATION.split('&').filter(pair).collect();
+        let rest = rest.join("&");
+        if rest.starts_with("/authorize?") { rest } else { format!("/authorize?{rest}") }
+    };
+    let nobody = |target: &str| visit(world, target).policy("auto_approve", json!(null));
+    vec![
+        visit(world, &without("redirect_uri")).refused(
+            "redirect.invalid",
+            &["R-AS-15"],
+            "missing",
+            "an authorization request without redirect_uri",
+            "a browser is sent to registered addresses and nowhere else",
+        ),
+        visit(world, &AUTHORIZATION.replace("app.example.com%2Fback", "other.example%2Fback")).refused(
+            "redirect.invalid",
+            &["R-AS-15"],
+            "other",
+            "a redirect_uri that is not registered",
+            "a browser is sent to registered addresses and nowhere else",
+        ),
+        visit(world, &AUTHORIZATION.replace("response_type=code", "response_type=token")).refused(
+            "response.unsupported",
+            &["R-AS-36"],
+            "implicit",
+            "response_type=token",
+            "tokens come from the token endpoint alone",
+        ),
+        visit(world, &without("code_challenge")).refused(
+            "pkce.missing",
+            &["R-AS-34"],
+            "challenge",
+            "no code_challenge",
+            "a stolen code is worth nothing without the verifier",
+        ),
+        visit(world, &AUTHORIZATION.replace("=S256", "=plain")).refused(
+            "pkce.missing",
+            &["R-AS-34"],
+            "plain",
+            "the method plain",
+            "who sees the request sees the verifier",
+        ),
+        visit(world, "/authorize?client_id=app&request_uri=urn:ietf:params:oauth:request_uri:unknown").refused(
+            "request.uri",
+            &["R-AS-20"],
+            "unknown",
+            "a request_uri that nobody pushed",
+            "what is not there was not asked for",
+        ),
+        nobody(&[AUTHORIZATION, "&prompt=none"].concat()).refused(
+            "login.required",
+            &["R-AS-36"],
+            "prompt-none",
+            "nobody is signed in, and no page may be shown",
+            "the client asks again with a page",
+        ),
+        nobody(AUTHORIZATION).refused(
+            "login.denied",
+            &["R-AS-36"],
+            "nobody",
+            "nobody can sign in",
+            "an issuer without users issues no codes",
+        ),
+    ]
+}
+
+fn codes(world: &World) -> Vec<Case<'_>> {
+    let redeem = |verifier: &str| {
+        post(world, &format!("{REDEMPTION}&code_verifier={verifier}")).after(&visit(world, AUTHORIZATION), NOW)
+    };
+    vec![
+        redeem(VERIFIER).admitted(
+            "RFC 6749 4.1",
+            &["R-AS-03", "R-AS-34"],
+            "flow-code",
+            "a code with its verifier and a proof",
+            "the token is bound",
+        ),
+        redeem("E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM").refused(
+            "pkce.mismatch",
+            &["R-AS-34"],
+            "challenge",
+            "the challenge in place of the verifier",
+            "whoever saw the request has not the verifier",
+        ),
+        redeem("").refused("pkce.mismatch", &["R-AS-34"], "missing", "no verifier", "the code alone is not enough"),
+        post(world, &format!("{REDEMPTION}&code_verifier={VERIFIER}"))
+            .proof(|proof| proof.set("htu", format!("{SERVER}/token")).set("jti", "another"))
+            .after(&visit(world, AUTHORIZATION), NOW)
+            .after(&post(world, &format!("{REDEMPTION}&code_verifier={VERIFIER}")), NOW)
+            .refused("grant.invalid", &["R-AS-35"], "code-twice", "a code that was redeemed", "a code is good once"),
+    ]
+}
