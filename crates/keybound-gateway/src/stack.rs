@@ -6,13 +6,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use axum::Router;
-use http::header::{CONTENT_ENCODING, ORIGIN};
+use http::header::ORIGIN;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response};
 use http_body_util::{BodyExt as _, Full, Limited};
-use keybound::challenge::Scheme;
 use keybound::refusal::{Reason, Refusal};
-use keybound::request::{Presented, announces_form, authority};
+use keybound::request::{announces_form, authority};
 use keybound_issuer::Connection;
 use keybound_tower::answer::complete;
 use keybound_tower::{Cors, Judgement, Policy};
@@ -26,7 +25,7 @@ use crate::engine::Engine;
 use crate::front::{Handler, Inbound, Peer};
 use crate::metadata::{Resource, published};
 use crate::observe::{Watch, Worker};
-use crate::passage::{Passage, answer_preflight};
+use crate::passage::{Passage, answer_preflight, form_denied, is_encoded};
 use crate::proxy::{self, Proxy, Terms, Upstreams};
 use crate::reload::Live;
 
@@ -304,20 +303,6 @@ struct Errand<'s, 'w> {
     origin: usize,
     upstreams: &'s Upstreams,
     watch: &'s Watch<'w>,
-}
-
-/// What is said of a token in a form: beside the one in the header, or instead of it.
-fn form_denied(parts: &Parts) -> Judgement {
-    let reason = match Presented::scheme(&parts.headers) {
-        Scheme::None => Reason::CredentialsForm,
-        _ => Reason::CredentialsRepeated,
-    };
-    Judgement::denied(&parts.headers, reason)
-}
-
-/// Whether the body is compressed or otherwise not what it will be once somebody reads it.
-fn is_encoded(headers: &HeaderMap) -> bool {
-    headers.get_all(CONTENT_ENCODING).iter().any(|field| !field.as_bytes().eq_ignore_ascii_case(b"identity"))
 }
 
 /// The issuer in this process, asked as over HTTP.

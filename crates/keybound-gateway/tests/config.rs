@@ -171,10 +171,6 @@ fn each_mistake_has_its_line() {
             "[listen]\naddress = \"0.0.0.0:8443\"",
             "1:2: listen.address: is off loopback, where clients must use TLS: add [listen.tls] with certificate and key, or end it in a proxy in front of this one, name that proxy in listen.trusted_peers, and keep the https URL that clients use in [[origin]]",
         ),
-        (
-            "[listen]\next_authz = \"127.0.0.1:8083\"",
-            "1:2: listen.ext_authz: is not in this version; use the gateway as reverse proxy",
-        ),
         // Decisions for other proxies.
         (
             "[listen]\ndecisions = \"127.0.0.1:8082\"",
@@ -186,7 +182,19 @@ fn each_mistake_has_its_line() {
         ),
         (
             "[listen]\ndecision_peers = [\"127.0.0.1\"]",
-            "1:2: listen.decision_peers: is set without listen.decisions, and has no meaning alone",
+            "1:2: listen.decision_peers: is set without listen.decisions or listen.ext_authz, and has no meaning alone",
+        ),
+        (
+            "[listen]\next_authz = \"127.0.0.1:8083\"",
+            "1:2: listen.ext_authz: needs listen.decision_peers: the proxies that may ask there, for example decision_peers = [\"127.0.0.1\"]",
+        ),
+        (
+            "[listen]\ndecisions = \"127.0.0.1:8082\"\next_authz = \"127.0.0.1:8082\"\ndecision_peers = [\"127.0.0.1\"]",
+            "1:3: listen.ext_authz: is 127.0.0.1:8082, where another listener is already; use a port of its own",
+        ),
+        (
+            "[listen]\next_authz = \"127.0.0.1:8081\"\ndecision_peers = [\"127.0.0.1\"]",
+            "1:2: listen.ext_authz: is 127.0.0.1:8081, where another listener is already; use a port of its own",
         ),
         ("[decisions]\nuri_field = \"X Uri\"", "1:2: decisions.uri_field: \"X Uri\" is not the name of a field"),
         (
@@ -694,6 +702,10 @@ fn a_route_for_decisions_needs_no_upstream() {
     assert!(config.routes[0].upstreams.is_empty());
     assert_eq!(config.listen.decisions.unwrap().peers.len(), 2);
     assert_eq!(config.decisions.uri, "x-forwarded-uri");
+    let envoys = "[listen]\next_authz = \"127.0.0.1:8083\"\ndecision_peers = [\"127.0.0.1\"]\n";
+    let config = Config::parse(&format!("{envoys}{text}"), file()).unwrap();
+    assert!(config.routes[0].upstreams.is_empty() && config.listen.decisions.is_none());
+    assert_eq!(config.listen.ext_authz.unwrap().address.port(), 8083);
     let empty = text.replace("path = \"/\"", "path = \"/\"\nupstream = []");
     assert!(lines_of(&format!("{listener}{empty}")).contains("route[0].upstream: is empty"));
 }
@@ -702,7 +714,7 @@ fn a_route_for_decisions_needs_no_upstream() {
 fn the_example_for_decisions_is_right() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/decisions.toml");
     let config = Config::load(&path, [], &Overrides::default()).unwrap_or_else(|errors| panic!("{errors}"));
-    assert!(config.listen.decisions.is_some());
+    assert!(config.listen.decisions.is_some() && config.listen.ext_authz.is_some());
 }
 
 /// `keybound issuer` reads the same file, and asks for other tables.

@@ -6,7 +6,7 @@ use std::net::{TcpListener, TcpStream};
 use std::thread;
 use std::time::Duration;
 
-use crate::support::{PATIENCE, Place, Service, after, free_address, get};
+use crate::support::{PATIENCE, Place, Service, after, body, free_address, get};
 
 /// The secret and the two commands that `serve` prints, words apart.
 fn printed(service: &mut Service) -> (String, Vec<String>, String) {
@@ -201,16 +201,17 @@ fn a_hangup_reads_the_file_again() {
 #[test]
 fn decisions_have_a_listener_of_their_own() {
     let place = Place::new();
-    let (address, decisions) = (free_address(), free_address());
+    let [address, admin, decisions, ext_authz] = [(); 4].map(|()| free_address());
     let text = gateway(&address.to_string(), "http://127.0.0.1:9", &sample());
     let text = text + "[[route]]\npath = \"/public\"\nmode = \"open\"\n";
-    let at = |listener: &str| {
-        text.replace("[listen]\n", &format!("[listen]\ndecisions = \"{listener}\"\ndecision_peers = [\"127.0.0.1\"]\n"))
-    };
+    let text = text.replace("admin = \"127.0.0.1:0\"", &format!("admin = \"{admin}\""));
+    let peers = format!("ext_authz = \"{ext_authz}\"\ndecision_peers = [\"127.0.0.1\"]\n");
+    let at = |listener: &str| text.replace("[listen]\n", &format!("[listen]\ndecisions = \"{listener}\"\n{peers}"));
     place.write("keybound.toml", &at(&decisions.to_string()));
     let mut service = place.start(&["serve", "--config", "keybound.toml"]);
     assert_eq!(service.address(), address);
     service.line(&format!("listening for questions of other proxies address={decisions}"));
+    service.line(&format!("listening for questions of Envoy address={ext_authz}"));
 
     let ask = |path: &str| get(decisions, "/any", &format!("X-Forwarded-Method: GET\r\nX-Forwarded-Uri: {path}\r\n"));
     assert!(ask("/public").starts_with("HTTP/1.1 200 "));
@@ -218,6 +219,15 @@ fn decisions_have_a_listener_of_their_own() {
     assert!(answer.starts_with("HTTP/1.1 401 ") && answer.contains("www-authenticate: DPoP "), "{answer}");
     assert!(get(decisions, "/public", "").starts_with("HTTP/1.1 500 "));
     service.line("x-forwarded-method is missing");
+    assert!(get(ext_authz, "/public", "").starts_with("HTTP/1.1 415 "), "that is no gRPC");
+    service.line("this is no call of gRPC");
+    let asked = body(&get(admin, "/status.json", ""))["asked"].clone();
+    let listener = |at: usize| (asked[at]["setting"].clone(), asked[at]["address"].clone());
+    assert_eq!(listener(0), ("listen.decisions".into(), decisions.to_string().into()), "{asked}");
+    assert_eq!(listener(1), ("listen.ext_authz".into(), ext_authz.to_string().into()), "{asked}");
+    let metrics = get(admin, "/metrics", "");
+    assert!(metrics.contains("keybound_decision_connections{listener=\"ext_authz\"} "), "{metrics}");
+    assert!(metrics.contains("reason=\"decision.fields\""), "{metrics}");
     assert!(get(address, "/public", "").starts_with("HTTP/1.1 404 "), "it has no upstream");
 
     place.write("keybound.toml", &at("127.0.0.1:9"));
@@ -230,9 +240,34 @@ fn decisions_have_a_listener_of_their_own() {
     assert_eq!(taken.status, 1, "{taken:?}");
     assert!(taken.stderr.contains("[listen] decisions = "), "{taken:?}");
     assert_eq!(service.terminate(), Some(0));
-    for port in [address, decisions] {
+    for port in [address, decisions, ext_authz] {
         assert!(TcpStream::connect(port).is_err(), "nobody listens any more");
     }
+}
+
+/// Who is not among the peers of Envoy's listener is not answered, and the log says so; another port for it needs a restart.
+#[test]
+fn envoys_listener_is_for_its_peers() {
+    let place = Place::new();
+    let [address, ext_authz, other] = [(); 3].map(|()| free_address());
+    let at = |listener: std::net::SocketAddr| {
+        let listen = format!("[listen]\next_authz = \"{listener}\"\ndecision_peers = [\"192.0.2.1\"]\n");
+        gateway(&address.to_string(), "http://127.0.0.1:9", &sample()).replace("[listen]\n", &listen)
+    };
+    place.write("keybound.toml", &at(ext_authz));
+    let mut service = place.start(&["serve", "--config", "keybound.toml"]);
+    assert_eq!(service.address(), address);
+    let answer = get(ext_authz, "/", "Content-Type: application/grpc\r\n");
+    assert!(answer.starts_with("HTTP/1.1 200 ") && answer.contains("grpc-status: 7\r\n"), "{answer}");
+    service.line("a question to listen.ext_authz from an address that is not in listen.decision_peers");
+    place.write("keybound.toml", &at(other));
+    service.signal("HUP");
+    service.line("listen.ext_authz: differs from what this process runs with, and needs a restart");
+    place.write("keybound.toml", &at(ext_authz));
+    let taken = place.run(&["serve", "--listen", &other.to_string(), "--config", "keybound.toml"]);
+    assert_eq!(taken.status, 1, "{taken:?}");
+    assert!(taken.stderr.contains("[listen] ext_authz = "), "{taken:?}");
+    assert_eq!(service.terminate(), Some(0));
 }
 
 /// An issuer that is down at the start costs its tokens a 503, until it is there; nobody restarts anything.

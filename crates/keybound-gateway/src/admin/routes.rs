@@ -51,7 +51,7 @@ pub(super) async fn answer(request: Request<Incoming>, local: IpAddr, shown: &Sh
     }
     match (method, path) {
         (&Method::GET, "/metrics") => {
-            let text = shown.engine().observe().text(&shown.engine(), shown.connections.open());
+            let text = shown.engine().observe().text(&shown.engine(), &shown.open());
             answer::of(OPEN_METRICS, text)
         }
         (&Method::GET, "/status.json") => answer::json(StatusCode::OK, &status::status(shown)),

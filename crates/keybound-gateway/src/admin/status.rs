@@ -8,7 +8,7 @@ use keybound::time::UnixTime;
 use keybound_tower::{KeySource, KeyState};
 use serde_json::{Value, json};
 
-use super::{Shown, ready};
+use super::{Deciding, Shown, ready};
 use crate::config::{Mode, NoncePolicy, ProofHandling, ProofPolicy, Route, UpstreamAuthorization, WhenUnavailable};
 use crate::engine::Engine;
 use crate::health::{Address, Standing};
@@ -34,6 +34,7 @@ pub(super) fn status(shown: &Shown) -> Value {
         "degraded": ready::degraded(shown),
         "connections": { "open": shown.connections.open(), "most": shown.most_connections },
         "listen": config.listen.address.to_string(),
+        "asked": shown.deciding.iter().map(asked).collect::<Vec<_>>(),
         "origins": config.origins.iter().map(|origin| origin.as_str()).collect::<Vec<_>>(),
         "routes": (0..config.routes.len()).map(|number| route(number, &engine)).collect::<Vec<_>>(),
         "issuers": engine.server.key_states().iter().map(|state| issuer(state, &engine)).collect::<Vec<_>>(),
@@ -42,6 +43,15 @@ pub(super) fn status(shown: &Shown) -> Value {
         "refusals": refusals(meters.iter().flat_map(|meter| meter.refusals())),
         "reports": refusals(meters.iter().flat_map(|meter| meter.reports())),
         "log_level": shown.log_level.as_ref().map(super::LogLevel::get),
+    })
+}
+
+/// Where other proxies ask.
+fn asked(listener: &Deciding) -> Value {
+    json!({
+        "setting": format!("listen.{}", listener.setting),
+        "address": listener.address.map(|address| address.to_string()),
+        "open": listener.connections.open(),
     })
 }
 

@@ -47,10 +47,6 @@ fn print_key(text: &mut String, key: &Key, mark: &str) {
         Absent::Unset(example) => {
             let _ = writeln!(text, "#{name} = {example}");
         }
-        Absent::NotYet { example, .. } => {
-            comment(text, "Not in this version.");
-            let _ = writeln!(text, "#{name} = {example}");
-        }
     }
 }
 

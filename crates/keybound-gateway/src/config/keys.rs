@@ -44,8 +44,6 @@ pub(crate) enum Absent {
     Expected(&'static str),
     /// What `proof.preset` says.
     ByPreset { default: &'static str, fapi: &'static str, mcp: &'static str },
-    /// Nothing, and it cannot be set in this version.
-    NotYet { example: &'static str, instead: &'static str },
 }
 
 /// A table of the file.
@@ -85,7 +83,7 @@ pub(crate) const ASKING_METHODS: &[&str] = &["client_secret_basic", "client_secr
 pub(crate) const MISSING_AUDIENCE: &[&str] = &["refuse", "accept"];
 pub(crate) const CLIENT_METHODS: &[&str] = &["client_secret_basic", "client_secret_post", "private_key_jwt", "none"];
 
-use Absent::{ByPreset, Expected, Is, NotYet, Required, Unset};
+use Absent::{ByPreset, Expected, Is, Required, Unset};
 use Kind::{Algorithms, Choice, Duration, Flag, Size, Table, Text, Texts};
 
 /// The tables, in the order of the printed file.
@@ -142,9 +140,11 @@ pub(crate) const KEYS: &[Key] = &[
         "IP address and port where other proxies ask whether a request may pass: auth_request of nginx, forward_auth of Caddy, and\n\
          the like. What clients send reaches it in the clear: for loopback or a network of your own."),
     key("listen.decision_peers", Texts, Unset("[\"127.0.0.1\"]"),
-        "Addresses or networks of those proxies. They alone are answered there; must be written with listen.decisions."),
-    key("listen.ext_authz", Text, NotYet { example: "\"127.0.0.1:8083\"", instead: "use the gateway as reverse proxy" },
-        "IP address and port of Envoy's gRPC authorization."),
+        "Addresses or networks of those proxies. They alone are answered there; goes with listen.decisions or listen.ext_authz, and must be\n\
+         written with them."),
+    key("listen.ext_authz", Text, Unset("\"127.0.0.1:8083\""),
+        "IP address and port where Envoy asks by gRPC, as its filter ext_authz does: envoy.service.auth.v3.Authorization/Check.\n\
+         [decisions] does not count there: Envoy has its own words for method, path and host. For loopback or a network of your own."),
     key("listen.trusted_peers", Texts, Is("[]"),
         "Addresses or networks (10.0.0.0/8) of proxies in front of this one: their forwarded fields count, and they may speak plain\n\
          http from off loopback."),
@@ -198,8 +198,8 @@ pub(crate) const KEYS: &[Key] = &[
         "Prefix, in whole segments: /orders is /orders and /orders/17, not /orders-old."),
     key("route.upstream", Texts, Expected("[\"http://127.0.0.1:9000\"]"),
         "Where its requests go: scheme, host and port. http is HTTP/1.1 and h2c is HTTP/2, which gRPC needs; https and h2 are the same\n\
-         inside TLS. Several take turns; one that cannot be connected to is passed over. With listen.decisions it may be left\n\
-         out: the route is for decisions alone then, and 404 at listen.address."),
+         inside TLS. Several take turns; one that cannot be connected to is passed over. With listen.decisions or\n\
+         listen.ext_authz it may be left out: the route is for decisions alone then, and 404 at listen.address."),
     key("route.upstream_ca", Text, Unset("\"upstream-ca.pem\""),
         "The authorities that the certificate of an https or h2 upstream may come from, as a PEM file; without it, those of the system."),
     key("route.strip_prefix", Flag, Is("false"),

@@ -39,7 +39,8 @@ pub(crate) fn config(root: &Located, base: &Path, reader: Reader, mistakes: &Mis
         url
     });
     let issuers = each(root, "issuer", mistakes, |section| issuer(section, base));
-    let decides = child(root, "listen").and_then(|listen| child(listen, "decisions")).is_some();
+    let decides = child(root, "listen")
+        .is_some_and(|listen| ["decisions", "ext_authz"].into_iter().any(|name| child(listen, name).is_some()));
     let around = Around { decides, issuers: issuers_as_written(root), ..Around::default() };
     let routes = each(root, "route", mistakes, |section| route(section, base, &around));
     let decisions = decisions(Section::single(root, "decisions", mistakes));

@@ -49,7 +49,6 @@ fn print_key(text: &mut String, key: &Key) {
                 "- default: by `proof.preset`\n  - default: `{default}`\n  - fapi: `{fapi}`\n  - mcp: `{mcp}`"
             )
         }
-        Absent::NotYet { instead, .. } => writeln!(text, "- **not in this version**: {instead}"),
     }
     .and_then(|()| match keys::settable().any(|settable| settable.path == key.path) {
         true => writeln!(text, "- variable: `{}`", keys::variable(key)),

@@ -139,10 +139,6 @@ impl<'a> Section<'a> {
         let key = keys::find(&format!("{}.{name}", self.path));
         self.asked.borrow_mut().push(key.path);
         if let Some(entry) = self.entries.and_then(|entries| entries.get(name)) {
-            if let Absent::NotYet { instead, .. } = key.absent {
-                self.mistake(name, &entry.key, format!("is not in this version; {instead}"));
-                return None;
-            }
             let place = entry.held.place.clone();
             return Some(Read { value: entry.held.clone(), place, written: true });
         }
@@ -155,7 +151,7 @@ impl<'a> Section<'a> {
                 self.mistake(name, &self.place, format!("is missing; for example {name} = {example}"));
                 return None;
             }
-            (Absent::Unset(_) | Absent::NotYet { .. }, _) => return None,
+            (Absent::Unset(_), _) => return None,
         };
         Some(Read { value: literal(default), place: self.place.clone(), written: false })
     }
@@ -254,13 +250,6 @@ impl<'a> Section<'a> {
             return None;
         }
         Some(algs.value.into_iter().map(|alg| alg.value).collect())
-    }
-
-    /// Notes that a setting which cannot be set in this version is set.
-    pub(crate) fn not_yet(&self, names: &[&str]) {
-        for name in names {
-            self.located(name);
-        }
     }
 
     /// Notes every name in the table that nobody asked for. Call it last.

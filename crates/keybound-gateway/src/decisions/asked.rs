@@ -23,8 +23,20 @@ pub(super) enum Unasked {
 /// A field that does not tell what it is to tell.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Misset {
-    field: HeaderName,
+    field: Box<str>,
     fault: &'static str,
+}
+
+impl Misset {
+    pub(super) fn new(field: impl Into<Box<str>>, fault: &'static str) -> Self {
+        Self { field: field.into(), fault }
+    }
+}
+
+impl From<Misset> for Unasked {
+    fn from(misset: Misset) -> Self {
+        Self::Fault(misset)
+    }
 }
 
 impl fmt::Display for Misset {
@@ -39,28 +51,34 @@ pub(super) fn about(mut question: Parts, fields: &DecisionFields, host_chooses: 
     let method = the_one(&question.headers, &fields.method)?;
     let uri = the_one(&question.headers, &fields.uri)?;
     let host = if host_chooses { Some(the_one(&question.headers, &fields.host)?.clone()) } else { None };
-    let misset = |field: &HeaderName, fault| Unasked::Fault(Misset { field: field.clone(), fault });
-    let method = Method::from_bytes(method.as_bytes()).map_err(|_| misset(&fields.method, "is no method"))?;
-    if !(uri.as_bytes().starts_with(b"/") || (uri == "*" && method == Method::OPTIONS)) {
-        return Err(misset(&fields.uri, "does not begin with a slash; it is path and query, as the client sent them"));
-    }
-    let uri = target(uri).ok_or(Unasked::Client(Problem::TargetInvalid))?;
-    if matches!(method, Method::CONNECT | Method::TRACE) {
-        return Err(Unasked::Client(Problem::MethodRefused));
-    }
+    let method = (fields.method.as_str(), method.as_bytes());
+    let uri = (fields.uri.as_str(), uri.as_bytes());
+    (question.method, question.uri) = aim(method, uri)?;
     if let Some(host) = host {
         question.headers.insert(HOST, host);
     }
-    (question.method, question.uri) = (method, uri);
     Ok(question)
 }
 
-/// The library drops a fragment silently, and no client sends one.
-fn target(uri: &HeaderValue) -> Option<Uri> {
-    if uri.as_bytes().contains(&b'#') {
-        return None;
+/// Method and target out of what says so, each with the name it has there.
+pub(super) fn aim(method: (&str, &[u8]), target: (&str, &[u8])) -> Result<(Method, Uri), Unasked> {
+    let (name, octets) = method;
+    let method = Method::from_bytes(octets).map_err(|_| Misset::new(name, "is no method"))?;
+    let (name, octets) = target;
+    if !(octets.starts_with(b"/") || (octets == b"*" && method == Method::OPTIONS)) {
+        let fault = "does not begin with a slash; it is path and query, as the client sent them";
+        return Err(Misset::new(name, fault).into());
     }
-    PathAndQuery::try_from(uri.as_bytes()).ok().map(Uri::from)
+    let invalid = Unasked::Client(Problem::TargetInvalid);
+    // The library drops a fragment silently, and no client sends one.
+    if octets.contains(&b'#') {
+        return Err(invalid);
+    }
+    let target = PathAndQuery::try_from(octets).map_err(|_| invalid)?;
+    if matches!(method, Method::CONNECT | Method::TRACE) {
+        return Err(Unasked::Client(Problem::MethodRefused));
+    }
+    Ok((method, target.into()))
 }
 
 fn the_one<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<&'h HeaderValue, Unasked> {
@@ -71,7 +89,7 @@ fn the_one<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<&'h HeaderVa
         (Some(_), Some(_)) => "came more than once",
         (None, _) => "is missing",
     };
-    Err(Unasked::Fault(Misset { field: name.clone(), fault }))
+    Err(Misset::new(name.as_str(), fault).into())
 }
 
 #[cfg(test)]

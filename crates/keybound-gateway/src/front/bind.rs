@@ -24,6 +24,8 @@ pub(crate) enum Port {
     Admin,
     /// `listen.decisions`
     Decisions,
+    /// `listen.ext_authz`
+    ExtAuthz,
 }
 
 impl Port {
@@ -38,6 +40,7 @@ impl Port {
             Self::Clients(_) => "address",
             Self::Admin => "admin",
             Self::Decisions => "decisions",
+            Self::ExtAuthz => "ext_authz",
         }
     }
 
@@ -45,6 +48,7 @@ impl Port {
         match self {
             Self::Clients(command) => format!("{command} --listen {address}"),
             Self::Decisions => format!("[listen] decisions = \"{address}\", or KEYBOUND_LISTEN_DECISIONS={address}"),
+            Self::ExtAuthz => format!("[listen] ext_authz = \"{address}\", or KEYBOUND_LISTEN_EXT_AUTHZ={address}"),
             Self::Admin => format!("[listen] admin = \"{address}\", or KEYBOUND_LISTEN_ADMIN={address}"),
         }
     }

@@ -14,11 +14,11 @@ use super::bind::{BindError, Port, bind};
 const SEPARATOR: char = ':';
 
 /// The settings that a socket can be for, by which it is named.
-const NAMES: [&str; 3] = ["address", "admin", "decisions"];
+const NAMES: [&str; 4] = ["address", "admin", "decisions", "ext_authz"];
 
 /// Listening sockets that were passed in, each for a setting of `[listen]`. Without any, ports are taken as configured.
 ///
-/// A socket that is named `admin` or `decisions` (`FileDescriptorName=`, `LISTEN_FDNAMES`) is for that setting; one that is
+/// A socket that is named `admin`, `decisions` or `ext_authz` (`FileDescriptorName=`, `LISTEN_FDNAMES`) is for that setting; one that is
 /// named `address`, after its unit, or not at all is for `listen.address`. It must be where the setting says: what is safe
 /// there was judged by that.
 #[derive(Debug, Default)]
@@ -171,7 +171,10 @@ mod tests {
     #[test]
     fn what_nobody_takes_is_a_mistake() {
         for (names, message) in [
-            (vec!["http"], "a socket was passed in as \"http\"; FileDescriptorName= may be address, admin, decisions"),
+            (
+                vec!["http"],
+                "a socket was passed in as \"http\"; FileDescriptorName= may be address, admin, decisions, ext_authz",
+            ),
             (vec!["address", "a.socket"], "two sockets were passed in for listen.address; it takes one"),
         ] {
             let named = names.into_iter().map(|name| (name, socket().0));

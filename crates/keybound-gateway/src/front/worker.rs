@@ -117,10 +117,36 @@ impl Front {
         listen: &Listen,
         limits: &Limits,
     ) -> Result<Self, BindError> {
-        let listener = sockets.listen(decisions.address, Port::Decisions)?;
+        Self::bind_questions(sockets, Port::Decisions, decisions, listen, *limits)
+    }
+
+    /// Takes the port of `listen.ext_authz`, or the one of these sockets that is for it, on the same terms. How long a question
+    /// may be is for the handler to tell: `limits.body_bytes` is about what clients send.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be had, and the message says which setting picks another; if the socket is not where `listen.ext_authz` says.
+    pub fn bind_ext_authz_among(
+        sockets: &mut Sockets,
+        ext_authz: &DecisionListener,
+        listen: &Listen,
+        limits: &Limits,
+    ) -> Result<Self, BindError> {
+        let limits = Limits { body_bytes: u64::MAX, ..*limits };
+        Self::bind_questions(sockets, Port::ExtAuthz, ext_authz, listen, limits)
+    }
+
+    fn bind_questions(
+        sockets: &mut Sockets,
+        port: Port,
+        asked: &DecisionListener,
+        listen: &Listen,
+        limits: Limits,
+    ) -> Result<Self, BindError> {
+        let listener = sockets.listen(asked.address, port)?;
         let settings = Settings {
-            limits: *limits,
-            trusted_peers: decisions.peers.clone(),
+            limits,
+            trusted_peers: asked.peers.clone(),
             proxy_protocol_peers: Vec::new(),
             acceptor: None,
             off_loopback: false,

@@ -124,6 +124,12 @@ pub(super) struct OffsetLabels {
     pub(super) side: Side,
 }
 
+/// Where other proxies ask.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct ListenerLabels {
+    pub(super) listener: &'static str,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(super) struct IssuerLabels {
     pub(super) issuer: Arc<str>,

@@ -7,14 +7,24 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
 
-use super::IssuerLabels;
+use super::{IssuerLabels, ListenerLabels};
 use crate::engine::Engine;
 
 type Real = Gauge<f64, AtomicU64>;
 
+/// Connections that are open.
+#[derive(Debug, Default)]
+pub(crate) struct Open {
+    /// Of clients.
+    pub(crate) clients: usize,
+    /// Of other proxies, by the name of the listener in `[listen]`.
+    pub(crate) deciding: Vec<(&'static str, usize)>,
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Sampled {
     connections: Gauge,
+    deciding: Family<ListenerLabels, Gauge>,
     entries: Gauge,
     bytes: Gauge,
     limit: Gauge,
@@ -28,6 +38,11 @@ impl Sampled {
     pub(super) fn register(registry: &mut Registry) -> Self {
         let sampled = Self::default();
         registry.register("connections", "Connections of clients that are open", sampled.connections.clone());
+        registry.register(
+            "decision_connections",
+            "Connections that are open of proxies that ask, by the listener",
+            sampled.deciding.clone(),
+        );
         registry.register("replay_entries", "Used proofs that are remembered", sampled.entries.clone());
         registry.register_with_unit("replay_memory", "What they take", Unit::Bytes, sampled.bytes.clone());
         registry.register_with_unit("replay_memory_limit", "What they may take", Unit::Bytes, sampled.limit.clone());
@@ -56,10 +71,13 @@ impl Sampled {
         sampled
     }
 
-    pub(super) fn take(&self, engine: &Engine, connections: usize) {
+    pub(super) fn take(&self, engine: &Engine, open: &Open) {
         let count = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
         let replays = engine.replays();
-        self.connections.set(count(connections));
+        self.connections.set(count(open.clients));
+        for &(listener, connections) in &open.deciding {
+            self.deciding.get_or_create(&ListenerLabels { listener }).set(count(connections));
+        }
         self.entries.set(count(replays.entries()));
         self.bytes.set(count(replays.bytes()));
         self.limit.set(i64::try_from(engine.config.replay.memory).unwrap_or(i64::MAX));

@@ -131,7 +131,7 @@ fn is_of_one_hop(name: &str) -> bool {
 
 /// Whether a name begins `keybound-` for somebody who takes `_` for `-`, as CGI and its descendants do. Names are in small
 /// letters here.
-fn is_ours(name: &str) -> bool {
+pub(crate) fn is_ours(name: &str) -> bool {
     begins(name, "keybound-")
 }
 
@@ -145,7 +145,7 @@ fn begins(name: &str, prefix: &str) -> bool {
 }
 
 /// `Authorization: DPoP t` becomes `Authorization: Bearer t`, for an upstream that knows no other scheme.
-fn as_bearer(fields: &mut HeaderMap) {
+pub(crate) fn as_bearer(fields: &mut HeaderMap) {
     let Some(credentials) = fields.remove(AUTHORIZATION) else {
         return;
     };

@@ -10,7 +10,7 @@ use crate::stage::Stage;
 fn haproxy() {
     let stage = Stage::new();
     let proxy = start(&stage);
-    checks::all(stage.behind(proxy), Known { challenges: 2, preflight: 204 });
+    checks::all(stage.behind(proxy), Known { challenges: 2 });
 }
 
 fn start(stage: &Stage) -> Program {

@@ -1,5 +1,5 @@
 //! The decision listener behind real proxies, with the configurations of `examples/`: nginx, Caddy and HAProxy as Debian has
-//! them must be installed. Each runs in a folder and on ports of its own and ends with its test.
+//! them must be installed, and Envoy as the variable `ENVOY` names it. Each runs in a folder and on ports of its own and ends with its test.
 
 #[path = "../whole/scene.rs"]
 #[expect(dead_code, reason = "the tests of the whole gateway use the rest")]
@@ -10,6 +10,7 @@ mod support;
 
 mod caddy;
 mod checks;
+mod envoy;
 mod haproxy;
 mod nginx;
 mod program;

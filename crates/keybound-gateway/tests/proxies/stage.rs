@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
 use http::Method;
-use keybound_gateway::decisions::Decisions;
+use keybound_gateway::decisions::{Decisions, ExtAuthz};
 use keybound_gateway::engine::Engine;
-use keybound_gateway::front::{Drained, Front, Stop};
+use keybound_gateway::front::{Drained, Front, Sockets, Stop};
 use keybound_gateway::reload::Live;
 use keybound_gateway::stack::Stack;
 
@@ -18,9 +18,10 @@ use crate::support::{Answer, Client, Upstream};
 pub(crate) struct Stage {
     pub(crate) scene: Scene,
     pub(crate) app: Upstream,
-    /// `listen.address` and `listen.decisions`.
+    /// `listen.address`, `listen.decisions` and `listen.ext_authz`.
     pub(crate) gateway: SocketAddr,
     pub(crate) decisions: SocketAddr,
+    pub(crate) ext_authz: SocketAddr,
     /// Where the proxy is to listen.
     pub(crate) public: SocketAddr,
     stop: Stop,
@@ -36,6 +37,7 @@ impl Stage {
             &[
                 ("127.0.0.1:8080", "127.0.0.1:0".to_owned()),
                 ("127.0.0.1:8082", "127.0.0.1:0".to_owned()),
+                ("127.0.0.1:8083", "127.0.0.1:0".to_owned()),
                 // With a second one, keybound needs to know the host as well.
                 ("[[issuer]]\n", "[[origin]]\nurl = \"https://other.example.com\"\n\n[[issuer]]\n".to_owned()),
                 ("[[issuer]]\n", "[[issuer]]\njwks_file = \"issuer.jwks.json\"\n".to_owned()),
@@ -47,17 +49,22 @@ impl Stage {
         let front = Front::bind(&config.listen, &config.limits).unwrap();
         let asked = config.listen.decisions.as_ref().unwrap();
         let asked = Front::bind_decisions(asked, &config.listen, &config.limits).unwrap();
+        let envoys = config.listen.ext_authz.as_ref().unwrap();
+        let envoys =
+            Front::bind_ext_authz_among(&mut Sockets::default(), envoys, &config.listen, &config.limits).unwrap();
+        let ext_authz = envoys.address().unwrap();
         let (gateway, decisions) = (front.address().unwrap(), asked.address().unwrap());
         let live = Arc::new(Live::new(Engine::new(config).unwrap()));
         let stop = Stop::new();
-        let (for_front, for_asked, stopped) = (Arc::clone(&live), live, [stop.clone(), stop.clone()]);
-        let [one, two] = stopped;
+        let [for_front, for_asked, for_envoy] = [Arc::clone(&live), Arc::clone(&live), live];
+        let [one, two, three] = [stop.clone(), stop.clone(), stop.clone()];
         let serving = vec![
             thread::spawn(move || front.run(|proxy| Stack::new(Arc::clone(&for_front), proxy), &one).unwrap()),
             thread::spawn(move || asked.run(|_| Decisions::new(Arc::clone(&for_asked)), &two).unwrap()),
+            thread::spawn(move || envoys.run(|_| ExtAuthz::new(Arc::clone(&for_envoy)), &three).unwrap()),
         ];
         let public = program::free_address();
-        Self { scene, app: app(), gateway, decisions, public, stop, serving, proxy: None }
+        Self { scene, app: app(), gateway, decisions, ext_authz, public, stop, serving, proxy: None }
     }
 
     /// With this proxy in front.
@@ -108,10 +115,16 @@ impl Drop for Stage {
     }
 }
 
-/// Answers with the header and the body it got, and with a nonce that clients of keybound are not to have.
+/// Answers with the header and the body it got, and with a nonce that clients of keybound are not to have. Of a WebSocket it
+/// gives back the first five octets after the handshake.
 fn app() -> Upstream {
     Upstream::doing(|mut client| {
         while let Some(head) = client.head() {
+            if head.to_ascii_lowercase().contains("\r\nupgrade: websocket\r\n") {
+                client.send("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n");
+                let said = client.exactly(5);
+                return client.send(said);
+            }
             let (body, _) = client.body(&head);
             let seen = [head.as_bytes(), &body].concat();
             let head = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nDPoP-Nonce: of-the-app\r\n";

@@ -16,9 +16,9 @@ use keybound::nonce::Nonce;
 use keybound::request::TargetUri;
 use keybound::time::UnixTime;
 use keybound_gateway::config::{Config, ConfigErrors};
-use keybound_gateway::decisions::Decisions;
+use keybound_gateway::decisions::{Decisions, ExtAuthz};
 use keybound_gateway::engine::Engine;
-use keybound_gateway::front::{Front, Stop};
+use keybound_gateway::front::{Front, Handler, Sockets, Stop};
 use keybound_gateway::reload::Live;
 use keybound_gateway::stack::Stack;
 use serde_json::{Value, json};
@@ -100,6 +100,20 @@ impl Scene {
         let listener = format!("[listen]\ndecisions = \"127.0.0.1:0\"\ndecision_peers = [\"{peer}\"]\n");
         let text = Self::text(&format!("{origins}{rest}")).replace("[listen]\n", &listener);
         Deciding(Running::deciding(self.try_config(&text).unwrap_or_else(|errors| panic!("{errors}"))))
+    }
+
+    /// A listener for Envoy with [`Scene::config`], for questions from `peer`; `origins` are added to the one.
+    pub(crate) fn for_envoy(&self, peer: &str, origins: &str, rest: &str) -> Running {
+        let listener = format!("[listen]\next_authz = \"127.0.0.1:0\"\ndecision_peers = [\"{peer}\"]\n");
+        let text = Self::text(&format!("{origins}{rest}")).replace("[listen]\n", &listener);
+        let config = self.try_config(&text).unwrap_or_else(|errors| panic!("{errors}"));
+        let front = Front::bind_ext_authz_among(
+            &mut Sockets::default(),
+            config.listen.ext_authz.as_ref().unwrap(),
+            &config.listen,
+            &config.limits,
+        );
+        Running::asked(config, front.unwrap(), ExtAuthz::new)
     }
 
     fn claims(&self) -> Value {
@@ -210,11 +224,15 @@ impl Running {
     fn deciding(config: Config) -> Self {
         let decisions = config.listen.decisions.as_ref().unwrap();
         let front = Front::bind_decisions(decisions, &config.listen, &config.limits).unwrap();
+        Self::asked(config, front, Decisions::new)
+    }
+
+    fn asked<H: Handler>(config: Config, front: Front, make: fn(Arc<Live>) -> H) -> Self {
         let address = front.address().unwrap();
         let live = Arc::new(Live::new(Engine::new(config).unwrap()));
         let stop = Stop::new();
         let (shared, stopped) = (Arc::clone(&live), stop.clone());
-        let serve = move || front.run(|_| Decisions::new(Arc::clone(&shared)), &stopped).unwrap().cut_off;
+        let serve = move || front.run(|_| make(Arc::clone(&shared)), &stopped).unwrap().cut_off;
         Self { address, live, stop, thread: Some(thread::spawn(serve)) }
     }
 

@@ -221,7 +221,8 @@ function show(status) {
   missing.hidden = troubles.length === 0;
   missing.textContent = troubles.join("; ");
   byId("summary").textContent =
-    `${status.origins.join(", ")}, served on ${status.listen} for ${span((status.now - status.started) / 1000)}`;
+    `${status.origins.join(", ")}, served on ${status.listen} for ${span((status.now - status.started) / 1000)}` +
+    status.asked.map((listener) => `; other proxies ask at ${listener.address} (${listener.setting})`).join("");
   byId("version").textContent = `keybound ${status.version}` + (status.log_level ? `, log level ${status.log_level}` : "");
   figures(status, total(status.refusals), total(status.reports));
   routes(status.routes);

@@ -5,7 +5,7 @@ use core::num::NonZero;
 use core::str::FromStr;
 use std::path::Path;
 
-use super::decisions::{decision_listener, networks};
+use super::decisions::{Deciding, decision_listeners, networks};
 use crate::config::file::readable;
 use crate::config::section::{Read, Section, shortened};
 use crate::config::{AdminSecret, Listen, Tls, tls};
@@ -26,8 +26,7 @@ pub(super) fn listen(section: Section<'_>, base: &Path) -> Option<Read<Listen>> 
     let workers = section.count::<usize>("workers");
     let tls = section.inside("listen.tls");
     let tls = if tls.is_there() { tls_files(tls, base).map(Some) } else { Some(None) };
-    let decisions = decision_listener(&section, [&address, &admin]);
-    section.not_yet(&["ext_authz"]);
+    let deciding = decision_listeners(&section, [&address, &admin]);
     if let (Some(address), Some(admin)) = (&address, &mut admin)
         && address.value == admin.value
         && address.value.port() != 0
@@ -39,6 +38,7 @@ pub(super) fn listen(section: Section<'_>, base: &Path) -> Option<Read<Listen>> 
     }
     section.finish();
     let (address, admin) = (address?, admin?);
+    let Deciding { decisions, ext_authz } = deciding?;
     let listen = Listen {
         address: address.value,
         admin: admin.value,
@@ -46,7 +46,8 @@ pub(super) fn listen(section: Section<'_>, base: &Path) -> Option<Read<Listen>> 
         admin_secret: secret?,
         trusted_peers: networks(trusted_peers?),
         proxy_protocol_peers: networks(proxy_protocol_peers?),
-        decisions: decisions?,
+        decisions,
+        ext_authz,
         tls: tls?,
         workers: NonZero::new(workers?.value),
     };
