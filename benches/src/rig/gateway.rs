@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use keybound::crypto::Alg;
 use keybound::crypto::aws_lc::SoftwareKey;
-use keybound_client::{Authentication, Client, ClientCredentials, PlainHttp, Secret};
+use keybound_client::{Access, Authentication, Client, PlainHttp, Secret};
 use keybound_probe::load::Caller;
 use tempfile::TempDir;
 
@@ -123,9 +123,9 @@ dpop_bound_access_tokens = true
     /// Somebody with a new ES256 key and a token of its issuer.
     pub fn caller(&self) -> Caller {
         let key = Arc::new(SoftwareKey::generate(Alg::Es256).expect("the library makes keys"));
-        let access = ClientCredentials::new(self.url("/issuer"), "bench")
+        let access = Access::client_credentials(self.url("/issuer"), "bench")
             .authentication(Authentication::Secret(Secret::new(SECRET.to_owned())));
-        let client = Client::builder(Arc::clone(&key) as _).client_credentials(access);
+        let client = Client::builder(Arc::clone(&key)).access(access);
         let client = client.plain_http(PlainHttp::Loopback).build().expect("settings that fit");
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let token = runtime.block_on(client.token()).expect("a token of our own issuer");

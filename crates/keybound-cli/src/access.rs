@@ -11,7 +11,7 @@ use keybound::crypto::{Alg, Signer};
 use keybound::request::TargetUri;
 use keybound_client::files::{TokenFiles, read_key};
 use keybound_client::{
-    Authentication, Client, ClientBuilder, ClientCredentials, Error, PlainHttp, Secret, Token, TokenId, TokenStore,
+    Access as Way, Authentication, Client, ClientBuilder, Error, PlainHttp, Secret, Token, TokenId, TokenStore,
 };
 use sha2::{Digest as _, Sha256};
 
@@ -73,19 +73,19 @@ impl Access {
     pub(crate) fn client(&self, cache: Cache) -> Result<ClientBuilder> {
         let (issuer, client_id) = self.issuer()?;
         // First what may be wrong: no key is made for a mistake.
-        let access = self.client_credentials()?;
+        let access = self.way()?;
         let key = match &self.key {
             Some(key) => key::load(key)?,
             None => own_key(issuer, client_id)?,
         };
         let files =
             TokenFiles::of_user().ok_or_else(|| Failure::usage("there is no home directory; set KEYBOUND_HOME"))?;
-        Ok(builder(Arc::new(key)).client_credentials(access).store(Arc::new(Kept { files, cache })))
+        Ok(builder(Arc::new(key)).access(access).store(Arc::new(Kept { files, cache })))
     }
 
     /// A client that holds `key`, whatever the options say, and keeps its tokens to itself.
     pub(crate) fn client_of(&self, key: Arc<dyn Signer>) -> Result<ClientBuilder> {
-        Ok(builder(key).client_credentials(self.client_credentials()?))
+        Ok(builder(key).access(self.way()?))
     }
 
     /// The key of the options, if there is one.
@@ -101,9 +101,9 @@ impl Access {
     }
 
     /// How to ask for a token.
-    fn client_credentials(&self) -> Result<ClientCredentials> {
+    fn way(&self) -> Result<Way> {
         let (issuer, client_id) = self.issuer()?;
-        let mut access = ClientCredentials::new(issuer, client_id).authentication(self.authentication()?);
+        let mut access = Way::client_credentials(issuer, client_id).authentication(self.authentication()?);
         if let Some(scope) = &self.scope {
             access = access.scope(scope.as_str());
         }

@@ -5,15 +5,20 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use http::Method;
-use keybound::client::{PlainHttp, Prover, ServerMemory};
-use keybound::crypto::Signer;
+use keybound::client::{PlainHttp, ServerMemory};
 use keybound::crypto::aws_lc::random_array;
 use keybound::jwk::Thumbprint;
 use keybound::time::UnixTime;
 
+use crate::access::Access;
+use crate::bearer::BearerOrigins;
+use crate::discovery::{Choose, Discovered};
 use crate::error::Error;
+use crate::key::{Holder, Key, Keys};
+use crate::registration::{Registered, Registration};
 use crate::request::RequestBuilder;
-use crate::token::{ClientCredentials, Token, TokenStore, Tokens};
+use crate::token::{Token, TokenStore};
+use crate::tokens::Tokens;
 use crate::transport::{Limits, Transport, Watch};
 
 /// Holds a key, gets tokens bound to it and proves it on every request. Clones share all of that, and are cheap.
@@ -25,22 +30,33 @@ pub struct Client {
 /// What all requests of a client share.
 pub(crate) struct Core {
     pub(crate) transport: Transport,
-    pub(crate) key: Arc<dyn Signer>,
-    pub(crate) prover: Prover,
+    pub(crate) keys: Keys,
     pub(crate) servers: Arc<ServerMemory>,
-    pub(crate) tokens: Tokens,
+    pub(crate) source: Source,
+    pub(crate) bearer: BearerOrigins,
+    pub(crate) accept_unbound: bool,
     pub(crate) plain: PlainHttp,
     pub(crate) redirects: usize,
 }
 
+/// Where tokens come from.
+pub(crate) enum Source {
+    /// One place for all requests.
+    One(Box<Tokens>),
+    /// What the resources name.
+    Discovered(Discovered),
+}
+
 impl Client {
     /// A client that proves this key.
-    pub fn builder(key: Arc<dyn Signer>) -> ClientBuilder {
+    pub fn builder(key: impl Into<Key>) -> ClientBuilder {
         ClientBuilder {
-            key,
-            access: Access::Token(None),
+            keys: vec![key.into()],
+            access: From::Token(None),
             store: None,
             servers: None,
+            bearer: Vec::new(),
+            accept_unbound: false,
             plain: PlainHttp::Never,
             redirects: 5,
             limits: Limits { connect: Duration::from_secs(10), answer: Duration::from_secs(60) },
@@ -59,34 +75,60 @@ impl Client {
         RequestBuilder::new(self.clone(), method, url)
     }
 
-    /// The thumbprint of the key.
+    /// The thumbprint of the key for new tokens.
     pub fn jkt(&self) -> Thumbprint {
-        self.core.prover.public_jwk().thumbprint()
+        self.core.keys.all().first().map(|holder| *holder.jkt()).expect("a client has a key")
+    }
+
+    /// Takes this key for new tokens in place of the first. Tokens that are there keep their key until they end, and so do the
+    /// refresh tokens of a client that does not authenticate: they are bound to it (RFC 9449 section 5).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::AlgMisfit`] if the key cannot sign with its algorithm.
+    pub fn rotate(&self, key: impl Into<Key>) -> Result<(), Error> {
+        self.core.keys.rotate(Arc::new(Holder::of(key.into())?));
+        Ok(())
     }
 
     /// The token that a request would carry now, got from the issuer if there is none or it is about to expire.
     ///
     /// # Errors
     ///
-    /// [`Error::NoToken`], [`Error::TokenRequest`], [`Error::Store`].
+    /// [`Error::NoToken`], [`Error::TokenRequest`], [`Error::Store`]. A client that
+    /// [discovers](ClientBuilder::discover) its issuers has a token for each resource, and none to show here.
     pub async fn token(&self) -> Result<Arc<Token>, Error> {
-        self.core.tokens.current(&self.core).await
+        match &self.core.source {
+            Source::One(tokens) => tokens.current(&self.core).await.map(|held| Arc::clone(&held.token)),
+            Source::Discovered(_) => Err(Error::NoToken),
+        }
+    }
+
+    /// Registers a client with an issuer that lets anybody do that (RFC 7591).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Metadata`], [`Error::TokenRefused`] if the issuer does not want to, [`Error::TokenResponse`].
+    pub async fn register(&self, issuer: &str, registration: &Registration) -> Result<Registered, Error> {
+        registration.send(issuer, &self.core).await
     }
 }
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Client").field("key", &self.core.key).finish_non_exhaustive()
+        f.debug_struct("Client").field("keys", &self.core.keys).finish_non_exhaustive()
     }
 }
 
 /// Settings of a [`Client`].
 #[must_use = "a builder does nothing until it is built"]
 pub struct ClientBuilder {
-    key: Arc<dyn Signer>,
-    access: Access,
+    keys: Vec<Key>,
+    access: From,
     store: Option<Arc<dyn TokenStore>>,
     servers: Option<Arc<ServerMemory>>,
+    bearer: Vec<String>,
+    accept_unbound: bool,
     plain: PlainHttp,
     redirects: usize,
     limits: Limits,
@@ -94,21 +136,69 @@ pub struct ClientBuilder {
     http: reqwest::ClientBuilder,
 }
 
-enum Access {
+enum From {
     Token(Option<Token>),
-    ClientCredentials(Box<ClientCredentials>),
+    Issuer(Box<Access>),
+    Discovery(Box<dyn Choose>),
 }
 
 impl ClientBuilder {
     /// Sends this token, which is bound to the key already. It is not renewed.
     pub fn token(mut self, token: Token) -> Self {
-        self.access = Access::Token(Some(token));
+        self.access = From::Token(Some(token));
         self
     }
 
-    /// Gets tokens by the client credentials grant (RFC 6749 section 4.4), and new ones before they expire.
-    pub fn client_credentials(mut self, access: ClientCredentials) -> Self {
-        self.access = Access::ClientCredentials(Box::new(access));
+    /// Gets tokens from an issuer, and new ones before they expire.
+    pub fn access(mut self, access: Access) -> Self {
+        self.access = From::Issuer(Box::new(access));
+        self
+    }
+
+    /// Asks resources where their tokens come from (RFC 9728): the first request to each goes without a token, and the metadata
+    /// that its 401 names says which issuers there are. `choose` is shown them one after the other, and says how to get tokens
+    /// from one that is to be trusted. The scope is what the resource wants, and `resource` its identifier, unless the access
+    /// says otherwise.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use keybound::crypto::{Alg, aws_lc::SoftwareKey};
+    /// # use keybound_client::{Access, Client};
+    /// # let key = Arc::new(SoftwareKey::generate(Alg::Es256)?);
+    /// let client = Client::builder(key).discover(|issuer: &str| {
+    ///     (issuer == "https://id.example.com").then(|| Access::client_credentials(issuer, "orders-job"))
+    /// });
+    /// # let _ = client;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn discover(mut self, choose: impl Choose + 'static) -> Self {
+        self.access = From::Discovery(Box::new(choose));
+        self
+    }
+
+    /// A further key, for servers that do not take the algorithm of those before (R-CLI-13).
+    pub fn or_key(mut self, key: impl Into<Key>) -> Self {
+        self.keys.push(key.into());
+        self
+    }
+
+    /// Sends the token as a bearer token to this origin, if it asks for that and nothing else (RFC 9449 section 7.2, R-CLI-11).
+    ///
+    /// # Security
+    ///
+    /// What is sent there without a proof can be used by whoever sees it, wherever proofs are not asked for.
+    pub fn danger_bearer_at(mut self, origin: impl Into<String>) -> Self {
+        self.bearer.push(origin.into());
+        self
+    }
+
+    /// Keeps tokens that the issuer did not bind, and sends them as bearer tokens (R-CLI-09).
+    ///
+    /// # Security
+    ///
+    /// Whoever gets hold of such a token can use it.
+    pub const fn danger_accept_unbound(mut self) -> Self {
+        self.accept_unbound = true;
         self
     }
 
@@ -167,21 +257,24 @@ impl ClientBuilder {
     ///
     /// [`Error::AlgMisfit`] if the key cannot sign with its algorithm, [`Error::Settings`].
     pub fn build(self) -> Result<Client, Error> {
-        let prover = Prover::of(&*self.key)?;
-        let tokens = match self.access {
-            Access::Token(token) => Tokens::fixed(token),
-            Access::ClientCredentials(access) => {
-                let jkt = prover.public_jwk().thumbprint();
-                Tokens::issued(*access, &jkt, self.store)
+        let holders = self.keys.into_iter().map(|key| Holder::of(key).map(Arc::new));
+        let holders: Vec<_> = holders.collect::<Result<_, _>>()?;
+        let source = match self.access {
+            From::Token(token) => {
+                let holder = holders.first().expect("a builder has a key");
+                Source::One(Box::new(Tokens::fixed(token, holder)))
             }
+            From::Issuer(access) => Source::One(Box::new(Tokens::issued(*access, self.store, None))),
+            From::Discovery(choose) => Source::Discovered(Discovered::new(choose, self.store)),
         };
         Ok(Client {
             core: Arc::new(Core {
                 transport: Transport::new(self.http, self.limits, self.watch)?,
-                key: self.key,
-                prover,
+                keys: Keys::new(holders),
                 servers: self.servers.unwrap_or_default(),
-                tokens,
+                source,
+                bearer: BearerOrigins::new(&self.bearer)?,
+                accept_unbound: self.accept_unbound,
                 plain: self.plain,
                 redirects: self.redirects,
             }),
@@ -191,7 +284,7 @@ impl ClientBuilder {
 
 impl fmt::Debug for ClientBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ClientBuilder").field("key", &self.key).finish_non_exhaustive()
+        f.debug_struct("ClientBuilder").field("keys", &self.keys).finish_non_exhaustive()
     }
 }
 

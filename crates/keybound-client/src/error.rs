@@ -8,6 +8,7 @@ use http::{HeaderName, StatusCode};
 use keybound::challenge::DpopChallenge;
 use keybound::client::{AlgMisfit, MalformedToken, NoCommonAlg, NoRetry, UnboundToken};
 use keybound::crypto::SigningFailed;
+use keybound::jwk::Thumbprint;
 use keybound::request::TargetUri;
 
 use crate::response::Response;
@@ -44,6 +45,8 @@ pub enum Error {
     },
     /// The key's algorithm is not one of its kind.
     AlgMisfit(AlgMisfit),
+    /// The refresh token is bound to a key that this client does not have (R-CLI-08).
+    KeyGone(Thumbprint),
     /// The key could not be used.
     Signing(SigningFailed),
     /// The random generator has no entropy.
@@ -68,6 +71,36 @@ pub enum Error {
         /// What is wrong with it.
         fault: &'static str,
     },
+    /// An answer to the login that another issuer gave (RFC 9207).
+    OtherIssuer {
+        /// The issuer that was asked.
+        issuer: Box<str>,
+        /// The one that answered, a stranger's text in visible characters.
+        found: Box<str>,
+    },
+    /// The login could not begin: no browser, no free port.
+    Login(std::io::Error),
+    /// The user took too long.
+    LoginLate {
+        /// How long there was.
+        limit: Duration,
+    },
+    /// The issuer did not let the user in, or the user did not want to.
+    LoginRefused {
+        /// The issuer.
+        issuer: Box<str>,
+        /// Its `error`, a stranger's text in visible characters.
+        error: Box<str>,
+        /// Its `error_description`, the same.
+        description: Option<Box<str>>,
+    },
+    /// The metadata of a resource cannot be used (RFC 9728).
+    Resource {
+        /// Where it was found.
+        at: Box<str>,
+        /// What is wrong with it.
+        fault: ResourceFault,
+    },
     /// The server refused the token or the proof, and there is nothing more to try.
     Refused(Box<Refused>),
     /// A redirect to another server: token and proof do not go there (R-CLI-18).
@@ -76,6 +109,8 @@ pub enum Error {
         from: TargetUri,
         /// Where to, by its origin.
         to: Box<str>,
+        /// The redirect itself: who follows it does so without token and proof.
+        response: Box<Response>,
     },
     /// A redirect without a usable `Location`.
     RedirectNowhere(TargetUri),
@@ -131,6 +166,7 @@ impl fmt::Display for Error {
             Self::Metadata { issuer, fault } => write!(f, "metadata of {issuer}: {fault}"),
             Self::NoCommonAlg { server, lists } => write!(f, "{server}: {lists}"),
             Self::AlgMisfit(why) => why.fmt(f),
+            Self::KeyGone(jkt) => write!(f, "the refresh token is bound to the key {jkt}, which is not there any more"),
             Self::Signing(why) => why.fmt(f),
             Self::Random => f.write_str("the random generator has no entropy"),
             Self::TokenRequest(why) => why.fmt(f),
@@ -139,8 +175,18 @@ impl fmt::Display for Error {
                 [error, description].into_iter().flatten().try_for_each(|text| write!(f, " {text}"))
             }
             Self::TokenResponse { issuer, fault } => write!(f, "{issuer} gave no token: {fault}"),
+            Self::OtherIssuer { issuer, found } => {
+                write!(f, "asked {issuer} to log the user in, and {found} answered: the answer is thrown away")
+            }
+            Self::Login(source) => write!(f, "the login could not begin: {source}"),
+            Self::LoginLate { limit } => write!(f, "nobody logged in within {} s", limit.as_secs()),
+            Self::LoginRefused { issuer, error, description } => {
+                write!(f, "{issuer} gave no token: {error}")?;
+                description.iter().try_for_each(|text| write!(f, " {text}"))
+            }
+            Self::Resource { at, fault } => write!(f, "resource metadata at {at}: {fault}"),
             Self::Refused(refused) => refused.fmt(f),
-            Self::RedirectAcross { from, to } => {
+            Self::RedirectAcross { from, to, .. } => {
                 write!(f, "{from} redirects to {to}: token and proof do not go to another server")
             }
             Self::RedirectNowhere(from) => write!(f, "{from} redirects without a usable Location"),
@@ -172,6 +218,46 @@ fn causes(f: &mut fmt::Formatter<'_>, source: &reqwest::Error) -> fmt::Result {
 }
 
 impl std::error::Error for Error {}
+
+impl Error {
+    /// The refresh token is used up or revoked.
+    pub(crate) fn is_invalid_grant(&self) -> bool {
+        matches!(self, Self::TokenRefused { error: Some(error), .. } if **error == *"invalid_grant")
+    }
+}
+
+/// What is wrong with the metadata of a resource.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ResourceFault {
+    /// The answer has another status than 200.
+    Status(StatusCode),
+    /// Not one strict JSON object.
+    Json,
+    /// It is about another resource (R-CLI-24).
+    OtherResource(Box<str>),
+    /// It stands on another server than the resource.
+    Elsewhere,
+    /// It names no issuer that this client gets tokens from; these it names.
+    NoIssuer(Vec<Box<str>>),
+    /// This client has met too many resources.
+    TooMany,
+}
+
+impl fmt::Display for ResourceFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Status(status) => write!(f, "the answer is {}", status.as_u16()),
+            Self::Json => f.write_str("not one JSON object, or a member stands in it twice"),
+            Self::OtherResource(found) => write!(f, "it is about another resource: {found}"),
+            Self::Elsewhere => f.write_str("it is on another server than the resource"),
+            Self::NoIssuer(named) => {
+                write!(f, "it names no issuer that this client gets tokens from, but [{}]", named.join(" "))
+            }
+            Self::TooMany => f.write_str("this client has met too many resources"),
+        }
+    }
+}
 
 /// What is wrong with the metadata of an issuer.
 #[derive(Clone, Debug, PartialEq, Eq)]

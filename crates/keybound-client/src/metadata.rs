@@ -1,7 +1,7 @@
 //! Metadata of authorization servers (RFC 8414, OpenID Connect Discovery).
 
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header::ACCEPT};
-use keybound::client::{PlainHttp, ServerMemory, choose_alg};
+use keybound::client::{PlainHttp, ServerMemory};
 use keybound::crypto::{Alg, AlgSet};
 use keybound::jws::json::{Object, Value};
 use keybound::nonce::Role;
@@ -18,6 +18,14 @@ const MAX_METADATA: usize = 256 * 1024;
 pub(crate) struct Metadata {
     issuer: Box<str>,
     token_endpoint: Target,
+    authorization_endpoint: Option<Target>,
+    pushed_authorization_endpoint: Option<Target>,
+    device_authorization_endpoint: Option<Target>,
+    registration_endpoint: Option<Target>,
+    /// Whether PKCE with S256 is taken, as far as it says.
+    s256: bool,
+    /// Whether its answers to logins name it (RFC 9207).
+    named: bool,
     algs: Option<AlgSet>,
     /// Whether secrets are taken in `Authorization`, which is what silence means (RFC 8414 section 2).
     basic: bool,
@@ -67,9 +75,20 @@ impl Metadata {
             Target::parse(endpoint).map_err(|_| fault(issuer, MetadataFault::Member("token_endpoint")))?;
         token_endpoint.permitted(plain)?;
         let methods = names(&object, "token_endpoint_auth_methods_supported");
+        // What is not there, or cannot be used, is missed when it is needed.
+        let endpoint = |name| {
+            let target = Target::parse(object.get(name)?.as_str()?).ok()?;
+            target.permitted(plain).is_ok().then_some(target)
+        };
         Ok(Self {
             issuer: issuer.into(),
             token_endpoint,
+            authorization_endpoint: endpoint("authorization_endpoint"),
+            pushed_authorization_endpoint: endpoint("pushed_authorization_request_endpoint"),
+            device_authorization_endpoint: endpoint("device_authorization_endpoint"),
+            registration_endpoint: endpoint("registration_endpoint"),
+            s256: names(&object, "code_challenge_methods_supported").is_none_or(|methods| methods.contains(&"S256")),
+            named: matches!(object.get("authorization_response_iss_parameter_supported"), Some(Value::Bool(true))),
             algs: names(&object, "dpop_signing_alg_values_supported")
                 .map(|names| names.into_iter().filter_map(Alg::from_name).collect()),
             basic: methods.is_none_or(|methods| {
@@ -90,17 +109,38 @@ impl Metadata {
         self.basic
     }
 
-    /// Whether the issuer takes proofs signed with `alg`, as far as it says (R-CLI-13).
-    pub(crate) fn accept(&self, alg: Alg) -> Result<(), Error> {
-        accept(self.token_endpoint.uri().origin(), alg, self.algs)
+    /// Where browsers go, if PKCE holds there.
+    pub(crate) fn authorization_endpoint(&self) -> Result<&Target, Error> {
+        if !self.s256 {
+            return Err(fault(&self.issuer, MetadataFault::Member("S256 of code_challenge_methods_supported")));
+        }
+        self.needed("authorization_endpoint", self.authorization_endpoint.as_ref())
     }
-}
 
-/// Whether `alg` is on the list of `server`, if it has one.
-pub(crate) fn accept(server: &str, alg: Alg, theirs: Option<AlgSet>) -> Result<(), Error> {
-    match choose_alg([alg].into_iter().collect(), theirs.as_slice()) {
-        Ok(_) => Ok(()),
-        Err(lists) => Err(Error::NoCommonAlg { server: server.into(), lists }),
+    pub(crate) const fn pushed_authorization_endpoint(&self) -> Option<&Target> {
+        self.pushed_authorization_endpoint.as_ref()
+    }
+
+    pub(crate) fn device_authorization_endpoint(&self) -> Result<&Target, Error> {
+        self.needed("device_authorization_endpoint", self.device_authorization_endpoint.as_ref())
+    }
+
+    pub(crate) fn registration_endpoint(&self) -> Result<&Target, Error> {
+        self.needed("registration_endpoint", self.registration_endpoint.as_ref())
+    }
+
+    fn needed<'t>(&self, name: &'static str, target: Option<&'t Target>) -> Result<&'t Target, Error> {
+        target.ok_or_else(|| fault(&self.issuer, MetadataFault::Member(name)))
+    }
+
+    /// Whether answers to logins without `iss` are none of this issuer's.
+    pub(crate) const fn names_itself(&self) -> bool {
+        self.named
+    }
+
+    /// The algorithms of proofs that the issuer takes, as far as it says (R-CLI-13).
+    pub(crate) const fn algs(&self) -> Option<AlgSet> {
+        self.algs
     }
 }
 
@@ -115,7 +155,7 @@ fn addresses(issuer: &Target) -> [String; 2] {
 }
 
 /// A member that is an array of strings; other elements are passed over.
-fn names<'o>(object: &'o Object<'_>, name: &str) -> Option<Vec<&'o str>> {
+pub(crate) fn names<'o>(object: &'o Object<'_>, name: &str) -> Option<Vec<&'o str>> {
     let array = object.get(name)?.as_array()?;
     Some(array.iter().filter_map(Value::as_str).collect())
 }

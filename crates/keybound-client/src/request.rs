@@ -2,17 +2,20 @@
 
 use std::convert::Infallible;
 
-use http::header::{CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LOCATION, CONTENT_TYPE};
+use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LOCATION, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use keybound::challenge::DpopChallenge;
-use keybound::client::{Answer, Attempt, Replay, Sent, Verdict, same_origin};
+use keybound::client::{Answer, Attempt, Replay, Sent, Verdict, choose_alg, same_origin};
+use keybound::crypto::AlgSet;
+use keybound::nonce::Role;
 
+use crate::bearer;
 use crate::body::Body;
-use crate::client::{Client, Core, jti, now};
+use crate::client::{Client, Core, Source, now};
 use crate::error::{Demand, Error, Refused};
-use crate::metadata::accept;
+use crate::key::Holder;
 use crate::response::Response;
-use crate::token::Token;
+use crate::tokens::{Held, Tokens};
 use crate::transport::{RESERVED, Target};
 
 /// A request to a protected resource, made by [`Client::request`].
@@ -63,7 +66,12 @@ impl RequestBuilder {
                 return Ok(exchange.finish(response, target));
             }
             let next = target.join(response.headers())?;
-            exchange.follow(response.status(), &target, &next, hops)?;
+            if !same_origin(target.uri(), next.uri()) {
+                let (from, to) = (target.uri().clone(), next.uri().origin().into());
+                let response = Box::new(exchange.finish(response, target));
+                return Err(Error::RedirectAcross { from, to, response });
+            }
+            exchange.follow(response.status(), &target, hops)?;
             core.transport.discard(response).await;
             target = next;
             hops += 1;
@@ -86,74 +94,137 @@ struct Exchange<'c> {
 }
 
 impl Exchange<'_> {
-    /// The answer of one target, with a new token if it refuses the first (R-CLI-16).
+    /// The answer of one target, with a token of its own.
     async fn with(&mut self, target: &Target) -> Result<reqwest::Response, Error> {
         let core = self.core;
         target.permitted(core.plain)?; // before a token is asked for in vain
-        let token = core.tokens.current(core).await?;
-        let (response, demand) = self.attempt(target, &token).await?;
-        let (response, demand) = match demand {
-            Some(Demand::Token) if self.body.replay() == Replay::Possible => {
-                match core.tokens.renewed(&token, core).await? {
-                    Some(token) => {
-                        core.transport.discard(response).await;
-                        self.attempt(target, &token).await?
-                    }
-                    None => (response, demand),
-                }
-            }
-            _ => (response, demand),
+        let response = match &core.source {
+            Source::One(tokens) => return self.authorized(target, tokens).await,
+            Source::Discovered(discovered) => match discovered.of(target) {
+                Some(tokens) => return self.authorized(target, &tokens).await,
+                None => self.bare(target).await?,
+            },
         };
-        match demand {
+        let Source::Discovered(discovered) = &core.source else { return Ok(response) };
+        if response.status() != StatusCode::UNAUTHORIZED || self.body.replay() == Replay::Impossible {
+            return Ok(response);
+        }
+        match discovered.ask(target, response.headers(), core).await? {
             None => Ok(response),
-            Some(demand) => {
+            Some(tokens) => {
+                core.transport.discard(response).await;
+                self.authorized(target, &tokens).await
+            }
+        }
+    }
+
+    /// The same with one of these tokens, and with another one if it is refused (R-CLI-16).
+    async fn authorized(&mut self, target: &Target, tokens: &Tokens) -> Result<reqwest::Response, Error> {
+        let core = self.core;
+        let held = tokens.current(core).await?;
+        let (mut response, mut trouble) = self.attempt(target, &held).await?;
+        if self.body.replay() == Replay::Possible {
+            let another = match &trouble {
+                Some(Trouble::Demand(Demand::Token)) => tokens.renewed(&held, core).await?,
+                Some(Trouble::Algs(algs)) => tokens.rebound(&held, *algs, target.uri().origin(), core).await?,
+                _ => None,
+            };
+            if let Some(another) = another {
+                core.transport.discard(response).await;
+                (response, trouble) = self.attempt(target, &another).await?;
+            }
+        }
+        match trouble {
+            None => Ok(response),
+            Some(Trouble::Demand(demand)) => {
                 let response = self.finish(response, target.clone());
                 Err(Error::Refused(Box::new(Refused::new(demand, response))))
+            }
+            Some(Trouble::Algs(theirs)) => {
+                let ours = [held.holder.alg()].into_iter().collect();
+                match choose_alg(ours, &[theirs]) {
+                    Err(lists) => Err(Error::NoCommonAlg { server: target.uri().origin().into(), lists }),
+                    Ok(_) => Ok(response), // not so: it was looked at before
+                }
             }
         }
     }
 
     /// One request with this token, and a second one if a nonce is demanded (R-NONCE-19).
-    async fn attempt(&mut self, target: &Target, token: &Token) -> Result<(reqwest::Response, Option<Demand>), Error> {
+    async fn attempt(&mut self, target: &Target, held: &Held) -> Result<(reqwest::Response, Option<Trouble>), Error> {
         let core = self.core;
+        let origin = target.uri().origin();
+        if !held.token.is_bound() || core.bearer.wants(origin) {
+            return self.as_bearer(target, held).await;
+        }
         let method = self.method.clone();
-        let first = Attempt::at_resource(&method, target.permitted(core.plain)?, token.credentials());
-        let (sent, response) = self.send(target, first).await?;
+        let first = Attempt::at_resource(&method, target.permitted(core.plain)?, held.token.credentials());
+        let (sent, response) = self.prove(target, &held.holder, first).await?;
         let answer = Answer::new(response.status(), response.headers());
-        let retry = match sent.learn(&core.servers, answer, self.body.replay(), now()) {
-            Verdict::RetryOnce(retry) => retry,
-            other => return Ok((response, demand(&other))),
+        let verdict = sent.learn(&core.servers, answer, self.body.replay(), now());
+        let challenge = DpopChallenge::find(response.headers());
+        let algs = challenge.as_ref().and_then(DpopChallenge::algs).filter(|algs| !algs.contains(held.holder.alg()));
+        let retry = match (verdict, algs) {
+            // No proof of this key can do better (R-CLI-13).
+            (Verdict::RetryOnce(_) | Verdict::TokenRefused | Verdict::ProofRefused, Some(algs)) => {
+                return Ok((response, Some(Trouble::Algs(algs))));
+            }
+            (Verdict::RetryOnce(retry), None) => retry,
+            (Verdict::Done, _) if challenge.is_none() && core.bearer.learn(origin, &response) => {
+                if self.body.replay() == Replay::Impossible {
+                    return Ok((response, None));
+                }
+                core.transport.discard(response).await;
+                return self.as_bearer(target, held).await;
+            }
+            (other, _) => return Ok((response, demand(&other))),
         };
-        let algs = DpopChallenge::find(response.headers()).and_then(|challenge| challenge.algs());
-        accept(target.uri().origin(), core.key.alg(), algs)?;
         core.transport.discard(response).await;
-        let (sent, response) = self.send(target, retry).await?;
+        let (sent, response) = self.prove(target, &held.holder, retry).await?;
         let answer = Answer::new(response.status(), response.headers());
         let verdict: Verdict<Infallible> = sent.learn(&core.servers, answer, now());
         Ok((response, demand(&verdict)))
     }
 
-    async fn send<'r, T>(
+    async fn prove<'r, T>(
         &mut self,
         target: &Target,
+        holder: &Holder,
         attempt: Attempt<'r, T>,
     ) -> Result<(Sent<'r, T>, reqwest::Response), Error> {
-        let core = self.core;
-        let sent = attempt.prove(&core.prover, &core.servers, jti()?, now()).sign(&*core.key)?;
+        let sent = holder.prove(attempt, &self.core.servers).await?;
         let mut fields = self.fields.clone();
         sent.apply(&mut fields);
-        let gone = || Error::BodyGone(target.uri().clone());
-        let body = self.body.emit().ok_or_else(gone)?;
-        self.tries += 1;
-        let response = core.transport.send(&self.method, target, fields, body).await?;
+        let response = self.send(target, fields).await?;
         Ok((sent, response))
     }
 
+    /// One request without a proof, for a server that knows of none, by leave of whoever built the client (R-CLI-11).
+    async fn as_bearer(&mut self, target: &Target, held: &Held) -> Result<(reqwest::Response, Option<Trouble>), Error> {
+        let mut fields = self.fields.clone();
+        fields.insert(AUTHORIZATION, held.token.bearer());
+        let response = self.send(target, fields).await?;
+        self.core.servers.learn(target.uri().origin(), Role::ResourceServer, response.headers(), now());
+        let refused = response.status() == StatusCode::UNAUTHORIZED && bearer::refuses_token(response.headers());
+        Ok((response, refused.then_some(Trouble::Demand(Demand::Token))))
+    }
+
+    /// One request without a token: there is none for this resource yet.
+    async fn bare(&mut self, target: &Target) -> Result<reqwest::Response, Error> {
+        let response = self.send(target, self.fields.clone()).await?;
+        self.core.servers.learn(target.uri().origin(), Role::ResourceServer, response.headers(), now());
+        Ok(response)
+    }
+
+    async fn send(&mut self, target: &Target, fields: HeaderMap) -> Result<reqwest::Response, Error> {
+        let gone = || Error::BodyGone(target.uri().clone());
+        let body = self.body.emit().ok_or_else(gone)?;
+        self.tries += 1;
+        self.core.transport.send(&self.method, target, fields, body).await
+    }
+
     /// Makes this the request of the next hop (RFC 9110 section 15.4, R-CLI-18).
-    fn follow(&mut self, status: StatusCode, from: &Target, to: &Target, hops: usize) -> Result<(), Error> {
-        if !same_origin(from.uri(), to.uri()) {
-            return Err(Error::RedirectAcross { from: from.uri().clone(), to: to.uri().origin().into() });
-        }
+    fn follow(&mut self, status: StatusCode, from: &Target, hops: usize) -> Result<(), Error> {
         if hops >= self.core.redirects {
             return Err(Error::Redirects { limit: self.core.redirects, at: from.uri().clone() });
         }
@@ -177,13 +248,21 @@ impl Exchange<'_> {
     }
 }
 
-/// What is left for the caller to deal with.
-fn demand<R>(verdict: &Verdict<R>) -> Option<Demand> {
-    match verdict {
-        Verdict::Challenged(why) => Some(Demand::Nonce(*why)),
-        Verdict::TokenRefused => Some(Demand::Token),
-        Verdict::ProofRefused => Some(Demand::Proof),
-        Verdict::ScopeInsufficient => Some(Demand::Scope),
-        _ => None,
-    }
+/// What keeps an answer from being one.
+enum Trouble {
+    /// For another token or the caller to deal with.
+    Demand(Demand),
+    /// The server takes proofs by these algorithms, and the key of the token has another.
+    Algs(AlgSet),
+}
+
+fn demand<R>(verdict: &Verdict<R>) -> Option<Trouble> {
+    let demand = match verdict {
+        Verdict::Challenged(why) => Demand::Nonce(*why),
+        Verdict::TokenRefused => Demand::Token,
+        Verdict::ProofRefused => Demand::Proof,
+        Verdict::ScopeInsufficient => Demand::Scope,
+        _ => return None,
+    };
+    Some(Trouble::Demand(demand))
 }

@@ -1,74 +1,23 @@
-//! The life of an access token: got from the issuer, kept, renewed before it expires and when a server refuses it. However many
-//! requests want one, one of them asks for it.
-
-mod grant;
+//! Access tokens that are bound to a key, what tells them apart, and where they are kept between runs.
 
 use std::fmt;
 use std::io;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use data_encoding::HEXLOWER;
-use keybound::client::Credentials;
+use http::HeaderValue;
+use keybound::client::{Credentials, Secret};
 use keybound::jwk::Thumbprint;
 use keybound::time::UnixTime;
-use parking_lot::RwLock;
 use sha2::{Digest as _, Sha256};
-use tokio::sync::Mutex;
 use zeroize::Zeroizing;
 
-use crate::authentication::Authentication;
-use crate::client::{Core, now};
+use crate::access::Access;
+use crate::client::now;
 use crate::error::Error;
-use crate::metadata::Metadata;
 
 /// How long before its end a token is renewed; of a short life, a tenth.
 const EARLY: Duration = Duration::from_secs(60);
-
-/// How long metadata of the issuer is used before it is read again.
-const METADATA_LIFE: Duration = Duration::from_secs(3600);
-
-/// How to get tokens by the client credentials grant.
-#[derive(Clone, Debug)]
-#[must_use = "to be given to ClientBuilder::client_credentials"]
-pub struct ClientCredentials {
-    issuer: Box<str>,
-    client_id: Box<str>,
-    authentication: Authentication,
-    scope: Option<Box<str>>,
-    resources: Vec<Box<str>>,
-}
-
-impl ClientCredentials {
-    /// From this issuer, as this client.
-    pub fn new(issuer: impl Into<Box<str>>, client_id: impl Into<Box<str>>) -> Self {
-        Self {
-            issuer: issuer.into(),
-            client_id: client_id.into(),
-            authentication: Authentication::None,
-            scope: None,
-            resources: Vec::new(),
-        }
-    }
-
-    /// How the client authenticates; not at all unless set.
-    pub fn authentication(mut self, authentication: Authentication) -> Self {
-        self.authentication = authentication;
-        self
-    }
-
-    /// The scope to ask for, names with spaces between.
-    pub fn scope(mut self, scope: impl Into<Box<str>>) -> Self {
-        self.scope = Some(scope.into());
-        self
-    }
-
-    /// A resource the token is for (RFC 8707); may be given several times.
-    pub fn resource(mut self, resource: impl Into<Box<str>>) -> Self {
-        self.resources.push(resource.into());
-        self
-    }
-}
 
 /// Everything that shapes a token. Tokens are kept under this, so that none is taken for another's.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -77,16 +26,20 @@ pub struct TokenId {
     client_id: Box<str>,
     scope: Option<Box<str>>,
     resources: Vec<Box<str>>,
+    grant: &'static str,
+    subject: Option<[u8; 32]>,
     jkt: Thumbprint,
 }
 
 impl TokenId {
-    fn new(access: &ClientCredentials, jkt: Thumbprint) -> Self {
+    pub(crate) fn new(access: &Access, jkt: Thumbprint) -> Self {
         Self {
             issuer: access.issuer.clone(),
             client_id: access.client_id.clone(),
             scope: access.scope.clone(),
             resources: access.resources.clone(),
+            grant: access.grant.kind(),
+            subject: access.grant.subject(),
             jkt,
         }
     }
@@ -109,6 +62,8 @@ impl TokenId {
             Some(scope) => [b"scope", scope.as_bytes()].into_iter().for_each(&mut add),
             None => add(b"none"),
         }
+        add(self.grant.as_bytes());
+        add(self.subject.as_ref().map_or(&[], |subject| subject));
         add(self.jkt.as_bytes());
         self.resources.iter().for_each(|resource| add(resource.as_bytes()));
         HEXLOWER.encode(&digest.finalize())
@@ -122,6 +77,8 @@ pub struct Token {
     scope: Option<Box<str>>,
     obtained: UnixTime,
     expires: Option<UnixTime>,
+    refresh: Option<Secret>,
+    bound: bool,
 }
 
 impl Token {
@@ -132,7 +89,8 @@ impl Token {
     /// [`Error::MalformedToken`] if it cannot be sent in `Authorization`.
     pub fn new(text: impl Into<String>) -> Result<Self, Error> {
         let text = Zeroizing::new(text.into());
-        Ok(Self { credentials: Credentials::new(&text)?, text, scope: None, obtained: now(), expires: None })
+        let credentials = Credentials::new(&text)?;
+        Ok(Self { credentials, text, scope: None, obtained: now(), expires: None, refresh: None, bound: true })
     }
 
     /// Obtained then, expiring then.
@@ -147,6 +105,20 @@ impl Token {
     #[must_use]
     pub fn with_scope(mut self, scope: impl Into<Box<str>>) -> Self {
         self.scope = Some(scope.into());
+        self
+    }
+
+    /// With the refresh token that came along.
+    #[must_use]
+    pub fn with_refresh(mut self, refresh: Secret) -> Self {
+        self.refresh = Some(refresh);
+        self
+    }
+
+    /// Bound to no key, so that it is sent as a bearer token: whoever gets hold of it can use it.
+    #[must_use]
+    pub const fn danger_unbound(mut self) -> Self {
+        self.bound = false;
         self
     }
 
@@ -174,6 +146,16 @@ impl Token {
         self.expires
     }
 
+    /// The refresh token that came along.
+    pub const fn refresh(&self) -> Option<&Secret> {
+        self.refresh.as_ref()
+    }
+
+    /// Whether it is bound to the key.
+    pub const fn is_bound(&self) -> bool {
+        self.bound
+    }
+
     /// Whether it is time for a new one.
     pub fn is_due(&self, now: UnixTime) -> bool {
         self.expires.is_some_and(|expires| {
@@ -183,12 +165,21 @@ impl Token {
         })
     }
 
-    fn is_expired(&self, now: UnixTime) -> bool {
+    pub(crate) fn is_expired(&self, now: UnixTime) -> bool {
         self.expires.is_some_and(|expires| now >= expires)
     }
 
     pub(crate) const fn credentials(&self) -> &Credentials {
         &self.credentials
+    }
+
+    /// `Authorization` of a bearer token.
+    pub(crate) fn bearer(&self) -> HeaderValue {
+        let text = Zeroizing::new(["Bearer ", &self.text].concat());
+        // `Credentials` has seen that it can stand in a field.
+        let mut value = HeaderValue::from_str(&text).unwrap_or_else(|_| HeaderValue::from_static("Bearer"));
+        value.set_sensitive(true);
+        value
     }
 }
 
@@ -209,137 +200,4 @@ pub trait TokenStore: Send + Sync + fmt::Debug {
     ///
     /// Whatever kept it from being written.
     fn save(&self, id: &TokenId, token: &Token) -> io::Result<()>;
-}
-
-/// Where a client's tokens come from, and the one it has.
-pub(crate) struct Tokens {
-    /// `None` if it has no more than the one it was given.
-    issuer: Option<Issuer>,
-    current: RwLock<Option<Arc<Token>>>,
-    flight: Mutex<Flight>,
-}
-
-struct Issuer {
-    access: ClientCredentials,
-    id: TokenId,
-    store: Option<Arc<dyn TokenStore>>,
-}
-
-/// What the one that asks for a token holds meanwhile.
-#[derive(Default)]
-struct Flight {
-    metadata: Option<(Metadata, Instant)>,
-    /// The last failure, for those who waited for it: they are not to fail one after the other.
-    failed: Option<(Arc<Error>, Instant)>,
-}
-
-impl Tokens {
-    /// This token and no other, or none at all.
-    pub(crate) fn fixed(token: Option<Token>) -> Self {
-        Self::new(None, token.map(Arc::new))
-    }
-
-    pub(crate) fn issued(access: ClientCredentials, jkt: &Thumbprint, store: Option<Arc<dyn TokenStore>>) -> Self {
-        let id = TokenId::new(&access, *jkt);
-        Self::new(Some(Issuer { access, id, store }), None)
-    }
-
-    fn new(issuer: Option<Issuer>, current: Option<Arc<Token>>) -> Self {
-        Self { issuer, current: RwLock::new(current), flight: Mutex::default() }
-    }
-
-    /// The token to send now.
-    pub(crate) async fn current(&self, core: &Core) -> Result<Arc<Token>, Error> {
-        let asked = Instant::now();
-        let Some(issuer) = &self.issuer else {
-            return self.held().ok_or(Error::NoToken);
-        };
-        let fresh = || self.held().filter(|token| !token.is_due(now()));
-        if let Some(token) = fresh() {
-            return Ok(token);
-        }
-        let mut flight = self.flight.lock().await;
-        if let Some(token) = fresh() {
-            return Ok(token); // got by another while this one waited
-        }
-        let kept = issuer.store.as_ref().and_then(|store| store.load(&issuer.id));
-        if let Some(token) = kept.filter(|token| token.expires.is_some() && !token.is_due(now())) {
-            return Ok(self.hold(token));
-        }
-        match self.fetch(&mut flight, issuer, asked, core).await {
-            // Renewal comes early, so that an issuer may be away for a moment.
-            Err(error @ Error::TokenRequest(_)) => self.held().filter(|token| !token.is_expired(now())).ok_or(error),
-            done => done,
-        }
-    }
-
-    /// Another token than `refused`, if there can be one.
-    pub(crate) async fn renewed(&self, refused: &Arc<Token>, core: &Core) -> Result<Option<Arc<Token>>, Error> {
-        let Some(issuer) = &self.issuer else { return Ok(None) };
-        let asked = Instant::now();
-        let mut flight = self.flight.lock().await;
-        match self.held().filter(|held| !Arc::ptr_eq(held, refused)) {
-            Some(newer) => Ok(Some(newer)),
-            None => self.fetch(&mut flight, issuer, asked, core).await.map(Some),
-        }
-    }
-
-    /// Asks the issuer, on behalf of everybody who waits for the flight to end.
-    async fn fetch(
-        &self,
-        flight: &mut Flight,
-        issuer: &Issuer,
-        asked: Instant,
-        core: &Core,
-    ) -> Result<Arc<Token>, Error> {
-        if let Some((error, when)) = &flight.failed
-            && *when > asked
-        {
-            return Err(Error::TokenRequest(error.clone()));
-        }
-        match issuer.ask(flight, core).await {
-            Ok(token) => {
-                flight.failed = None;
-                let kept = issuer.keep(&token);
-                let token = self.hold(token);
-                kept.map_err(Error::Store).map(|()| token)
-            }
-            Err(error) => {
-                let error = Arc::new(error);
-                flight.failed = Some((error.clone(), Instant::now()));
-                Err(Error::TokenRequest(error))
-            }
-        }
-    }
-
-    fn held(&self) -> Option<Arc<Token>> {
-        self.current.read().clone()
-    }
-
-    fn hold(&self, token: Token) -> Arc<Token> {
-        let token = Arc::new(token);
-        *self.current.write() = Some(token.clone());
-        token
-    }
-}
-
-impl Issuer {
-    async fn ask(&self, flight: &mut Flight, core: &Core) -> Result<Token, Error> {
-        let known = flight.metadata.take().filter(|(_, read)| read.elapsed() < METADATA_LIFE);
-        let (metadata, read) = match known {
-            Some(known) => known,
-            None => {
-                let metadata =
-                    Metadata::discover(&self.access.issuer, &core.transport, &core.servers, core.plain).await?;
-                (metadata, Instant::now())
-            }
-        };
-        let token = grant::ask(&self.access, &metadata, core).await?;
-        flight.metadata = Some((metadata, read)); // after a failure it is read anew: the endpoint may have moved
-        Ok(token)
-    }
-
-    fn keep(&self, token: &Token) -> io::Result<()> {
-        self.store.as_ref().map_or(Ok(()), |store| store.save(&self.id, token))
-    }
 }

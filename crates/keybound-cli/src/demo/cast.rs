@@ -16,7 +16,7 @@ use keybound::crypto::aws_lc::{SoftwareKey, random_array};
 use keybound::jws::encode_base64url;
 use keybound::time::UnixTime;
 use keybound_client::files::read_key;
-use keybound_client::{Authentication, Client, ClientCredentials, Error, PlainHttp, Secret, Url, Watch};
+use keybound_client::{Access, Authentication, Client, Error, PlainHttp, Secret, Url, Watch};
 use tempfile::TempDir;
 
 use super::service::Service;
@@ -65,7 +65,7 @@ impl Cast {
         let key = Arc::new(SoftwareKey::generate(Alg::Es256).map_err(Failure::failed)?);
         let tap = Tap::default();
         let access = access(issuer_address, &secret).scope("read");
-        let client = builder(&key).client_credentials(access).watch(tap.clone()).build().map_err(Failure::failed)?;
+        let client = builder(&key).access(access).watch(tap.clone()).build().map_err(Failure::failed)?;
         let gateway_began = SystemTime::now().into();
         Ok(Self { gateway, issuer, gateway_address, issuer_address, gateway_began, secret, key, client, tap, folder })
     }
@@ -110,13 +110,13 @@ impl Cast {
     /// Another token of the same client and key.
     pub(super) async fn second_token(&self) -> Result<String> {
         let access = access(self.issuer_address, &self.secret).scope("read admin");
-        token_of(&builder(&self.key).client_credentials(access).build().map_err(Failure::failed)?).await
+        token_of(&builder(&self.key).access(access).build().map_err(Failure::failed)?).await
     }
 
     /// A token of the same client and key, for another service.
     pub(super) async fn token_for_elsewhere(&self) -> Result<String> {
         let access = access(self.issuer_address, &self.secret).scope("read").resource(OTHER_AUDIENCE);
-        token_of(&builder(&self.key).client_credentials(access).build().map_err(Failure::failed)?).await
+        token_of(&builder(&self.key).access(access).build().map_err(Failure::failed)?).await
     }
 
     /// A token of the same issuer that is bound to no key, as an older client gets them.
@@ -175,9 +175,9 @@ fn builder(key: &Arc<SoftwareKey>) -> keybound_client::ClientBuilder {
     Client::builder(Arc::<SoftwareKey>::clone(key)).plain_http(PlainHttp::Loopback)
 }
 
-fn access(issuer: SocketAddr, secret: &str) -> ClientCredentials {
+fn access(issuer: SocketAddr, secret: &str) -> Access {
     let secret = Authentication::Secret(Secret::new(secret.to_owned()));
-    ClientCredentials::new(format!("http://{issuer}"), "demo").authentication(secret)
+    Access::client_credentials(format!("http://{issuer}"), "demo").authentication(secret)
 }
 
 fn issuer_config(address: SocketAddr, secret: &str) -> String {

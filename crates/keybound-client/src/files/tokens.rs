@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::io;
 use std::path::PathBuf;
 
+use keybound::client::Secret;
 use keybound::jws::json::{Number, Object, Value};
 use keybound::time::UnixTime;
 use serde_json::json;
@@ -45,21 +46,32 @@ impl TokenStore for TokenFiles {
             _ => None,
         };
         let token = Token::new(text("access_token")?).ok()?;
-        let token = token.lives(time("obtained")?, Some(time("expires")?));
-        Some(match text("scope") {
-            Some(scope) => token.with_scope(scope),
-            None => token,
-        })
+        let mut token = token.lives(time("obtained")?, time("expires"));
+        if let Some(scope) = text("scope") {
+            token = token.with_scope(scope);
+        }
+        if let Some(refresh) = text("refresh_token") {
+            token = token.with_refresh(Secret::new(refresh));
+        }
+        match text("token_type") {
+            Some("DPoP") => Some(token),
+            Some("Bearer") => Some(token.danger_unbound()),
+            _ => None,
+        }
     }
 
-    /// A token whose end is unknown is not kept: nobody could tell when to throw it away.
+    /// A token whose end is unknown is not kept without one to refresh it: nobody could tell when to throw it away.
     fn save(&self, id: &TokenId, token: &Token) -> io::Result<()> {
-        let Some(expires) = token.expires() else { return Ok(()) };
+        if token.expires().is_none() && token.refresh().is_none() {
+            return Ok(());
+        }
         let object = json!({
             "access_token": token.secret(),
+            "token_type": if token.is_bound() { "DPoP" } else { "Bearer" },
             "obtained": token.obtained().as_secs(),
-            "expires": expires.as_secs(),
+            "expires": token.expires().map(|expires| expires.as_secs()),
             "scope": token.scope(),
+            "refresh_token": token.refresh().map(|refresh| refresh.expose()),
         });
         let text = Zeroizing::new(object.to_string());
         write_private(&self.directory, &file_name(id), text.as_bytes(), Present::Replace)

@@ -1,6 +1,10 @@
 //! The client against servers that play by the rules, and servers that lie, over real sockets.
 
+mod discovery;
+mod grants;
+mod keys;
 mod lies;
+mod logins;
 mod redirects;
 mod retries;
 mod support;

@@ -10,7 +10,7 @@ use data_encoding::BASE64URL_NOPAD;
 use http::{HeaderMap, Method, StatusCode};
 use keybound::crypto::Alg;
 use keybound::crypto::aws_lc::SoftwareKey;
-use keybound_client::{Client, ClientBuilder, ClientCredentials, PlainHttp, Token};
+use keybound_client::{Access, Client, ClientBuilder, PlainHttp, Token};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
@@ -130,7 +130,7 @@ pub(crate) fn key() -> ClientBuilder {
 
 /// A client that gets its tokens from the issuer at this address.
 pub(crate) fn with_issuer(issuer: &str) -> ClientBuilder {
-    key().client_credentials(ClientCredentials::new(issuer, "job"))
+    key().access(Access::client_credentials(issuer, "job"))
 }
 
 /// Metadata of the issuer at `address`.

@@ -4,18 +4,18 @@ use std::sync::Arc;
 
 use keybound::crypto::Alg;
 use keybound::crypto::aws_lc::SoftwareKey;
-use keybound_client::{Authentication, ClientCredentials, Demand, Error, Secret};
+use keybound_client::{Access, Authentication, Demand, Error, Secret};
 use serde_json::json;
 
 use crate::support::{answer, challenge, key, part, token_response, with_issuer, world};
 
-const INVALID_TOKEN: &str = r#"DPoP error="invalid_token", algs="ES256""#;
+pub(crate) const INVALID_TOKEN: &str = r#"DPoP error="invalid_token", algs="ES256""#;
 
 fn form(body: &str) -> Vec<(String, String)> {
     url::form_urlencoded::parse(body.as_bytes()).into_owned().collect()
 }
 
-fn value(body: &str, name: &str) -> Option<String> {
+pub(crate) fn value(body: &str, name: &str) -> Option<String> {
     form(body).into_iter().find_map(|(key, value)| (key == name).then_some(value))
 }
 
@@ -97,9 +97,9 @@ async fn each_try_has_an_assertion_of_its_own() {
     )
     .await;
     let own = Arc::new(SoftwareKey::generate(Alg::Es256).unwrap());
-    let access = ClientCredentials::new(server.url(""), "job")
+    let access = Access::client_credentials(server.url(""), "job")
         .authentication(Authentication::PrivateKeyJwt { key: own, kid: Some("k1".into()) });
-    let client = key().client_credentials(access).build().unwrap();
+    let client = key().access(access).build().unwrap();
     assert_eq!(client.token().await.unwrap().secret(), "t");
     let assertions: Vec<_> = server
         .seen()
@@ -127,8 +127,8 @@ async fn secrets_go_where_the_metadata_says() {
         (Authentication::SecretPost(Secret::new("s3 cret")), false),
     ] {
         let server = world(|_, _| token_response("t", 300), |_, _| answer(200, &[], "")).await;
-        let access = ClientCredentials::new(server.url(""), "job").authentication(authentication);
-        key().client_credentials(access).build().unwrap().token().await.unwrap();
+        let access = Access::client_credentials(server.url(""), "job").authentication(authentication);
+        key().access(access).build().unwrap().token().await.unwrap();
         let asked = server.seen().pop().unwrap();
         assert_eq!(asked.field("authorization"), basic.then_some("Basic am9iOnMzK2NyZXQ="));
         assert_eq!(value(&asked.body, "client_secret").as_deref(), (!basic).then_some("s3 cret"));

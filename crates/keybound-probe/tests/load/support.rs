@@ -17,7 +17,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use keybound::crypto::Alg;
 use keybound::crypto::aws_lc::SoftwareKey;
-use keybound_client::{Authentication, Client, ClientCredentials, PlainHttp, Secret};
+use keybound_client::{Access, Authentication, Client, PlainHttp, Secret};
 use keybound_gateway::config::Config;
 use keybound_gateway::engine::Engine;
 use keybound_gateway::front::{Front, Stop};
@@ -186,9 +186,9 @@ dpop_bound_access_tokens = true
     /// Somebody with a new key and a token of the gateway's issuer, and that token.
     pub(crate) fn caller(&self) -> (Caller, String) {
         let key = Arc::new(SoftwareKey::generate(Alg::Es256).unwrap());
-        let access = ClientCredentials::new(self.url("/issuer"), "bench")
+        let access = Access::client_credentials(self.url("/issuer"), "bench")
             .authentication(Authentication::Secret(Secret::new(SECRET.to_owned())));
-        let client = Client::builder(Arc::clone(&key) as _).client_credentials(access);
+        let client = Client::builder(Arc::clone(&key)).access(access);
         let client = client.plain_http(PlainHttp::Loopback).build().unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let token = runtime.block_on(client.token()).unwrap();
