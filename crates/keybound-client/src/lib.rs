@@ -54,6 +54,6 @@ pub use login::{DeviceCode, Login, SystemBrowser};
 pub use registration::{Registered, Registration};
 pub use request::RequestBuilder;
 pub use reqwest::{Certificate, Url};
-pub use response::Response;
+pub use response::{Response, ResponseBody};
 pub use token::{Token, TokenId, TokenStore};
 pub use transport::Watch;

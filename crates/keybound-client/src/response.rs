@@ -1,13 +1,16 @@
 //! Responses, whose bodies are read piece by piece.
 
 use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode, Version};
+use http_body::{Body, Frame, SizeHint};
 use reqwest::Url;
 
 use crate::error::Error;
-use crate::transport::{Limits, Target, within};
+use crate::transport::{Limits, Target, network, within};
 
 /// The answer to a request; the last one, if there were retries or redirects.
 pub struct Response {
@@ -71,6 +74,45 @@ impl Response {
             octets.extend_from_slice(&chunk);
         }
         Ok(octets)
+    }
+}
+
+impl From<Response> for http::Response<ResponseBody> {
+    /// For handing the response on as it comes, trailers included. From here on it may fall silent for as long as it likes.
+    fn from(response: Response) -> Self {
+        let server = response.target.uri().origin().into();
+        let answer: http::Response<reqwest::Body> = response.inner.into();
+        answer.map(|inner| ResponseBody { inner, server })
+    }
+}
+
+/// The body of a response that is handed on.
+pub struct ResponseBody {
+    inner: reqwest::Body,
+    server: Box<str>,
+}
+
+impl Body for ResponseBody {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        let frame = std::task::ready!(Pin::new(&mut self.inner).poll_frame(context));
+        Poll::Ready(frame.map(|frame| frame.map_err(|source| network(&self.server, source))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+impl fmt::Debug for ResponseBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseBody").field("server", &self.server).finish_non_exhaustive()
     }
 }
 

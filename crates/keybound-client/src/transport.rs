@@ -190,7 +190,7 @@ fn late(server: &str, limit: Duration) -> Error {
     Error::Timeout { server: server.into(), limit }
 }
 
-fn network(server: &str, source: reqwest::Error) -> Error {
+pub(crate) fn network(server: &str, source: reqwest::Error) -> Error {
     Error::Network {
         server: server.into(),
         source: source.without_url(), // its query may hold secrets

@@ -26,8 +26,14 @@ impl Show for Browser {
     }
 }
 
+/// With which query the browser comes back, given the parameters of the request and the issuer.
+type Back = fn(&dyn Fn(&str) -> String, &str) -> String;
+
+/// Whether the error is the one that was expected.
+type Expected = fn(&Error) -> bool;
+
 /// An issuer that lets everybody in: `back` says with which query the browser comes back, given the request's.
-async fn issuer(pushed: bool, back: fn(&dyn Fn(&str) -> String, &str) -> String) -> Server {
+async fn issuer(pushed: bool, back: Back) -> Server {
     let kept: Mutex<Option<String>> = Mutex::new(None);
     Server::start(move |seen, _| {
         let issuer = format!("http://{}", seen.field("host").unwrap());
@@ -122,8 +128,7 @@ async fn a_user_logs_in_with_a_browser() {
 // RFC 9207: an answer of another issuer, or of none; and what the issuer itself refuses
 #[tokio::test]
 async fn an_answer_that_is_not_the_issuers() {
-    type Back = fn(&dyn Fn(&str) -> String, &str) -> String;
-    let cases: [(Back, fn(&Error) -> bool); 4] = [
+    let cases: [(Back, Expected); 4] = [
         (
             |asked, _| format!("code=c&state={}&iss=https%3A%2F%2Fevil.example", asked("state")),
             |error| matches!(error, Error::OtherIssuer { found, .. } if **found == *"https://evil.example"),
