@@ -1,91 +1,178 @@
 //! How `token` and `request` get at bound tokens: the issuer, the client, its secret and its key.
 
+mod kept;
+mod own_key;
+mod profile;
+mod show;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
-use data_encoding::HEXLOWER;
 use keybound::client::permitted;
+use keybound::crypto::Signer;
 use keybound::crypto::aws_lc::SoftwareKey;
-use keybound::crypto::{Alg, Signer};
 use keybound::request::TargetUri;
 use keybound_client::files::{TokenFiles, read_key};
 use keybound_client::{
-    Access as Way, Authentication, Client, ClientBuilder, Error, PlainHttp, Secret, Token, TokenId, TokenStore,
+    Access as Way, Authentication, Client, ClientBuilder, DeviceCode, Error, Login, PlainHttp, Secret, Token,
+    TokenExchange,
 };
-use sha2::{Digest as _, Sha256};
 
+pub(crate) use self::kept::Cache;
+use self::kept::Kept;
+use self::own_key::own_key;
+use self::show::OnTerminal;
+use crate::key;
 use crate::outcome::Failure;
-use crate::style::{FAINT, PLAIN};
-use crate::{key, output};
 
 type Result<T> = std::result::Result<T, Failure>;
 
-/// A secret on one line; longer files are something else.
-const MAX_SECRET: u64 = 4096;
+/// A secret or a token on one line; longer files are something else.
+const MAX_SECRET: u64 = 64 * 1024;
 
 /// The options about the issuer.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Access")]
 pub(crate) struct Access {
     /// The issuer of the token, as it names itself in its metadata
-    #[arg(long, value_name = "URL", requires = "client_id", value_parser = reachable)]
+    #[arg(long, value_name = "URL", value_parser = reachable)]
     issuer: Option<String>,
+    /// Let each resource name its issuer (RFC 9728); tokens are got from these issuers alone, may be given again
+    #[arg(long, value_name = "URL", value_parser = reachable, conflicts_with = "issuer")]
+    discover: Vec<String>,
     /// The client to get the token as
-    #[arg(long, value_name = "ID", requires = "issuer")]
+    #[arg(long, value_name = "ID")]
     client_id: Option<String>,
     /// The client's secret; better in KEYBOUND_CLIENT_SECRET or a file, other users see command lines
     #[arg(
         long,
         value_name = "SECRET",
         allow_hyphen_values = true,
-        requires = "issuer",
         conflicts_with_all = ["client_secret_file", "private_key"]
     )]
     client_secret: Option<String>,
     /// A file with the client's secret
-    #[arg(long, value_name = "FILE", requires = "issuer", conflicts_with = "private_key")]
+    #[arg(long, value_name = "FILE", conflicts_with = "private_key")]
     client_secret_file: Option<PathBuf>,
     /// Authenticate by an assertion signed with this private key, a JWK or PEM (private_key_jwt)
-    #[arg(long, value_name = "FILE", requires = "issuer")]
+    #[arg(long, value_name = "FILE")]
     private_key: Option<PathBuf>,
     /// The kid that the assertion names
     #[arg(long, value_name = "KID", requires = "private_key")]
     key_id: Option<String>,
     /// The scope to ask for
-    #[arg(long, value_name = "SCOPE", requires = "issuer")]
+    #[arg(long, value_name = "SCOPE")]
     scope: Option<String>,
     /// What the token is for (RFC 8707); may be given again
-    #[arg(long, value_name = "URL", requires = "issuer")]
+    #[arg(long, value_name = "URL")]
     resource: Vec<String>,
     /// The key to bind the token to: a name or a file; without it, one is made for this issuer and client and kept
     #[arg(long, value_name = "NAME|FILE")]
     key: Option<String>,
+    /// Log in with the browser on this machine: authorization code, PKCE, dpop_jkt; once, the session is kept
+    #[arg(long, conflicts_with_all = ["device", "refresh_token_file", "exchange"])]
+    login: bool,
+    /// With --login, only print the URL to open
+    #[arg(long, requires = "login")]
+    no_browser: bool,
+    /// With --login, the port of 127.0.0.1 where the answer is awaited; any that is free, unless set
+    #[arg(long, value_name = "PORT", requires = "login")]
+    redirect_port: Option<u16>,
+    /// With --login, the path of the redirect URI (default /callback)
+    #[arg(long, value_name = "PATH", requires = "login", value_parser = path)]
+    redirect_path: Option<String>,
+    /// Log in on another device: a URL and a code are shown
+    #[arg(long, conflicts_with_all = ["refresh_token_file", "exchange"])]
+    device: bool,
+    /// Go on with the session of the refresh token in this file
+    #[arg(long, value_name = "FILE", conflicts_with = "exchange")]
+    refresh_token_file: Option<PathBuf>,
+    /// Exchange the access token in this file (RFC 8693)
+    #[arg(long, value_name = "FILE")]
+    exchange: Option<PathBuf>,
+    /// With --exchange, the name of the service the token is for; may be given again
+    #[arg(long, value_name = "NAME", requires = "exchange")]
+    audience: Vec<String>,
+    /// Take what is not given here from this table of the file with profiles
+    #[arg(long, value_name = "NAME", env = "KEYBOUND_PROFILE", hide_env = true)]
+    profile: Option<String>,
+    /// The file with profiles, TOML (default profiles.toml in $KEYBOUND_HOME, else in the platform's directory for data)
+    #[arg(long, value_name = "FILE", requires = "profile")]
+    profiles: Option<PathBuf>,
 }
 
 impl Access {
+    /// The same, with what the profile says of things that the command line leaves open.
+    pub(crate) fn settled(&self) -> Result<Self> {
+        let mut settled = self.clone();
+        if let Some(name) = &self.profile {
+            profile::read(self.profiles.as_deref(), name)?.fill(&mut settled);
+        }
+        settled.check()?;
+        Ok(settled)
+    }
+
+    /// What clap cannot see, for the other half may stand in a profile.
+    fn check(&self) -> Result<()> {
+        if !self.has_issuer() {
+            let lonely = [
+                (self.client_id.is_some(), "--client-id"),
+                (self.client_secret.is_some(), "--client-secret"),
+                (self.client_secret_file.is_some(), "--client-secret-file"),
+                (self.private_key.is_some(), "--private-key"),
+                (self.scope.is_some(), "--scope"),
+                (!self.resource.is_empty(), "--resource"),
+                (self.login, "--login"),
+                (self.device, "--device"),
+                (self.refresh_token_file.is_some(), "--refresh-token-file"),
+                (self.exchange.is_some(), "--exchange"),
+            ];
+            if let Some((_, option)) = lonely.into_iter().find(|(given, _)| *given) {
+                return Err(Failure::usage(format!("{option} needs --issuer (or --discover)")));
+            }
+        } else if self.client_id.is_none() {
+            return Err(Failure::usage("--issuer and --client-id are needed to get a token"));
+        }
+        Ok(())
+    }
+
     /// Whether there is an issuer to ask.
     pub(crate) const fn has_issuer(&self) -> bool {
-        self.issuer.is_some()
+        self.issuer.is_some() || !self.discover.is_empty()
+    }
+
+    /// Whether resources say which issuer.
+    pub(crate) const fn discovers(&self) -> bool {
+        !self.discover.is_empty()
     }
 
     /// A client that gets its tokens from the issuer and keeps them in this user's files, where it looks first as said.
     pub(crate) fn client(&self, cache: Cache) -> Result<ClientBuilder> {
-        let (issuer, client_id) = self.issuer()?;
         // First what may be wrong: no key is made for a mistake.
-        let access = self.way()?;
+        let ways = match &self.issuer {
+            Some(issuer) => vec![self.way(issuer)?],
+            None => self.discover.iter().map(|issuer| self.way(issuer)).collect::<Result<_>>()?,
+        };
+        let (issuer, client_id) = self.named()?;
         let key = match &self.key {
             Some(key) => key::load(key)?,
             None => own_key(issuer, client_id)?,
         };
         let files =
             TokenFiles::of_user().ok_or_else(|| Failure::usage("there is no home directory; set KEYBOUND_HOME"))?;
-        Ok(builder(Arc::new(key)).access(access).store(Arc::new(Kept { files, cache })))
+        let builder = builder(Arc::new(key)).store(Arc::new(Kept { files, cache }));
+        Ok(if self.discovers() {
+            discovering(builder, &self.discover, ways)
+        } else {
+            ways.into_iter().fold(builder, ClientBuilder::access)
+        })
     }
 
     /// A client that holds `key`, whatever the options say, and keeps its tokens to itself.
     pub(crate) fn client_of(&self, key: Arc<dyn Signer>) -> Result<ClientBuilder> {
-        Ok(builder(key).access(self.way()?))
+        let (issuer, _) = self.named()?;
+        Ok(builder(key).access(self.way(issuer)?))
     }
 
     /// The key of the options, if there is one.
@@ -93,24 +180,46 @@ impl Access {
         self.key.as_deref().map(key::load).transpose()
     }
 
-    fn issuer(&self) -> Result<(&str, &str)> {
-        match (&self.issuer, &self.client_id) {
+    /// The issuer, or the first of several, and the client.
+    fn named(&self) -> Result<(&str, &str)> {
+        match (self.issuer.as_ref().or(self.discover.first()), &self.client_id) {
             (Some(issuer), Some(client_id)) => Ok((issuer, client_id)),
             _ => Err(Failure::usage("--issuer and --client-id are needed to get a token")),
         }
     }
 
-    /// How to ask for a token.
-    fn way(&self) -> Result<Way> {
-        let (issuer, client_id) = self.issuer()?;
-        let mut access = Way::client_credentials(issuer, client_id).authentication(self.authentication()?);
+    /// How to ask `issuer` for a token.
+    fn way(&self, issuer: &str) -> Result<Way> {
+        let (_, client_id) = self.named()?;
+        let mut way = if self.login {
+            Way::authorization_code(issuer, client_id, self.browser())
+        } else if self.device {
+            Way::device_code(issuer, client_id, DeviceCode::new(OnTerminal::Device))
+        } else if let Some(path) = &self.refresh_token_file {
+            Way::refresh(issuer, client_id, Secret::new(secret_of(path)?))
+        } else if let Some(path) = &self.exchange {
+            let exchange = TokenExchange::of_access_token(Secret::new(secret_of(path)?));
+            let exchange = self.audience.iter().fold(exchange, |exchange, name| exchange.audience(name.as_str()));
+            Way::token_exchange(issuer, client_id, exchange)
+        } else {
+            Way::client_credentials(issuer, client_id)
+        };
+        way = way.authentication(self.authentication()?);
         if let Some(scope) = &self.scope {
-            access = access.scope(scope.as_str());
+            way = way.scope(scope.as_str());
         }
-        for resource in &self.resource {
-            access = access.resource(resource.as_str());
+        Ok(self.resource.iter().fold(way, |way, resource| way.resource(resource.as_str())))
+    }
+
+    fn browser(&self) -> Login {
+        let mut login = Login::new(if self.no_browser { OnTerminal::Alone } else { OnTerminal::Browser });
+        if let Some(port) = self.redirect_port {
+            login = login.port(port);
         }
-        Ok(access)
+        match &self.redirect_path {
+            Some(path) => login.path(path.as_str()),
+            None => login,
+        }
     }
 
     /// A client with a token that is there already.
@@ -135,6 +244,16 @@ impl Access {
         };
         Ok(secret.map_or(Authentication::None, |secret| Authentication::Secret(Secret::new(secret))))
     }
+}
+
+/// A client that takes tokens from these issuers, where a resource names them.
+fn discovering(builder: ClientBuilder, issuers: &[String], ways: Vec<Way>) -> ClientBuilder {
+    let ways: Vec<(String, Way)> = issuers.iter().cloned().zip(ways).collect();
+    builder.discover(move |issuer: &str| ways.iter().find(|(known, _)| known == issuer).map(|(_, way)| way.clone()))
+}
+
+fn path(text: &str) -> std::result::Result<String, String> {
+    if text.starts_with('/') { Ok(text.to_owned()) } else { Err("a path begins with /".to_owned()) }
 }
 
 /// A URL that tokens and proofs may be sent to (R-CLI-12).
@@ -166,7 +285,7 @@ pub(crate) fn variable(name: &str) -> Result<Option<String>> {
     }
 }
 
-fn secret_of(path: &Path) -> Result<String> {
+pub(crate) fn secret_of(path: &Path) -> Result<String> {
     use std::io::Read as _;
 
     let failed = |why: &dyn std::fmt::Display| Failure::usage(format!("{}: {why}", path.display()));
@@ -181,74 +300,4 @@ fn secret_of(path: &Path) -> Result<String> {
         return Err(failed(&"there is no secret in it"));
     }
     Ok(secret.to_owned())
-}
-
-/// The key of this issuer and client (R-CLI-28), made when first needed.
-fn own_key(issuer: &str, client_id: &str) -> Result<SoftwareKey> {
-    let keys = key::store()?;
-    let name = own_name(issuer, client_id);
-    if !keys.contains(&name) {
-        let key = SoftwareKey::generate(Alg::Es256).map_err(Failure::failed)?;
-        match keys.add(&name, &key) {
-            Ok(()) => {
-                output::aside(format_args!("{FAINT}made the key {name} for this issuer and client{PLAIN}"));
-                return Ok(key);
-            }
-            Err(why) if why.exists() => {} // another run was first
-            Err(why) => return Err(key::failure(why)),
-        }
-    }
-    keys.load(&name).map_err(key::failure)
-}
-
-/// Readable, and different for different issuers and clients.
-fn own_name(issuer: &str, client_id: &str) -> String {
-    let host = issuer.split_once("://").map_or(issuer, |(_, rest)| rest);
-    let plain = |text: &str| -> String {
-        let fit = |char: char| {
-            if char.is_ascii_alphanumeric() || char == '.' { char } else { '-' }
-        };
-        text.chars().map(fit).take(32).collect()
-    };
-    let digest = Sha256::new().chain_update(issuer).chain_update([0]).chain_update(client_id).finalize();
-    let digest = HEXLOWER.encode(&digest[..6]);
-    format!("auto-{}-{}-{digest}", plain(host), plain(client_id))
-}
-
-/// Whether a token is taken from the files of an earlier run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Cache {
-    /// Without a word.
-    Used,
-    /// And said, for then nothing else of the command line was put to the test.
-    Shown,
-    /// Not at all, only kept for the next.
-    Skipped,
-}
-
-/// The tokens in this user's files.
-#[derive(Debug)]
-struct Kept {
-    files: TokenFiles,
-    cache: Cache,
-}
-
-impl TokenStore for Kept {
-    fn load(&self, id: &TokenId) -> Option<Token> {
-        if self.cache == Cache::Skipped {
-            return None;
-        }
-        let token = self.files.load(id)?;
-        let good = token.expires().is_some() && !token.is_due(std::time::SystemTime::now().into());
-        if good && self.cache == Cache::Shown {
-            output::aside(format_args!(
-                "{FAINT}token from the cache; the issuer is not asked (--fresh asks it){PLAIN}"
-            ));
-        }
-        Some(token)
-    }
-
-    fn save(&self, id: &TokenId, token: &Token) -> std::io::Result<()> {
-        self.files.save(id, token)
-    }
 }

@@ -96,12 +96,13 @@ enum Scheme {
 }
 
 impl Load {
-    pub(crate) fn run(&self) -> Result {
+    pub(crate) fn run(mut self) -> Result {
+        self.access = self.access.settled()?;
         let plan = self.plan()?;
-        let callers = Callers::of(self)?;
+        let callers = Callers::of(&self)?;
         let plan = callers.join(plan)?;
-        let report = watch::to_the_end(&plan, self, &callers)?.finish().map_err(failure)?;
-        report::print(self, &report)?;
+        let report = watch::to_the_end(&plan, &self, &callers)?.finish().map_err(failure)?;
+        report::print(&self, &report)?;
         Ok(if report.is_good() { Outcome::Done } else { Outcome::Refused })
     }
 

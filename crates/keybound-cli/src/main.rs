@@ -1,6 +1,7 @@
 //! The `keybound` command: reads the command line, runs one command, turns its outcome into an exit status.
 
 mod access;
+mod agent;
 mod completions;
 mod config;
 mod demo;
@@ -57,8 +58,9 @@ enum Command {
     Key(key::Key),
     Proof(proof::Proof),
     Explain(explain::Explain),
-    Token(token::Token),
+    Token(Box<token::Token>),
     Request(Box<request::Request>),
+    Agent(Box<agent::Agent>),
     Load(Box<load::Load>),
     Config(config::ConfigCommand),
     Completions(completions::Completions),
@@ -91,6 +93,7 @@ fn run(command: Command) -> outcome::Result {
         Command::Explain(explain) => explain.run(),
         Command::Token(token) => token.run(),
         Command::Request(request) => request.run(),
+        Command::Agent(agent) => agent.run(),
         Command::Load(load) => load.run(),
         Command::Completions(completions) => completions.run(),
         Command::Man(man) => man.run(),

@@ -67,7 +67,7 @@ pub(crate) struct Request {
     #[command(flatten)]
     access: Access,
     /// Get a new token even if there is one that is good
-    #[arg(long, requires = "issuer")]
+    #[arg(long)]
     fresh: bool,
     /// A nonce of the first URL's server, if one is known
     #[arg(long, value_name = "NONCE", allow_hyphen_values = true, value_parser = nonce)]
@@ -137,19 +137,20 @@ impl Request {
 
     /// The token of the command line, else the issuer, else the token of the environment.
     fn builder(&self) -> std::result::Result<ClientBuilder, Failure> {
+        let access = self.access.settled()?;
         if let Some(token) = &self.token {
-            return self.access.client_with(token.clone());
+            return access.client_with(token.clone());
         }
-        if self.access.has_issuer() {
+        if access.has_issuer() {
             let cache = match (self.fresh, self.verbose) {
                 (true, _) => Cache::Skipped,
                 (false, true) => Cache::Shown,
                 (false, false) => Cache::Used,
             };
-            return self.access.client(cache);
+            return access.client(cache);
         }
         match variable("KEYBOUND_TOKEN")? {
-            Some(token) => self.access.client_with(token),
+            Some(token) => access.client_with(token),
             None => {
                 Err(Failure::usage("there is no token: give --issuer and --client-id to get one, or --token and --key"))
             }
@@ -157,7 +158,7 @@ impl Request {
     }
 }
 
-fn seconds(text: &str) -> std::result::Result<Duration, String> {
+pub(crate) fn seconds(text: &str) -> std::result::Result<Duration, String> {
     let seconds = text.parse().ok().filter(|seconds| *seconds > 0.0);
     seconds
         .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())

@@ -35,7 +35,11 @@ pub(crate) struct Token {
 impl Token {
     pub(crate) fn run(&self) -> Result {
         let cache = if self.fresh { Cache::Skipped } else { Cache::Used };
-        let client = self.access.client(cache)?.build().map_err(Failure::failed)?;
+        let access = self.access.settled()?;
+        if access.discovers() {
+            return Err(Failure::usage("--discover is for requests: a resource says which issuer; here give --issuer"));
+        }
+        let client = access.client(cache)?.build().map_err(Failure::failed)?;
         let token = block_on(client.token())?.map_err(|error| failure(&error))?;
         if self.json {
             let now = std::time::SystemTime::now().into();

@@ -1,0 +1,154 @@
+//! One request through the agent: let in, aimed, signed, sent, answered.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, PROXY_AUTHENTICATE, WWW_AUTHENTICATE};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use keybound_client::{Body, Client, Error};
+
+use super::fields;
+use super::guard::{Hosts, Secret, Stranger, admit};
+use super::targets::{Astray, Targets};
+
+/// A body that is not longer is kept while it is sent, so that it can be sent again (R-CLI-17).
+const KEPT: u64 = 1024 * 1024;
+
+/// Says in an answer of the agent's own what is wrong, for programs.
+const AGENT_ERROR: HeaderName = HeaderName::from_static("keybound-agent-error");
+
+/// The body of an answer.
+pub(super) type Answer = Response<BoxBody<Bytes, Error>>;
+
+/// What all requests share.
+pub(super) struct Agency {
+    client: Client,
+    targets: Targets,
+    secret: Option<Secret>,
+    hosts: Hosts,
+}
+
+impl Agency {
+    pub(super) const fn new(client: Client, targets: Targets, secret: Option<Secret>, hosts: Hosts) -> Self {
+        Self { client, targets, secret, hosts }
+    }
+
+    /// Answers one request, and says so in the log.
+    pub(super) async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Result<Answer, Infallible> {
+        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+        let answer = self.pass(request).await;
+        let status = answer.status().as_u16();
+        match answer.headers().get(AGENT_ERROR).and_then(|code| code.to_str().ok()) {
+            None => tracing::info!(%method, path, status, "passed on"),
+            Some(code) => tracing::warn!(%method, path, status, code, "not passed on"),
+        }
+        Ok(answer)
+    }
+
+    async fn pass(&self, request: Request<Incoming>) -> Answer {
+        if request.method() == Method::CONNECT {
+            return own(StatusCode::METHOD_NOT_ALLOWED, "connect", CONNECT);
+        }
+        let proxied = request.uri().authority().is_some();
+        if let Err(stranger) = admit(request.uri(), request.headers(), self.secret.as_ref(), &self.hosts) {
+            return turned_away(stranger, proxied);
+        }
+        let url = match self.targets.find(request.uri()) {
+            Ok(url) => url,
+            Err(Astray::Elsewhere(host)) => {
+                return own(
+                    StatusCode::FORBIDDEN,
+                    "target",
+                    &format!("{host} is none of the agent's targets; --target allows it"),
+                );
+            }
+            Err(Astray::NoPlace) => return own(StatusCode::NOT_FOUND, "target", "no target has its place there"),
+        };
+        let (head, body) = request.into_parts();
+        let length = head.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+        let body = match length {
+            Some(length) if length <= KEPT => match body.collect().await {
+                Ok(whole) => Body::from(whole.to_bytes()),
+                Err(why) => return own(StatusCode::BAD_REQUEST, "body", &why.to_string()),
+            },
+            None if http_body::Body::is_end_stream(&body) => Body::from(Bytes::new()),
+            _ => Body::stream(body),
+        };
+        let mut named = head.headers;
+        fields::onward(&mut named);
+        let mut outward = self.client.request(head.method, &url).body(body);
+        for (name, value) in &named {
+            outward = outward.header(name.clone(), value.clone());
+        }
+        match outward.send().await {
+            Ok(response) => back(response),
+            Err(Error::Refused(refused)) => back(refused.into_response()),
+            // It leads away from the target, without token and proof: for the program to follow, or not.
+            Err(Error::RedirectAcross { response, .. }) => back(*response),
+            Err(error) => failed(&error),
+        }
+    }
+}
+
+const CONNECT: &str = "what is in a tunnel cannot be signed: use the target's http:// URL with this proxy, the agent goes on by https; \
+                       or its place at the agent";
+
+fn back(response: keybound_client::Response) -> Answer {
+    let (mut head, body) = Response::from(response).into_parts();
+    fields::back(&mut head.headers);
+    let mut answer = Response::new(BodyExt::boxed(body));
+    *answer.status_mut() = head.status;
+    *answer.headers_mut() = head.headers;
+    answer
+}
+
+fn turned_away(stranger: Stranger, proxied: bool) -> Answer {
+    match stranger {
+        Stranger::Host => own(StatusCode::MISDIRECTED_REQUEST, "host", "the agent goes by the address it listens at"),
+        Stranger::Page => own(StatusCode::FORBIDDEN, "page", "the agent is not for pages in a browser"),
+        Stranger::Secret => {
+            let (status, field) = match proxied {
+                true => (StatusCode::PROXY_AUTHENTICATION_REQUIRED, PROXY_AUTHENTICATE),
+                false => (StatusCode::UNAUTHORIZED, WWW_AUTHENTICATE),
+            };
+            let mut answer = own(
+                status,
+                "secret",
+                "the agent's secret is missing or wrong: it is the password, or the Bearer token",
+            );
+            answer.headers_mut().insert(field, HeaderValue::from_static("Basic realm=\"keybound agent\""));
+            answer
+        }
+    }
+}
+
+/// Nothing came back that could be passed on.
+fn failed(error: &Error) -> Answer {
+    let (status, code) = match error {
+        Error::Timeout { .. } => (StatusCode::GATEWAY_TIMEOUT, "timeout"),
+        Error::Url | Error::Field(_) => (StatusCode::BAD_REQUEST, "request"),
+        Error::TokenRequest(_) | Error::NoToken | Error::Store(_) => (StatusCode::BAD_GATEWAY, "token"),
+        Error::NoCommonAlg { .. } => (StatusCode::BAD_GATEWAY, "algorithm"),
+        Error::Redirects { .. } | Error::RedirectNowhere(_) | Error::BodyGone(_) => {
+            (StatusCode::BAD_GATEWAY, "redirect")
+        }
+        _ => (StatusCode::BAD_GATEWAY, "target"),
+    };
+    own(status, code, &error.to_string())
+}
+
+/// An answer of the agent itself.
+fn own(status: StatusCode, code: &'static str, text: &str) -> Answer {
+    let body = Full::new(Bytes::from(format!("keybound agent: {text}\n"))).map_err(|never| match never {});
+    let mut answer = Response::new(BodyExt::boxed(body));
+    *answer.status_mut() = status;
+    let mut named = HeaderMap::new();
+    named.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    named.insert(AGENT_ERROR, HeaderValue::from_static(code));
+    *answer.headers_mut() = named;
+    answer
+}

@@ -1,0 +1,178 @@
+//! Where requests may go, and how a program names it.
+
+use http::Uri;
+use keybound::request::TargetUri;
+
+use crate::access;
+use crate::outcome::Failure;
+
+/// One target: an origin, with a path if that is all of it.
+#[derive(Clone, Debug)]
+pub(crate) struct Target {
+    name: Option<String>,
+    /// Without a slash at the end.
+    base: String,
+    origin: String,
+}
+
+impl Target {
+    /// The path of its place at the agent.
+    pub(super) fn place(&self) -> String {
+        self.name.as_ref().map(|name| format!("/{name}/")).unwrap_or_else(|| "/".to_owned())
+    }
+
+    /// Host and port, as they stand in a URL with plain http.
+    fn authority(&self) -> &str {
+        self.origin.split_once("://").map_or("", |(_, authority)| authority)
+    }
+
+    /// The path below which requests may go.
+    fn path(&self) -> &str {
+        self.base.get(self.origin.len()..).unwrap_or_default()
+    }
+
+    /// `url`, if it is inside of this target once its dots are followed, by which a path leads elsewhere.
+    fn within(&self, url: String) -> Option<String> {
+        let uri = TargetUri::parse(&url).ok()?;
+        (uri.origin() == self.origin && is_below(self.path(), uri.path())).then_some(url)
+    }
+}
+
+/// `[NAME=]URL`.
+pub(super) fn target(text: &str) -> Result<Target, String> {
+    let (name, url) = match text.split_once('=') {
+        Some((name, url)) if !name.contains(['/', ':']) => (Some(name), url),
+        _ => (None, text),
+    };
+    let fine = |name: &str| {
+        !name.is_empty() && name.bytes().all(|octet| octet.is_ascii_alphanumeric() || b"-_".contains(&octet))
+    };
+    if name.is_some_and(|name| !fine(name)) {
+        return Err("a name is made of letters, digits, - and _".to_owned());
+    }
+    let uri: TargetUri = access::target(url)?;
+    if url.contains(['?', '#']) {
+        return Err("a target has neither query nor fragment".to_owned());
+    }
+    let (name, origin) = (name.map(str::to_owned), uri.origin().to_owned());
+    Ok(Target { name, base: uri.as_str().trim_end_matches('/').to_owned(), origin })
+}
+
+/// All of them.
+#[derive(Debug)]
+pub(super) struct Targets(Vec<Target>);
+
+/// Why a request has no target.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Astray {
+    /// It is meant for a server that is none of them.
+    Elsewhere(String),
+    /// No target has its place there.
+    NoPlace,
+}
+
+impl Targets {
+    pub(super) fn new(targets: Vec<Target>) -> Result<Self, Failure> {
+        for (position, target) in targets.iter().enumerate() {
+            if targets.iter().take(position).any(|other| other.name == target.name) {
+                return Err(Failure::usage(match &target.name {
+                    Some(name) => format!("two targets are named {name}"),
+                    None => "several targets need names: --target NAME=URL; one may have none".to_owned(),
+                }));
+            }
+        }
+        Ok(Self(targets))
+    }
+
+    /// The URL that a request is for, by the form its target came in.
+    pub(super) fn find(&self, uri: &Uri) -> Result<String, Astray> {
+        match uri.authority() {
+            Some(authority) => self.by_url(authority.as_str(), uri),
+            None => self.by_place(uri),
+        }
+    }
+
+    /// The absolute form, as a proxy gets it: plain http on the way to the agent, the target's own scheme from there on.
+    fn by_url(&self, authority: &str, uri: &Uri) -> Result<String, Astray> {
+        let authority = authority.to_ascii_lowercase();
+        let authority = authority.strip_suffix(":80").unwrap_or(&authority);
+        let authority = authority.strip_suffix(":443").unwrap_or(authority);
+        let mut known = self.0.iter().filter(|target| target.authority() == authority);
+        let url = known.find_map(|target| target.within(format!("{}{}", target.origin, path_and_query(uri))));
+        url.ok_or_else(|| Astray::Elsewhere(authority.to_owned()))
+    }
+
+    /// The path at the agent: below the name of a target, else the one without a name.
+    fn by_place(&self, uri: &Uri) -> Result<String, Astray> {
+        let whole = path_and_query(uri);
+        let named = self.0.iter().find_map(|target| {
+            let rest = whole.strip_prefix('/')?.strip_prefix(target.name.as_deref()?)?;
+            (rest.is_empty() || rest.starts_with(['/', '?'])).then_some((target, rest))
+        });
+        let plain = || self.0.iter().find(|target| target.name.is_none()).map(|target| (target, whole));
+        let (target, rest) = named.or_else(plain).ok_or(Astray::NoPlace)?;
+        target.within(format!("{}{rest}", target.base)).ok_or(Astray::NoPlace)
+    }
+}
+
+fn path_and_query(uri: &Uri) -> &str {
+    uri.path_and_query().map_or("/", |whole| whole.as_str())
+}
+
+fn is_below(base: &str, path: &str) -> bool {
+    path.strip_prefix(base).is_some_and(|rest| base.is_empty() || rest.is_empty() || rest.starts_with('/'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn targets() -> Targets {
+        Targets::new(vec![
+            target("https://api.example.com/v1/").unwrap(),
+            target("local=http://127.0.0.1:9000").unwrap(),
+        ])
+        .unwrap()
+    }
+
+    #[test]
+    fn a_request_finds_its_target() {
+        for (sent, expected) in [
+            ("/orders?page=1", Ok("https://api.example.com/v1/orders?page=1")),
+            ("/", Ok("https://api.example.com/v1/")),
+            ("/local/a", Ok("http://127.0.0.1:9000/a")),
+            ("/local?x", Ok("http://127.0.0.1:9000?x")),
+            ("/locals", Ok("https://api.example.com/v1/locals")),
+            ("http://api.example.com/v1/orders", Ok("https://api.example.com/v1/orders")),
+            ("http://API.example.com:80/v1", Ok("https://api.example.com/v1")),
+            ("http://127.0.0.1:9000/b", Ok("http://127.0.0.1:9000/b")),
+            ("http://api.example.com/v2", Err("api.example.com")),
+            ("http://api.example.com/v1/../v2", Err("api.example.com")),
+            ("http://api.example.com:8080/v1", Err("api.example.com:8080")),
+            ("http://evil.example/v1", Err("evil.example")),
+        ] {
+            let found = targets().find(&sent.parse().unwrap());
+            let expected = expected.map(str::to_owned).map_err(|name: &str| Astray::Elsewhere(name.to_owned()));
+            assert_eq!(found, expected, "{sent}");
+        }
+    }
+
+    #[test]
+    fn dots_lead_nowhere() {
+        for path in ["/../admin", "/a/../../admin", "/%2e%2e/admin", "/a/%2E%2E/../admin", "/..%2fadmin/../../x"] {
+            assert_eq!(targets().find(&path.parse().unwrap()), Err(Astray::NoPlace), "{path}");
+        }
+        assert!(targets().find(&"/a/../b".parse().unwrap()).is_ok());
+    }
+
+    #[test]
+    fn names_are_told_apart() {
+        for text in
+            ["a b=https://api.example.com", "=https://api.example.com", "x=http://api.example.com", "https://a/?q=1"]
+        {
+            assert!(target(text).is_err(), "{text}");
+        }
+        let twice = vec![target("https://a.example").unwrap(), target("https://b.example").unwrap()];
+        assert!(Targets::new(twice).is_err());
+    }
+}
