@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use data_encoding::BASE64;
@@ -12,6 +12,7 @@ use keybound_client::{Client, Demand, Error, Response};
 use serde_json::{Map, Value, json};
 
 use super::report::{Why, plain, refusal};
+use super::write_out::Facts;
 use crate::outcome::{Failure, Outcome};
 use crate::output;
 use crate::token::failure;
@@ -27,6 +28,11 @@ pub(super) struct Transfer {
     pub(super) body: Bytes,
     pub(super) max_time: Option<Duration>,
     pub(super) include: bool,
+    /// The body of a refusal is not printed.
+    pub(super) fail: bool,
+    /// Nothing is said of what goes wrong.
+    pub(super) quiet: bool,
+    pub(super) write_out: Option<String>,
     pub(super) json: bool,
 }
 
@@ -74,11 +80,14 @@ impl Transfer {
         if self.json {
             sink.write_line(&json!({"url": url, "error": said.message()}))?;
         }
-        said.report();
+        if !self.quiet {
+            said.report();
+        }
         Ok(Outcome::Refused)
     }
 
     async fn exchange(&self, url: &str, sink: &mut Sink) -> Result<Outcome, Trouble> {
+        let begun = Instant::now();
         let mut request = self.client.request(self.method.clone(), url).body(self.body.clone());
         for (name, value) in &self.fields {
             request = request.header(name.clone(), value.clone());
@@ -100,16 +109,24 @@ impl Transfer {
         if self.json {
             self.write_json(url, response, why.as_ref(), sink).await?;
         } else {
-            self.write(response, sink).await?;
+            let mut facts = Facts::of(&response);
+            facts.size = self.write(response, good, sink).await?;
+            facts.time = begun.elapsed();
+            if let Some(format) = &self.write_out {
+                sink.write(facts.fill(format).as_bytes())?;
+            }
         }
         if good {
             return Ok(Outcome::Done);
         }
-        refusal(url, status, why.as_ref(), trouble.as_deref());
+        if !self.quiet {
+            refusal(url, status, why.as_ref(), trouble.as_deref());
+        }
         Ok(Outcome::Refused)
     }
 
-    async fn write(&self, mut response: Response, sink: &mut Sink) -> Result<(), Trouble> {
+    /// Writes the answer; the octets of its body.
+    async fn write(&self, mut response: Response, good: bool, sink: &mut Sink) -> Result<u64, Trouble> {
         if self.include {
             sink.write(format!("{:?} {}\r\n", response.version(), response.status()).as_bytes())?;
             for (name, value) in response.headers() {
@@ -117,10 +134,15 @@ impl Transfer {
             }
             sink.write(b"\r\n")?;
         }
+        if self.fail && !good {
+            return Ok(0);
+        }
+        let mut size = 0;
         while let Some(chunk) = response.chunk().await? {
+            size += chunk.len() as u64;
             sink.write(&chunk)?;
         }
-        Ok(())
+        Ok(size)
     }
 
     async fn write_json(

@@ -6,6 +6,7 @@ mod issuer;
 mod keys;
 mod load;
 mod manifests;
+mod options;
 mod outputs;
 mod page;
 mod proofs;
