@@ -13,7 +13,7 @@ import { fileURLToPath } from 'node:url'
 
 import * as jose from 'jose'
 
-const PROGRAM = process.env.KEYBOUND ?? fileURLToPath(new URL('../../target/debug/keybound', import.meta.url))
+export const PROGRAM = process.env.KEYBOUND ?? fileURLToPath(new URL('../../target/debug/keybound', import.meta.url))
 
 /** The secret of every client that has one. */
 export const SECRET = 'interop-7Fjfp0ZBr1KtDRbnfVdmIw'

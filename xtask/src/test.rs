@@ -101,7 +101,7 @@ fn sum(results: &[String], word: &str) -> u64 {
 
 /// The npm packages of `interop/node`, run by the Node that is among them.
 fn node() -> Outcome {
-    heading("interop/node: dpop, jose, oauth4webapi");
+    heading("interop/node: dpop, jose, oauth4webapi, oidc-provider, express-oauth2-jwt-bearer");
     let target = run::target_directory()?;
     let program = keybound(&target)?;
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../interop/node");

@@ -13,7 +13,7 @@ pub(crate) enum Cache {
     Used,
     /// And said, for then nothing else of the command line was put to the test.
     Shown,
-    /// Not at all, only kept for the next.
+    /// Not at all, only kept for the next; a session goes on all the same.
     Skipped,
 }
 
@@ -26,10 +26,12 @@ pub(super) struct Kept {
 
 impl TokenStore for Kept {
     fn load(&self, id: &TokenId) -> Option<Token> {
-        if self.cache == Cache::Skipped {
-            return None;
-        }
         let token = self.files.load(id)?;
+        if self.cache == Cache::Skipped {
+            // Of a session that is kept, the token is old and the session goes on.
+            let over = token.obtained();
+            return token.refresh().is_some().then(|| token.lives(over, Some(over)));
+        }
         let good = token.expires().is_some() && !token.is_due(std::time::SystemTime::now().into());
         if good && self.cache == Cache::Shown {
             output::aside(format_args!(
