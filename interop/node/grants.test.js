@@ -108,17 +108,23 @@ describe('userinfo', () => {
 
 /** A command that waits for its user. */
 function device(as, words) {
-  let text = ''
   const child = as.spawn('token', ...words)
-  child.stderr.on('data', (data) => { text += data })
+  const ended = new Promise((resolve) => { child.once('close', resolve) })
+  let text = ''
+  let heard = () => {}
+  child.stderr.on('data', (data) => {
+    text += data
+    heard()
+  })
   return {
-    async until(wanted) {
-      for await (const _ of child.stderr) if (text.includes(wanted)) return text
-      throw new Error(`never said ${wanted}: ${text}`)
-    },
+    /** All it said, once it said this. */
+    until: (wanted) => new Promise((resolve, reject) => {
+      heard = () => { if (text.includes(wanted) && text.endsWith('\n')) resolve(text) }
+      heard()
+      ended.then(() => reject(new Error(`never said ${wanted}: ${text}`)))
+    }),
     async end() {
-      const status = child.exitCode ?? await new Promise((resolve) => { child.once('exit', resolve) })
-      assert.equal(status, 0, text)
+      assert.equal(await ended, 0, text)
     },
   }
 }
