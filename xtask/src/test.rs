@@ -15,6 +15,7 @@ pub(crate) fn all() -> ExitCode {
     let mut outcomes = vec![("cargo test --workspace", workspace())];
     outcomes.push(("examples behind real proxies", proxies()));
     outcomes.push(("packaging", packaged::all()));
+    outcomes.push(("keys in SoftHSM2", hsm()));
     outcomes.push(("interop/node", node()));
     outcomes.push(("the book", book()));
     println!("\n== Summary");
@@ -53,8 +54,7 @@ fn proxies() -> Outcome {
     let mut tests = run::command();
     // With the workspace, so that nothing is compiled again for other features.
     tests.args(["test", "--workspace", "--locked", "--features", "keybound-gateway/proxies", "--test", "proxies"]);
-    tests.env("ENVOY", envoy);
-    tested(tests)
+    tested(tests.env("ENVOY", envoy))
 }
 
 /// What Envoy is of: a package of PyPI that holds the program as its project has built it.
@@ -80,14 +80,35 @@ fn envoy(target: &Path) -> io::Result<PathBuf> {
     Ok(program)
 }
 
-fn cargo_test(arguments: &[&str]) -> Outcome {
+/// Keys in a module of PKCS#11, which is SoftHSM2 with a token made for this run.
+fn hsm() -> Outcome {
+    heading("keys in SoftHSM2");
+    installed("softhsm2-util", "--version", &["softhsm2"])?;
+    let folder = run::target_directory()?.join("interop/softhsm");
+    let tokens = folder.join("tokens");
+    if tokens.exists() {
+        fs::remove_dir_all(&tokens)?;
+    }
+    fs::create_dir_all(&tokens)?;
+    let configuration = folder.join("softhsm2.conf");
+    fs::write(&configuration, format!("directories.tokendir = {}\nobjectstore.backend = file\n", tokens.display()))?;
+    let mut token = Command::new("softhsm2-util");
+    token.args(["--init-token", "--free", "--label", "keybound", "--pin", "123456", "--so-pin", "123456"]);
+    if !run::succeeds(token.env("SOFTHSM2_CONF", &configuration)) {
+        return Err(io::Error::other("softhsm2-util could not make a token"));
+    }
     let mut tests = run::command();
-    tests.arg("test").args(arguments);
-    tested(tests)
+    tests.args(["test", "--locked", "-p", "keybound-client", "--features", "pkcs11", "--test", "pkcs11"]);
+    tested(tests.env("SOFTHSM2_CONF", &configuration))
 }
 
-fn tested(mut tests: Command) -> Outcome {
-    let (passed, results) = run::watched(&mut tests, |line| line.starts_with("test result: "))?;
+fn cargo_test(arguments: &[&str]) -> Outcome {
+    let mut tests = run::command();
+    tested(tests.arg("test").args(arguments))
+}
+
+fn tested(tests: &mut Command) -> Outcome {
+    let (passed, results) = run::watched(tests, |line| line.starts_with("test result: "))?;
     let (succeeded, failed) = (sum(&results, " passed"), sum(&results, " failed"));
     let closing = format!("{succeeded} passed, {failed} failed, {} ignored", sum(&results, " ignored"));
     Ok((passed, vec![closing, format!("{} programs", results.len())]))

@@ -35,6 +35,8 @@ mod grant;
 mod key;
 mod login;
 mod metadata;
+#[cfg(feature = "pkcs11")]
+pub mod pkcs11;
 mod registration;
 mod request;
 mod response;

@@ -1,0 +1,93 @@
+//! Keys in SoftHSM2. `cargo xtask test` installs it and makes the token that `SOFTHSM2_CONF` leads to.
+
+use std::path::{Path, PathBuf};
+
+use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
+use cryptoki::mechanism::Mechanism;
+use cryptoki::object::Attribute;
+use cryptoki::session::{Session, UserType};
+use cryptoki::types::AuthPin;
+use keybound::crypto::Crypto as _;
+use keybound::crypto::{Alg, aws_lc::AwsLc};
+use keybound_client::pkcs11::Pkcs11Key;
+use keybound_client::{AsyncSigner as _, Client, Key, PlainHttp, Secret, Token};
+
+const PIN: &str = "123456";
+
+fn module() -> PathBuf {
+    let places = [
+        "/usr/lib/softhsm/libsofthsm2.so",
+        "/usr/lib64/softhsm/libsofthsm2.so",
+        "/usr/local/lib/softhsm/libsofthsm2.so",
+    ];
+    let found = places.into_iter().find(|place| Path::new(place).exists());
+    found.expect("SoftHSM2 is installed: run this by cargo xtask test").into()
+}
+
+/// Makes a key pair in the token.
+fn make(session: &Session, mechanism: &Mechanism<'_>, label: &str, mut public: Vec<Attribute>) {
+    let label = || Attribute::Label(label.into());
+    public.extend([Attribute::Token(true), Attribute::Private(false), Attribute::Verify(true), label()]);
+    let private =
+        [Attribute::Token(true), Attribute::Private(true), Attribute::Sensitive(true), Attribute::Sign(true), label()];
+    session.generate_key_pair(mechanism, &public, &private).unwrap();
+}
+
+const P256: &[u8] = &[0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07];
+const P384: &[u8] = &[0x06, 0x05, 0x2b, 0x81, 0x04, 0x00, 0x22];
+
+// One test, for the module is one for the whole process. R-CLI-02, R-CLI-20
+#[tokio::test]
+async fn a_module_signs_proofs() {
+    let module = module();
+    {
+        let pkcs11 = Pkcs11::new(&module).unwrap();
+        pkcs11.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)).unwrap();
+        let named = |slot: &cryptoki::slot::Slot| pkcs11.get_token_info(*slot).unwrap().label() == "keybound";
+        let slot = pkcs11.get_slots_with_token().unwrap().into_iter().find(named).expect("a token named keybound");
+        let session = pkcs11.open_rw_session(slot).unwrap();
+        session.login(UserType::User, Some(&AuthPin::new(PIN.into()))).unwrap();
+        let curve = |oid: &[u8]| vec![Attribute::EcParams(oid.to_vec())];
+        make(&session, &Mechanism::EccKeyPairGen, "ec", curve(P256));
+        make(&session, &Mechanism::EccKeyPairGen, "ec384", curve(P384));
+        make(&session, &Mechanism::EccKeyPairGen, "twice", curve(P256));
+        make(&session, &Mechanism::EccKeyPairGen, "twice", curve(P256));
+        let size = vec![Attribute::ModulusBits(2048.into()), Attribute::PublicExponent(vec![1, 0, 1])];
+        make(&session, &Mechanism::RsaPkcsKeyPairGen, "rsa", size);
+    }
+    let open = |key: &str, pin: &str, alg| Pkcs11Key::open(&module, "keybound", key, &Secret::new(pin), alg);
+    for (label, alg) in
+        [("ec", Alg::Es256), ("ec384", Alg::Es384), ("rsa", Alg::Ps256), ("rsa", Alg::Ps512), ("rsa", Alg::Rs256)]
+    {
+        let key = open(label, PIN, alg).unwrap();
+        let signature = key.sign(b"message").await.unwrap();
+        let prepared = AwsLc.prepare(key.public_jwk(), alg).unwrap();
+        assert_eq!(prepared.verify(b"message", &signature), Ok(()), "{label} {alg}");
+        assert!(prepared.verify(b"massage", &signature).is_err());
+    }
+    for (label, alg, expected) in [
+        ("none", Alg::Es256, "PKCS#11: there is no private key with the label \"none\""),
+        ("twice", Alg::Es256, "PKCS#11: there are 2 of the kind private key with the label \"twice\""),
+        ("ec", Alg::Es384, "PKCS#11: the key is not one for ES384"),
+        ("ec", Alg::Ed25519, "PKCS#11: Ed25519 is not made by PKCS#11 modules here"),
+    ] {
+        assert_eq!(open(label, PIN, alg).unwrap_err().to_string(), expected);
+    }
+
+    // A whole request, whose server checks the proof's signature.
+    let (sender, mut seen) = tokio::sync::mpsc::channel(1);
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let app = axum::Router::new().fallback(move |request: axum::extract::Request| async move {
+        sender.send(request.headers()["dpop"].to_str().unwrap().to_owned()).await.unwrap();
+    });
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    let key = open("ec", PIN, Alg::Es256).unwrap();
+    let prepared = AwsLc.prepare(key.public_jwk(), Alg::Es256).unwrap();
+    let client = Client::builder(Key::remote(key)).plain_http(PlainHttp::Loopback).token(Token::new("t").unwrap());
+    client.build().unwrap().get(&url).send().await.unwrap();
+    let proof = seen.recv().await.unwrap();
+    let (signed, signature) = proof.rsplit_once('.').unwrap();
+    let signature = keybound::jws::decode_base64url(signature).unwrap();
+    assert_eq!(prepared.verify(signed.as_bytes(), &signature), Ok(()));
+}
