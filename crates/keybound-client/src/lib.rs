@@ -37,6 +37,7 @@ mod login;
 mod metadata;
 #[cfg(feature = "pkcs11")]
 pub mod pkcs11;
+mod prove;
 mod registration;
 mod request;
 mod response;
@@ -53,6 +54,7 @@ pub use error::{Demand, Error, MetadataFault, Refused, ResourceFault};
 pub use key::{AsyncSigner, Key, Signing};
 pub use keybound::client::PlainHttp;
 pub use login::{DeviceCode, Login, SystemBrowser};
+pub use prove::{Again, Once, Prove, ProveError, ProveLayer};
 pub use registration::{Registered, Registration};
 pub use request::RequestBuilder;
 pub use reqwest::{Certificate, Url};

@@ -3,6 +3,7 @@
 mod discovery;
 mod grants;
 mod keys;
+mod layer;
 mod lies;
 mod logins;
 mod redirects;
