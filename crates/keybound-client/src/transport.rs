@@ -44,6 +44,9 @@ impl Target {
     pub(crate) fn parse(text: &str) -> Result<Self, Error> {
         let uri = TargetUri::parse(text).map_err(|_| Error::Url)?;
         let mut url = Url::parse(text).map_err(|_| Error::Url)?;
+        if url.as_str() == text && url.fragment().is_none() {
+            return Ok(Self { url, uri }); // there is nothing that was repaired
+        }
         url.set_fragment(None);
         let sent = TargetUri::parse(url.as_str()).map_err(|_| Error::Url)?;
         if sent == uri { Ok(Self { url, uri }) } else { Err(Error::Url) }
