@@ -100,6 +100,16 @@ fn write_private(directory: &Path, name: &OsStr, octets: &[u8], present: Present
     sync_directory(directory)
 }
 
+/// Opens an empty file to be locked, in a private directory.
+fn open_lock(directory: &Path, name: &str) -> io::Result<File> {
+    make_directory(directory)?;
+    let mut options = OpenOptions::new();
+    options.create(true).truncate(false).write(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(directory.join(name))
+}
+
 fn make_directory(directory: &Path) -> io::Result<()> {
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true);

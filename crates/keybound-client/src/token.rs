@@ -194,6 +194,18 @@ pub trait TokenStore: Send + Sync + fmt::Debug {
     /// The token kept under `id`, whatever its age. What cannot be read is as good as absent: a new one is asked for.
     fn load(&self, id: &TokenId) -> Option<Token>;
 
+    /// Claims the token kept under `id` for a renewal, so that of several programs one uses its refresh token: issuers take a
+    /// second use for theft and end the session. `None` if another program has claimed it. It is free again when what comes back
+    /// is dropped. A store that no two programs share need not do anything here.
+    ///
+    /// # Errors
+    ///
+    /// Whatever kept it from being claimed.
+    fn claim(&self, id: &TokenId) -> io::Result<Option<Box<dyn Send + Sync>>> {
+        let _ = id;
+        Ok(Some(Box::new(())))
+    }
+
     /// Keeps `token` in place of any that is there.
     ///
     /// # Errors

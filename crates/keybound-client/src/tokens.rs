@@ -21,6 +21,9 @@ use crate::token::{Token, TokenId, TokenStore};
 /// How long metadata of the issuer is used before it is read again.
 const METADATA_LIFE: Duration = Duration::from_secs(3600);
 
+/// How often it is looked whether another program is done.
+const CLAIMED: Duration = Duration::from_millis(20);
+
 /// A token and the key it is bound to, which may be another than the one for new tokens.
 #[derive(Debug)]
 pub(crate) struct Held {
@@ -82,12 +85,16 @@ impl Tokens {
         if let Some(held) = fresh() {
             return Ok(held); // got by another while this one waited
         }
+        if let Some(kept) = issuer.load(core, flight.algs).filter(Held::is_fresh) {
+            return Ok(self.hold(kept));
+        }
+        let _claim = issuer.claim(core).await?;
         let mut old = self.held();
         if let Some(kept) = issuer.load(core, flight.algs) {
-            if kept.token.expires().is_some() && !kept.token.is_due(now()) {
-                return Ok(self.hold(kept));
+            if kept.is_fresh() {
+                return Ok(self.hold(kept)); // renewed by another program meanwhile
             }
-            // Another run may have renewed it: its refresh token is the newer one.
+            // Its refresh token is the newest, whoever got it.
             old = Some(Arc::new(kept));
         }
         match self.fetch(&mut flight, issuer, old.as_deref(), asked, core).await {
@@ -104,9 +111,17 @@ impl Tokens {
         let Some(issuer) = &self.issuer else { return Ok(None) };
         let asked = Instant::now();
         let mut flight = self.flight.lock().await;
-        match self.held().filter(|held| !Arc::ptr_eq(held, refused)) {
-            Some(newer) => Ok(Some(newer)),
-            None => self.fetch(&mut flight, issuer, Some(refused), asked, core).await.map(Some),
+        if let Some(newer) = self.held().filter(|held| !Arc::ptr_eq(held, refused)) {
+            return Ok(Some(newer));
+        }
+        let _claim = issuer.claim(core).await?;
+        let kept = issuer.load(core, flight.algs).filter(|kept| kept.token.secret() != refused.token.secret());
+        match kept {
+            Some(newer) if newer.is_fresh() => Ok(Some(self.hold(newer))),
+            kept => {
+                let old = kept.as_ref().unwrap_or(refused);
+                self.fetch(&mut flight, issuer, Some(old), asked, core).await.map(Some)
+            }
         }
     }
 
@@ -169,7 +184,33 @@ impl Tokens {
     }
 }
 
+impl Held {
+    /// Whether it is known to be good for a while.
+    fn is_fresh(&self) -> bool {
+        self.token.expires().is_some() && !self.token.is_due(now())
+    }
+}
+
 impl Issuer {
+    /// Waits until no other program renews the token, for as long as an issuer may take.
+    async fn claim(&self, core: &Core) -> Result<Option<Box<dyn Send + Sync>>, Error> {
+        let Some(store) = &self.store else { return Ok(None) };
+        let all = core.keys.all();
+        let Some(holder) = all.first() else { return Ok(None) };
+        let id = TokenId::new(&self.access, *holder.jkt());
+        let begun = Instant::now();
+        loop {
+            if let Some(claim) = store.claim(&id).map_err(Error::Store)? {
+                return Ok(Some(claim));
+            }
+            if begun.elapsed() > core.transport.limits().answer {
+                let why = "another program has been renewing it for too long";
+                return Err(Error::Store(io::Error::new(io::ErrorKind::TimedOut, why)));
+            }
+            tokio::time::sleep(CLAIMED).await;
+        }
+    }
+
     async fn ask(&self, flight: &mut Flight, old: Option<&Held>, core: &Core) -> Result<Held, Error> {
         let known = flight.metadata.take().filter(|(_, read)| read.elapsed() < METADATA_LIFE);
         let (metadata, read) = match known {

@@ -41,6 +41,10 @@ impl TokenStore for Kept {
         Some(token)
     }
 
+    fn claim(&self, id: &TokenId) -> std::io::Result<Option<Box<dyn Send + Sync>>> {
+        self.files.claim(id)
+    }
+
     fn save(&self, id: &TokenId, token: &Token) -> std::io::Result<()> {
         self.files.save(id, token)
     }

@@ -1,6 +1,7 @@
 //! Tokens between runs, one file for each [`TokenId`].
 
 use std::ffi::OsString;
+use std::fs::TryLockError;
 use std::io;
 use std::path::PathBuf;
 
@@ -10,7 +11,7 @@ use keybound::time::UnixTime;
 use serde_json::json;
 use zeroize::Zeroizing;
 
-use super::{Present, home, read_private, write_private};
+use super::{Present, home, open_lock, read_private, write_private};
 use crate::token::{Token, TokenId, TokenStore};
 
 /// Keeps tokens in files of this user. A file that cannot be read, or that others may read, is passed over and replaced.
@@ -57,6 +58,16 @@ impl TokenStore for TokenFiles {
             Some("DPoP") => Some(token),
             Some("Bearer") => Some(token.danger_unbound()),
             _ => None,
+        }
+    }
+
+    /// By a lock on a file beside it, which the system takes back when a program ends.
+    fn claim(&self, id: &TokenId) -> io::Result<Option<Box<dyn Send + Sync>>> {
+        let file = open_lock(&self.directory, &format!("{}.lock", id.digest()))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(Box::new(file))),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(why)) => Err(why),
         }
     }
 

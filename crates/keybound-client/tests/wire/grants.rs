@@ -77,6 +77,33 @@ async fn a_refresh_token_outlives_the_run() {
     assert_eq!(server.count("/token"), 2);
 }
 
+// Issuers take the second use of a refresh token for theft: programs that share a store use it one after the other.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn programs_that_share_a_session_renew_it_once() {
+    let server = world(
+        |seen, before| match (before, &*refreshed_with(seen)) {
+            (0, "r0") => session("t0", 0, Some("r1")),
+            (1, "r1") => session("t1", 300, Some("r2")),
+            _ => answer(400, &[], json!({"error": "invalid_grant"}).to_string()),
+        },
+        |_, _| answer(200, &[], ""),
+    )
+    .await;
+    let folder = tempfile::tempdir().unwrap();
+    let own = Arc::new(SoftwareKey::generate(Alg::Es256).unwrap());
+    let program = || {
+        let access = Access::refresh(server.url(""), "app", Secret::new("r0"));
+        let store = Arc::new(TokenFiles::new(folder.path()));
+        Client::builder(Arc::clone(&own)).plain_http(PlainHttp::Loopback).access(access).store(store).build().unwrap()
+    };
+    assert_eq!(program().token().await.unwrap().secret(), "t0");
+    let all = (0..8).map(|_| program()).map(|program| tokio::spawn(async move { program.token().await.unwrap() }));
+    for one in all.collect::<Vec<_>>() {
+        assert_eq!(one.await.unwrap().secret(), "t1");
+    }
+    assert_eq!(server.count("/token"), 2);
+}
+
 #[tokio::test]
 async fn a_used_up_session_is_said_to_be() {
     let server = world(
