@@ -6,18 +6,18 @@ use std::sync::Arc;
 
 use keybound::crypto::Alg;
 use keybound::crypto::aws_lc::SoftwareKey;
-use keybound_client::{Authentication, Client, ClientCredentials, PlainHttp, Secret};
+use keybound_client::{Access, Authentication, Client, PlainHttp, Secret};
 
 // ANCHOR: call
 /// Calls `url` twice, as `client_id` of `issuer`.
 async fn call(issuer: &str, client_id: &str, secret: String, url: &str) -> Result<(), Box<dyn Error>> {
     // Kept in memory: the token is bound to it, and both end with the process.
     let key = Arc::new(SoftwareKey::generate(Alg::Es256)?);
-    let access = ClientCredentials::new(issuer, client_id)
+    let access = Access::client_credentials(issuer, client_id)
         .authentication(Authentication::Secret(Secret::new(secret)))
         .scope("read");
     // Plain http is for this machine alone; leave that line out.
-    let client = Client::builder(key).client_credentials(access).plain_http(PlainHttp::Loopback).build()?;
+    let client = Client::builder(key).access(access).plain_http(PlainHttp::Loopback).build()?;
     println!("the key is {}", client.jkt());
 
     for _ in 0..2 {
