@@ -116,7 +116,7 @@ describe('oauth4webapi and what it is refused', () => {
   test('its metadata is complete', async () => {
     const as = await discover(server)
     assert.deepEqual(as.dpop_signing_alg_values_supported.toSorted(), ALGORITHMS.toSorted())
-    assert.deepEqual(as.grant_types_supported, ['client_credentials'])
+    assert.ok(as.grant_types_supported.includes('client_credentials'))
   })
 
   test('a wrong secret', async () => {
@@ -137,7 +137,7 @@ describe('oauth4webapi and what it is refused', () => {
     const client = { client_id: 'post' }
     const authentication = oauth.ClientSecretPost(SECRET)
     for (const [grant, parameters, expected] of [
-      ['refresh_token', { refresh_token: 'x' }, 'unsupported_grant_type'],
+      ['refresh_token', { refresh_token: 'x' }, 'unauthorized_client'],
       ['client_credentials', { scope: 'admin' }, 'invalid_scope'],
     ]) {
       const DPoP = oauth.DPoP(client, await oauth.generateKeyPair('ES256'))

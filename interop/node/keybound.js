@@ -18,6 +18,9 @@ export const PROGRAM = process.env.KEYBOUND ?? fileURLToPath(new URL('../../targ
 /** The secret of every client that has one. */
 export const SECRET = 'interop-7Fjfp0ZBr1KtDRbnfVdmIw'
 
+/** Where the clients of people have them sent back. */
+export const REDIRECT = 'https://app.example.com/back'
+
 /** How long after its start a server asks for a nonce because it does not know what came before: 60 s, and whole seconds. */
 export const BARRIER = 62_000
 
@@ -66,13 +69,16 @@ export async function serve(nonce = 'offer') {
 }
 
 function configuration({ url, port, admin, upstream, nonce }) {
-  const client = (id, method, lines = '') => `
+  const client = (id, method, lines = '', grants = ['client_credentials']) => `
 [[authorization_server.client]]
 client_id = "${id}"
 token_endpoint_auth_method = "${method}"
-grant_types = ["client_credentials"]
-scope = ["read", "write"]
+grant_types = ${JSON.stringify(grants)}
+scope = ["openid", "read", "write"]
 ${lines}`
+  const people = ['authorization_code', 'refresh_token', 'urn:ietf:params:oauth:grant-type:device_code']
+  const back = `redirect_uris = ["${REDIRECT}"]`
+  const exchange = ['client_credentials', 'urn:ietf:params:oauth:grant-type:token-exchange']
   const secret = `client_secret = "${SECRET}"`
   return `
 [listen]
@@ -94,10 +100,17 @@ attestation_audience = ["https://attested.internal"]
 nonce = "${nonce}"
 [authorization_server]
 url = "${url}/issuer"
-store = "memory"
+store = "sqlite:issuer.db"
+auto_approve = "alice"
+registration = "token"
+registration_token = "${SECRET}"
+registration_scope = ["openid", "read"]
 ${client('basic', 'client_secret_basic', secret)}
 ${client('post', 'client_secret_post', secret)}
 ${client('signer', 'private_key_jwt', 'jwks_file = "signer.jwks.json"')}
+${client('app', 'none', back, people)}
+${client('web', 'client_secret_basic', secret + '\n' + back, people)}
+${client('loose', 'client_secret_post', secret + '\ndpop_bound_access_tokens = false', exchange)}
 `
 }
 

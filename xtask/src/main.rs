@@ -4,6 +4,7 @@ mod docs;
 mod figures;
 mod package;
 mod packaged;
+mod postgres;
 mod run;
 mod test;
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::{fs, io};
 
-use crate::{docs, packaged, run};
+use crate::{docs, packaged, postgres, run};
 
 /// What one suite came to: whether it passed, and how its runner closed.
 pub(crate) type Outcome = io::Result<(bool, Vec<String>)>;
@@ -16,6 +16,7 @@ pub(crate) fn all() -> ExitCode {
     outcomes.push(("examples behind real proxies", proxies()));
     outcomes.push(("packaging", packaged::all()));
     outcomes.push(("keys in SoftHSM2", hsm()));
+    outcomes.push(("the issuer's store in PostgreSQL", postgres()));
     outcomes.push(("interop/node", node()));
     outcomes.push(("the book", book()));
     println!("\n== Summary");
@@ -100,6 +101,19 @@ fn hsm() -> Outcome {
     let mut tests = run::command();
     tests.args(["test", "--locked", "-p", "keybound-client", "--features", "pkcs11", "--test", "pkcs11"]);
     tested(tests.env("SOFTHSM2_CONF", &configuration))
+}
+
+/// The cases of every store on a PostgreSQL server of their own.
+fn postgres() -> Outcome {
+    heading("PostgreSQL");
+    let server = postgres::start()?;
+    let mut tests = run::command();
+    let words = ["test", "--workspace", "--locked", "--lib", "--", "--ignored", "--exact", "store::tests::postgres"];
+    tests.args(words).env("KEYBOUND_TEST_POSTGRES", server.url());
+    let (passed, results) = run::watched(&mut tests, |line| line.starts_with("test result: "))?;
+    let succeeded = sum(&results, " passed");
+    // A name that fits no test would pass, too.
+    Ok((passed && succeeded == 1, vec![format!("{succeeded} passed")]))
 }
 
 fn cargo_test(arguments: &[&str]) -> Outcome {

@@ -258,6 +258,8 @@ pub struct ProofPolicy {
     pub algorithms: AlgSet,
     /// How far off `iat` may be where a nonce tells the time; the presets `fapi` and `mcp` hold it to the window.
     pub iat_with_nonce: IatWithNonce,
+    /// Whether the preset is `fapi`: the embedded issuer keeps to that profile too.
+    pub fapi: bool,
 }
 
 /// How far off the `iat` of a proof with a nonce may be.
@@ -369,10 +371,36 @@ pub struct AuthorizationServer {
     pub store: Location,
     /// Where the key that signs its tokens is kept; `None`: it ends with the process.
     pub signing_key: Option<PathBuf>,
+    /// Who may register clients.
+    pub registration: Registration,
+    /// Scopes those clients may have.
+    pub registration_scope: Vec<String>,
     /// The user who is signed in and agrees to everything, on loopback.
     pub auto_approve: Option<String>,
     /// Its clients.
     pub clients: Vec<Client>,
+}
+
+/// Who may register clients at the embedded issuer.
+#[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Registration {
+    /// Nobody.
+    Off,
+    /// Anybody.
+    Open,
+    /// Whoever has this token.
+    WithToken(String),
+}
+
+impl core::fmt::Debug for Registration {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(match self {
+            Self::Off => "Off",
+            Self::Open => "Open",
+            Self::WithToken(_) => "WithToken(..)",
+        })
+    }
 }
 
 /// `[[authorization_server.client]]`
@@ -387,8 +415,12 @@ pub struct Client {
     pub authentication: ClientAuthentication,
     /// Its grants.
     pub grant_types: Vec<GrantType>,
+    /// Its public keys, for request objects too.
+    pub keys: Option<KeyFile>,
     /// Where its users may be sent back to.
     pub redirect_uris: Vec<String>,
+    /// Where its users may be sent when they have signed out.
+    pub post_logout_redirect_uris: Vec<String>,
     /// Scopes it may have.
     pub scope: Vec<String>,
     /// Whether every token request needs a proof.

@@ -19,7 +19,7 @@ use keybound::time::UnixTime;
 use keybound::token::TokenPolicy;
 use keybound::verify::{self, Verifier};
 use keybound_issuer::store::{self, Store};
-use keybound_issuer::{Authentication, Clock, Issuer, IssuerConfig, Keys, Secret};
+use keybound_issuer::{Authentication, Clock, Issuer, IssuerConfig, Keys, Registration, Secret};
 use keybound_tower::fetch::HttpFetch;
 use keybound_tower::introspection::{HttpAsk, Introspection};
 use keybound_tower::{DiscoveredKeys, FixedKeys, IssuerKeys, Policy, ProofHandling, ResourceServer, Voucher};
@@ -407,6 +407,18 @@ fn embedded_issuer(
     for client in &settings.clients {
         issuer = issuer.client(registered(client)?);
     }
+    let who = match &settings.registration {
+        config::Registration::Off => Registration::Off,
+        config::Registration::Open => Registration::Open,
+        config::Registration::WithToken(token) => Registration::WithToken(
+            Secret::new(token.clone())
+                .map_err(|error| EngineError::new("authorization_server.registration_token", error))?,
+        ),
+    };
+    issuer = issuer.registration(who, settings.registration_scope.join(" "));
+    if config.proof.fapi {
+        issuer = issuer.fapi();
+    }
     if let Some(user) = &settings.auto_approve {
         issuer = issuer.auto_approve(user.as_str());
     }
@@ -433,6 +445,12 @@ fn registered(client: &config::Client) -> Result<keybound_issuer::Client, Engine
     }
     for uri in &client.redirect_uris {
         registered = registered.redirect_uri(uri.as_str());
+    }
+    for uri in &client.post_logout_redirect_uris {
+        registered = registered.post_logout_redirect_uri(uri.as_str());
+    }
+    if let Some(file) = &client.keys {
+        registered = registered.keys(file.keys.clone());
     }
     Ok(if client.dpop_bound_access_tokens { registered.dpop_bound_access_tokens() } else { registered })
 }

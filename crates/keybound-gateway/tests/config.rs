@@ -228,12 +228,20 @@ fn each_mistake_has_its_line() {
             "1:2: authorization_server.url: is an [[issuer]] too; it is trusted by itself, so leave that out",
         ),
         (
+            "[authorization_server]\nurl = \"https://as.example.com\"\nregistration = \"token\"",
+            "1:3: authorization_server.registration: \"token\" needs a registration_token",
+        ),
+        (
+            "[authorization_server]\nurl = \"https://as.example.com\"\nregistration_token = \"short\"",
+            "1:3: authorization_server.registration_token: is shorter than 16 characters, and could be guessed",
+        ),
+        (
             "[authorization_server]\nurl = \"https://as.example.com\"\n[[authorization_server.client]]\nclient_id = \"a\"\nclient_secret = \"short\"\ngrant_types = [\"client_credentials\"]",
             "1:5: authorization_server.client[0].client_secret: is shorter than 16 characters, and could be guessed",
         ),
         (
             "[authorization_server]\nurl = \"https://as.example.com\"\n[[authorization_server.client]]\nclient_id = \"a\"\ngrant_types = [\"implicit\"]\ntoken_endpoint_auth_method = \"none\"",
-            r#"1:5: authorization_server.client[0].grant_types: "implicit" is not a grant type; use authorization_code, client_credentials, refresh_token"#,
+            r#"1:5: authorization_server.client[0].grant_types: "implicit" is not a grant type; use authorization_code, client_credentials, refresh_token, urn:ietf:params:oauth:grant-type:device_code, urn:ietf:params:oauth:grant-type:token-exchange"#,
         ),
         (
             "[authorization_server]\nurl = \"https://as.example.com\"\n[[authorization_server.client]]\nclient_id = \"a\"\ngrant_types = [\"authorization_code\"]\ntoken_endpoint_auth_method = \"none\"",
@@ -245,7 +253,7 @@ fn each_mistake_has_its_line() {
         ),
         (
             "[authorization_server]\nurl = \"https://as.example.com\"\n[[authorization_server.client]]\nclient_id = \"a\"\ngrant_types = [\"client_credentials\"]\ntoken_endpoint_auth_method = \"none\"",
-            r#"1:6: authorization_server.client[0].token_endpoint_auth_method: "none" does not go with client_credentials, which is for clients that authenticate"#,
+            r#"1:6: authorization_server.client[0].token_endpoint_auth_method: "none" does not go with client_credentials and token exchange, which are for clients that authenticate"#,
         ),
         (
             "[authorization_server]\nurl = \"https://as.example.com\"\n[[authorization_server.client]]\nclient_id = \"a\"\ngrant_types = [\"client_credentials\"]",

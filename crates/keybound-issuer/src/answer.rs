@@ -5,7 +5,7 @@ use axum::response::Response;
 use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
     ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ALLOW, CACHE_CONTROL, CONTENT_TYPE, PRAGMA,
-    X_CONTENT_TYPE_OPTIONS,
+    WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderValue, StatusCode};
 use keybound::challenge::TokenErrorAnswer;
@@ -58,6 +58,26 @@ pub(crate) fn plain(denial: &Denial) -> Response {
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     never_stored(&mut response);
     response
+}
+
+/// A page of one sentence.
+pub(crate) fn told(sentence: &str) -> Response {
+    let mut response = Response::new(format!("{sentence}\n").into());
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    never_stored(&mut response);
+    response
+}
+
+/// Asks for a token of registration (RFC 6750 section 3).
+pub(crate) fn wants_bearer(response: &mut Response, code: &str) {
+    *response.status_mut() = StatusCode::UNAUTHORIZED;
+    let challenge = format!("Bearer error=\"invalid_token\", error_description=\"{code}\"");
+    if let Ok(challenge) = HeaderValue::try_from(challenge) {
+        response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+    }
+    *response.body_mut() = format!(r#"{{"error":"invalid_token","error_description":"{code}"}}"#).into();
 }
 
 /// There is nothing here.

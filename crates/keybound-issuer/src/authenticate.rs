@@ -16,8 +16,11 @@ use zeroize::Zeroizing;
 
 use crate::State;
 use crate::client::{Authentication, Client, Secret};
+use crate::config::Registration;
 use crate::form::{self, Form};
+use crate::grants::authorization_code::parse;
 use crate::handle;
+use crate::registered::Registered;
 use crate::store::{Change, Kind};
 
 /// The clients: those of the configuration at hand, those that registered themselves in the store.
@@ -58,9 +61,17 @@ impl Clients {
     }
 
     /// The client of this name. One of the configuration comes before one of the store.
-    pub(crate) async fn find(&self, state: &State, id: &str, _now: UnixTime) -> Result<Option<Arc<Client>>, Fault> {
-        let _ = state;
-        Ok(self.configured.get(id).cloned())
+    pub(crate) async fn find(&self, state: &State, id: &str, now: UnixTime) -> Result<Option<Arc<Client>>, Fault> {
+        if let Some(client) = self.configured.get(id) {
+            return Ok(Some(Arc::clone(client)));
+        }
+        // Where nobody can register, strangers do not keep the store busy.
+        if matches!(state.config.registration, Registration::Off) {
+            return Ok(None);
+        }
+        let Some(record) = state.store.read(Kind::CLIENT, id, now).await? else { return Ok(None) };
+        let registered: Registered = parse(&record)?;
+        Ok(registered.client().map(Arc::new))
     }
 
     /// Whether the client stands in the configuration.

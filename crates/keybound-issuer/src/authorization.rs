@@ -6,7 +6,7 @@ use axum::body::Body;
 use axum::response::Response;
 use http::header::LOCATION;
 use http::{HeaderValue, StatusCode};
-use keybound::authorization_server::dpop_jkt;
+use keybound::authorization_server::{RequestObject, dpop_jkt};
 use keybound::jwk::Thumbprint;
 use keybound::jws::decode_base64url;
 use keybound::refusal::{Denial, Fault, Outcome, Reason, Refusal};
@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::State;
 use crate::answer;
 use crate::client::{Client, GrantType};
-use crate::exchange::write;
+use crate::exchange::{malformed, write};
 use crate::form::Form;
 use crate::grants::authorization_code::{self, to_json};
 use crate::grants::{Login, audience, scope};
@@ -117,6 +117,18 @@ impl Asked {
         })
     }
 
+    /// The parameters of a signed request object (RFC 9101), if there is one: then nothing outside counts. `form` otherwise.
+    pub(crate) fn parameters(state: &State, form: Form, client: &Client, now: UnixTime) -> Result<Form, Refusal> {
+        let Some(text) = form.get("request") else { return Ok(form) };
+        if form.get("request_uri").is_some() {
+            return Err(malformed("a request object and a reference to one"));
+        }
+        let keys = client.request_keys().ok_or(Reason::RequestObject)?;
+        let object = RequestObject::parse(text)?;
+        let parameters = object.verify(keys, client.id(), &state.config.issuer, now)?;
+        Ok(Form::of(parameters))
+    }
+
     /// The key of `dpop_jkt`.
     pub(crate) fn jkt(&self) -> Option<Thumbprint> {
         self.jkt.as_deref().and_then(|jkt| jkt.parse().ok())
@@ -208,11 +220,19 @@ fn redirect(state: &State, back: &Back, parameters: &[(&str, &str)]) -> Response
     let own = [("state", back.state.as_deref()), ("iss", Some(&*state.config.issuer))];
     let own = own.into_iter().filter_map(|(name, value)| Some((name, value?)));
     for (name, value) in parameters.iter().copied().chain(own) {
-        location.push(if location.contains('?') { '&' } else { '?' });
-        location.push_str(name);
-        location.push('=');
-        percent_encode(value, &mut location);
+        add(&mut location, name, value);
     }
+    see(location)
+}
+
+fn add(location: &mut String, name: &str, value: &str) {
+    location.push(if location.contains('?') { '&' } else { '?' });
+    location.push_str(name);
+    location.push('=');
+    percent_encode(value, location);
+}
+
+fn see(location: String) -> Response {
     let mut response = Response::new(Body::empty());
     // 303, so that no form is posted on to the client (RFC 9700 section 4.12).
     *response.status_mut() = StatusCode::SEE_OTHER;
@@ -221,6 +241,15 @@ fn redirect(state: &State, back: &Back, parameters: &[(&str, &str)]) -> Response
     }
     answer::never_stored(&mut response);
     response
+}
+
+/// Sends the browser to an address of a client, with one parameter perhaps.
+pub(crate) fn send_back(uri: &str, parameter: Option<(&str, &str)>) -> Response {
+    let mut location = uri.to_owned();
+    if let Some((name, value)) = parameter {
+        add(&mut location, name, value);
+    }
+    see(location)
 }
 
 /// RFC 3986 section 2.3: what is unreserved stays.

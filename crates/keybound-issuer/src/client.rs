@@ -30,6 +30,9 @@ pub struct Client {
     pub(crate) grant_types: Vec<GrantType>,
     pub(crate) scope: Box<str>,
     pub(crate) redirect_uris: Vec<Box<str>>,
+    pub(crate) post_logout_redirect_uris: Vec<Box<str>>,
+    /// What it signs request objects with.
+    pub(crate) keys: Option<KeySet>,
     bound: bool,
 }
 
@@ -42,6 +45,8 @@ impl Client {
             grant_types: Vec::new(),
             scope: Box::default(),
             redirect_uris: Vec::new(),
+            post_logout_redirect_uris: Vec::new(),
+            keys: None,
             bound: false,
         }
     }
@@ -63,6 +68,18 @@ impl Client {
     /// An address its users may be sent back to.
     pub fn redirect_uri(mut self, uri: impl Into<Box<str>>) -> Self {
         self.redirect_uris.push(uri.into());
+        self
+    }
+
+    /// An address its users may be sent to when they have signed out.
+    pub fn post_logout_redirect_uri(mut self, uri: impl Into<Box<str>>) -> Self {
+        self.post_logout_redirect_uris.push(uri.into());
+        self
+    }
+
+    /// The keys it signs request objects with (RFC 9101); those of `private_key_jwt` unless set.
+    pub fn keys(mut self, keys: KeySet) -> Self {
+        self.keys = Some(keys);
         self
     }
 
@@ -89,6 +106,14 @@ impl Client {
         self.redirect_uris
             .iter()
             .any(|known| **known == *uri || portless.is_some() && without_loopback_port(known) == portless)
+    }
+
+    /// The keys a request object of it may be signed with.
+    pub(crate) const fn request_keys(&self) -> Option<&KeySet> {
+        match (&self.keys, &self.authentication) {
+            (Some(keys), _) | (None, Authentication::PrivateKeyJwt(keys)) => Some(keys),
+            _ => None,
+        }
     }
 
     /// Whether it cannot keep a secret, and so does not authenticate.
@@ -142,11 +167,16 @@ pub enum GrantType {
     ClientCredentials,
     /// `refresh_token` (RFC 6749 section 6)
     RefreshToken,
+    /// `urn:ietf:params:oauth:grant-type:device_code` (RFC 8628)
+    DeviceCode,
+    /// `urn:ietf:params:oauth:grant-type:token-exchange` (RFC 8693)
+    TokenExchange,
 }
 
 impl GrantType {
     /// Every grant this server knows.
-    pub const ALL: &'static [Self] = &[Self::AuthorizationCode, Self::ClientCredentials, Self::RefreshToken];
+    pub const ALL: &'static [Self] =
+        &[Self::AuthorizationCode, Self::ClientCredentials, Self::RefreshToken, Self::DeviceCode, Self::TokenExchange];
 
     /// The value of `grant_type`.
     pub const fn as_str(self) -> &'static str {
@@ -154,6 +184,8 @@ impl GrantType {
             Self::AuthorizationCode => "authorization_code",
             Self::ClientCredentials => "client_credentials",
             Self::RefreshToken => "refresh_token",
+            Self::DeviceCode => "urn:ietf:params:oauth:grant-type:device_code",
+            Self::TokenExchange => "urn:ietf:params:oauth:grant-type:token-exchange",
         }
     }
 }
@@ -214,6 +246,11 @@ impl Secret {
 
     /// What no secret is equal to: compared with when there is no client, so that the answer takes the same time.
     pub(crate) const NOBODYS: Self = Self([0; 32]);
+
+    /// Of a digest that was stored.
+    pub(crate) fn of_digest(digest: &str) -> Option<Self> {
+        keybound::jws::decode_base64url(digest).ok()?.try_into().ok().map(Self)
+    }
 
     /// Whether this is the secret, in constant time.
     pub(crate) fn is(&self, secret: &str) -> bool {

@@ -1,10 +1,12 @@
 //! Where the issuer reads the time: one place, which a test replaces.
 
 use core::fmt;
+use core::time::Duration;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use keybound::time::UnixTime;
+use keybound_tower::SystemClock;
 
 /// Tells the time.
 ///
@@ -32,6 +34,16 @@ impl Clock {
     /// What time it is.
     pub fn now(&self) -> UnixTime {
         (self.0)()
+    }
+}
+
+impl keybound_tower::Clock for Clock {
+    fn now(&self) -> UnixTime {
+        Self::now(self)
+    }
+
+    fn uptime(&self) -> Duration {
+        keybound_tower::Clock::uptime(&SystemClock::new())
     }
 }
 

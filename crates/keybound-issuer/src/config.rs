@@ -5,7 +5,7 @@ use core::time::Duration;
 
 use keybound::request::TargetUri;
 
-use crate::client::{Authentication, Client, GrantType};
+use crate::client::{Authentication, Client, GrantType, Secret};
 
 /// How long access tokens live unless set otherwise.
 pub const DEFAULT_TOKEN_LIFETIME: Duration = Duration::from_secs(300);
@@ -39,6 +39,22 @@ pub struct IssuerConfig {
     pub(crate) token_lifetime: Duration,
     pub(crate) refresh_lifetime: Duration,
     pub(crate) auto_approve: Option<Box<str>>,
+    pub(crate) fapi: bool,
+    pub(crate) registration: Registration,
+    pub(crate) registration_scope: Box<str>,
+}
+
+/// Who may register clients at run time (RFC 7591).
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub enum Registration {
+    /// Nobody.
+    #[default]
+    Off,
+    /// Anybody. Such clients act for users and not for themselves.
+    Open,
+    /// Whoever has this initial access token.
+    WithToken(Secret),
 }
 
 impl IssuerConfig {
@@ -51,6 +67,9 @@ impl IssuerConfig {
             token_lifetime: DEFAULT_TOKEN_LIFETIME,
             refresh_lifetime: DEFAULT_REFRESH_LIFETIME,
             auto_approve: None,
+            fapi: false,
+            registration: Registration::Off,
+            registration_scope: Box::default(),
         }
     }
 
@@ -89,6 +108,20 @@ impl IssuerConfig {
         self
     }
 
+    /// By the FAPI 2.0 security profile (section 5.3.2.1): no token for anybody without a proof, and refresh tokens of clients
+    /// that authenticate stay as they are. The windows and algorithms of proofs are settings of the verifier.
+    pub const fn fapi(mut self) -> Self {
+        self.fapi = true;
+        self
+    }
+
+    /// Lets clients register themselves, with scopes among these at most.
+    pub fn registration(mut self, who: Registration, scope: impl Into<Box<str>>) -> Self {
+        self.registration = who;
+        self.registration_scope = scope.into();
+        self
+    }
+
     /// Everything that is wrong.
     pub(crate) fn mistakes(&self) -> Vec<ConfigError> {
         let mut mistakes = Vec::new();
@@ -122,8 +155,9 @@ fn mistakes_of(client: &Client) -> Vec<ConfigError> {
     {
         mistakes.push(ConfigError::ClientId(client.id.clone()));
     }
+    let for_machines = [GrantType::ClientCredentials, GrantType::TokenExchange];
     if matches!(client.authentication, Authentication::None)
-        && client.grant_types.contains(&GrantType::ClientCredentials)
+        && client.grant_types.iter().any(|grant| for_machines.contains(grant))
     {
         mistakes.push(ConfigError::PublicClient(client.id.clone()));
     }
@@ -180,7 +214,7 @@ pub enum ConfigError {
     ClientRepeated(Box<str>),
     /// A client identifier is empty or not printable ASCII.
     ClientId(Box<str>),
-    /// This public client may use `client_credentials`, which is for clients that authenticate.
+    /// This public client may use `client_credentials`, or token exchange, which are for clients that authenticate.
     PublicClient(Box<str>),
     /// The scope of this client is malformed.
     Scope(Box<str>),
@@ -204,7 +238,10 @@ impl fmt::Display for ConfigError {
             Self::ClientRepeated(id) => write!(f, "the client {id:?} is registered twice"),
             Self::ClientId(id) => write!(f, "the client identifier {id:?} is not printable ASCII"),
             Self::PublicClient(id) => {
-                write!(f, "the client {id:?} does not authenticate, so it cannot use client_credentials")
+                write!(
+                    f,
+                    "the client {id:?} does not authenticate, so it cannot use client_credentials or token exchange"
+                )
             }
             Self::Scope(id) => write!(f, "the scope of client {id:?} is not a list of scopes with one space between"),
             Self::RedirectUri(id, uri) => write!(

@@ -12,11 +12,18 @@ use http::request::Parts;
 
 use crate::State;
 use crate::answer;
+use crate::config::Registration;
 use crate::exchange;
 
 mod authorize;
+mod device;
+mod end_session;
+mod introspect;
 mod par;
+mod register;
+mod revoke;
 mod token;
+pub(crate) mod userinfo;
 
 /// How long caches may keep metadata and keys.
 const PUBLIC_CACHE: &str = "public, max-age=300";
@@ -31,9 +38,19 @@ pub(crate) fn router(state: &Arc<State>) -> Router {
         .route(at.token.path(), route(Endpoint::Token))
         .route(at.authorize.path(), route(Endpoint::Authorize))
         .route(at.par.path(), route(Endpoint::Par))
+        .route(at.device_authorization.path(), route(Endpoint::DeviceAuthorization))
+        .route(at.device.path(), route(Endpoint::Device))
+        .route(at.introspect.path(), route(Endpoint::Introspect))
+        .route(at.revoke.path(), route(Endpoint::Revoke))
+        .route(at.userinfo.path(), route(Endpoint::Userinfo))
+        .route(at.end_session.path(), route(Endpoint::EndSession))
         .route(at.jwks.path(), route(Endpoint::Jwks))
         .route(&at.metadata, route(Endpoint::Metadata))
         .route(&at.openid, route(Endpoint::Metadata));
+    if !matches!(state.config.registration, Registration::Off) {
+        let one = [at.register.path(), "/{client}"].concat();
+        router = router.route(at.register.path(), route(Endpoint::Register)).route(&one, route(Endpoint::Registered));
+    }
     if !at.prefix.is_empty() {
         let below = [&*at.prefix, "/{*rest}"].concat();
         router = router.route(&at.prefix, route(Endpoint::Unknown)).route(&below, route(Endpoint::Unknown));
@@ -46,6 +63,14 @@ enum Endpoint {
     Token,
     Authorize,
     Par,
+    DeviceAuthorization,
+    Device,
+    Introspect,
+    Revoke,
+    Register,
+    Registered,
+    Userinfo,
+    EndSession,
     Jwks,
     Metadata,
     Unknown,
@@ -80,6 +105,16 @@ impl Endpoint {
             (Self::Token, &Method::POST) => token::post(state, parts, body).await,
             (Self::Authorize, &Method::GET | &Method::POST) => authorize::visit(state, parts, body).await,
             (Self::Par, &Method::POST) => par::post(state, parts, body).await,
+            (Self::DeviceAuthorization, &Method::POST) => device::post(state, parts, body).await,
+            (Self::Device, &Method::GET) => device::visit(state, parts).await,
+            (Self::Introspect, &Method::POST) => introspect::post(state, parts, body).await,
+            (Self::Revoke, &Method::POST) => revoke::post(state, parts, body).await,
+            (Self::Register, &Method::POST) => register::post(state, parts, body).await,
+            (Self::Registered, &Method::GET | &Method::PUT | &Method::DELETE) => {
+                register::manage(state, parts, body).await
+            }
+            (Self::Userinfo, &Method::GET | &Method::POST) => userinfo::show(state, parts).await,
+            (Self::EndSession, &Method::GET | &Method::POST) => end_session::visit(state, parts, body).await,
             (Self::Jwks, &Method::GET | &Method::HEAD) => answer::public(state.jwks.clone(), PUBLIC_CACHE),
             (Self::Metadata, &Method::GET | &Method::HEAD) => answer::public(state.metadata.clone(), PUBLIC_CACHE),
             _ => answer::method_not_allowed(self.methods()),
@@ -88,8 +123,13 @@ impl Endpoint {
 
     const fn methods(self) -> &'static str {
         match self {
-            Self::Token | Self::Par => "POST, OPTIONS",
-            Self::Authorize => "GET, POST",
+            Self::Token | Self::Par | Self::DeviceAuthorization | Self::Introspect | Self::Revoke | Self::Register => {
+                "POST, OPTIONS"
+            }
+            Self::Registered => "GET, PUT, DELETE, OPTIONS",
+            Self::Userinfo => "GET, POST, OPTIONS",
+            Self::Authorize | Self::EndSession => "GET, POST",
+            Self::Device => "GET",
             Self::Jwks | Self::Metadata => "GET, HEAD, OPTIONS",
             Self::Unknown => "OPTIONS",
         }
@@ -97,6 +137,6 @@ impl Endpoint {
 
     /// Where scripts of any page may call (R-AS-31); pages for people are for people alone.
     const fn is_for_scripts(self) -> bool {
-        !matches!(self, Self::Authorize)
+        !matches!(self, Self::Authorize | Self::Device | Self::EndSession)
     }
 }

@@ -14,7 +14,7 @@ use keybound::authorization_server::{ProvenKey, TokenBinding};
 use keybound::challenge::{DPOP_NONCE, TokenErrorAnswer};
 use keybound::jwk::Thumbprint;
 use keybound::refusal::{Denial, Fault, Reason, Refusal};
-use keybound::replay::{Epoch, Seen};
+use keybound::replay::{Epoch, ReplayStore as _, Seen};
 use keybound::request::TargetUri;
 use keybound::time::UnixTime;
 use zeroize::Zeroizing;
@@ -99,9 +99,7 @@ impl<'r> Exchange<'r> {
 
     /// The key the client proved to hold, if it sent a proof (R-AS-01, R-AS-17).
     pub(crate) fn prove(&mut self) -> Result<Option<ProvenKey<'r>>, Denial> {
-        if self.headers.get_all(AUTHORIZATION).iter().nth(1).is_some() {
-            return Err(Reason::CredentialsRepeated.into());
-        }
+        self.one_authorization()?;
         let proven = self.state.server.verify(self.headers, self.endpoint, self.epoch, self.now)?;
         if let Some(proven) = &proven {
             self.learnt.jkt = Some(*proven.jkt());
@@ -112,10 +110,18 @@ impl<'r> Exchange<'r> {
 
     /// Which client this is (R-AS-27).
     pub(crate) async fn authenticate(&mut self, form: &Form) -> Result<Authenticated, Denial> {
+        self.one_authorization()?;
         let credentials = Credentials::read(self.headers, form)?;
         let authenticated = self.state.clients.authenticate(self.state, &credentials, self.now).await?;
         self.learnt.client = Some(Arc::clone(&authenticated.client));
         Ok(authenticated)
+    }
+
+    fn one_authorization(&self) -> Result<(), Refusal> {
+        match self.headers.get_all(AUTHORIZATION).iter().nth(1) {
+            Some(_) => Err(Reason::CredentialsRepeated.into()),
+            None => Ok(()),
+        }
     }
 
     /// Records the proof: from here on it is used.

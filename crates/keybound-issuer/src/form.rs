@@ -41,6 +41,12 @@ impl Form {
         self.all(name).next()
     }
 
+    /// Parameters that came in another form, each once.
+    pub(crate) fn of(parameters: impl IntoIterator<Item = (String, String)>) -> Self {
+        let wiped = |(name, value)| (Zeroizing::new(name), Zeroizing::new(value));
+        Self { parameters: parameters.into_iter().map(wiped).collect() }
+    }
+
     /// The value of a parameter, be it empty.
     pub(crate) fn raw(&self, name: &str) -> Option<&str> {
         self.parameters.iter().find(|(known, _)| known.as_str() == name).map(|(_, value)| value.as_str())

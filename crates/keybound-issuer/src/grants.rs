@@ -26,7 +26,9 @@ use crate::store::Change;
 
 pub(crate) mod authorization_code;
 mod client_credentials;
+pub(crate) mod device_code;
 pub(crate) mod refresh_token;
+mod token_exchange;
 
 /// A grant that was looked at and allowed: what its token will say, and what its redemption changes.
 #[derive(Debug)]
@@ -65,6 +67,8 @@ pub(crate) enum Redemption {
     },
     /// It was used up before: the family dies, once the proof is known to be fresh.
     Spent { family: Box<str> },
+    /// Nobody has decided yet; that it was asked for is noted.
+    NotYet { change: Change, reason: Reason },
 }
 
 /// What the next refresh token is to be.
@@ -97,6 +101,8 @@ pub(crate) async fn look(exchange: &Exchange<'_>, form: &Form, client: &Client) 
         GrantType::ClientCredentials => client_credentials::look(exchange, form, client),
         GrantType::AuthorizationCode => authorization_code::look(exchange, form, client).await,
         GrantType::RefreshToken => refresh_token::look(exchange, form, client).await,
+        GrantType::DeviceCode => device_code::look(exchange, form, client).await,
+        GrantType::TokenExchange => token_exchange::look(exchange, form, client).await,
     }
 }
 

@@ -46,6 +46,7 @@ mod handle;
 mod keys;
 mod metadata;
 mod people;
+mod registered;
 mod replays;
 mod serve;
 pub mod store;
@@ -67,13 +68,14 @@ pub use self::client::{Authentication, Client, EmptySecret, GrantType, Secret, U
 pub use self::clock::Clock;
 pub use self::config::{
     ConfigError, ConfigErrors, DEFAULT_REFRESH_LIFETIME, DEFAULT_TOKEN_LIFETIME, IssuerConfig, LONG_TOKEN_LIFETIME,
-    is_redirect_uri,
+    Registration, is_redirect_uri,
 };
+use self::endpoints::userinfo::Guard;
 pub use self::keys::Keys;
 use self::metadata::Endpoints;
 pub use self::people::Connection;
 use self::people::{AutoApprove, SignIn};
-use self::replays::{AnyStore, Replays};
+use self::replays::Shared;
 use self::store::{MemoryStore, Store};
 pub use self::test_issuer::TestIssuer;
 
@@ -118,7 +120,8 @@ struct State {
     jwks: Bytes,
     realm: Realm,
     server: AuthorizationServer,
-    replays: Box<dyn Replays>,
+    replays: Shared,
+    userinfo: Guard,
     store: Arc<dyn Store>,
     people: Box<dyn SignIn>,
     clock: Clock,
@@ -179,13 +182,18 @@ impl Issuer {
             tracing::warn!(seconds = config.token_lifetime.as_secs(), "access tokens live longer than an hour");
         }
         let metadata = metadata::document(&config, &endpoints, server.verifier().algorithms(), keys.alg());
+        let replays = Shared::new(replays);
+        let (verifier, keys_of_ours) = (server.shared_verifier(), key_set.clone());
+        let guard = Guard::new(&config.issuer, keys_of_ours, verifier, origins.clone(), replays.clone(), clock.clone());
+        let userinfo = guard.ok_or_else(|| ConfigErrors(vec![ConfigError::Keys]))?;
         let realm = Realm::new("token endpoint").expect("words and a space are a realm");
         Ok(Self {
             state: Arc::new(State {
                 clients: Clients::new(&config.clients, key_set.clone()),
                 metadata: metadata.to_string().into(),
                 jwks: jwks.into(),
-                replays: Box::new(AnyStore(replays)),
+                userinfo,
+                replays,
                 config,
                 endpoints,
                 origins,

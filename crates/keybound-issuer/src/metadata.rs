@@ -7,7 +7,7 @@ use keybound::request::TargetUri;
 use serde_json::{Value, json};
 
 use crate::client::GrantType;
-use crate::config::IssuerConfig;
+use crate::config::{IssuerConfig, Registration};
 
 /// Where clients find what.
 #[derive(Clone, Debug)]
@@ -15,6 +15,13 @@ pub(crate) struct Endpoints {
     pub(crate) token: TargetUri,
     pub(crate) authorize: TargetUri,
     pub(crate) par: TargetUri,
+    pub(crate) device_authorization: TargetUri,
+    pub(crate) device: TargetUri,
+    pub(crate) introspect: TargetUri,
+    pub(crate) revoke: TargetUri,
+    pub(crate) register: TargetUri,
+    pub(crate) userinfo: TargetUri,
+    pub(crate) end_session: TargetUri,
     pub(crate) jwks: TargetUri,
     /// The path of the metadata document: the well-known name goes between host and path of the issuer (R-MD-01).
     pub(crate) metadata: Box<str>,
@@ -32,6 +39,13 @@ impl Endpoints {
             token: under("/token")?,
             authorize: under("/authorize")?,
             par: under("/par")?,
+            device_authorization: under("/device_authorization")?,
+            device: under("/device")?,
+            introspect: under("/introspect")?,
+            revoke: under("/revoke")?,
+            register: under("/register")?,
+            userinfo: under("/userinfo")?,
+            end_session: under("/logout")?,
             jwks: under("/jwks")?,
             metadata: ["/.well-known/oauth-authorization-server", prefix].concat().into(),
             openid: [prefix, "/.well-known/openid-configuration"].concat().into(),
@@ -44,13 +58,25 @@ impl Endpoints {
 pub(crate) fn document(config: &IssuerConfig, endpoints: &Endpoints, algs: AlgSet, signs: Alg) -> Value {
     let names = |algs: AlgSet| -> Vec<&str> { algs.iter().map(Alg::name).collect() };
     let grants: Vec<&str> = GrantType::ALL.iter().map(|grant| grant.as_str()).collect();
-    let scopes: BTreeSet<&str> = config.clients.iter().flat_map(|client| client.scopes()).collect();
+    let registrable = crate::grants::scopes(&config.registration_scope);
+    let scopes: BTreeSet<&str> = config.clients.iter().flat_map(|client| client.scopes()).chain(registrable).collect();
     let mut document = json!({
         "issuer": config.issuer,
         "token_endpoint": endpoints.token.as_str(),
         "jwks_uri": endpoints.jwks.as_str(),
         "authorization_endpoint": endpoints.authorize.as_str(),
         "pushed_authorization_request_endpoint": endpoints.par.as_str(),
+        "device_authorization_endpoint": endpoints.device_authorization.as_str(),
+        "introspection_endpoint": endpoints.introspect.as_str(),
+        "revocation_endpoint": endpoints.revoke.as_str(),
+        "userinfo_endpoint": endpoints.userinfo.as_str(),
+        "end_session_endpoint": endpoints.end_session.as_str(),
+        "introspection_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post", "private_key_jwt"],
+        "introspection_signing_alg_values_supported": [signs.name()],
+        "request_parameter_supported": true,
+        "request_uri_parameter_supported": false,
+        "request_object_signing_alg_values_supported": names(AlgSet::ALL),
+        "claims_supported": ["sub", "auth_time"],
         "response_types_supported": ["code"],
         "response_modes_supported": ["query"],
         "code_challenge_methods_supported": ["S256"],
@@ -62,6 +88,9 @@ pub(crate) fn document(config: &IssuerConfig, endpoints: &Endpoints, algs: AlgSe
         "token_endpoint_auth_signing_alg_values_supported": names(AlgSet::ALL),
         "dpop_signing_alg_values_supported": names(algs),
     });
+    if !matches!(config.registration, Registration::Off) {
+        document["registration_endpoint"] = json!(endpoints.register.as_str());
+    }
     if !scopes.is_empty() {
         document["scopes_supported"] = json!(scopes);
     }

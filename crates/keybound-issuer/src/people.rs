@@ -5,6 +5,7 @@ use core::net::SocketAddr;
 
 use axum::response::Response;
 use futures_util::future::BoxFuture;
+use http::HeaderValue;
 use http::header::HOST;
 use http::request::Parts;
 use keybound::refusal::{Fault, Reason};
@@ -52,6 +53,11 @@ pub(crate) enum Visitor {
 /// Finds out who is there.
 pub(crate) trait SignIn: Send + Sync + fmt::Debug {
     fn visit<'a>(&'a self, state: &'a State, visit: Visit<'a>) -> BoxFuture<'a, Result<Visitor, Fault>>;
+
+    /// Ends the session of this browser; the cookies that are to be set for that.
+    fn sign_out<'a>(&'a self, _state: &'a State, _parts: &'a Parts) -> BoxFuture<'a, Result<Vec<HeaderValue>, Fault>> {
+        Box::pin(core::future::ready(Ok(Vec::new())))
+    }
 }
 
 /// The two ends of a connection, as an extension of its requests: whoever serves the router puts it there.

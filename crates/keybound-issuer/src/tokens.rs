@@ -2,9 +2,13 @@
 
 use keybound::authorization_server::{TokenBinding, token_type};
 use keybound::refusal::{Denial, Fault};
+use keybound::request::AccessToken;
 use keybound::time::UnixTime;
+use keybound::token::jwt::SignedJwt;
+use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::State;
 use crate::client::Client;
 use crate::exchange::Exchange;
 use crate::grants::{Grant, RefreshPlan, refresh_token};
@@ -86,6 +90,65 @@ fn access_token(
 fn jti(family: Option<&str>) -> Result<String, Fault> {
     let own = handle::name()?;
     Ok(family.map_or(own.clone(), |family| [family, ".", &own].concat()))
+}
+
+/// The grant that a token of this name came of.
+pub(crate) fn family_of(jti: &str) -> Option<&str> {
+    jti.split_once('.').map(|(family, _)| family)
+}
+
+/// An access token of this server that is alive.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Live {
+    pub(crate) iss: Box<str>,
+    pub(crate) sub: Box<str>,
+    pub(crate) client_id: Box<str>,
+    pub(crate) jti: Box<str>,
+    pub(crate) exp: u64,
+    #[serde(default)]
+    pub(crate) scope: Box<str>,
+    pub(crate) cnf: Option<Confirmation>,
+    pub(crate) auth_time: Option<u64>,
+    aud: Value,
+    /// All of them, as they were signed.
+    #[serde(skip)]
+    pub(crate) claims: serde_json::Map<String, Value>,
+}
+
+/// What it is bound to.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Confirmation {
+    pub(crate) jkt: Box<str>,
+}
+
+impl Live {
+    /// The resource it is for.
+    pub(crate) fn resource(&self) -> Option<&str> {
+        self.aud.as_str().or_else(|| self.aud.get(0).and_then(Value::as_str))
+    }
+}
+
+/// Reads an access token: ours, signed by us, not expired, not revoked. Nothing for any other text.
+pub(crate) async fn read(state: &State, text: &str, now: UnixTime) -> Result<Option<Live>, Fault> {
+    let facts = || {
+        let jwt = SignedJwt::parse(AccessToken::parse(text)?).ok()?;
+        let (facts, _) = jwt.verify(&state.key_set).ok()?;
+        let claims = facts.claims().clone();
+        let live: Live = serde_json::from_value(claims.clone().into()).ok()?;
+        Some(Live { claims, ..live })
+    };
+    let Some(live) = facts() else { return Ok(None) };
+    let fits = *live.iss == *state.config.issuer && now.as_secs() < live.exp;
+    Ok(if fits && is_alive(state, &live.jti, now).await? { Some(live) } else { None })
+}
+
+/// Whether a token of this name was not revoked, nor what it came of.
+pub(crate) async fn is_alive(state: &State, jti: &str, now: UnixTime) -> Result<bool, Fault> {
+    let has_grant = match family_of(jti) {
+        Some(family) => state.store.read(Kind::GRANT, family, now).await?.is_some(),
+        None => true,
+    };
+    Ok(has_grant && state.store.read(Kind::REVOKED, jti, now).await?.is_none())
 }
 
 /// OpenID Connect Core section 2.

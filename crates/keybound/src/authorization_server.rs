@@ -5,13 +5,17 @@
 //! [`GrantBinding::check`], record the proof, redeem the grant in one atomic step, issue. A refused proof consumes nothing.
 
 mod assertion;
+mod request_object;
 
 use core::fmt;
+
+use std::sync::Arc;
 
 use http::Method;
 use http::header::HeaderMap;
 
 pub use self::assertion::{ALLOWANCE, ASSERTION_TYPE, ClientAssertion, MAX_LIFETIME, VerifiedAssertion};
+pub use self::request_object::RequestObject;
 use crate::jwk::Thumbprint;
 use crate::nonce::{Nonce, Purpose, Role};
 use crate::refusal::{Reason, Refusal};
@@ -24,13 +28,13 @@ use crate::verify::{Expected, Recorder, VerifiedProof, Verifier};
 /// Verifies proofs at the endpoints of one authorization server.
 #[derive(Debug)]
 pub struct AuthorizationServer {
-    verifier: Verifier,
+    verifier: Arc<Verifier>,
 }
 
 impl AuthorizationServer {
     /// With the settings of `verifier`.
-    pub const fn new(verifier: Verifier) -> Self {
-        Self { verifier }
+    pub fn new(verifier: impl Into<Arc<Verifier>>) -> Self {
+        Self { verifier: verifier.into() }
     }
 
     /// Verifies the proof that came with a POST to `endpoint`, the URI clients aim at; `None` if there is none (R-AS-01,
@@ -86,8 +90,13 @@ impl AuthorizationServer {
     }
 
     /// The settings: algorithms for `dpop_signing_alg_values_supported` (R-AS-12) and the nonce policy.
-    pub const fn verifier(&self) -> &Verifier {
+    pub fn verifier(&self) -> &Verifier {
         &self.verifier
+    }
+
+    /// The same, to be shared with a protected resource of this server.
+    pub fn shared_verifier(&self) -> Arc<Verifier> {
+        Arc::clone(&self.verifier)
     }
 }
 

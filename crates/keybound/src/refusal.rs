@@ -324,6 +324,9 @@ reasons! {
     ResponseUnsupported = "response.unsupported", "RFC 6749 4.1.2.1", Error(UnsupportedResponseType),
         "response_type or response_mode is not one this server has",
         "use response_type=code; tokens come from the token endpoint";
+    RequestObject = "request.object", "RFC 9101 6", Error(InvalidRequestObject),
+        "the request object is not one this client signed for this server and now",
+        "sign it with a registered key, with iss, aud and exp";
     RequestUri = "request.uri", "RFC 9126 4", Error(InvalidRequestUri),
         "request_uri is unknown, used, expired, or another client's",
         "push the request again, and use what comes back once";
@@ -333,6 +336,24 @@ reasons! {
     LoginDenied = "login.denied", "RFC 6749 4.1.2.1", Error(AccessDenied),
         "the person said no, or this issuer lets nobody sign in",
         "ask the person, or the operator";
+    DevicePending = "device.pending", "RFC 8628 3.5", Error(AuthorizationPending),
+        "nobody has entered the code yet",
+        "ask again after the interval";
+    DeviceSlow = "device.slow", "RFC 8628 3.5", Error(SlowDown),
+        "the device asks more often than it may",
+        "add five seconds to the interval";
+    DeviceExpired = "device.expired", "RFC 8628 3.5", Error(ExpiredToken),
+        "the device code is no longer good",
+        "begin again";
+    RegistrationMetadata = "registration.metadata", "RFC 7591 3.2.2", Error(InvalidClientMetadata),
+        "the metadata of the client is malformed or asks for what clients may not have",
+        "see what this issuer's metadata offers";
+    RegistrationRedirect = "registration.redirect", "RFC 7591 3.2.2", Error(InvalidRedirectUri),
+        "a redirect URI is missing, malformed, or plain http off loopback",
+        "register absolute https URIs without fragment";
+    RegistrationToken = "registration.token", "RFC 7592 2", Error(InvalidToken),
+        "the token that registration wants is missing or wrong",
+        "send it as Authorization: Bearer";
     JktMalformed = "jkt.malformed", "RFC 9449 10", Error(InvalidRequest),
         "dpop_jkt is not one SHA-256 thumbprint in base64url",
         "send the 43-character thumbprint of the key, once";

@@ -308,6 +308,12 @@ impl<'w> Case<'w> {
         self
     }
 
+    /// With this request before it, which was refused at that time.
+    pub(super) fn tried(mut self, earlier: &Self, now: u64) -> Self {
+        self.before.push(json!({"request": earlier.request(), "now": now, "refused": true}));
+        self
+    }
+
     pub(super) fn answer(mut self, status: u16, error: Option<&'static str>) -> Self {
         self.answer = Some((status, error));
         self
@@ -415,7 +421,13 @@ fn answer(role: &str, code: &str) -> (u16, Option<&'static str>) {
         "response.unsupported" => (303, Some("unsupported_response_type")),
         "pkce.missing" => (303, Some("invalid_request")),
         "pkce.mismatch" => (400, Some("invalid_grant")),
-        "request.uri" => (400, None),
+        "request.uri" | "request.object" => (400, None),
+        "device.pending" => (400, Some("authorization_pending")),
+        "device.slow" => (400, Some("slow_down")),
+        "device.expired" => (400, Some("expired_token")),
+        "registration.metadata" => (400, Some("invalid_client_metadata")),
+        "registration.redirect" => (400, Some("invalid_redirect_uri")),
+        "registration.token" => (401, Some("invalid_token")),
         "login.required" => (303, Some("login_required")),
         "login.denied" => (303, Some("access_denied")),
         "grant.unsupported" => (400, Some("unsupported_grant_type")),

@@ -20,7 +20,7 @@ const REDEMPTION: &str =
     "grant_type=authorization_code&client_id=app&code={code}&redirect_uri=https%3A%2F%2Fapp.example.com%2Fback";
 
 pub(super) fn cases(world: &World) -> Vec<Case<'_>> {
-    [browser(world), codes(world)].concat()
+    [browser(world), codes(world), devices(world), registrations(world)].concat()
 }
 
 /// A server that knows the client `app` and approves `alice`.
@@ -36,7 +36,7 @@ fn server(world: &World) -> Case<'_> {
         .policy(
             "clients",
             json!([{"client_id": "app", "token_endpoint_auth_method": "none",
-                "grant_types": ["authorization_code", "refresh_token"], "scope": "orders:read",
+                "grant_types": ["authorization_code", "refresh_token", "urn:ietf:params:oauth:grant-type:device_code"], "scope": "orders:read",
                 "redirect_uris": ["https://app.example.com/back"], "dpop_bound_access_tokens": false}]),
         )
 }
@@ -102,6 +102,13 @@ fn browser(world: &World) -> Vec<Case<'_>> {
             "a request_uri that nobody pushed",
             "what is not there was not asked for",
         ),
+        visit(world, "/authorize?client_id=app&request=eyJhbGciOiJub25lIn0.e30.").refused(
+            "request.object",
+            &["R-AS-16"],
+            "unsigned",
+            "a request object that nobody signed, of a client without keys",
+            "what is not signed is not the client's",
+        ),
         nobody(&[AUTHORIZATION, "&prompt=none"].concat()).refused(
             "login.required",
             &["R-AS-36"],
@@ -144,5 +151,76 @@ fn codes(world: &World) -> Vec<Case<'_>> {
             .after(&visit(world, AUTHORIZATION), NOW)
             .after(&post(world, &format!("{REDEMPTION}&code_verifier={VERIFIER}")), NOW)
             .refused("grant.invalid", &["R-AS-35"], "code-twice", "a code that was redeemed", "a code is good once"),
+    ]
+}
+
+fn devices(world: &World) -> Vec<Case<'_>> {
+    let begin = || {
+        let case = server(world).target("/device_authorization").proofs(|_| Vec::new());
+        case.body(FORM, "client_id=app")
+    };
+    let ask = |jti: &str| {
+        let body = "grant_type=urn:ietf:params:oauth:grant-type:device_code&client_id=app&device_code={device_code}";
+        server(world)
+            .body(FORM, body)
+            .proof(|proof| proof.set("htu", format!("{SERVER}/token")).set("jti", jti))
+            .after(&begin(), NOW)
+    };
+    let late = ask("first").at(NOW + 601);
+    vec![
+        ask("first").refused(
+            "device.pending",
+            &["R-AS-22"],
+            "first",
+            "a device that asks before anybody has decided",
+            "it asks again; its code is as good as before",
+        ),
+        ask("second").tried(&ask("first"), NOW).refused(
+            "device.slow",
+            &["R-AS-22"],
+            "twice",
+            "a device that asks twice in a second",
+            "it waits five seconds longer from now on",
+        ),
+        late.proof(|proof| proof.set("htu", format!("{SERVER}/token")).set("iat", NOW + 601)).refused(
+            "device.expired",
+            &["R-AS-22"],
+            "late",
+            "a device that asks a second after its ten minutes",
+            "nobody has decided, and nobody will",
+        ),
+    ]
+}
+
+fn registrations(world: &World) -> Vec<Case<'_>> {
+    let register = |metadata: &str| {
+        server(world)
+            .target("/register")
+            .proofs(|_| Vec::new())
+            .body("application/json", metadata)
+            .policy("registration", "open")
+    };
+    vec![
+        register(r#"{"redirect_uris":["https://app.example.com/back"],"dpop_bound_access_tokens":"true"}"#).refused(
+            "registration.metadata",
+            &["R-AS-11"],
+            "bound-text",
+            "dpop_bound_access_tokens as a text",
+            "it is a boolean, and what is not one is not guessed at",
+        ),
+        register(r#"{"redirect_uris":["http://app.example.com/back"]}"#).refused(
+            "registration.redirect",
+            &["R-AS-11"],
+            "http",
+            "a redirect URI of plain http off loopback",
+            "codes do not travel in the clear",
+        ),
+        register(r#"{"redirect_uris":["https://app.example.com/back"]}"#).policy("registration", "token").refused(
+            "registration.token",
+            &["R-AS-11"],
+            "missing",
+            "no initial access token where one is wanted",
+            "not everybody may register",
+        ),
     ]
 }

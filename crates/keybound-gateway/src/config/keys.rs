@@ -81,6 +81,7 @@ pub(crate) const LOGGED: &[&str] = &["refused", "all"];
 pub(crate) const PARENTS: &[&str] = &["follow", "ignore"];
 pub(crate) const ASKING_METHODS: &[&str] = &["client_secret_basic", "client_secret_post", "private_key_jwt"];
 pub(crate) const MISSING_AUDIENCE: &[&str] = &["refuse", "accept"];
+pub(crate) const REGISTRATIONS: &[&str] = &["off", "open", "token"];
 pub(crate) const CLIENT_METHODS: &[&str] = &["client_secret_basic", "client_secret_post", "private_key_jwt", "none"];
 
 use Absent::{ByPreset, Expected, Is, Required, Unset};
@@ -363,6 +364,13 @@ pub(crate) const KEYS: &[Key] = &[
          the key ends with the process, and its tokens with it."),
     key("authorization_server.auto_approve", Text, Unset("\"alice\""),
         "For development: this user is logged in and consents to everything. On loopback only."),
+    key("authorization_server.registration", Choice(REGISTRATIONS), Is("\"off\""),
+        "Who may register clients at run time (RFC 7591). open: anybody, for clients that act for users. token: whoever has\n\
+         registration_token."),
+    key("authorization_server.registration_token", Text, Unset("\"at least 16 characters\""),
+        "What registration wants as Authorization: Bearer, with registration = \"token\"."),
+    key("authorization_server.registration_scope", Texts, Is("[]"),
+        "Scopes that clients may have which register themselves."),
 
     key("authorization_server.client.client_id", Text, Required("\"demo\""), "Its name."),
     key("authorization_server.client.client_secret", Text, Unset("\"at least 16 characters\""),
@@ -370,13 +378,16 @@ pub(crate) const KEYS: &[Key] = &[
     key("authorization_server.client.token_endpoint_auth_method", Choice(CLIENT_METHODS), Is("\"client_secret_basic\""),
         "How it authenticates; none: a public client."),
     key("authorization_server.client.jwks_file", Text, Unset("\"client.jwks.json\""),
-        "Its public keys, for private_key_jwt."),
+        "Its public keys, for private_key_jwt and for request objects (RFC 9101)."),
     key("authorization_server.client.grant_types", Texts, Required("[\"client_credentials\"]"),
-        "authorization_code, client_credentials, refresh_token."),
+        "authorization_code, client_credentials, refresh_token, urn:ietf:params:oauth:grant-type:device_code,\n\
+         urn:ietf:params:oauth:grant-type:token-exchange."),
     key("authorization_server.client.redirect_uris", Texts,
         Is("[]"),
         "Where authorization codes may be sent: https, or http on loopback; compared octet by octet, but for the port of a loopback\n\
          address."),
+    key("authorization_server.client.post_logout_redirect_uris", Texts, Is("[]"),
+        "Where its users may be sent when they have signed out."),
     key("authorization_server.client.scope", Texts, Is("[]"),
         "Scopes it may have."),
     key("authorization_server.client.dpop_bound_access_tokens", Flag, Is("true"),

@@ -25,23 +25,26 @@ pub(crate) async fn visit(state: &State, parts: Parts, body: Body) -> Response {
         Form::parse(parts.uri.query().unwrap_or_default().as_bytes())
     };
     let answered = match form {
-        Ok(form) => decide(state, &parts, &form).await,
+        Ok(form) => decide(state, &parts, form).await,
         Err(refusal) => Err(refusal.into()),
     };
     answered.unwrap_or_else(|unfit| unfit.answer(state))
 }
 
-async fn decide(state: &State, parts: &Parts, form: &Form) -> Result<Response, Unfit> {
+async fn decide(state: &State, parts: &Parts, form: Form) -> Result<Response, Unfit> {
     let now = state.clock.now();
     let id = form.get("client_id").ok_or(Reason::RedirectInvalid)?;
     let client = state.clients.find(state, id, now).await?.ok_or(Reason::RedirectInvalid)?;
-    let (asked, pushed) = match form.get("request_uri") {
+    let (asked, pushed) = match form.get("request_uri").filter(|_| form.get("request").is_none()) {
         // What stands beside it counts for nothing (R-AS-20).
         Some(uri) => {
             let (asked, id) = par::find(state, uri, &client, now).await?;
             (asked, Some(id))
         }
-        None => (Asked::read(state, form, &client)?, None),
+        None => {
+            let parameters = Asked::parameters(state, form, &client, now)?;
+            (Asked::read(state, &parameters, &client)?, None)
+        }
     };
     let (scope, pushed) = (&*asked.scope, pushed.as_deref());
     let visit = Visit { parts, client: &client, scope, now, asked: Some(&asked), pushed };

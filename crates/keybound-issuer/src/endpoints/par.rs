@@ -48,7 +48,8 @@ async fn push(exchange: &mut Exchange<'_>, body: &[u8]) -> Result<String, Denial
         return Err(malformed("a pushed request names no other one").into());
     }
     let client = authenticated.client.clone();
-    let mut asked = Asked::read(exchange.state, &form, &client).map_err(|unfit| unfit.denial)?;
+    let parameters = Asked::parameters(exchange.state, form, &client, exchange.now)?;
+    let mut asked = Asked::read(exchange.state, &parameters, &client).map_err(|unfit| unfit.denial)?;
     asked.jkt = pushed_binding(asked.jkt(), proven.as_ref())?.map(|jkt| jkt.to_string().into());
     exchange.record(proven).await?;
     let reference = handle::secret()?;

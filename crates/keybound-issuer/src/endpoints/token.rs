@@ -5,7 +5,7 @@ use axum::body::Body;
 use axum::response::Response;
 use http::StatusCode;
 use http::request::Parts;
-use keybound::authorization_server::{TokenBinding, token_type};
+use keybound::authorization_server::{GrantBinding, TokenBinding, token_type};
 use keybound::refusal::{Denial, Reason};
 
 use crate::State;
@@ -50,6 +50,9 @@ async fn run(exchange: &mut Exchange<'_>, body: &[u8]) -> Result<Issued, Denial>
     let authenticated = exchange.authenticate(&form).await?;
     let client = authenticated.client.clone();
     let grant = grants::look(exchange, &form, &client).await?;
+    if exchange.state.config.fapi {
+        GrantBinding::AnyKey.check(proven.as_ref())?;
+    }
     client.binding().check(proven.as_ref())?;
     grant.key.check(proven.as_ref())?;
     let binding = exchange.record(proven).await?;
@@ -73,6 +76,11 @@ async fn redeem(
             // The assertion is used up as well, or the same request could be sent again.
             let _ = exchange.commit(authenticated, Vec::new()).await?;
             return revoke(exchange, family).await;
+        }
+        Redemption::NotYet { change, reason } => {
+            // Whether or not it could be noted: another question came at the same moment.
+            let _ = exchange.commit(authenticated, vec![change.clone()]).await?;
+            return Err((*reason).into());
         }
     };
     let refresh = grant.refresh.as_ref().map(|plan| RefreshToken::new(plan, grant, binding)).transpose()?;

@@ -60,14 +60,19 @@ pub(super) async fn look(exchange: &Exchange<'_>, form: &Form, client: &Client) 
     let refresh = refresh_plan(exchange, client, &still.join(" "));
     let ends = refresh.as_ref().map_or_else(|| exchange.access_ends(), |plan| plan.expires);
     let family = record.family.clone();
+    let extend = |kind, id: &str| Change::Extend { kind, id: id.into(), expires: ends };
+    // Rotation tells theft where a token is good for whoever has it. Under FAPI this one is its client's alone.
+    let stays = exchange.state.config.fapi && !client.is_public();
     let redemption = if stored.used {
         Redemption::Spent { family }
+    } else if stays {
+        let changes = vec![extend(Kind::REFRESH, &id), extend(Kind::GRANT, &family)];
+        Redemption::Once { changes, family }
     } else {
         let used = Stored { used: true, ..stored.clone() };
         let mark =
             Change::Replace { kind: Kind::REFRESH, id, version: record.version, expires: ends, body: used.to_json() };
-        let extend = Change::Extend { kind: Kind::GRANT, id: family.clone(), expires: ends };
-        Redemption::Once { changes: vec![mark, extend], family }
+        Redemption::Once { changes: vec![mark, extend(Kind::GRANT, &family)], family }
     };
     Ok(Grant {
         key: stored.key()?,
@@ -76,7 +81,7 @@ pub(super) async fn look(exchange: &Exchange<'_>, form: &Form, client: &Client) 
         scope: granted,
         redemption,
         family: Some(record.family),
-        refresh,
+        refresh: refresh.filter(|_| !stays),
         login: stored.login.map(|login| Login { nonce: None, ..login }),
         not_after: None,
         issued_token_type: None,

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use axum::body::Body;
 use http::Request;
@@ -15,7 +16,7 @@ use keybound::replay::Epoch;
 use keybound::replay::memory::{MemoryLimits, MemoryStore};
 use keybound::time::UnixTime;
 use keybound::verify::Verifier;
-use keybound_issuer::{Authentication, Client, Clock, Connection, Issuer, IssuerConfig, Keys, Secret};
+use keybound_issuer::{Authentication, Client, Clock, Connection, Issuer, IssuerConfig, Keys, Registration, Secret};
 use serde_json::Value;
 
 use super::support::{Answer, send};
@@ -47,7 +48,8 @@ fn vectors() -> Vec<(String, Value)> {
     found
 }
 
-fn issuer(vector: &Value) -> Issuer {
+/// An issuer whose clock shows these seconds.
+fn issuer(vector: &Value, seconds: &Arc<AtomicU64>) -> Issuer {
     let policy = &vector["policy"];
     let mut resources = texts(&policy["resources"]);
     let config = IssuerConfig::new(text(&policy["issuer"]), resources.next().expect("a resource"));
@@ -58,6 +60,11 @@ fn issuer(vector: &Value) -> Issuer {
         Some(user) => config.auto_approve(user),
         None => config,
     };
+    let config = match policy["registration"].as_str() {
+        Some("open") => config.registration(Registration::Open, "orders:read"),
+        Some(_) => config.registration(Registration::WithToken(Secret::new("a token".into()).expect("one")), ""),
+        None => config,
+    };
     let algs = texts(&policy["algorithms"]).map(|name| Alg::from_name(name).expect("an algorithm")).collect();
     let nonces = Arc::new(StatelessNonces::new(NonceKey::new(1, [1; 32])));
     let verifier = Verifier::builder(Arc::new(AwsLc), nonces).algorithms(algs).build().expect("settings that hold");
@@ -65,9 +72,10 @@ fn issuer(vector: &Value) -> Issuer {
     let epoch = &policy["epoch"];
     let epoch = Epoch::new(number(&epoch["id"]), UnixTime::from_secs(number(&epoch["opened"])));
     let store = Arc::new(MemoryStore::new(MemoryLimits::new(), [7; 16], epoch).expect("room"));
-    let now = UnixTime::from_secs(number(&vector["now"]));
+    let seconds = Arc::clone(seconds);
+    let clock = Clock::new(move || UnixTime::from_secs(seconds.load(Ordering::SeqCst)));
     let keys = Keys::generate().expect("keys");
-    Issuer::new(config, keys, AuthorizationServer::new(verifier), store, Clock::new(move || now)).expect("an issuer")
+    Issuer::new(config, keys, AuthorizationServer::new(verifier), store, clock).expect("an issuer")
 }
 
 fn client(registered: &Value) -> Client {
@@ -122,13 +130,17 @@ fn told(page: &str) -> Option<&str> {
 async fn every_token_request_is_answered_as_its_vector_says() {
     let (mut wrong, mut agree) = (Vec::new(), BTreeSet::new());
     for (name, vector) in vectors() {
-        let issuer = issuer(&vector);
+        let seconds = Arc::new(AtomicU64::new(0));
+        let issuer = issuer(&vector, &seconds);
+        let turn = |at: &Value| seconds.store(at.as_u64().expect("a time"), Ordering::SeqCst);
         let mut learnt = Vec::new();
         for earlier in vector["before"].as_array().expect("requests") {
+            turn(&earlier["now"]);
             let answer = send(&issuer, request(&earlier["request"], &learnt)).await;
-            assert!(answer.status < 400, "{name}: {answer:?}");
+            assert_eq!(answer.status >= 400, earlier["refused"] == true, "{name}: {answer:?}");
             learnt.extend(given(&answer));
         }
+        turn(&vector["now"]);
         let answer = send(&issuer, request(&vector["request"], &learnt)).await;
         let said = given(&answer);
         let said = |member: &str| said.iter().find(|(name, _)| name == member).map(|(_, value)| value.as_str());

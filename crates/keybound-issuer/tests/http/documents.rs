@@ -25,7 +25,19 @@ fn metadata_is_what_is_true() {
         "response_types_supported": ["code"],
         "code_challenge_methods_supported": ["S256"],
         "authorization_response_iss_parameter_supported": true,
-        "grant_types_supported": ["authorization_code", "client_credentials", "refresh_token"],
+        "introspection_endpoint": format!("{ISSUER}/introspect"),
+        "revocation_endpoint": format!("{ISSUER}/revoke"),
+        "userinfo_endpoint": format!("{ISSUER}/userinfo"),
+        "end_session_endpoint": format!("{ISSUER}/logout"),
+        "device_authorization_endpoint": format!("{ISSUER}/device_authorization"),
+        "registration_endpoint": null,
+        "grant_types_supported": [
+            "authorization_code",
+            "client_credentials",
+            "refresh_token",
+            "urn:ietf:params:oauth:grant-type:device_code",
+            "urn:ietf:params:oauth:grant-type:token-exchange",
+        ],
         "token_endpoint_auth_methods_supported":
             ["client_secret_basic", "client_secret_post", "private_key_jwt", "none"],
         "scopes_supported": ["openid", "read", "write"],
@@ -117,7 +129,7 @@ fn other_methods_are_told_which_there_are() {
 #[test]
 fn preflight_allows_the_proof() {
     let server = Setup::new().start();
-    for path in ["/token", METADATA, "/jwks"] {
+    for path in ["/token", "/par", "/introspect", "/revoke", "/userinfo", METADATA, "/jwks"] {
         let preflight = Request::new(&format!("OPTIONS {path}"))
             .field("Origin: https://app.example")
             .field("Access-Control-Request-Method: POST")

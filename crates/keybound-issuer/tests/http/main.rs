@@ -3,11 +3,17 @@
 mod assertions;
 mod clients;
 mod code;
+mod device;
 mod documents;
+mod exchange;
+mod introspection;
 mod nonces;
 mod octets;
 mod people;
 mod proofs;
 mod pushed;
 mod refresh;
+mod registration;
+mod request_object;
+mod session;
 mod support;

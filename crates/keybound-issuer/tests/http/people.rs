@@ -14,6 +14,15 @@ pub(crate) const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
 pub(crate) struct Parameters(Vec<(&'static str, String)>);
 
 impl Parameters {
+    pub(crate) const fn none() -> Self {
+        Self(Vec::new())
+    }
+
+    /// With the name of the client `app`, which does not authenticate.
+    pub(crate) fn of_app() -> Self {
+        Self::none().set("client_id", "app")
+    }
+
     /// Of an authorization request of the client `app`, good in every way.
     pub(crate) fn authorization() -> Self {
         let challenge = encode_base64url(&Sha256::digest(VERIFIER.as_bytes()));
@@ -49,6 +58,11 @@ impl Parameters {
 
     pub(crate) fn without(self, name: &'static str) -> Self {
         self.set(name, "")
+    }
+
+    /// With their values, for a request object.
+    pub(crate) fn list(&self) -> &[(&'static str, String)] {
+        &self.0
     }
 
     pub(crate) fn text(&self) -> String {

@@ -139,3 +139,22 @@ fn unused_tokens_expire() {
     server.turn(30 * 86_400 + 1);
     assert_eq!(server.redeem(&Parameters::refresh(&second), None).error().1, "grant.invalid");
 }
+
+// R-AS-32: nothing without a proof; what a client authenticates for is not rotated; a code is good for a minute.
+#[test]
+fn by_the_profile_of_fapi() {
+    let server = Setup::new().registering(|config| config.auto_approve("alice").fapi()).start();
+    let code = |client: &str| server.code(&Parameters::authorization().set("client_id", client));
+    let redemption = Parameters::redemption(&code("web"));
+    assert_eq!(as_web(&server, &redemption, None).error().1, "proof.required");
+    let first = Parameters::refresh(&as_web(&server, &redemption, Some(&HOLDER)).refresh_token());
+    for key in [&*HOLDER, &*THIEF] {
+        let answer = as_web(&server, &first, Some(key));
+        assert_eq!((answer.status, &answer.json()["refresh_token"]), (200, &serde_json::Value::Null));
+    }
+    let public = server.redeem(&Parameters::redemption(&code("app")), Some(&HOLDER)).refresh_token();
+    server.redeem(&Parameters::refresh(&public), Some(&HOLDER)).refresh_token();
+    let late = code("app");
+    server.turn(61);
+    assert_eq!(server.redeem(&Parameters::redemption(&late), Some(&HOLDER)).error().1, "grant.invalid");
+}

@@ -82,6 +82,13 @@ impl Setup {
         self
     }
 
+    /// Where clients may register themselves.
+    pub(crate) const fn registering(mut self, change: fn(IssuerConfig) -> IssuerConfig) -> Self {
+        self.issuer = LOCAL;
+        self.change = change;
+        self
+    }
+
     /// With a store of its own, which may outlive it.
     pub(crate) fn keeping(mut self, store: Arc<dyn Store>) -> Self {
         self.store = Some(store);
@@ -177,12 +184,17 @@ fn config(issuer: &str) -> IssuerConfig {
         .audience("https://billing.example.com")
         .client(client("basic", Authentication::SecretBasic(secret())))
         .client(client("post", Authentication::SecretPost(secret())))
-        .client(client("signer", Authentication::PrivateKeyJwt(keys)))
+        .client(client("signer", Authentication::PrivateKeyJwt(keys.clone())))
         .client(client("bound", Authentication::SecretBasic(secret())).dpop_bound_access_tokens())
         .client(client("odd:id & co", Authentication::SecretBasic(Secret::new("p%:+ &é".to_owned()).unwrap())))
         .client(Registered::new("idle", Authentication::SecretBasic(secret())).scope("read"))
         .client(Registered::new("public", Authentication::None))
-        .client(of_people(client("web", Authentication::SecretBasic(secret()))))
+        .client(
+            of_people(client("web", Authentication::SecretBasic(secret())))
+                .grant_type(GrantType::TokenExchange)
+                .post_logout_redirect_uri("https://app.example.com/bye"),
+        )
+        .client(of_people(client("objects", Authentication::SecretPost(secret()))).keys(keys.clone()))
         .client(of_people(Registered::new("app", Authentication::None).scope("openid read write")))
         .client(of_people(Registered::new("bound-app", Authentication::None).scope("read")).dpop_bound_access_tokens())
 }
@@ -192,6 +204,7 @@ fn of_people(client: Registered) -> Registered {
     client
         .grant_type(GrantType::AuthorizationCode)
         .grant_type(GrantType::RefreshToken)
+        .grant_type(GrantType::DeviceCode)
         .redirect_uri(REDIRECT)
         .redirect_uri("http://127.0.0.1/back")
 }
@@ -347,6 +360,16 @@ impl Jws {
         }
     }
 
+    /// A request object of the client `objects` with these parameters.
+    pub(crate) fn request_object(parameters: &[(&'static str, String)], now: u64) -> Self {
+        let key: &'static SoftwareKey = &SIGNER;
+        let mut claims = json!({ "iss": "objects", "client_id": "objects", "aud": LOCAL, "iat": now, "exp": now + 60 });
+        for (name, value) in parameters {
+            claims[*name] = value.as_str().into();
+        }
+        Self { header: json!({ "typ": "oauth-authz-req+jwt", "alg": key.alg().name() }), claims, key }
+    }
+
     fn assertion(key: &'static SoftwareKey, now: u64) -> Self {
         Self {
             header: json!({ "typ": "JWT", "alg": key.alg().name() }),
@@ -499,6 +522,11 @@ impl Answer {
         let value = values.next();
         assert!(values.next().is_none(), "{name} more than once in {}", self.head);
         value
+    }
+
+    /// Whether a field line begins so.
+    pub(crate) fn has(&self, beginning: &str) -> bool {
+        self.head.lines().any(|line| line.starts_with(beginning))
     }
 
     pub(crate) fn json(&self) -> Value {

@@ -51,6 +51,7 @@ pub(super) fn proof(section: Section<'_>, base: &Path, root: &Located) -> Option
     section.finish();
     let policy = || {
         Some(ProofPolicy {
+            fapi: preset == ChosenPreset::Fapi,
             max_age: max_age?,
             max_future: max_future?,
             nonce: nonce?.value,

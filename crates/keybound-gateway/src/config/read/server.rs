@@ -12,7 +12,7 @@ use crate::config::file::KeyFile;
 use crate::config::mistake::Mistakes;
 use crate::config::section::{Read, Section, child, shortened};
 use crate::config::source::Located;
-use crate::config::{AuthorizationServer, Client, ClientAuthentication, check};
+use crate::config::{AuthorizationServer, Client, ClientAuthentication, Registration, check};
 use crate::signing_key;
 
 pub(super) fn authorization_server(
@@ -35,6 +35,19 @@ pub(super) fn authorization_server(
         signing_key::judge(&path).map(|()| path)
     });
     let auto_approve = section.text("auto_approve", not_empty);
+    let token = section.text("registration_token", long_enough);
+    let registration = section.choice("registration", "a way to register", |text| match text {
+        "open" => Some(Registration::Open),
+        "token" => Some(Registration::WithToken(token.as_ref().map(|token| token.value.clone()).unwrap_or_default())),
+        _ => Some(Registration::Off),
+    });
+    if let Some(registration) = &registration
+        && matches!(&registration.value, Registration::WithToken(token) if token.is_empty())
+        && !section.has("registration_token")
+    {
+        section.mistake("registration", &registration.place, "\"token\" needs a registration_token");
+    }
+    let registration_scope = section.texts("registration_scope", scope_token);
     let tables = Section::repeated(child(root, "authorization_server"), "authorization_server.client", mistakes);
     let clients: Vec<_> = tables.into_iter().map(|table| client(table, base)).collect();
     check::twice(&clients, "authorization_server.client", "client_id", |client| &client.id, mistakes);
@@ -44,6 +57,8 @@ pub(super) fn authorization_server(
         url: url.value,
         audience: audience.map(texts).unwrap_or_default(),
         store: store?.value,
+        registration: registration?.value,
+        registration_scope: texts(registration_scope?),
         auto_approve: auto_approve.map(|user| user.value),
         signing_key: signing_key.map(|file| file.value),
         clients: plain(clients)?,
@@ -53,10 +68,7 @@ pub(super) fn authorization_server(
 
 fn client(section: Section<'_>, base: &Path) -> Option<Read<Client>> {
     let id = section.text("client_id", client_id);
-    let secret = section.text("client_secret", |text| match text.len() {
-        16.. => Ok(text.to_owned()),
-        _ => Err("is shorter than 16 characters, and could be guessed".to_owned()),
-    });
+    let secret = section.text("client_secret", long_enough);
     let file = section.text("jwks_file", |text| KeyFile::read(base, text, AlgSet::ALL)).map(|file| file.value);
     let grant_types = section.texts("grant_types", grant_type);
     let method = section.choice("token_endpoint_auth_method", "a way to authenticate", |text| Some(text.to_owned()));
@@ -66,7 +78,8 @@ fn client(section: Section<'_>, base: &Path) -> Option<Read<Client>> {
             None
         };
         let is_of_machines = |grants: &Read<Vec<Read<GrantType>>>| {
-            grants.value.iter().any(|grant| grant.value == GrantType::ClientCredentials)
+            let for_machines = [GrantType::ClientCredentials, GrantType::TokenExchange];
+            grants.value.iter().any(|grant| for_machines.contains(&grant.value))
         };
         match &*method.value {
             "client_secret_basic" | "client_secret_post" if !section.has("client_secret") => {
@@ -75,9 +88,9 @@ fn client(section: Section<'_>, base: &Path) -> Option<Read<Client>> {
             "client_secret_basic" => Some(ClientAuthentication::SecretBasic),
             "client_secret_post" => Some(ClientAuthentication::SecretPost),
             "private_key_jwt" if !section.has("jwks_file") => unfit("needs a jwks_file"),
-            "private_key_jwt" => file.map(ClientAuthentication::PrivateKeyJwt),
+            "private_key_jwt" => file.clone().map(ClientAuthentication::PrivateKeyJwt),
             _ if grant_types.as_ref().is_some_and(is_of_machines) => {
-                unfit("does not go with client_credentials, which is for clients that authenticate")
+                unfit("does not go with client_credentials and token exchange, which are for clients that authenticate")
             }
             _ => Some(ClientAuthentication::None),
         }
@@ -91,6 +104,7 @@ fn client(section: Section<'_>, base: &Path) -> Option<Read<Client>> {
     {
         section.mistake("redirect_uris", &grants.place, "is missing: authorization_code sends codes there");
     }
+    let post_logout_redirect_uris = section.texts("post_logout_redirect_uris", redirect_uri);
     let scope = section.texts("scope", scope_token);
     let bound = section.flag("dpop_bound_access_tokens");
     section.finish();
@@ -100,7 +114,9 @@ fn client(section: Section<'_>, base: &Path) -> Option<Read<Client>> {
         secret: secret.map(|secret| secret.value),
         authentication: authentication?,
         grant_types: grant_types?.value.into_iter().map(|grant| grant.value).collect(),
+        keys: file,
         redirect_uris: texts(redirect_uris?),
+        post_logout_redirect_uris: texts(post_logout_redirect_uris?),
         scope: texts(scope?),
         dpop_bound_access_tokens: bound?.value,
     };
@@ -110,6 +126,13 @@ fn client(section: Section<'_>, base: &Path) -> Option<Read<Client>> {
 fn grant_type(text: &str) -> Result<GrantType, String> {
     let known = || GrantType::ALL.iter().map(|grant| grant.as_str()).collect::<Vec<_>>().join(", ");
     text.parse().map_err(|_| format!("{:?} is not a grant type; use {}", shortened(text), known()))
+}
+
+fn long_enough(secret: &str) -> Result<String, String> {
+    match secret.len() {
+        16.. => Ok(secret.to_owned()),
+        _ => Err("is shorter than 16 characters, and could be guessed".to_owned()),
+    }
 }
 
 fn redirect_uri(text: &str) -> Result<String, String> {

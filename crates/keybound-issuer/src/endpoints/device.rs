@@ -1,0 +1,162 @@
+//! Device authorization (RFC 8628): where a device gets its two codes, and where a person brings one of them.
+
+use core::time::Duration;
+
+use axum::body::Body;
+use axum::response::Response;
+use http::StatusCode;
+use http::request::Parts;
+use keybound::authorization_server::{dpop_jkt, pushed_binding};
+use keybound::crypto::aws_lc::random_array;
+use keybound::refusal::{Denial, Fault, Reason};
+use serde_json::json;
+
+use crate::State;
+use crate::answer;
+use crate::authorization::Unfit;
+use crate::client::GrantType;
+use crate::exchange::{Exchange, read_form, write};
+use crate::form::Form;
+use crate::grants::authorization_code::{parse, to_json};
+use crate::grants::device_code::{Decision, Stored};
+use crate::grants::{Login, audience, scope};
+use crate::handle;
+use crate::people::{Visit, Visitor};
+use crate::store::{Change, Kind};
+
+/// How long a person has.
+const LIFETIME: Duration = Duration::from_secs(600);
+
+/// How much longer a device is told that it is over.
+const AFTER: Duration = Duration::from_secs(600);
+
+/// Seconds between two questions of a device.
+const INTERVAL: u64 = 5;
+
+/// Letters that are not taken for others, and no vowels: what they spell offends nobody (RFC 8628 section 6.1).
+const ALPHABET: &[u8; 20] = b"BCDFGHJKLMNPQRSTVWXZ";
+
+/// Answers a POST of a device.
+pub(crate) async fn post(state: &State, parts: Parts, body: Body) -> Response {
+    let body = match read_form(&parts, body).await {
+        Ok(body) => body,
+        Err(status) => return answer::malformed(status),
+    };
+    let mut exchange = Exchange::begin(state, &parts.headers, &state.endpoints.device_authorization);
+    match begin(&mut exchange, &body).await {
+        Ok(body) => exchange.granted(StatusCode::OK, body),
+        Err(denial) => exchange.refused(&denial),
+    }
+}
+
+async fn begin(exchange: &mut Exchange<'_>, body: &[u8]) -> Result<String, Denial> {
+    let proven = exchange.prove()?;
+    let form = Form::parse(body)?;
+    let authenticated = exchange.authenticate(&form).await?;
+    let client = authenticated.client.clone();
+    if !client.grant_types.contains(&GrantType::DeviceCode) {
+        return Err(Reason::ClientForbidden.into());
+    }
+    let jkt = pushed_binding(dpop_jkt(form.raw("dpop_jkt"))?, proven.as_ref())?;
+    let stored = Stored {
+        client: client.id.clone(),
+        scope: scope(form.get("scope"), client.scopes())?,
+        audience: audience(&form, &exchange.state.config)?,
+        jkt: jkt.map(|jkt| jkt.to_string().into()),
+        ends: exchange.now.plus(LIFETIME).as_secs(),
+        interval: INTERVAL,
+        asked: 0,
+        decision: Decision::Pending,
+    };
+    exchange.record(proven).await?;
+    let (device_code, user_code) = (handle::secret()?, user_code()?);
+    let id = handle::digest(&device_code);
+    let family: Box<str> = handle::name()?.into();
+    let insert = |kind, id: &str, expires, body| Change::Insert {
+        kind,
+        id: id.into(),
+        family: family.clone(),
+        expires: exchange.now.plus(expires),
+        body,
+    };
+    let changes = vec![
+        insert(Kind::DEVICE, &id, LIFETIME + AFTER, to_json(&stored)),
+        insert(Kind::USER_CODE, &handle::digest(&user_code), LIFETIME, to_json(&id)),
+    ];
+    if exchange.commit(authenticated, changes).await?.is_err() {
+        // The user code is another device's at the moment, once in 25 billion.
+        return Err(Fault::StoreUnavailable.into());
+    }
+    let shown = format!("{}-{}", &user_code[..4], &user_code[4..]);
+    let at = exchange.state.endpoints.device.as_str();
+    let complete = format!("{at}?user_code={shown}");
+    Ok(json!({
+        "device_code": device_code,
+        "user_code": shown,
+        "verification_uri": at,
+        "verification_uri_complete": complete,
+        "expires_in": LIFETIME.as_secs(),
+        "interval": INTERVAL,
+    })
+    .to_string())
+}
+
+/// Eight letters, 34 bits: enough for ten minutes.
+fn user_code() -> Result<String, Fault> {
+    let mut code = String::with_capacity(8);
+    while code.len() < 8 {
+        let octets: [u8; 16] = random_array()?;
+        // Those above the last whole multiple of 20 would make some letters likelier.
+        let letters = octets.iter().filter(|octet| **octet < 240).map(|octet| ALPHABET[usize::from(*octet % 20)]);
+        code.extend(letters.map(char::from).take(8 - code.len()));
+    }
+    Ok(code)
+}
+
+/// What a person typed, however it was typed.
+fn normal(user_code: &str) -> String {
+    user_code.chars().filter(char::is_ascii_alphanumeric).map(|letter| letter.to_ascii_uppercase()).collect()
+}
+
+/// Answers a browser that brings a user code.
+pub(crate) async fn visit(state: &State, parts: Parts) -> Response {
+    let decided = match Form::parse(parts.uri.query().unwrap_or_default().as_bytes()) {
+        Ok(form) => decide(state, &parts, &form).await,
+        Err(refusal) => Err(refusal.into()),
+    };
+    decided.unwrap_or_else(|unfit| unfit.answer(state))
+}
+
+async fn decide(state: &State, parts: &Parts, form: &Form) -> Result<Response, Unfit> {
+    let now = state.clock.now();
+    let typed = form.get("user_code").ok_or(Reason::DeviceExpired)?;
+    let user_code = handle::digest(&normal(typed));
+    let record = state.store.read(Kind::USER_CODE, &user_code, now).await?.ok_or(Reason::DeviceExpired)?;
+    let id: Box<str> = parse(&record)?;
+    let record = state.store.read(Kind::DEVICE, &id, now).await?.ok_or(Reason::DeviceExpired)?;
+    let stored: Stored = parse(&record)?;
+    let client = state.clients.find(state, &stored.client, now).await?.ok_or(Reason::DeviceExpired)?;
+    let visit = Visit { parts, client: &client, scope: &stored.scope, now, asked: None, pushed: None };
+    let (decision, answer) = match state.people.visit(state, visit).await? {
+        Visitor::Sees(page) => return Ok(page),
+        Visitor::Agrees(user) => {
+            let login = Login { auth_time: user.auth_time.as_secs(), nonce: None };
+            (Decision::Approved { subject: user.subject, login }, Ok(answer::told("The device may go on.")))
+        }
+        Visitor::Refuses(reason) => (Decision::Denied, Err(reason.into())),
+    };
+    let decided = Change::Replace {
+        kind: Kind::DEVICE,
+        id,
+        version: record.version,
+        expires: record.expires,
+        body: to_json(&Stored { decision, ..stored }),
+    };
+    // The code that was typed is good once.
+    let changes = vec![Change::Take { kind: Kind::USER_CODE, id: user_code }, decided];
+    match write(state, changes, now).await? {
+        Ok(()) => answer,
+        // The device asked at that very moment, or another browser was first: the person tries again.
+        Err(_) => Err(Reason::DeviceExpired.into()),
+    }
+}

@@ -1,0 +1,53 @@
+//! The end of a session (OpenID Connect RP-Initiated Logout): whoever is signed in here is not any more, and goes back to the
+//! client where the client said so in its registration.
+
+use axum::body::Body;
+use axum::response::Response;
+use http::Method;
+use http::header::SET_COOKIE;
+use http::request::Parts;
+use keybound::refusal::Reason;
+
+use crate::State;
+use crate::answer;
+use crate::authorization::{Unfit, send_back};
+use crate::exchange::read_form;
+use crate::form::Form;
+
+/// Answers GET, and POST with a form.
+pub(crate) async fn visit(state: &State, parts: Parts, body: Body) -> Response {
+    let form = if parts.method == Method::POST {
+        match read_form(&parts, body).await {
+            Ok(body) => Form::parse(&body),
+            Err(status) => return answer::malformed(status),
+        }
+    } else {
+        Form::parse(parts.uri.query().unwrap_or_default().as_bytes())
+    };
+    let ended = match form {
+        Ok(form) => end(state, &parts, &form).await,
+        Err(refusal) => Err(refusal.into()),
+    };
+    ended.unwrap_or_else(|unfit| unfit.answer(state))
+}
+
+async fn end(state: &State, parts: &Parts, form: &Form) -> Result<Response, Unfit> {
+    let back = match form.get("post_logout_redirect_uri") {
+        None => None,
+        Some(uri) => {
+            let id = form.get("client_id").ok_or(Reason::RedirectInvalid)?;
+            let client = state.clients.find(state, id, state.clock.now()).await?.ok_or(Reason::RedirectInvalid)?;
+            let known = client.post_logout_redirect_uris.iter().any(|known| **known == *uri);
+            Some(known.then_some(uri).ok_or(Reason::RedirectInvalid)?)
+        }
+    };
+    let cookies = state.people.sign_out(state, parts).await?;
+    let mut response = match back {
+        Some(uri) => send_back(uri, form.get("state").map(|state| ("state", state))),
+        None => answer::told("You are signed out."),
+    };
+    for cookie in cookies {
+        response.headers_mut().append(SET_COOKIE, cookie);
+    }
+    Ok(response)
+}

@@ -1,0 +1,128 @@
+//! Dynamic registration (RFC 7591) and its management (RFC 7592), where the configuration allows it.
+
+use axum::body::Body;
+use axum::response::Response;
+use http::header::AUTHORIZATION;
+use http::request::Parts;
+use http::{HeaderMap, Method, StatusCode};
+use keybound::challenge::TokenErrorAnswer;
+use keybound::refusal::{Denial, Reason};
+use serde_json::Value;
+
+use crate::State;
+use crate::answer;
+use crate::client::Secret;
+use crate::config::Registration;
+use crate::exchange::{read_body, write};
+use crate::grants::authorization_code::{parse, to_json};
+use crate::registered::Registered;
+use crate::store::{Change, Kind, NEVER};
+
+/// Answers a POST of somebody who wants to be a client.
+pub(crate) async fn post(state: &State, parts: Parts, body: Body) -> Response {
+    let body = match read_body(&parts, body, "application/json").await {
+        Ok(body) => body,
+        Err(status) => return answer::malformed(status),
+    };
+    answered(StatusCode::CREATED, register(state, &parts.headers, &body).await)
+}
+
+async fn register(state: &State, headers: &HeaderMap, body: &[u8]) -> Result<Option<String>, Denial> {
+    let allowed = match &state.config.registration {
+        Registration::Off => false,
+        Registration::Open => true,
+        Registration::WithToken(expected) => bearer(headers).is_some_and(|token| expected.is(token)),
+    };
+    if !allowed {
+        return Err(Reason::RegistrationToken.into());
+    }
+    let (registered, secrets) = Registered::new(state, body, None)?;
+    let insert = Change::Insert {
+        kind: Kind::CLIENT,
+        id: registered.client_id.clone(),
+        family: "".into(),
+        expires: NEVER,
+        body: to_json(&registered),
+    };
+    if write(state, vec![insert], state.clock.now()).await?.is_err() {
+        return Err(Reason::RegistrationMetadata.into());
+    }
+    tracing::info!(client_id = &*registered.client_id, "a client registered itself");
+    Ok(Some(registered.information(state, Some(&secrets)).to_string()))
+}
+
+/// Answers a client that looks at its registration, changes it, or gives it back.
+pub(crate) async fn manage(state: &State, parts: Parts, body: Body) -> Response {
+    if parts.method == Method::PUT {
+        let body = match read_body(&parts, body, "application/json").await {
+            Ok(body) => body,
+            Err(status) => return answer::malformed(status),
+        };
+        return answered(StatusCode::OK, change(state, &parts, &body).await);
+    }
+    let status = if parts.method == Method::DELETE { StatusCode::NO_CONTENT } else { StatusCode::OK };
+    answered(status, look_or_leave(state, &parts).await)
+}
+
+/// The registration this path names, if its token came along. An unknown client is not told from a wrong token.
+async fn authorized(state: &State, parts: &Parts) -> Result<(Registered, u64), Denial> {
+    let id = parts.uri.path().rsplit('/').next().unwrap_or_default();
+    let record = state.store.read(Kind::CLIENT, id, state.clock.now()).await?;
+    let token = bearer(&parts.headers).unwrap_or_default();
+    let Some(record) = record else {
+        Secret::NOBODYS.is(token);
+        return Err(Reason::RegistrationToken.into());
+    };
+    let registered: Registered = parse(&record)?;
+    if registered.is_token(token) { Ok((registered, record.version)) } else { Err(Reason::RegistrationToken.into()) }
+}
+
+async fn look_or_leave(state: &State, parts: &Parts) -> Result<Option<String>, Denial> {
+    let (registered, _) = authorized(state, parts).await?;
+    if parts.method != Method::DELETE {
+        return Ok(Some(registered.information(state, None).to_string()));
+    }
+    let delete = Change::Delete { kind: Kind::CLIENT, id: registered.client_id.clone() };
+    let _ = write(state, vec![delete], state.clock.now()).await?;
+    tracing::info!(client_id = &*registered.client_id, "a client gave its registration back");
+    Ok(None)
+}
+
+async fn change(state: &State, parts: &Parts, body: &[u8]) -> Result<Option<String>, Denial> {
+    let (before, version) = authorized(state, parts).await?;
+    let named: Value = serde_json::from_slice(body).map_err(|_| Reason::RegistrationMetadata)?;
+    if named["client_id"] != *before.client_id {
+        return Err(Reason::RegistrationMetadata.into());
+    }
+    let (after, secrets) = Registered::new(state, body, Some(&before))?;
+    let replace =
+        Change::Replace { kind: Kind::CLIENT, id: before.client_id, version, expires: NEVER, body: to_json(&after) };
+    if write(state, vec![replace], state.clock.now()).await?.is_err() {
+        return Err(Reason::RegistrationToken.into());
+    }
+    Ok(Some(after.information(state, Some(&secrets)).to_string()))
+}
+
+/// RFC 6750 section 2.1.
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let mut fields = headers.get_all(AUTHORIZATION).iter();
+    let (Some(field), None) = (fields.next(), fields.next()) else { return None };
+    let (scheme, token) = field.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then_some(token.trim_start_matches(' '))
+}
+
+fn answered(status: StatusCode, result: Result<Option<String>, Denial>) -> Response {
+    let mut response = match result {
+        Ok(body) => answer::json(status, body.unwrap_or_default()),
+        Err(denial) => {
+            tracing::info!(reason = denial.code(), "a registration was refused");
+            let mut response = answer::error(&TokenErrorAnswer::new(&denial, None));
+            if matches!(&denial, Denial::Refused(refusal) if refusal.reason() == Reason::RegistrationToken) {
+                answer::wants_bearer(&mut response, denial.code());
+            }
+            response
+        }
+    };
+    answer::never_stored(&mut response);
+    response
+}

@@ -1,0 +1,80 @@
+//! The claims of the user (OpenID Connect Core section 5.3): a protected resource of this server, with the rules of every other
+//! one (R-AS-30).
+
+use std::sync::Arc;
+
+use axum::response::Response;
+use http::StatusCode;
+use http::request::Parts;
+use keybound::refusal::{Denial, Reason};
+use keybound::token::TokenPolicy;
+use keybound::token::jwt::KeySet;
+use keybound_tower::answer::complete;
+use keybound_tower::{Judgement, Policy, ProofHandling, ResourceServer};
+use serde_json::json;
+
+use crate::State;
+use crate::answer;
+use crate::replays::Shared;
+use crate::tokens;
+
+/// Decides about requests to this resource.
+#[derive(Debug)]
+pub(crate) struct Guard {
+    server: ResourceServer<Shared>,
+    policy: Policy,
+}
+
+impl Guard {
+    pub(crate) fn new(
+        issuer: &str,
+        keys: KeySet,
+        verifier: Arc<keybound::verify::Verifier>,
+        origins: keybound::request::Origins,
+        replays: Shared,
+        clock: crate::Clock,
+    ) -> Option<Self> {
+        let server = ResourceServer::builder(verifier, origins, Arc::new(replays))
+            .issuer(TokenPolicy::new(issuer, [issuer]), keys)
+            .clock(Arc::new(clock))
+            .build()
+            .ok()?;
+        // Tokens that are not bound are served as bearer tokens; those that are, never.
+        Some(Self { server, policy: Policy::optional().scope(tokens::OPENID).ok()? })
+    }
+}
+
+/// Answers GET and POST.
+pub(crate) async fn show(state: &State, parts: Parts) -> Response {
+    let Guard { server, policy } = &state.userinfo;
+    let origin = match state.origins.choose(&parts) {
+        Ok(origin) => origin,
+        Err(refusal) => return crate::exchange::refused_as_http(refusal),
+    };
+    let judgement = server.decide(&parts, origin, policy).await;
+    let said = match judgement.result() {
+        Ok(access) => said(state, access.facts().claims()).await,
+        Err(denial) => Err(denial.clone()),
+    };
+    let mut response = match &said {
+        Ok(body) => answer::json(StatusCode::OK, body.clone()),
+        Err(denial) => refused(state, denial, &judgement),
+    };
+    complete(response.headers_mut(), judgement.nonce(), ProofHandling::Consume);
+    answer::never_stored(&mut response);
+    response
+}
+
+async fn said(state: &State, claims: &serde_json::Map<String, serde_json::Value>) -> Result<String, Denial> {
+    let jti = claims.get("jti").and_then(serde_json::Value::as_str).unwrap_or_default();
+    if !tokens::is_alive(state, jti, state.clock.now()).await? {
+        return Err(Reason::TokenInactive.into());
+    }
+    Ok(json!({ "sub": claims.get("sub") }).to_string())
+}
+
+fn refused(state: &State, denial: &Denial, judgement: &Judgement) -> Response {
+    tracing::info!(reason = denial.code(), client_id = judgement.client_id(), "refused at userinfo");
+    let Guard { server, policy } = &state.userinfo;
+    server.answer(denial, judgement, policy).map(Into::into)
+}

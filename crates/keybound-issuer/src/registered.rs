@@ -1,0 +1,206 @@
+//! Clients that registered themselves: their metadata as it was sent (RFC 7591 section 2), read into a [`Client`].
+
+use keybound::crypto::AlgSet;
+use keybound::crypto::aws_lc::AwsLc;
+use keybound::refusal::{Denial, Reason, Refusal};
+use keybound::token::jwt::KeySet;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use crate::State;
+use crate::client::{Authentication, Client, GrantType, Secret};
+use crate::config::{Registration, is_redirect_uri};
+use crate::grants::{scope, scopes};
+use crate::handle;
+
+/// More addresses than anybody has.
+const MAX_URIS: usize = 32;
+
+/// What is kept of a client.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Registered {
+    pub(crate) client_id: Box<str>,
+    issued_at: u64,
+    /// The digest of its secret.
+    secret: Option<Box<str>>,
+    /// The digest of what it manages its registration with (RFC 7592).
+    token: Box<str>,
+    /// What it said of itself, as far as it is understood, with what is so by default.
+    metadata: Map<String, Value>,
+}
+
+/// What a client is told once.
+pub(crate) struct Secrets {
+    secret: Option<String>,
+    token: Option<String>,
+}
+
+impl Registered {
+    /// Of this body; `before` is what it takes the place of.
+    pub(crate) fn new(state: &State, body: &[u8], before: Option<&Self>) -> Result<(Self, Secrets), Denial> {
+        let sent: Value = serde_json::from_slice(body).map_err(|_| Reason::RegistrationMetadata)?;
+        let sent = sent.as_object().ok_or(Reason::RegistrationMetadata)?;
+        let metadata = metadata(state, sent)?;
+        let wants_secret =
+            metadata["token_endpoint_auth_method"].as_str().is_some_and(|way| way.starts_with("client_secret"));
+        let mut secrets = Secrets { secret: None, token: None };
+        let secret = match before.and_then(|before| before.secret.clone()) {
+            _ if !wants_secret => None,
+            Some(kept) => Some(kept),
+            None => {
+                let new = handle::secret()?;
+                let digest = handle::digest(&new);
+                secrets.secret = Some(new);
+                Some(digest)
+            }
+        };
+        let token = match before {
+            Some(before) => before.token.clone(),
+            None => {
+                let new = handle::secret()?;
+                let digest = handle::digest(&new);
+                secrets.token = Some(new);
+                digest
+            }
+        };
+        let (client_id, issued_at) = match before {
+            Some(before) => (before.client_id.clone(), before.issued_at),
+            None => (handle::name()?.into(), state.clock.now().as_secs()),
+        };
+        let registered = Self { client_id, issued_at, secret, token, metadata };
+        // What is stored can be read again.
+        let _ = registered.client().ok_or(Reason::RegistrationMetadata)?;
+        Ok((registered, secrets))
+    }
+
+    /// The client information response (RFC 7591 section 3.2.1, RFC 7592 section 3).
+    pub(crate) fn information(&self, state: &State, secrets: Option<&Secrets>) -> Value {
+        let mut information = self.metadata.clone();
+        let mut add = |name: &str, value: Value| information.insert(name.to_owned(), value);
+        add("client_id", json!(self.client_id));
+        add("client_id_issued_at", json!(self.issued_at));
+        let at = [state.endpoints.register.as_str(), "/", &self.client_id].concat();
+        add("registration_client_uri", json!(at));
+        if let Some(secret) = secrets.and_then(|secrets| secrets.secret.as_ref()) {
+            add("client_secret", json!(secret));
+        }
+        if self.secret.is_some() {
+            add("client_secret_expires_at", json!(0));
+        }
+        if let Some(token) = secrets.and_then(|secrets| secrets.token.as_ref()) {
+            add("registration_access_token", json!(token));
+        }
+        information.into()
+    }
+
+    pub(crate) fn is_token(&self, token: &str) -> bool {
+        Secret::of_digest(&self.token).is_some_and(|expected| expected.is(token))
+    }
+
+    /// The client; nothing if the record is none of this version's.
+    pub(crate) fn client(&self) -> Option<Client> {
+        let text = |name: &str| self.metadata.get(name).and_then(Value::as_str);
+        let texts = |name: &str| self.metadata.get(name).and_then(Value::as_array).into_iter().flatten();
+        let secret = || Secret::of_digest(self.secret.as_deref()?);
+        let keys = self
+            .metadata
+            .get("jwks")
+            .map(|jwks| KeySet::read_strictly(jwks.to_string().as_bytes(), &AwsLc, AlgSet::ALL).ok());
+        let authentication = match text("token_endpoint_auth_method")? {
+            "client_secret_basic" => Authentication::SecretBasic(secret()?),
+            "client_secret_post" => Authentication::SecretPost(secret()?),
+            "private_key_jwt" => Authentication::PrivateKeyJwt(keys.clone()??),
+            "none" => Authentication::None,
+            _ => return None,
+        };
+        let mut client = Client::new(self.client_id.clone(), authentication).scope(text("scope").unwrap_or_default());
+        if let Some(keys) = keys {
+            client = client.keys(keys?);
+        }
+        for grant in texts("grant_types") {
+            client = client.grant_type(grant.as_str()?.parse().ok()?);
+        }
+        for uri in texts("redirect_uris") {
+            client = client.redirect_uri(uri.as_str()?);
+        }
+        for uri in texts("post_logout_redirect_uris") {
+            client = client.post_logout_redirect_uri(uri.as_str()?);
+        }
+        let bound = self.metadata.get("dpop_bound_access_tokens") == Some(&Value::Bool(true));
+        Some(if bound { client.dpop_bound_access_tokens() } else { client })
+    }
+}
+
+/// What is understood of the metadata that was sent, each member of its type, with the defaults of RFC 7591 section 2.
+fn metadata(state: &State, sent: &Map<String, Value>) -> Result<Map<String, Value>, Refusal> {
+    let mut metadata = Map::new();
+    let text = |name: &str| sent.get(name).map(|value| value.as_str().ok_or_else(|| unfit(name))).transpose();
+    for name in ["client_name", "client_uri", "logo_uri", "policy_uri", "tos_uri", "software_id", "software_version"] {
+        if let Some(said) = text(name)? {
+            metadata.insert(name.to_owned(), said.into());
+        }
+    }
+    let way = text("token_endpoint_auth_method")?.unwrap_or("client_secret_basic");
+    metadata.insert("token_endpoint_auth_method".to_owned(), way.into());
+    if let Some(jwks) = sent.get("jwks") {
+        metadata.insert("jwks".to_owned(), jwks.clone());
+    } else if way == "private_key_jwt" {
+        return Err(unfit("jwks"));
+    }
+    let grants = grants(state, sent, way)?;
+    let sends_back = grants.contains(&GrantType::AuthorizationCode);
+    for name in ["redirect_uris", "post_logout_redirect_uris"] {
+        let uris = uris(sent, name)?;
+        if name == "redirect_uris" && sends_back && uris.is_empty() {
+            return Err(Reason::RegistrationRedirect.into());
+        }
+        if !uris.is_empty() {
+            metadata.insert(name.to_owned(), uris.into());
+        }
+    }
+    metadata.insert("grant_types".to_owned(), grants.iter().map(|grant| grant.as_str()).collect());
+    let types = sent.get("response_types").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    if sent.contains_key("response_types") && types.iter().any(|kind| kind != "code") {
+        return Err(unfit("response_types"));
+    }
+    metadata.insert("response_types".to_owned(), if sends_back { json!(["code"]) } else { json!([]) });
+    let allowed = &state.config.registration_scope;
+    let granted = scope(text("scope")?, scopes(allowed)).map_err(|_| unfit("scope"))?;
+    metadata.insert("scope".to_owned(), granted.into());
+    // R-AS-11
+    let bound = sent.get("dpop_bound_access_tokens").map_or(Some(false), Value::as_bool);
+    let bound = bound.ok_or_else(|| unfit("dpop_bound_access_tokens"))?;
+    metadata.insert("dpop_bound_access_tokens".to_owned(), bound.into());
+    Ok(metadata)
+}
+
+/// The grants, each known; those for machines only where not everybody may register.
+fn grants(state: &State, sent: &Map<String, Value>, way: &str) -> Result<Vec<GrantType>, Refusal> {
+    let Some(named) = sent.get("grant_types") else { return Ok(vec![GrantType::AuthorizationCode]) };
+    let named = named.as_array().ok_or_else(|| unfit("grant_types"))?;
+    let mut grants = Vec::new();
+    for grant in named {
+        let grant: GrantType =
+            grant.as_str().and_then(|grant| grant.parse().ok()).ok_or_else(|| unfit("grant_types"))?;
+        let is_for_machines = matches!(grant, GrantType::ClientCredentials | GrantType::TokenExchange);
+        let is_open = matches!(state.config.registration, Registration::Open);
+        if is_for_machines && (is_open || way == "none") {
+            return Err(unfit("grant_types"));
+        }
+        if !grants.contains(&grant) {
+            grants.push(grant);
+        }
+    }
+    Ok(grants)
+}
+
+fn uris(sent: &Map<String, Value>, name: &str) -> Result<Vec<Value>, Refusal> {
+    let Some(named) = sent.get(name) else { return Ok(Vec::new()) };
+    let named = named.as_array().filter(|uris| uris.len() <= MAX_URIS).ok_or(Reason::RegistrationRedirect)?;
+    let is_fit = |uri: &Value| uri.as_str().is_some_and(|uri| uri.len() <= 2048 && is_redirect_uri(uri));
+    if named.iter().all(is_fit) { Ok(named.clone()) } else { Err(Reason::RegistrationRedirect.into()) }
+}
+
+fn unfit(member: &str) -> Refusal {
+    Refusal::with_detail(Reason::RegistrationMetadata, member)
+}

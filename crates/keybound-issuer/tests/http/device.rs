@@ -1,0 +1,126 @@
+//! Devices without a browser: two codes, a person somewhere else, and questions until the person has decided.
+
+use keybound::crypto::aws_lc::SoftwareKey;
+use keybound::verify::NoncePolicy;
+use serde_json::Value;
+
+use crate::people::{Parameters, form, proof_for, to_local};
+use crate::support::{Answer, HOLDER, MARK, Server, Setup, THIEF};
+
+const GRANT: &str = "urn:ietf:params:oauth:grant-type:device_code";
+
+fn begun() -> Parameters {
+    Parameters::of_app().set("scope", "read")
+}
+
+/// What a device gets that begins with this key.
+fn begin(server: &Server, key: Option<&'static SoftwareKey>) -> Value {
+    let request = form("/device_authorization", &begun());
+    let request = match key {
+        Some(key) => request.dpop(&proof_for(server, key, "/device_authorization")),
+        None => request,
+    };
+    let answer = server.token(&request);
+    assert_eq!(answer.status, 200, "{answer:?}");
+    answer.json()
+}
+
+fn ask(server: &Server, codes: &Value, key: Option<&'static SoftwareKey>) -> Answer {
+    let code = codes["device_code"].as_str().unwrap();
+    server.redeem(&Parameters::of_app().set("grant_type", GRANT).set("device_code", code), key)
+}
+
+/// A person brings the code, spelled as people spell.
+fn bring(server: &Server, codes: &Value) -> Answer {
+    let code = codes["user_code"].as_str().unwrap().replace('-', "+").to_lowercase();
+    server.raw(to_local(&format!("GET /device?user_code={code}")).octets())
+}
+
+// R-AS-03, R-AS-13: the tokens are bound to the key the device began with.
+#[test]
+fn a_device_gets_tokens_when_somebody_has_agreed() {
+    let server = Setup::new().approving().start();
+    let codes = begin(&server, Some(&HOLDER));
+    assert_eq!((&codes["expires_in"], &codes["interval"]), (&600.into(), &5.into()));
+    assert_eq!(codes["verification_uri"], "http://localhost:8090/device");
+    let pending = ask(&server, &codes, Some(&HOLDER));
+    assert_eq!(pending.error(), ("authorization_pending".into(), "device.pending".into()));
+    assert_eq!(bring(&server, &codes).status, 200);
+    server.turn(5);
+    assert_eq!(ask(&server, &codes, None).error().1, "proof.required");
+    assert_eq!(ask(&server, &codes, Some(&THIEF)).error().1, "grant.key");
+    let answer = ask(&server, &codes, Some(&HOLDER));
+    assert_eq!(answer.access_token().claims["sub"], "alice");
+    let refreshed = server.redeem(&Parameters::refresh(&answer.refresh_token()), Some(&HOLDER));
+    assert_eq!(refreshed.json()["scope"], "read");
+    assert_eq!(ask(&server, &codes, Some(&HOLDER)).error().1, "grant.invalid", "once");
+    assert_eq!(bring(&server, &codes).status, 400, "and by one person");
+}
+
+/// Without a key at the beginning, the one at the end counts.
+#[test]
+fn a_device_may_begin_without_a_key() {
+    let server = Setup::new().approving().start();
+    let codes = begin(&server, None);
+    bring(&server, &codes);
+    assert_eq!(ask(&server, &codes, Some(&HOLDER)).json()["token_type"], "DPoP");
+}
+
+/// RFC 8628 section 3.5
+#[test]
+fn a_hasty_device_waits_longer() {
+    let server = Setup::new().approving().start();
+    let codes = begin(&server, None);
+    let asked = |seconds| {
+        server.turn(seconds);
+        ask(&server, &codes, None).error().0
+    };
+    assert_eq!(asked(0), "authorization_pending");
+    assert_eq!(asked(4), "slow_down");
+    assert_eq!(asked(9), "slow_down", "now it is ten");
+    assert_eq!(asked(15), "authorization_pending", "and then fifteen");
+    server.turn(600);
+    assert_eq!(asked(0), "expired_token");
+    assert_eq!(bring(&server, &codes).status, 400);
+}
+
+// R-AS-22, R-AS-23
+#[test]
+fn what_is_refused_leaves_the_code() {
+    let server = Setup::new().approving().nonces(NoncePolicy::Require).start();
+    let codes = begin(&server, None);
+    bring(&server, &codes);
+    let code = codes["device_code"].as_str().unwrap();
+    let good = Parameters::of_app().set("grant_type", GRANT).set("device_code", code);
+    let demand = server.redeem(&good, Some(&HOLDER));
+    assert_eq!(demand.error(), ("use_dpop_nonce".into(), "nonce.missing".into()));
+    for (parameters, reason) in [
+        (good.clone().set("device_code", MARK), "grant.invalid"),
+        (good.clone().without("device_code"), "request.malformed"),
+        (good.clone().set("client_id", "bound-app"), "grant.invalid"),
+        (good.clone().set("client_id", "public"), "client.forbidden"),
+        (good.clone().set("resource", "https://billing.example.com"), "target.invalid"),
+    ] {
+        assert_eq!(server.redeem(&parameters, None).error().1, reason, "{}", parameters.text());
+    }
+    let nonce = demand.field("dpop-nonce").unwrap().to_owned();
+    let proof = proof_for(&server, &HOLDER, "/token").claim("nonce", nonce);
+    assert_eq!(server.token(&form("/token", &good).dpop(&proof)).status, 200);
+}
+
+#[test]
+fn what_is_wrong_with_the_beginning() {
+    let server = Setup::new().approving().start();
+    for (parameters, reason) in [
+        (begun().set("client_id", "public"), "client.forbidden"),
+        (begun().set("client_id", MARK), "client.authentication"),
+        (begun().set("scope", MARK), "scope.invalid"),
+        (begun().set("resource", MARK), "target.invalid"),
+        (begun().set("dpop_jkt", MARK), "jkt.malformed"),
+    ] {
+        assert_eq!(server.token(&form("/device_authorization", &parameters)).error().1, reason);
+    }
+    let elsewhere = proof_for(&server, &HOLDER, "/token");
+    let answer = server.token(&form("/device_authorization", &begun()).dpop(&elsewhere));
+    assert_eq!(answer.error().1, "htu.mismatch");
+}

@@ -1,0 +1,88 @@
+//! Token exchange: from bearer to bound, and never back.
+
+use keybound::crypto::aws_lc::SoftwareKey;
+
+use crate::people::{Parameters, form, of_web, proof_for};
+use crate::support::{Answer, HOLDER, MARK, Request, Server, Setup, THIEF};
+
+const KIND: &str = "urn:ietf:params:oauth:token-type:access_token";
+
+fn exchange(token: &str) -> Parameters {
+    Parameters::none()
+        .set("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange")
+        .set("subject_token", token)
+        .set("subject_token_type", KIND)
+}
+
+fn send(server: &Server, parameters: &Parameters, key: Option<&'static SoftwareKey>) -> Answer {
+    as_web(server, form("/token", parameters), key)
+}
+
+fn as_web(server: &Server, request: Request, key: Option<&'static SoftwareKey>) -> Answer {
+    let request = of_web(request);
+    match key {
+        Some(key) => server.token(&request.dpop(&proof_for(server, key, "/token"))),
+        None => server.token(&request),
+    }
+}
+
+/// A token of a user for the client `web`.
+fn of_user(server: &Server, key: Option<&'static SoftwareKey>) -> Answer {
+    let code = server.code(&Parameters::authorization().set("client_id", "web").set("scope", "read write"));
+    send(server, &Parameters::redemption(&code).without("client_id"), key)
+}
+
+// R-AS-03, R-AS-04: the same rights or fewer, for as long as the first token lives.
+#[test]
+fn a_bearer_token_becomes_a_bound_one() {
+    let server = Setup::new().approving().start();
+    let bearer = of_user(&server, None).access_token();
+    server.turn(100);
+    let answer = send(&server, &exchange(&bearer.text).set("scope", "read"), Some(&HOLDER));
+    let bound = answer.access_token();
+    assert_eq!((&bound.claims["sub"], &bound.claims["scope"]), (&"alice".into(), &"read".into()));
+    assert_eq!(bound.claims["exp"], bearer.claims["exp"]);
+    let json = answer.json();
+    assert_eq!((&json["token_type"], &json["issued_token_type"]), (&"DPoP".into(), &KIND.into()));
+    assert_eq!(json["refresh_token"], serde_json::Value::Null);
+}
+
+#[test]
+fn never_the_other_way() {
+    let server = Setup::new().approving().start();
+    let bearer = of_user(&server, None).access_token().text;
+    assert_eq!(send(&server, &exchange(&bearer), None).error().1, "proof.required");
+    let bound = of_user(&server, Some(&HOLDER)).access_token().text;
+    assert_eq!(send(&server, &exchange(&bound), None).error().1, "proof.required");
+    assert_eq!(send(&server, &exchange(&bound), Some(&THIEF)).error().1, "grant.key");
+    assert_eq!(send(&server, &exchange(&bound), Some(&HOLDER)).status, 200);
+}
+
+#[test]
+fn one_thing_wrong_in_each() {
+    let server = Setup::new().approving().start();
+    let token = of_user(&server, None);
+    let text = token.access_token().text;
+    let others = server.redeem(&Parameters::redemption(&server.code(&Parameters::authorization())), None);
+    let others = others.access_token().text;
+    let good = exchange(&text);
+    for (parameters, reason) in [
+        (good.clone().without("subject_token"), "request.malformed"),
+        (good.clone().without("subject_token_type"), "request.malformed"),
+        (good.clone().set("subject_token_type", MARK), "request.malformed"),
+        (good.clone().set("requested_token_type", MARK), "request.malformed"),
+        (good.clone().set("actor_token", MARK), "request.malformed"),
+        (good.clone().set("subject_token", MARK), "grant.invalid"),
+        (good.clone().set("subject_token", &text[..text.len() - 2]), "grant.invalid"),
+        (good.clone().set("subject_token", others.as_str()), "grant.invalid"),
+        (good.clone().set("subject_token", token.refresh_token()), "grant.invalid"),
+        (good.clone().set("scope", "read openid"), "scope.invalid"),
+        (good.clone().set("resource", "https://billing.example.com"), "target.invalid"),
+    ] {
+        assert_eq!(send(&server, &parameters, Some(&HOLDER)).error().1, reason, "{}", parameters.text());
+    }
+    let public = server.redeem(&good.clone().set("client_id", "app"), Some(&HOLDER));
+    assert_eq!(public.error().1, "client.forbidden");
+    server.turn(300);
+    assert_eq!(send(&server, &good, Some(&HOLDER)).error().1, "grant.invalid", "it has expired");
+}

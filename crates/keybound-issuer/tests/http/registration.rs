@@ -1,0 +1,161 @@
+//! Clients that register themselves, and look after their registration.
+
+use keybound_issuer::{IssuerConfig, Registration, Secret};
+use serde_json::{Value, json};
+
+use crate::people::{Parameters, form, to_local};
+use crate::support::{Answer, HOLDER, LOCAL, MARK, REDIRECT, Request, SECRET, Server, Setup};
+
+fn open(config: IssuerConfig) -> IssuerConfig {
+    config.auto_approve("alice").registration(Registration::Open, "openid read write")
+}
+
+fn with_token(config: IssuerConfig) -> IssuerConfig {
+    config.registration(Registration::WithToken(Secret::new(SECRET.to_owned()).unwrap()), "read")
+}
+
+fn json_to(line: &str, body: &Value) -> Request {
+    to_local(line).field("Content-Type: application/json").body(body.to_string())
+}
+
+fn register(server: &Server, metadata: &Value) -> Answer {
+    server.raw(json_to("POST /register", metadata).octets())
+}
+
+fn good() -> Value {
+    json!({ "redirect_uris": [REDIRECT], "client_name": "Example" })
+}
+
+fn with(name: &str, value: Value) -> Value {
+    let mut metadata = good();
+    metadata[name] = value;
+    metadata
+}
+
+// R-AS-11: the default is false, and what is in force is returned.
+#[test]
+fn a_client_registers_and_gets_tokens() {
+    let server = Setup::new().registering(open).start();
+    for (metadata, bound) in [(good(), false), (with("dpop_bound_access_tokens", json!(true)), true)] {
+        let mut metadata = metadata;
+        metadata["grant_types"] = json!(["authorization_code", "refresh_token"]);
+        let answer = register(&server, &metadata);
+        assert_eq!((answer.status, answer.field("cache-control")), (201, Some("no-store")));
+        let client = answer.json();
+        assert_eq!(client["dpop_bound_access_tokens"], bound);
+        assert_eq!(
+            (&client["token_endpoint_auth_method"], &client["client_name"]),
+            (&"client_secret_basic".into(), &"Example".into())
+        );
+        assert_eq!((&client["scope"], &client["response_types"]), (&"openid read write".into(), &json!(["code"])));
+        let (id, secret) = (client["client_id"].as_str().unwrap(), client["client_secret"].as_str().unwrap());
+        // Nobody approves for a client that is not in the configuration, loopback or not.
+        let answer = server.browse(&Parameters::authorization().set("client_id", id));
+        assert_eq!(answer.back("error_description").as_deref(), Some("login.denied"));
+        let redemption = Parameters::redemption(MARK).without("client_id");
+        let answer = server.token(&form("/token", &redemption).basic(id, secret));
+        assert_eq!(answer.error().1, "grant.invalid", "it is known at the token endpoint");
+        let answer = server.token(&form("/token", &redemption).basic(id, MARK));
+        assert_eq!(answer.error().1, "client.authentication");
+    }
+}
+
+/// One thing wrong in each.
+// R-AS-11
+#[test]
+fn unfit_metadata_is_refused() {
+    let server = Setup::new().registering(open).start();
+    for (metadata, error, reason) in [
+        (json!([]), "invalid_client_metadata", "registration.metadata"),
+        (json!(MARK), "invalid_client_metadata", "registration.metadata"),
+        (json!({}), "invalid_redirect_uri", "registration.redirect"),
+        (with("redirect_uris", json!([])), "invalid_redirect_uri", "registration.redirect"),
+        (with("redirect_uris", json!(REDIRECT)), "invalid_redirect_uri", "registration.redirect"),
+        (with("redirect_uris", json!(["http://zebra7.example/"])), "invalid_redirect_uri", "registration.redirect"),
+        (with("redirect_uris", json!(["https://zebra7.example/#x"])), "invalid_redirect_uri", "registration.redirect"),
+        (with("dpop_bound_access_tokens", json!("true")), "invalid_client_metadata", "registration.metadata"),
+        (with("dpop_bound_access_tokens", json!(1)), "invalid_client_metadata", "registration.metadata"),
+        (with("dpop_bound_access_tokens", json!(null)), "invalid_client_metadata", "registration.metadata"),
+        (with("grant_types", json!(["implicit"])), "invalid_client_metadata", "registration.metadata"),
+        (with("grant_types", json!(["client_credentials"])), "invalid_client_metadata", "registration.metadata"),
+        (with("response_types", json!(["token"])), "invalid_client_metadata", "registration.metadata"),
+        (with("token_endpoint_auth_method", json!(MARK)), "invalid_client_metadata", "registration.metadata"),
+        (
+            with("token_endpoint_auth_method", json!("private_key_jwt")),
+            "invalid_client_metadata",
+            "registration.metadata",
+        ),
+        (with("jwks", json!({"keys": []})), "invalid_client_metadata", "registration.metadata"),
+        (with("scope", json!("admin")), "invalid_client_metadata", "registration.metadata"),
+        (with("client_name", json!(7)), "invalid_client_metadata", "registration.metadata"),
+    ] {
+        let answer = register(&server, &metadata);
+        assert_eq!((answer.status, answer.error()), (400, (error.into(), reason.into())), "{metadata}");
+        assert!(!answer.body.contains(MARK));
+    }
+    let form = to_local("POST /register").field("Content-Type: application/x-www-form-urlencoded");
+    assert_eq!(server.raw(form.octets()).status, 400);
+}
+
+#[test]
+fn who_may_register_is_a_setting() {
+    let off = Setup::new().approving().start();
+    assert_eq!(register(&off, &good()).status, 404);
+    let server = Setup::new().registering(with_token).start();
+    let machine = json!({ "grant_types": ["client_credentials"] });
+    for (request, status) in [
+        (json_to("POST /register", &machine), 401),
+        (json_to("POST /register", &machine).field("Authorization: Bearer zebra7"), 401),
+        (json_to("POST /register", &machine).field(format!("Authorization: Basic {SECRET}")), 401),
+        (json_to("POST /register", &machine).field(format!("Authorization: Bearer {SECRET}")), 201),
+    ] {
+        let answer = server.raw(request.octets());
+        assert_eq!(answer.status, status, "{answer:?}");
+        let challenge =
+            (status == 401).then_some("Bearer error=\"invalid_token\", error_description=\"registration.token\"");
+        assert_eq!(answer.field("www-authenticate"), challenge);
+        if status == 201 {
+            let client = answer.json();
+            let (id, secret) = (client["client_id"].as_str().unwrap(), client["client_secret"].as_str().unwrap());
+            let request = form("/token", &Parameters::none().set("grant_type", "client_credentials"));
+            let proof = crate::people::proof_for(&server, &HOLDER, "/token");
+            let token = server.token(&request.basic(id, secret).dpop(&proof));
+            assert_eq!(token.access_token().claims["client_id"], id);
+        }
+    }
+}
+
+/// RFC 7592
+#[test]
+fn a_client_looks_after_its_registration() {
+    let server = Setup::new().registering(open).start();
+    let client = register(&server, &good()).json();
+    let path = client["registration_client_uri"].as_str().unwrap().strip_prefix(LOCAL).unwrap().to_owned();
+    let token = client["registration_access_token"].as_str().unwrap().to_owned();
+    let authorized = |request: Request| request.field(format!("Authorization: Bearer {token}"));
+    let read = server.raw(authorized(to_local(&format!("GET {path}"))).octets());
+    assert_eq!(read.status, 200);
+    assert_eq!((&read.json()["client_id"], &read.json()["client_secret"]), (&client["client_id"], &Value::Null));
+    for request in [
+        to_local(&format!("GET {path}")),
+        to_local(&format!("GET {path}")).field("Authorization: Bearer zebra7"),
+        authorized(to_local("GET /register/zebra7")),
+        json_to(&format!("PUT {path}"), &good()),
+        to_local(&format!("DELETE {path}")),
+    ] {
+        assert_eq!(server.raw(request.octets()).error().1, "registration.token");
+    }
+    let mut changed = with("dpop_bound_access_tokens", json!(true));
+    let put = |body: &Value| server.raw(authorized(json_to(&format!("PUT {path}"), body)).octets());
+    assert_eq!(put(&changed).error().1, "registration.metadata", "it does not say whose");
+    changed["client_id"] = client["client_id"].clone();
+    let answer = put(&changed);
+    assert_eq!((answer.status, &answer.json()["dpop_bound_access_tokens"]), (200, &json!(true)));
+    let gone = server.raw(authorized(to_local(&format!("DELETE {path}"))).octets());
+    assert_eq!((gone.status, gone.body.as_str()), (204, ""));
+    assert_eq!(server.raw(authorized(to_local(&format!("GET {path}"))).octets()).status, 401);
+    let id = client["client_id"].as_str().unwrap();
+    let request = form("/token", &Parameters::redemption(MARK).without("client_id"));
+    let answer = server.token(&request.basic(id, client["client_secret"].as_str().unwrap()));
+    assert_eq!(answer.error().0, "invalid_client");
+}

@@ -1,0 +1,92 @@
+//! The claims of the user, and the end of a session.
+
+use keybound::crypto::aws_lc::SoftwareKey;
+use keybound::jws::encode_base64url;
+use sha2::{Digest as _, Sha256};
+
+use crate::people::{Parameters, form, proof_for, to_local};
+use crate::support::{Answer, HOLDER, Jws, MARK, Request, Server, Setup, THIEF};
+
+fn token(server: &Server, scope: &str, key: Option<&'static SoftwareKey>) -> String {
+    let code = server.code(&Parameters::authorization().set("scope", scope));
+    server.redeem(&Parameters::redemption(&code), key).access_token().text
+}
+
+fn proof(server: &Server, key: &'static SoftwareKey, token: &str) -> Jws {
+    let ath = encode_base64url(&Sha256::digest(token.as_bytes()));
+    proof_for(server, key, "/userinfo").claim("htm", "GET").claim("ath", ath)
+}
+
+fn ask(scheme: &str, token: &str) -> Request {
+    to_local("GET /userinfo").field(format!("Authorization: {scheme} {token}"))
+}
+
+fn send(server: &Server, request: &Request) -> Answer {
+    server.raw(request.octets())
+}
+
+// R-AS-30
+#[test]
+fn userinfo_keeps_the_rules_of_resources() {
+    let server = Setup::new().approving().start();
+    let bound = token(&server, "openid read", Some(&HOLDER));
+    let answer = send(&server, &ask("DPoP", &bound).dpop(&proof(&server, &HOLDER, &bound)));
+    assert_eq!((answer.status, answer.json()), (200, serde_json::json!({ "sub": "alice" })));
+    let bearer = token(&server, "openid", None);
+    assert_eq!(send(&server, &ask("Bearer", &bearer)).status, 200);
+    let narrow = token(&server, "read", Some(&HOLDER));
+    let used = proof(&server, &HOLDER, &bound);
+    assert_eq!(send(&server, &ask("DPoP", &bound).dpop(&used)).status, 200);
+    for (request, status, reason) in [
+        (to_local("GET /userinfo"), 401, ""),
+        (ask("Bearer", &bound), 401, "token.downgrade"),
+        (ask("bearer", &bound).dpop(&proof(&server, &HOLDER, &bound)), 401, "token.downgrade"),
+        (ask("DPoP", &bound), 401, "proof.missing"),
+        (ask("DPoP", &bound).dpop(&proof(&server, &THIEF, &bound)), 401, "key.mismatch"),
+        (ask("DPoP", &bound).dpop(&proof(&server, &HOLDER, &bearer)), 401, "ath.mismatch"),
+        (ask("DPoP", &bound).dpop(&proof(&server, &HOLDER, &bound).claim("htm", "POST")), 401, "htm.mismatch"),
+        (ask("DPoP", &bound).dpop(&proof_for(&server, &HOLDER, "/token")), 401, "htm.mismatch"),
+        (ask("DPoP", &bound).dpop(&used), 401, "replay.seen"),
+        (ask("DPoP", &bearer).dpop(&proof(&server, &HOLDER, &bearer)), 401, "token.unbound"),
+        (ask("DPoP", &narrow).dpop(&proof(&server, &HOLDER, &narrow)), 401, "token.audience"),
+        (ask("Bearer", MARK), 401, "token.malformed"),
+    ] {
+        let answer = send(&server, &request);
+        assert_eq!(answer.status, status, "{reason}: {answer:?}");
+        assert!(answer.has("www-authenticate: DPoP "), "{answer:?}");
+        assert!(answer.body.contains(reason) && !answer.body.contains(MARK), "{reason}: {answer:?}");
+    }
+}
+
+/// What is revoked is dead here too.
+#[test]
+fn userinfo_knows_what_was_revoked() {
+    let server = Setup::new().approving().start();
+    let bound = token(&server, "openid", Some(&HOLDER));
+    let revoke = form("/revoke", &Parameters::of_app().set("token", bound.as_str()));
+    assert_eq!(server.token(&revoke).status, 200);
+    let answer = send(&server, &ask("DPoP", &bound).dpop(&proof(&server, &HOLDER, &bound)));
+    assert!(answer.body.contains("token.inactive"), "{answer:?}");
+}
+
+#[test]
+fn the_end_of_a_session() {
+    let server = Setup::new().approving().start();
+    let end = |parameters: &Parameters| server.raw(to_local(&format!("GET /logout?{}", parameters.text())).octets());
+    let plain = end(&Parameters::none());
+    assert_eq!((plain.status, plain.body.as_str()), (200, "You are signed out.\n"));
+    let back = Parameters::none()
+        .set("client_id", "web")
+        .set("post_logout_redirect_uri", "https://app.example.com/bye")
+        .set("state", "s");
+    assert_eq!(end(&back).field("location"), Some("https://app.example.com/bye?state=s"));
+    for parameters in [
+        back.clone().without("client_id"),
+        back.clone().set("client_id", MARK),
+        back.clone().set("client_id", "app"),
+        back.set("post_logout_redirect_uri", "https://zebra7.example/"),
+    ] {
+        let answer = end(&parameters);
+        assert_eq!((answer.status, answer.field("location")), (400, None), "{}", parameters.text());
+    }
+}

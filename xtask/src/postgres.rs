@@ -1,0 +1,89 @@
+//! A PostgreSQL server on a port and in a folder of its own, gone when dropped.
+
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::{fs, io};
+
+use crate::run;
+use crate::test::installed;
+
+/// Where Debian has the programs of this version.
+const PROGRAMS: &str = "/usr/lib/postgresql/15/bin";
+
+/// A server that runs.
+pub(crate) struct Server {
+    folder: PathBuf,
+    port: u16,
+}
+
+/// Makes a cluster and starts its server, which is installed where it is missing.
+pub(crate) fn start() -> io::Result<Server> {
+    installed(&program("postgres"), "--version", &["postgresql-15"])?;
+    let folder = std::env::temp_dir().join(format!("keybound-postgres-{}", std::process::id()));
+    fs::create_dir(&folder)?;
+    let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+    let server = Server { folder, port };
+    if is_root() && !run::succeeds(Command::new("chown").arg("postgres").arg(&server.folder)) {
+        return Err(io::Error::other("the folder cannot be given to the user postgres"));
+    }
+    let data = server.data();
+    let made = run::succeeds(
+        as_its_user(&program("initdb"))
+            .arg("-D")
+            .arg(&data)
+            .args(["-U", "keybound", "-A", "trust"])
+            .stdout(Stdio::null()),
+    );
+    let options = format!("-p {port} -h 127.0.0.1 -k {}", server.folder.display());
+    let mut starting = as_its_user(&program("pg_ctl"));
+    starting.args(["start", "-w", "-t", "60", "-D"]).arg(&data).arg("-o").arg(options);
+    starting.arg("-l").arg(server.folder.join("log")).stdout(Stdio::null());
+    if made && run::succeeds(&mut starting) {
+        Ok(server)
+    } else {
+        let log = fs::read_to_string(server.folder.join("log")).unwrap_or_default();
+        Err(io::Error::other(format!("PostgreSQL does not start: {log}")))
+    }
+}
+
+impl Server {
+    /// The address of a database on it.
+    pub(crate) fn url(&self) -> String {
+        format!("postgres://keybound@127.0.0.1:{}/postgres", self.port)
+    }
+
+    fn data(&self) -> PathBuf {
+        self.folder.join("data")
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let mut stopping = as_its_user(&program("pg_ctl"));
+        stopping.args(["stop", "-m", "immediate", "-D"]).arg(self.data()).stdout(Stdio::null());
+        // One that never ran needs no end.
+        run::succeeds(&mut stopping);
+        if let Err(error) = fs::remove_dir_all(&self.folder) {
+            eprintln!("{}: {error}", self.folder.display());
+        }
+    }
+}
+
+fn program(name: &str) -> String {
+    Path::new(PROGRAMS).join(name).display().to_string()
+}
+
+/// PostgreSQL refuses to run as root.
+fn as_its_user(program: &str) -> Command {
+    if !is_root() {
+        return Command::new(program);
+    }
+    let mut command = Command::new("runuser");
+    command.args(["-u", "postgres", "--", program]).current_dir("/");
+    command
+}
+
+fn is_root() -> bool {
+    Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout == b"0\n")
+}
