@@ -94,7 +94,8 @@ fn a_socket_that_does_not_fit_the_configuration_is_refused() {
          ListenStream= must agree\n"
     );
     assert_eq!((status, said), (Some(1), expected));
-    let named = "error: a socket was passed in as \"http\"; FileDescriptorName= may be address, admin, decisions\n";
+    let named =
+        "error: a socket was passed in as \"http\"; FileDescriptorName= may be address, admin, decisions, ext_authz\n";
     assert_eq!(refused(address, "http", &SERVE), (Some(2), named.to_owned()));
     let (status, said) = refused(elsewhere, "decisions", &SERVE);
     assert_eq!(status, Some(2), "{said}");

@@ -28,6 +28,8 @@ const OVERWRITE: i32 = AppendAction::OverwriteIfExistsOrAdd as i32;
 const ROUTES: &str = "[[route]]\npath = \"/\"\nscope = [\"orders:read\"]\n\
                       [[route]]\npath = \"/bearer\"\nupstream_authorization = \"bearer\"\n\
                       [[route]]\npath = \"/check\"\nproof = \"check\"\nupstream_authorization = \"pass\"\n\
+                      [[route]]\npath = \"/signed\"\nproof = \"attest\"\nattestation_audience = [\"http://orders\"]\n\
+                      methods = [\"GET\"]\n\
                       [[route]]\npath = \"/both\"\nmode = \"optional\"\n\
                       [[route]]\npath = \"/report\"\nmode = \"report\"\n\
                       [[route]]\npath = \"/open\"\nmode = \"open\"\n";
@@ -186,13 +188,39 @@ fn a_bound_token_passes_once_and_is_named() {
     let mut removed = ok.headers_to_remove;
     removed.sort();
     // What is set must not be among it: Envoy sets first.
-    assert_eq!(removed, ["authorization", "dpop", "keybound-x", "keybound_issuer"]);
+    assert_eq!(removed, ["authorization", "dpop", "keybound-attestation", "keybound-x", "keybound_issuer"]);
     let exposed: Vec<_> = values(&ok.response_headers_to_add, "access-control-expose-headers").collect();
     assert_eq!(exposed, [("WWW-Authenticate, DPoP-Nonce", AppendAction::AppendIfExistsOrAdd as i32)]);
     let allowed: Vec<_> = values(&ok.response_headers_to_add, "access-control-allow-origin").collect();
     assert_eq!(allowed, [("*", AppendAction::AddIfAbsent as i32)]);
     // R-SEC-02
     assert_eq!(service.reason(get("/orders/17?page=2", &credentials)), (401, "replay.seen".to_owned()));
+}
+
+/// RFC 7515: three segments, of which the first says what it is.
+#[test]
+fn a_statement_goes_to_the_app_and_nothing_of_the_client_s_does() {
+    let scene = Scene::new();
+    let service = Service(scene.for_envoy("127.0.0.1", "", ROUTES));
+    let nonce = nonce(&scene, &service);
+    let credentials = scene.credentials(Method::GET, "/signed", Some(&nonce));
+    let ok = service.passes(get("/signed", &format!("{credentials}keybound-attestation: a lie\r\n")));
+    let statements: Vec<_> = values(&ok.headers, "keybound-attestation").collect();
+    let [(statement, OVERWRITE)] = statements[..] else { panic!("{statements:?}") };
+    assert_eq!(statement.split('.').count(), 3, "{statement}");
+    let mut removed = ok.headers_to_remove;
+    removed.sort();
+    assert_eq!(removed, ["authorization", "dpop"]);
+}
+
+#[test]
+fn a_method_that_is_not_listed_is_refused_with_those_that_are() {
+    let scene = Scene::new();
+    let service = Service(scene.for_envoy("127.0.0.1", "", ROUTES));
+    let denied = service.denies(question("DELETE", "/signed", ""));
+    assert_eq!(denied.status.unwrap().code, 405);
+    assert_eq!(value(&denied.headers, "keybound-reason").unwrap(), "method.unlisted");
+    assert!(value(&denied.headers, "allow").unwrap().contains("GET"));
 }
 
 #[test]
@@ -204,14 +232,15 @@ fn the_route_says_what_becomes_of_credentials() {
     let ok = service.passes(get("/bearer", &scene.credentials(Method::GET, "/bearer", Some(&nonce))));
     let authorization = value(&ok.headers, "authorization").unwrap();
     assert!(authorization.starts_with("Bearer ") && authorization.len() == "Bearer ".len() + token.len());
-    assert_eq!(ok.headers_to_remove, ["dpop"]);
+    assert_eq!(ok.headers_to_remove, ["keybound-attestation", "dpop"]);
     let ok = service.passes(get("/check", &scene.credentials(Method::GET, "/check", Some(&nonce))));
-    assert_eq!((value(&ok.headers, "authorization"), ok.headers_to_remove.len()), (None, 0), "{ok:?}");
+    assert_eq!(value(&ok.headers, "authorization"), None);
+    assert_eq!(ok.headers_to_remove, ["keybound-attestation"]);
     // Nobody is vouched for: no identity, and what a client says it is goes away.
     for path in ["/open", "/report"] {
         let ok = service.passes(get(path, "authorization: Bearer x\r\nkeybound_jkt: root\r\n"));
         assert!(ok.headers.is_empty() && ok.response_headers_to_add.is_empty(), "{ok:?}");
-        assert_eq!(ok.headers_to_remove.len(), 6, "{ok:?}");
+        assert_eq!(ok.headers_to_remove.len(), 7, "{ok:?}");
         assert!(ok.headers_to_remove.iter().all(|name| name.starts_with("keybound")), "{ok:?}");
     }
 }

@@ -184,11 +184,9 @@ fn what_is_counted_is_what_required_refuses() {
                     let token = scene.token();
                     let proof = scene.proof(Method::GET, path, &token, Some(nonce));
                     let (signed, signature) = proof.rsplit_once('.').unwrap();
-                    (
-                        Method::GET,
-                        "",
-                        with(&token, &format!("{signed}.{}", signature.chars().rev().collect::<String>())),
-                    )
+                    // Not the last character, some of whose bits are nobody's.
+                    let first = if signature.starts_with('A') { 'B' } else { 'A' };
+                    (Method::GET, "", with(&token, &format!("{signed}.{first}{}", &signature[1..])))
                 }),
             ),
             ("another method", Box::new(|path| (Method::PUT, "", good(path)))),
