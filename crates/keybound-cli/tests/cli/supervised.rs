@@ -97,11 +97,31 @@ fn a_socket_that_does_not_fit_the_configuration_is_refused() {
     let named =
         "error: a socket was passed in as \"http\"; FileDescriptorName= may be address, admin, decisions, ext_authz\n";
     assert_eq!(refused(address, "http", &SERVE), (Some(2), named.to_owned()));
-    let (status, said) = refused(elsewhere, "decisions", &SERVE);
-    assert_eq!(status, Some(2), "{said}");
-    assert!(said.ends_with("a socket was passed in for listen.decisions, and nothing listens there\n"), "{said}");
+    for setting in ["decisions", "ext_authz"] {
+        let (status, said) = refused(elsewhere, setting, &SERVE);
+        assert_eq!(status, Some(2), "{said}");
+        let nothing = format!("a socket was passed in for listen.{setting}, and nothing listens there\n");
+        assert!(said.ends_with(&nothing), "{said}");
+    }
     let trial = "error: sockets were passed in (LISTEN_FDS), and no --config says what listens there\n";
     assert_eq!(refused(address, "address", &["serve"]), (Some(2), trial.to_owned()));
+}
+
+/// Envoy's questions come by the socket that is named for them; clients by a port that is taken as configured.
+#[test]
+fn envoys_socket_is_passed_in_by_its_name() {
+    let place = Place::new();
+    let (socket, ext_authz) = listening();
+    let listen = format!("[listen]\next_authz = \"{ext_authz}\"\ndecision_peers = [\"127.0.0.1\"]\n");
+    let text = gateway("127.0.0.1:0", "http://127.0.0.1:9", &sample());
+    place.write("keybound.toml", &text.replace("[listen]\n", &listen));
+    let mut service = Service::start(passing(&place, &socket, "ext_authz", &SERVE));
+    assert_ne!(service.address(), ext_authz);
+    service.line(&format!("listening for questions of Envoy address={ext_authz}"));
+    let answer = get(ext_authz, "/", "");
+    assert!(answer.starts_with("HTTP/1.1 415 ") && answer.contains("grpc-status: 3\r\n"), "{answer}");
+    assert_eq!(service.terminate(), Some(0));
+    assert!(TcpStream::connect(ext_authz).is_ok(), "it outlives the process");
 }
 
 #[test]

@@ -67,10 +67,14 @@ pub(super) async fn decide<'e>(engine: &'e Engine, parts: &mut Parts, body: &[u8
     let judge = || async { judge(engine, parts, body, origin, passage.policy).await };
     match passage.route.mode {
         Mode::Open => return Verdict::Unvouched,
+        // A preflight has no credentials that anything could be found out about.
+        Mode::Report if preflight => return Verdict::Unvouched,
+        Mode::Report if is_closed_form(parts, body) => {
+            watch.would_refuse(Problem::FormEncoded.code());
+            return Verdict::Unvouched;
+        }
         Mode::Report => {
-            if !preflight {
-                watch.judged(parts, engine.report(parts, judge().await).await);
-            }
+            watch.judged(parts, engine.report(parts, judge().await).await);
             return Verdict::Unvouched;
         }
         // Not 200: a proxy for which 204 is no permission gives it to the client, and the others let the app answer.

@@ -17,7 +17,13 @@ use crate::support::{Answer, Upstream};
 const FIELD: &str = "keybound-attestation";
 
 /// What an upstream does with a statement: the key by its `kid`, the signature, `typ`, `aud`, the times, method and target.
-fn check(jwks: &Value, statement: &str, audience: &str, method: &str, target: &str) -> Result<Value, &'static str> {
+pub(crate) fn check(
+    jwks: &Value,
+    statement: &str,
+    audience: &str,
+    method: &str,
+    target: &str,
+) -> Result<Value, &'static str> {
     let (signed, signature) = statement.rsplit_once('.').ok_or("form")?;
     let (header, claims) = signed.split_once('.').ok_or("form")?;
     let json = |text: &str| serde_json::from_slice::<Value>(&decode_base64url(text).unwrap()).unwrap();
@@ -40,7 +46,7 @@ fn check(jwks: &Value, statement: &str, audience: &str, method: &str, target: &s
     checks.iter().find(|(_, passed)| !passed).map_or(Ok(claims), |(name, _)| Err(name))
 }
 
-fn jwks(gateway: &Running) -> Value {
+pub(crate) fn jwks(gateway: &Running) -> Value {
     let answer = gateway.get(WELL_KNOWN, "");
     assert_eq!((answer.status, answer.field("content-type")), (200, Some("application/jwk-set+json")));
     serde_json::from_slice(&answer.body).unwrap()

@@ -16,6 +16,7 @@ use crate::scene::{ISSUER, Running, Scene};
 
 #[path = "../../src/decisions/envoy/messages.rs"]
 mod messages;
+mod policy;
 
 use messages::{
     AppendAction, AttributeContext, CheckRequest, CheckResponse, DeniedHttpResponse, HeaderMap, HeaderValue,

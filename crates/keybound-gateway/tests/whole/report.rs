@@ -14,7 +14,7 @@ use crate::support::Upstream;
 
 /// The log of this process, as JSON lines.
 #[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
+pub(crate) struct Log(Arc<Mutex<Vec<u8>>>);
 
 impl io::Write for Log {
     fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
@@ -37,7 +37,7 @@ impl<'w> MakeWriter<'w> for Log {
 
 impl Log {
     /// The one of this process, from now on.
-    fn begin() -> &'static Self {
+    pub(crate) fn begin() -> &'static Self {
         static LOG: OnceLock<Log> = OnceLock::new();
         LOG.get_or_init(|| {
             let log = Self::default();
@@ -48,7 +48,7 @@ impl Log {
     }
 
     /// Client and reason of what would have been refused on this route, in order.
-    fn reported(&self, route: &str) -> Vec<(String, String)> {
+    pub(crate) fn reported(&self, route: &str) -> Vec<(String, String)> {
         let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
         let events = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["fields"].clone());
         let of_route = events.filter(|event| event["route"] == route);
