@@ -6,8 +6,7 @@ use http::header::{ACCESS_CONTROL_ALLOW_METHODS, ALLOW, CONTENT_ENCODING, ORIGIN
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Response, Uri};
-use keybound::challenge::Scheme;
-use keybound::refusal::{Denial, Reason, Refusal};
+use keybound::refusal::{Denial, Refusal};
 use keybound::request::{Origin, Presented, RequestPath, authority};
 use keybound_tower::{Access, Cors, Judgement, Policy};
 
@@ -178,15 +177,6 @@ fn identity(access: &Access) -> Identity {
         Some(admission) => identity.jkt(&admission.jkt().to_string()),
         None => identity,
     }
-}
-
-/// What is said of a token in a form: beside the one in the header, or instead of it.
-pub(crate) fn form_denied(parts: &Parts) -> Judgement {
-    let reason = match Presented::scheme(&parts.headers) {
-        Scheme::None => Reason::CredentialsForm,
-        _ => Reason::CredentialsRepeated,
-    };
-    Judgement::denied(&parts.headers, reason)
 }
 
 /// Whether the body is compressed or otherwise not what it will be once somebody reads it.

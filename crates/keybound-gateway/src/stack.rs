@@ -25,7 +25,7 @@ use crate::engine::Engine;
 use crate::front::{Handler, Inbound, Peer};
 use crate::metadata::{Resource, published};
 use crate::observe::{Watch, Worker};
-use crate::passage::{Passage, answer_preflight, form_denied, is_encoded};
+use crate::passage::{Passage, answer_preflight, is_encoded};
 use crate::proxy::{self, Proxy, Terms, Upstreams};
 use crate::reload::Live;
 
@@ -175,7 +175,7 @@ impl Serving {
                     Ok(judgement) => {
                         let judgement = watch.judged(&parts, self.engine.report(&parts, judgement).await);
                         let came = judgement.result().is_ok().then(|| body.token_came()).flatten();
-                        late = came.map(|came| (came, form_denied(&parts)));
+                        late = came.map(|came| (came, Judgement::token_in_form(&parts.headers)));
                     }
                     Err(problem @ Problem::FormEncoded) => watch.would_refuse(problem.code()),
                     Err(problem) => return problem.answer(),
@@ -206,7 +206,7 @@ impl Serving {
             Err(denial) => self.engine.deny(denial, judgement, policy),
             Ok(access) => {
                 // What is answered if a token turns up in the part of a form that is still to come.
-                let late = announces_form(&parts.headers).then(|| form_denied(&parts));
+                let late = announces_form(&parts.headers).then(|| Judgement::token_in_form(&parts.headers));
                 let identity = match self.engine.identity(access, &parts, origin, route) {
                     Ok(identity) => identity,
                     Err(problem) => {
@@ -247,7 +247,7 @@ impl Serving {
                 return Err(Problem::FormEncoded);
             }
             if body.hold_form(later).await? == Found::Token {
-                return Ok(form_denied(parts));
+                return Ok(Judgement::token_in_form(&parts.headers));
             }
         }
         Ok(self.engine.judge(parts, errand.origin, errand.policy).await)

@@ -113,7 +113,7 @@ impl Endpoint {
             (Self::Registered, &Method::GET | &Method::PUT | &Method::DELETE) => {
                 register::manage(state, parts, body).await
             }
-            (Self::Userinfo, &Method::GET | &Method::POST) => userinfo::show(state, parts).await,
+            (Self::Userinfo, &Method::GET | &Method::POST) => userinfo::show(state, parts, body).await,
             (Self::EndSession, &Method::GET | &Method::POST) => end_session::visit(state, parts, body).await,
             (Self::Jwks, &Method::GET | &Method::HEAD) => answer::public(state.jwks.clone(), PUBLIC_CACHE),
             (Self::Metadata, &Method::GET | &Method::HEAD) => answer::public(state.metadata.clone(), PUBLIC_CACHE),

@@ -6,7 +6,7 @@ use http::HeaderMap;
 use keybound::challenge::Scheme;
 use keybound::jwk::Thumbprint;
 use keybound::nonce::Nonce;
-use keybound::refusal::Denial;
+use keybound::refusal::{Denial, Reason};
 use keybound::request::Presented;
 use keybound::token::{Admission, TokenFacts, UnboundToken};
 
@@ -83,6 +83,16 @@ impl Judgement {
             retry_after: None,
             findings: Findings::default(),
         }
+    }
+
+    /// A request whose body is a form with an access token: one too many beside that of the header, and none that counts where it
+    /// is alone (R-RS-10, R-RS-11).
+    pub fn token_in_form(headers: &HeaderMap) -> Self {
+        let reason = match Presented::scheme(headers) {
+            Scheme::None => Reason::CredentialsForm,
+            _ => Reason::CredentialsRepeated,
+        };
+        Self::denied(headers, reason)
     }
 
     /// Whether the request gets through.

@@ -14,7 +14,7 @@ use crate::body::Body;
 use crate::config::{Mode, Route};
 use crate::engine::Engine;
 use crate::observe::Watch;
-use crate::passage::{answer_preflight, form_denied, is_encoded};
+use crate::passage::{answer_preflight, is_encoded};
 use crate::proxy::Identity;
 
 /// The code of a refusal, for a proxy that passes on fields and no body.
@@ -107,7 +107,7 @@ pub(super) async fn decide<'e>(engine: &'e Engine, parts: &mut Parts, body: &[u8
 
 async fn judge(engine: &Engine, parts: &Parts, body: &[u8], origin: usize, policy: &Policy) -> Judgement {
     if announces_form(&parts.headers) && form_holds_token(body) {
-        return form_denied(parts);
+        return Judgement::token_in_form(&parts.headers);
     }
     engine.judge(parts, origin, policy).await
 }

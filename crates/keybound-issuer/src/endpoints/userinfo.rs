@@ -3,18 +3,22 @@
 
 use std::sync::Arc;
 
+use axum::body::Body;
 use axum::response::Response;
 use http::StatusCode;
 use http::request::Parts;
 use keybound::refusal::{Denial, Reason};
+use keybound::request::{announces_form, form_holds_token};
 use keybound::token::TokenPolicy;
 use keybound::token::jwt::KeySet;
 use keybound_tower::answer::complete;
 use keybound_tower::{Judgement, Policy, ProofHandling, ResourceServer};
 use serde_json::json;
+use zeroize::Zeroizing;
 
 use crate::State;
 use crate::answer;
+use crate::exchange::read_form;
 use crate::replays::Shared;
 use crate::tokens;
 
@@ -45,13 +49,21 @@ impl Guard {
 }
 
 /// Answers GET and POST.
-pub(crate) async fn show(state: &State, parts: Parts) -> Response {
+pub(crate) async fn show(state: &State, parts: Parts, body: Body) -> Response {
     let Guard { server, policy } = &state.userinfo;
     let origin = match state.origins.choose(&parts) {
         Ok(origin) => origin,
         Err(refusal) => return crate::exchange::refused_as_http(refusal),
     };
-    let judgement = server.decide(&parts, origin, policy).await;
+    let form = match announces_form(&parts.headers) {
+        true => read_form(&parts, body).await,
+        false => Ok(Zeroizing::default()),
+    };
+    let judgement = match form {
+        Ok(form) if form_holds_token(&form) => Judgement::token_in_form(&parts.headers),
+        Ok(_) => server.decide(&parts, origin, policy).await,
+        Err(status) => return answer::malformed(status),
+    };
     let said = match judgement.result() {
         Ok(access) => said(state, access.facts().claims()).await,
         Err(denial) => Err(denial.clone()),

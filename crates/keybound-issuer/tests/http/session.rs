@@ -58,6 +58,28 @@ fn userinfo_keeps_the_rules_of_resources() {
     }
 }
 
+// R-RS-10, R-RS-11, R-AS-30
+#[test]
+fn userinfo_takes_no_token_from_a_form() {
+    let server = Setup::new().approving().start();
+    let bound = token(&server, "openid", Some(&HOLDER));
+    let post = |fields: &Parameters| form("/userinfo", fields);
+    let proof = || proof(&server, &HOLDER, &bound).claim("htm", "POST");
+    let held = Parameters::none().set("access_token", bound.as_str());
+    let credentials = format!("Authorization: DPoP {bound}");
+    for (request, status, reason) in [
+        (post(&held).field(credentials.as_str()).dpop(&proof()), 400, "credentials.repeated"),
+        (post(&held).field(format!("Authorization: Bearer {bound}")), 400, "credentials.repeated"),
+        (post(&held).dpop(&proof()), 400, "credentials.form"),
+    ] {
+        let answer = send(&server, &request);
+        assert_eq!(answer.status, status, "{answer:?}");
+        assert!(answer.body.contains(reason), "{answer:?}");
+    }
+    let other = post(&Parameters::none().set("a", "b")).field(credentials.as_str());
+    assert_eq!(send(&server, &other.dpop(&proof())).status, 200);
+}
+
 /// What is revoked is dead here too.
 #[test]
 fn userinfo_knows_what_was_revoked() {
