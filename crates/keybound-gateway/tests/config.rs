@@ -249,7 +249,7 @@ fn each_mistake_has_its_line() {
         ),
         (
             "[authorization_server]\nurl = \"https://as.example.com\"\n[[authorization_server.client]]\nclient_id = \"a\"\ngrant_types = []\ntoken_endpoint_auth_method = \"none\"\nredirect_uris = [\"http://app.example.com/\"]",
-            r#"1:7: authorization_server.client[0].redirect_uris: "http://app.example.com/" is not an absolute URI without fragment, with https unless on loopback"#,
+            r#"1:7: authorization_server.client[0].redirect_uris: "http://app.example.com/" is not one of https, of http on loopback or of a scheme like com.example.app, without fragment"#,
         ),
         (
             "[authorization_server]\nurl = \"https://as.example.com\"\n[[authorization_server.client]]\nclient_id = \"a\"\ngrant_types = [\"client_credentials\"]\ntoken_endpoint_auth_method = \"none\"",

@@ -182,12 +182,24 @@ fn is_resource(resource: &str) -> bool {
     printable && has_scheme && !resource.contains('#')
 }
 
-/// Whether users may be sent there: an absolute URI without fragment, plain http on loopback only (RFC 6749 section 3.1.2, RFC
-/// 8252 section 7).
+/// Whether users may be sent there: an absolute URI without fragment (RFC 6749 section 3.1.2), of https, of http on loopback, or
+/// of a scheme that is the reverse of a domain name, as an app has it for its own (RFC 8252 section 7.1). A browser makes something
+/// else of `javascript:` and its like than going back to a client, and nothing here is a pattern.
+///
+/// ```
+/// use keybound_issuer::is_redirect_uri;
+///
+/// assert!(is_redirect_uri("https://app.example.com/back"));
+/// assert!(is_redirect_uri("com.example.app:/back"));
+/// assert!(!is_redirect_uri("javascript:alert(1)"));
+/// ```
 pub fn is_redirect_uri(uri: &str) -> bool {
-    let scheme = uri.split_once(':').map(|(scheme, _)| scheme);
-    let web = scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https"));
-    is_resource(uri) && (!web || TargetUri::parse(uri).is_ok_and(|uri| uri.is_https() || uri.is_loopback()))
+    let scheme = uri.split_once(':').map_or("", |(scheme, _)| scheme);
+    let is_safe = match scheme.to_ascii_lowercase().as_str() {
+        "http" | "https" => TargetUri::parse(uri).is_ok_and(|uri| uri.is_https() || uri.is_loopback()),
+        own => own.contains('.'),
+    };
+    is_resource(uri) && is_safe && !uri.contains('*')
 }
 
 fn is_scheme(text: &str) -> bool {
@@ -246,7 +258,7 @@ impl fmt::Display for ConfigError {
             Self::Scope(id) => write!(f, "the scope of client {id:?} is not a list of scopes with one space between"),
             Self::RedirectUri(id, uri) => write!(
                 f,
-                "the client {id:?} has the redirect URI {uri:?}, which is not an absolute URI without fragment, https unless on loopback"
+                "the client {id:?} has the redirect URI {uri:?}, which is not one of https, of http on loopback or of a scheme like com.example.app, without fragment"
             ),
             Self::AutoApprove => f.write_str("auto_approve is for development: the issuer has to be on loopback"),
             Self::Keys => f.write_str("a signing key cannot be published"),

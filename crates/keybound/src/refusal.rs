@@ -349,8 +349,8 @@ reasons! {
         "the metadata of the client is malformed or asks for what clients may not have",
         "see what this issuer's metadata offers";
     RegistrationRedirect = "registration.redirect", "RFC 7591 3.2.2", Error(InvalidRedirectUri),
-        "a redirect URI is missing, malformed, or plain http off loopback",
-        "register absolute https URIs without fragment";
+        "a redirect URI is missing, malformed, plain http off loopback, or of a scheme that is nobody's own",
+        "register URIs of https, of http on loopback or of a scheme like com.example.app, without fragment";
     RegistrationToken = "registration.token", "RFC 7592 2", Error(InvalidToken),
         "the token that registration wants is missing or wrong",
         "send it as Authorization: Bearer";

@@ -384,8 +384,8 @@ pub(crate) const KEYS: &[Key] = &[
          urn:ietf:params:oauth:grant-type:token-exchange."),
     key("authorization_server.client.redirect_uris", Texts,
         Is("[]"),
-        "Where authorization codes may be sent: https, or http on loopback; compared octet by octet, but for the port of a loopback\n\
-         address."),
+        "Where authorization codes may be sent: https, http on loopback, or a scheme of the app's own like com.example.app; compared\n\
+         octet by octet, but for the port of a loopback address."),
     key("authorization_server.client.post_logout_redirect_uris", Texts, Is("[]"),
         "Where its users may be sent when they have signed out."),
     key("authorization_server.client.scope", Texts, Is("[]"),

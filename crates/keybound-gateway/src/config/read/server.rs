@@ -139,7 +139,10 @@ fn redirect_uri(text: &str) -> Result<String, String> {
     if keybound_issuer::is_redirect_uri(text) {
         return Ok(text.to_owned());
     }
-    Err(format!("{:?} is not an absolute URI without fragment, with https unless on loopback", shortened(text)))
+    Err(format!(
+        "{:?} is not one of https, of http on loopback or of a scheme like com.example.app, without fragment",
+        shortened(text)
+    ))
 }
 
 /// RFC 6749 appendix A.1; a blank at either end is a slip of the pen.
