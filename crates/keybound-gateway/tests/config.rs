@@ -236,6 +236,10 @@ fn each_mistake_has_its_line() {
             "1:3: authorization_server.registration_token: is shorter than 16 characters, and could be guessed",
         ),
         (
+            "[authorization_server]\nurl = \"http://127.0.0.1:8080/issuer\"\nauto_approve = \"a\"\n[[authorization_server.client]]\nclient_id = \"a\"\ngrant_types = []\ntoken_endpoint_auth_method = \"none\"",
+            "1:3: authorization_server.auto_approve: is the client_id of a client too, and sub of their tokens would be the same",
+        ),
+        (
             "[authorization_server]\nurl = \"https://as.example.com\"\n[[authorization_server.client]]\nclient_id = \"a\"\nclient_secret = \"short\"\ngrant_types = [\"client_credentials\"]",
             "1:5: authorization_server.client[0].client_secret: is shorter than 16 characters, and could be guessed",
         ),

@@ -136,6 +136,11 @@ impl IssuerConfig {
         if self.auto_approve.is_some() && !issuer_uri(&self.issuer).is_some_and(|uri| uri.is_loopback()) {
             mistakes.push(ConfigError::AutoApprove);
         }
+        if let Some(user) =
+            self.auto_approve.as_ref().filter(|user| self.clients.iter().any(|client| client.id == **user))
+        {
+            mistakes.push(ConfigError::Subject(user.clone()));
+        }
         for (position, client) in self.clients.iter().enumerate() {
             if self.clients.iter().take(position).any(|other| other.id == client.id) {
                 mistakes.push(ConfigError::ClientRepeated(client.id.clone()));
@@ -234,6 +239,8 @@ pub enum ConfigError {
     RedirectUri(Box<str>, Box<str>),
     /// A user is approved without a page, which is for issuers on loopback.
     AutoApprove,
+    /// A user and a client have this one name, and `sub` of their tokens would be the same (RFC 9068 section 5).
+    Subject(Box<str>),
     /// The signing keys cannot be published.
     Keys,
 }
@@ -261,6 +268,7 @@ impl fmt::Display for ConfigError {
                 "the client {id:?} has the redirect URI {uri:?}, which is not one of https, of http on loopback or of a scheme like com.example.app, without fragment"
             ),
             Self::AutoApprove => f.write_str("auto_approve is for development: the issuer has to be on loopback"),
+            Self::Subject(name) => write!(f, "{name:?} is a user and a client: sub of their tokens would be the same"),
             Self::Keys => f.write_str("a signing key cannot be published"),
         }
     }

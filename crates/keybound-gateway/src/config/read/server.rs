@@ -51,6 +51,15 @@ pub(super) fn authorization_server(
     let tables = Section::repeated(child(root, "authorization_server"), "authorization_server.client", mistakes);
     let clients: Vec<_> = tables.into_iter().map(|table| client(table, base)).collect();
     check::twice(&clients, "authorization_server.client", "client_id", |client| &client.id, mistakes);
+    if let Some(user) = &auto_approve
+        && clients.iter().flatten().any(|client| client.value.id == user.value)
+    {
+        section.mistake(
+            "auto_approve",
+            &user.place,
+            "is the client_id of a client too, and sub of their tokens would be the same",
+        );
+    }
     section.finish();
     let url = url?;
     let server = AuthorizationServer {
