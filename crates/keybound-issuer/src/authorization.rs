@@ -125,8 +125,12 @@ impl Asked {
         }
         let keys = client.request_keys().ok_or(Reason::RequestObject)?;
         let object = RequestObject::parse(text)?;
-        let parameters = object.verify(keys, client.id(), &state.config.issuer, now)?;
-        Ok(Form::of(parameters))
+        let parameters = Form::of(object.verify(keys, client.id(), &state.config.issuer, now)?);
+        // What is outside does not count (RFC 9101 section 6.3); but who sends a key there takes the code for bound.
+        if form.raw("dpop_jkt").is_some() && parameters.raw("dpop_jkt").is_none() {
+            return Err(malformed("dpop_jkt beside a request object that has none"));
+        }
+        Ok(parameters)
     }
 
     /// The key of `dpop_jkt`.
@@ -199,6 +203,12 @@ fn response_type(form: &Form, client: &Client) -> Result<(), Refusal> {
 }
 
 impl Unfit {
+    /// Said on a page whoever is at fault: nobody is sent on, unasked, to an address that a stranger registered (RFC 9700 section
+    /// 4.11.2).
+    pub(crate) fn on_a_page(self) -> Self {
+        Self { back: None, ..self }
+    }
+
     /// The answer to a browser: back to the client where that is safe, else a page in plain words.
     pub(crate) fn answer(&self, state: &State) -> Response {
         tracing::info!(reason = self.denial.code(), "an authorization request was refused");

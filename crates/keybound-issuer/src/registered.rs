@@ -2,6 +2,7 @@
 
 use keybound::crypto::AlgSet;
 use keybound::crypto::aws_lc::AwsLc;
+use keybound::jws::json::Object;
 use keybound::refusal::{Denial, Reason, Refusal};
 use keybound::token::jwt::KeySet;
 use serde::{Deserialize, Serialize};
@@ -38,9 +39,8 @@ pub(crate) struct Secrets {
 impl Registered {
     /// Of this body; `before` is what it takes the place of.
     pub(crate) fn new(state: &State, body: &[u8], before: Option<&Self>) -> Result<(Self, Secrets), Denial> {
-        let sent: Value = serde_json::from_slice(body).map_err(|_| Reason::RegistrationMetadata)?;
-        let sent = sent.as_object().ok_or(Reason::RegistrationMetadata)?;
-        let metadata = metadata(state, sent)?;
+        let sent = Object::parse(body).map_err(|_| Reason::RegistrationMetadata)?.to_json();
+        let metadata = metadata(state, &sent)?;
         let wants_secret =
             metadata["token_endpoint_auth_method"].as_str().is_some_and(|way| way.starts_with("client_secret"));
         let mut secrets = Secrets { secret: None, token: None };

@@ -5,11 +5,13 @@ use axum::response::Response;
 use http::Method;
 use http::request::Parts;
 use keybound::refusal::Reason;
+use keybound::time::UnixTime;
 
 use super::par;
 use crate::State;
 use crate::answer;
 use crate::authorization::{Asked, Unfit};
+use crate::client::Client;
 use crate::exchange::read_form;
 use crate::form::Form;
 use crate::people::{Visit, Visitor};
@@ -35,19 +37,30 @@ async fn decide(state: &State, parts: &Parts, form: Form) -> Result<Response, Un
     let now = state.clock.now();
     let id = form.get("client_id").ok_or(Reason::RedirectInvalid)?;
     let client = state.clients.find(state, id, now).await?.ok_or(Reason::RedirectInvalid)?;
+    let decided = of_client(state, parts, form, &client, now).await;
+    decided.map_err(|unfit| if state.clients.is_configured(client.id()) { unfit } else { unfit.on_a_page() })
+}
+
+async fn of_client(
+    state: &State,
+    parts: &Parts,
+    form: Form,
+    client: &Client,
+    now: UnixTime,
+) -> Result<Response, Unfit> {
     let (asked, pushed) = match form.get("request_uri").filter(|_| form.get("request").is_none()) {
         // What stands beside it counts for nothing (R-AS-20).
         Some(uri) => {
-            let (asked, id) = par::find(state, uri, &client, now).await?;
+            let (asked, id) = par::find(state, uri, client, now).await?;
             (asked, Some(id))
         }
         None => {
-            let parameters = Asked::parameters(state, form, &client, now)?;
-            (Asked::read(state, &parameters, &client)?, None)
+            let parameters = Asked::parameters(state, form, client, now)?;
+            (Asked::read(state, &parameters, client)?, None)
         }
     };
     let (scope, pushed) = (&*asked.scope, pushed.as_deref());
-    let visit = Visit { parts, client: &client, scope, now, asked: Some(&asked), pushed };
+    let visit = Visit { parts, client, scope, now, asked: Some(&asked), pushed };
     match state.people.visit(state, visit).await? {
         Visitor::Agrees(user) => asked.approve(state, &user, pushed, now).await,
         Visitor::Sees(page) => Ok(page),

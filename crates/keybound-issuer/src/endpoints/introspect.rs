@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use crate::State;
 use crate::answer;
 use crate::client::Client;
+use crate::config::Registration;
 use crate::exchange::{Exchange, malformed, read_form};
 use crate::form::Form;
 use crate::grants::authorization_code::parse;
@@ -67,6 +68,11 @@ async fn introspect(exchange: &mut Exchange<'_>, body: &[u8], signed: bool) -> R
 async fn facts(exchange: &Exchange<'_>, token: &str, client: &Client) -> Result<Option<Value>, Denial> {
     let state = exchange.state;
     if let Some(token) = tokens::read(state, token, exchange.now).await? {
+        // Where anybody registers, a client that did is no resource server: it asks about tokens of its own.
+        let is_open = matches!(state.config.registration, Registration::Open);
+        if is_open && !state.clients.is_configured(client.id()) && *token.client_id != *client.id() {
+            return Ok(None);
+        }
         let token_type = if token.cnf.is_some() { "DPoP" } else { "Bearer" };
         let mut said = token.claims;
         said.insert("active".into(), true.into());

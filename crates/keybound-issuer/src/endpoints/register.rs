@@ -6,8 +6,8 @@ use http::header::AUTHORIZATION;
 use http::request::Parts;
 use http::{HeaderMap, Method, StatusCode};
 use keybound::challenge::TokenErrorAnswer;
+use keybound::jws::json::{Object, Value};
 use keybound::refusal::{Denial, Reason};
-use serde_json::Value;
 
 use crate::State;
 use crate::answer;
@@ -90,8 +90,8 @@ async fn look_or_leave(state: &State, parts: &Parts) -> Result<Option<String>, D
 
 async fn change(state: &State, parts: &Parts, body: &[u8]) -> Result<Option<String>, Denial> {
     let (before, version) = authorized(state, parts).await?;
-    let named: Value = serde_json::from_slice(body).map_err(|_| Reason::RegistrationMetadata)?;
-    if named["client_id"] != *before.client_id {
+    let named = Object::parse(body).map_err(|_| Reason::RegistrationMetadata)?;
+    if named.get("client_id").and_then(Value::as_str) != Some(&before.client_id) {
         return Err(Reason::RegistrationMetadata.into());
     }
     let (after, secrets) = Registered::new(state, body, Some(&before))?;

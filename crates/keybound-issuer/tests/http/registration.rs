@@ -50,8 +50,12 @@ fn a_client_registers_and_gets_tokens() {
         assert_eq!((&client["scope"], &client["response_types"]), (&"openid read write".into(), &json!(["code"])));
         let (id, secret) = (client["client_id"].as_str().unwrap(), client["client_secret"].as_str().unwrap());
         // Nobody approves for a client that is not in the configuration, loopback or not.
-        let answer = server.browse(&Parameters::authorization().set("client_id", id));
-        assert_eq!(answer.back("error_description").as_deref(), Some("login.denied"));
+        // Nor is anybody sent, unasked, to an address that a stranger registered (RFC 9700 section 4.11.2).
+        for (name, value) in [("prompt", "none"), ("scope", "admin"), ("response_type", "token"), ("state", "s")] {
+            let answer = server.browse(&Parameters::authorization().set("client_id", id).set(name, value));
+            assert_eq!(answer.field("location"), None, "{answer:?}");
+            assert!(answer.status >= 400 && answer.body.starts_with("This sign-in cannot go on: "), "{answer:?}");
+        }
         let redemption = Parameters::redemption(MARK).without("client_id");
         let answer = server.token(&form("/token", &redemption).basic(id, secret));
         assert_eq!(answer.error().1, "grant.invalid", "it is known at the token endpoint");
@@ -99,6 +103,10 @@ fn unfit_metadata_is_refused() {
         assert_eq!((answer.status, answer.error()), (400, (error.into(), reason.into())), "{metadata}");
         assert!(!answer.body.contains(MARK));
     }
+    // Of two members of a name the later would win, or the earlier.
+    let twice = format!(r#"{{"redirect_uris":["{REDIRECT}"],"client_name":"a","\u0063lient_name":"b"}}"#);
+    let twice = to_local("POST /register").field("Content-Type: application/json").body(twice);
+    assert_eq!(server.raw(twice.octets()).error().1, "registration.metadata");
     let form = to_local("POST /register").field("Content-Type: application/x-www-form-urlencoded");
     assert_eq!(server.raw(form.octets()).status, 400);
 }
@@ -129,6 +137,19 @@ fn who_may_register_is_a_setting() {
             assert_eq!(token.access_token().claims["client_id"], id);
         }
     }
+}
+
+/// RFC 7662 section 2.1: whoever registered a minute ago is no resource server.
+#[test]
+fn who_registered_itself_learns_nothing_of_others_tokens() {
+    let server = Setup::new().registering(open).start();
+    let code = server.code(&Parameters::authorization());
+    let token = server.redeem(&Parameters::redemption(&code), Some(&HOLDER)).access_token().text;
+    let client = register(&server, &good()).json();
+    let (id, secret) = (client["client_id"].as_str().unwrap(), client["client_secret"].as_str().unwrap());
+    let question = || form("/introspect", &Parameters::none().set("token", token.as_str()));
+    assert_eq!(server.token(&question().basic(id, secret)).json(), json!({ "active": false }));
+    assert_eq!(server.token(&question().basic("web", SECRET)).json()["active"], true);
 }
 
 /// RFC 7592

@@ -33,6 +33,17 @@ fn each_way_binds_the_code() {
     }
 }
 
+// R-AS-16: a key beside a signed request that names none would bind nothing.
+#[test]
+fn a_key_outside_is_not_dropped_silently() {
+    let server = Setup::new().approving().start();
+    let beside = front(&object(&server, &asked()).text()).set("dpop_jkt", HOLDER.thumbprint().to_string());
+    let answer = server.browse(&beside);
+    assert_eq!((answer.status, answer.field("location")), (400, None), "{answer:?}");
+    let pushed = server.raw(form("/par", &beside.set("client_secret", SECRET)).octets());
+    assert_eq!(pushed.error().1, "request.malformed");
+}
+
 /// One thing wrong in each: nobody is sent anywhere by what nobody signed.
 #[test]
 fn what_is_not_signed_so_is_refused() {
