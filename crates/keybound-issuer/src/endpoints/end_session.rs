@@ -7,6 +7,7 @@ use http::Method;
 use http::header::SET_COOKIE;
 use http::request::Parts;
 use keybound::refusal::Reason;
+use keybound::token::jwt::client_of_id_token;
 
 use crate::State;
 use crate::answer;
@@ -31,12 +32,25 @@ pub(crate) async fn visit(state: &State, parts: Parts, body: Body) -> Response {
     ended.unwrap_or_else(|unfit| unfit.answer(state))
 }
 
+/// The client that the browser comes from: it names itself, or holds an ID token of ours, or both. One that says two things, or
+/// shows a token that is none of ours, is none (RP-Initiated Logout section 2).
+fn client_id(state: &State, form: &Form) -> Result<Option<Box<str>>, Reason> {
+    let named = form.get("client_id").map(Box::<str>::from);
+    let Some(hint) = form.get("id_token_hint") else { return Ok(named) };
+    let hinted = client_of_id_token(hint, &state.key_set, &state.config.issuer).ok_or(Reason::RedirectInvalid)?;
+    match named {
+        Some(named) if named != hinted => Err(Reason::RedirectInvalid),
+        _ => Ok(Some(hinted)),
+    }
+}
+
 async fn end(state: &State, parts: &Parts, form: &Form) -> Result<Response, Unfit> {
+    let id = client_id(state, form)?;
     let back = match form.get("post_logout_redirect_uri") {
         None => None,
         Some(uri) => {
-            let id = form.get("client_id").ok_or(Reason::RedirectInvalid)?;
-            let client = state.clients.find(state, id, state.clock.now()).await?.ok_or(Reason::RedirectInvalid)?;
+            let id = id.ok_or(Reason::RedirectInvalid)?;
+            let client = state.clients.find(state, &id, state.clock.now()).await?.ok_or(Reason::RedirectInvalid)?;
             let known = client.post_logout_redirect_uris.iter().any(|known| **known == *uri);
             Some(known.then_some(uri).ok_or(Reason::RedirectInvalid)?)
         }

@@ -102,6 +102,25 @@ fn the_end_of_a_session() {
         .set("post_logout_redirect_uri", "https://app.example.com/bye")
         .set("state", "s");
     assert_eq!(end(&back).field("location"), Some("https://app.example.com/bye?state=s"));
+    // RP-Initiated Logout section 2: the hint is an ID token of ours, over or not, and the client the one it was made for.
+    let id_token = |client: &str| {
+        let code = server.code(&Parameters::authorization().set("scope", "openid").set("client_id", client));
+        let redemption = Parameters::redemption(&code).set("client_id", client);
+        server.redeem(&redemption, Some(&HOLDER)).jwt("id_token").text
+    };
+    let (own, others) = (id_token("leaver"), id_token("app"));
+    server.turn(86_400);
+    for (hint, named, goes) in [
+        (own.as_str(), "leaver", true),
+        (&own, "", true),
+        (&others, "leaver", false),
+        (&others, "", false),
+        ("a.b.c", "leaver", false),
+        (&own[..own.len() - 3], "leaver", false),
+    ] {
+        let answer = end(&back.clone().set("client_id", named).set("id_token_hint", hint));
+        assert_eq!((answer.status, answer.field("location").is_some()), if goes { (303, true) } else { (400, false) });
+    }
     for parameters in [
         back.clone().without("client_id"),
         back.clone().set("client_id", MARK),

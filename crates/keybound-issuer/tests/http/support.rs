@@ -196,6 +196,10 @@ fn config(issuer: &str) -> IssuerConfig {
         )
         .client(of_people(client("objects", Authentication::SecretPost(secret()))).keys(keys.clone()))
         .client(of_people(Registered::new("app", Authentication::None).scope("openid read write")))
+        .client(
+            of_people(Registered::new("leaver", Authentication::None).scope("openid"))
+                .post_logout_redirect_uri("https://app.example.com/bye"),
+        )
         .client(of_people(Registered::new("bound-app", Authentication::None).scope("read")).dpop_bound_access_tokens())
 }
 
