@@ -313,8 +313,10 @@ pub(crate) async fn issue(
     body: RequestBody,
 ) -> Response<Body> {
     parts.extensions.insert(connection);
-    let Ok(whole) = Limited::new(body, ISSUER_BODY).collect().await else {
-        return Problem::BodyOversized.answer();
+    let whole = match Limited::new(body, ISSUER_BODY).collect().await {
+        Ok(whole) => whole,
+        // What is wrong with the body itself, or that there is too much of it.
+        Err(error) => return error.downcast_ref().copied().unwrap_or(Problem::BodyOversized).answer(),
     };
     let request = Request::from_parts(parts, axum::body::Body::new(Full::new(whole.to_bytes())));
     let response: Result<_, core::convert::Infallible> = router.oneshot(request).await;

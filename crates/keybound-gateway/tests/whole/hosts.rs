@@ -75,3 +75,22 @@ fn an_issuer_with_an_origin_of_its_own_answers_there_alone() {
         assert!(!answer.text().contains("as.example.com"));
     }
 }
+
+/// What is wrong with a form for the embedded issuer is what it gets told.
+#[test]
+fn a_form_for_the_issuer_is_bounded_in_time_and_size() {
+    let scene = Scene::new();
+    let server = "[limits]\nclient_timeout = \"200ms\"\n[authorization_server]\nurl = \"https://as.example.com\"\nstore = \"memory\"\n";
+    let gateway =
+        Running::start(scene.config(
+            &["[[route]]\npath = \"/\"\nmode = \"open\"\nupstream = [\"http://127.0.0.1:9\"]\n", server].concat(),
+        ));
+    let post = |length: usize, body: &str| {
+        let head =
+            "POST /token HTTP/1.1\r\nHost: as.example.com\r\nContent-Type: application/x-www-form-urlencoded\r\n";
+        let answer = gateway.send(format!("{head}Content-Length: {length}\r\n\r\n{body}"));
+        (answer.status, answer.reason())
+    };
+    assert_eq!(post(100, "grant"), (408, "body.stalled".to_owned()));
+    assert_eq!(post(70_000, &"a".repeat(70_000)), (413, "body.oversized".to_owned()));
+}
