@@ -31,7 +31,18 @@ struct Sqlite {
 pub(super) fn open(file: &Path, now: UnixTime) -> Result<SqlStore, OpenError> {
     let name = format!("sqlite:{}", file.display());
     let url = url(file).ok_or_else(|| OpenError::new(&name, &"the path is not text"))?;
+    make_private(file);
     SqlStore::open(&name, move || async move { Sqlite::open(&url, now).await }.boxed())
+}
+
+/// Makes the file, if there is none, for this user alone: names of users and digests of secrets are in it, and SQLite gives the
+/// files beside it the same mode. What goes wrong is said when it is opened.
+fn make_private(file: &Path) {
+    let mut options = std::fs::OpenOptions::new();
+    options.append(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let _ = options.open(file);
 }
 
 /// `sqlite:` and the path, encoded where the path would end otherwise; the file is made if there is none.

@@ -30,6 +30,12 @@ async fn sqlite_in_a_file() {
     let store = sqlite(&file);
     suite::run(&store, "first", NOW).await;
     suite::run(&store, "second", NOW).await;
+    #[cfg(unix)]
+    for made in fs::read_dir(folder.path()).expect("a folder") {
+        let made = made.expect("a file");
+        let mode = std::os::unix::fs::PermissionsExt::mode(&made.metadata().expect("a mode").permissions());
+        assert_eq!(mode & 0o777, 0o600, "{made:?}");
+    }
     assert!(file.exists());
 }
 
