@@ -27,6 +27,9 @@ use crate::store::{Change, Kind};
 /// How long a code is good for (R-AS-32 wants at most 60 s of everybody who follows FAPI).
 const CODE_LIFETIME: Duration = Duration::from_secs(60);
 
+/// What is kept of one request at most; `state` and `nonce` are some dozen octets.
+const MAX_ASKED: usize = 8 * 1024;
+
 /// An authorization request of a registered client, good in every way: what is left is for a person to decide.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Asked {
@@ -102,7 +105,7 @@ impl Asked {
         let jkt = dpop_jkt(form.raw("dpop_jkt"))?;
         let max_age = form.get("max_age").map(|text| text.parse().map_err(|_| Reason::RequestMalformed)).transpose()?;
         let text = |name| form.get(name).map(Box::from);
-        Ok(Self {
+        let asked = Self {
             client: client.id.clone(),
             redirect_uri: back.redirect_uri.clone(),
             state: back.state.clone(),
@@ -114,7 +117,12 @@ impl Asked {
             prompt: text("prompt"),
             max_age,
             login_hint: text("login_hint"),
-        })
+        };
+        // It may be kept for whoever pushed it, and its state and nonce come back.
+        if to_json(&asked).len() > MAX_ASKED {
+            return Err(malformed("the authorization request is too long"));
+        }
+        Ok(asked)
     }
 
     /// The parameters of a signed request object (RFC 9101), if there is one: then nothing outside counts. `form` otherwise.

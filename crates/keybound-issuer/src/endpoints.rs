@@ -1,5 +1,6 @@
 //! What the issuer answers at which path. A file for each endpoint; here is the way to them.
 
+use core::time::Duration;
 use std::sync::Arc;
 
 use axum::Router;
@@ -24,6 +25,12 @@ mod register;
 mod revoke;
 mod token;
 pub(crate) mod userinfo;
+
+/// How long a pushed request is kept.
+pub(crate) const PUSHED: Duration = par::LIFETIME;
+
+/// How long a device's code is kept.
+pub(crate) const DEVICES: Duration = device::LIFETIME;
 
 /// How long caches may keep metadata and keys.
 const PUBLIC_CACHE: &str = "public, max-age=300";

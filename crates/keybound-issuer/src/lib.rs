@@ -48,11 +48,13 @@ mod metadata;
 mod people;
 mod registered;
 mod replays;
+mod room;
 mod serve;
 pub mod store;
 mod test_issuer;
 mod tokens;
 
+use core::time::Duration;
 use std::sync::Arc;
 
 use axum::Router;
@@ -76,6 +78,7 @@ use self::metadata::Endpoints;
 pub use self::people::Connection;
 use self::people::{AutoApprove, SignIn};
 use self::replays::Shared;
+use self::room::Room;
 use self::store::{MemoryStore, Store};
 pub use self::test_issuer::TestIssuer;
 
@@ -108,6 +111,9 @@ pub struct Issuer {
     state: Arc<State>,
 }
 
+/// In which strangers may register so many clients and no more.
+const A_DAY: Duration = Duration::from_secs(86_400);
+
 #[derive(Debug)]
 struct State {
     config: IssuerConfig,
@@ -125,6 +131,12 @@ struct State {
     store: Arc<dyn Store>,
     people: Box<dyn SignIn>,
     clock: Clock,
+    /// For what clients that do not authenticate push.
+    pushed: Room,
+    /// For the codes of their devices.
+    devices: Room,
+    /// For clients that register themselves where anybody may.
+    registrations: Room,
 }
 
 impl State {
@@ -204,6 +216,9 @@ impl Issuer {
                 store,
                 people: Box::new(AutoApprove),
                 clock,
+                pushed: Room::of(endpoints::PUSHED),
+                devices: Room::of(endpoints::DEVICES),
+                registrations: Room::of(A_DAY),
             }),
         })
     }

@@ -11,8 +11,12 @@ use serde_json::{Map, Value, json};
 use crate::State;
 use crate::client::{Authentication, Client, GrantType, Secret};
 use crate::config::{Registration, is_redirect_uri};
+use crate::grants::authorization_code::to_json;
 use crate::grants::{scope, scopes};
 use crate::handle;
+
+/// What is kept of one client at most: some keys, some addresses.
+const MAX_REGISTERED: usize = 16 * 1024;
 
 /// More addresses than anybody has.
 const MAX_URIS: usize = 32;
@@ -68,6 +72,9 @@ impl Registered {
             None => (handle::name()?.into(), state.clock.now().as_secs()),
         };
         let registered = Self { client_id, issued_at, secret, token, metadata };
+        if to_json(&registered).len() > MAX_REGISTERED {
+            return Err(unfit("too long").into());
+        }
         // What is stored can be read again.
         let _ = registered.client().ok_or(Reason::RegistrationMetadata)?;
         Ok((registered, secrets))

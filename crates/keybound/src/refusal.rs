@@ -492,6 +492,8 @@ faults! {
         "restart, and report it";
     StoreUnavailable = "store.unavailable", "the issuer's store does not answer",
         "see whether the database is up and has room";
+    StoreFull = "store.full", "clients that do not authenticate have as much stored as they may, or the store in memory is full",
+        "try again in a while; if it is no attack, let clients authenticate, or keep a database";
 }
 
 impl Fault {

@@ -25,7 +25,7 @@ use crate::people::{Visit, Visitor};
 use crate::store::{Change, Kind};
 
 /// How long a person has.
-const LIFETIME: Duration = Duration::from_secs(600);
+pub(super) const LIFETIME: Duration = Duration::from_secs(600);
 
 /// How much longer a device is told that it is over.
 const AFTER: Duration = Duration::from_secs(600);
@@ -68,6 +68,10 @@ async fn begin(exchange: &mut Exchange<'_>, body: &[u8]) -> Result<String, Denia
         asked: 0,
         decision: Decision::Pending,
     };
+    let body = to_json(&stored);
+    if client.is_public() {
+        exchange.state.devices.take(body.len(), exchange.now)?;
+    }
     exchange.record(proven).await?;
     let (device_code, user_code) = (handle::secret()?, user_code()?);
     let id = handle::digest(&device_code);
@@ -80,7 +84,7 @@ async fn begin(exchange: &mut Exchange<'_>, body: &[u8]) -> Result<String, Denia
         body,
     };
     let changes = vec![
-        insert(Kind::DEVICE, &id, LIFETIME + AFTER, to_json(&stored)),
+        insert(Kind::DEVICE, &id, LIFETIME + AFTER, body),
         insert(Kind::USER_CODE, &handle::digest(&user_code), LIFETIME, to_json(&id)),
     ];
     if exchange.commit(authenticated, changes).await?.is_err() {

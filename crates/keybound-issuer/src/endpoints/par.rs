@@ -22,7 +22,7 @@ use crate::handle;
 use crate::store::{Change, Kind};
 
 /// How long a pushed request waits for its browser.
-const LIFETIME: Duration = Duration::from_secs(90);
+pub(super) const LIFETIME: Duration = Duration::from_secs(90);
 
 /// RFC 9126 section 2.2.
 const PREFIX: &str = "urn:ietf:params:oauth:request_uri:";
@@ -51,6 +51,10 @@ async fn push(exchange: &mut Exchange<'_>, body: &[u8]) -> Result<String, Denial
     let parameters = Asked::parameters(exchange.state, form, &client, exchange.now)?;
     let mut asked = Asked::read(exchange.state, &parameters, &client).map_err(|unfit| unfit.denial)?;
     asked.jkt = pushed_binding(asked.jkt(), proven.as_ref())?.map(|jkt| jkt.to_string().into());
+    let body = to_json(&asked);
+    if client.is_public() {
+        exchange.state.pushed.take(body.len(), exchange.now)?;
+    }
     exchange.record(proven).await?;
     let reference = handle::secret()?;
     let insert = Change::Insert {
@@ -58,7 +62,7 @@ async fn push(exchange: &mut Exchange<'_>, body: &[u8]) -> Result<String, Denial
         id: handle::digest(&reference),
         family: "".into(),
         expires: exchange.now.plus(LIFETIME),
-        body: to_json(&asked),
+        body,
     };
     if exchange.commit(authenticated, vec![insert]).await?.is_err() {
         return Err(Reason::RequestUri.into());

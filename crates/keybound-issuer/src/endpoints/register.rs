@@ -37,12 +37,16 @@ async fn register(state: &State, headers: &HeaderMap, body: &[u8]) -> Result<Opt
         return Err(Reason::RegistrationToken.into());
     }
     let (registered, secrets) = Registered::new(state, body, None)?;
+    let body = to_json(&registered);
+    if matches!(state.config.registration, Registration::Open) {
+        state.registrations.take(body.len(), state.clock.now())?;
+    }
     let insert = Change::Insert {
         kind: Kind::CLIENT,
         id: registered.client_id.clone(),
         family: "".into(),
         expires: NEVER,
-        body: to_json(&registered),
+        body,
     };
     if write(state, vec![insert], state.clock.now()).await?.is_err() {
         return Err(Reason::RegistrationMetadata.into());

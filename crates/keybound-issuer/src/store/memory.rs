@@ -12,6 +12,9 @@ use super::{Change, Found, Kind, Pending, Record, Store, Written};
 /// More records than this are refused: some hundred MiB.
 const MAX_RECORDS: usize = 1_000_000;
 
+/// And more octets in them: a record is what clients make it.
+const MAX_OCTETS: usize = 512 << 20;
+
 /// How many expired records each write drops: more than it adds, so that they never pile up.
 const SWEPT: usize = 8;
 
@@ -36,6 +39,8 @@ struct Records {
     by_name: BTreeMap<Name, Record>,
     by_expiry: BTreeSet<(UnixTime, Kind, Box<str>)>,
     by_family: HashMap<Box<str>, HashSet<Name>>,
+    /// Of all bodies.
+    octets: usize,
 }
 
 impl MemoryStore {
@@ -71,10 +76,20 @@ impl Store for MemoryStore {
     fn write(&self, changes: Vec<Change>, now: UnixTime) -> Pending<'_, Written> {
         let mut records = self.records.lock();
         records.sweep(now);
-        let full = records.by_name.len().saturating_add(changes.len()) > MAX_RECORDS;
-        let written = if full { Err(Fault::StoreUnavailable) } else { Ok(records.write(changes)) };
+        let full = records.by_name.len().saturating_add(changes.len()) > MAX_RECORDS
+            || records.octets.saturating_add(added(&changes)) > MAX_OCTETS;
+        let written = if full { Err(Fault::StoreFull) } else { Ok(records.write(changes)) };
         Box::pin(core::future::ready(written))
     }
+}
+
+/// The octets that these changes bring.
+fn added(changes: &[Change]) -> usize {
+    let body = |change: &Change| match change {
+        Change::Insert { body, .. } | Change::Replace { body, .. } => body.len(),
+        _ => 0,
+    };
+    changes.iter().map(body).sum()
 }
 
 impl Records {
@@ -138,6 +153,7 @@ impl Records {
     fn set(&mut self, name: Name, record: Option<Record>) -> Option<Record> {
         let before = self.by_name.remove(&name);
         if let Some(before) = &before {
+            self.octets -= before.body.len();
             self.by_expiry.remove(&(before.expires, name.0, name.1.clone()));
             if let Some(members) = self.by_family.get_mut(&before.family) {
                 members.remove(&name);
@@ -147,6 +163,7 @@ impl Records {
             }
         }
         if let Some(record) = record {
+            self.octets += record.body.len();
             self.by_expiry.insert((record.expires, name.0, name.1.clone()));
             if !record.family.is_empty() {
                 self.by_family.entry(record.family.clone()).or_default().insert(name.clone());

@@ -49,6 +49,23 @@ fn each_way_binds_the_code() {
     }
 }
 
+/// Strangers have room for so much, whoever they say they are; who authenticates has room all the same.
+#[test]
+fn what_strangers_push_is_bounded() {
+    let server = Setup::new().approving().start();
+    let state = |octets: usize| asked().set("state", "s".repeat(octets));
+    let long = push(&server, &form("/par", &state(8 << 10)));
+    assert_eq!((long.status, long.error().1.as_str()), (400, "request.malformed"));
+    let most = form("/par", &state(7 << 10));
+    let pushed = (0..20_000).take_while(|_| push(&server, &most).status == 201).count();
+    assert!((7_000..9_000).contains(&pushed), "{pushed}");
+    let full = push(&server, &most);
+    assert_eq!((full.status, full.error().1.as_str()), (503, "store.full"));
+    assert_eq!(push(&server, &of_web(form("/par", &asked().without("client_id")))).status, 201);
+    server.turn(180);
+    assert_eq!(push(&server, &form("/par", &asked())).status, 201);
+}
+
 // R-AS-20
 #[test]
 fn what_stands_beside_the_reference_counts_for_nothing() {
