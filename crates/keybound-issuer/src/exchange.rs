@@ -8,7 +8,7 @@ use axum::body::{Body, HttpBody as _};
 use axum::response::Response;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use http_body_util::BodyExt as _;
 use keybound::authorization_server::{ProvenKey, TokenBinding};
 use keybound::challenge::{DPOP_NONCE, TokenErrorAnswer};
@@ -60,6 +60,14 @@ pub(crate) async fn read_body(parts: &Parts, mut body: Body, kind: &str) -> Resu
         Ok(octets)
     };
     tokio::time::timeout(BODY_TIME, reading).await.unwrap_or(Err(StatusCode::REQUEST_TIMEOUT))
+}
+
+/// The parameters a browser brings: in the query of a GET, or in the form of a POST. The inner error is told on a page.
+pub(crate) async fn read_visit(parts: &Parts, body: Body) -> Result<Result<Form, Refusal>, StatusCode> {
+    if parts.method == Method::POST {
+        return read_form(parts, body).await.map(|form| Form::parse(&form));
+    }
+    Ok(Form::parse(parts.uri.query().unwrap_or_default().as_bytes()))
 }
 
 /// Whether the one `Content-Type` is this, whatever its parameters (RFC 6749 section 3.2).

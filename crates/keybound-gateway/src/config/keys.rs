@@ -365,8 +365,8 @@ pub(crate) const KEYS: &[Key] = &[
     key("authorization_server.auto_approve", Text, Unset("\"alice\""),
         "For development: this user is logged in and consents to everything. On loopback only."),
     key("authorization_server.registration", Choice(REGISTRATIONS), Is("\"off\""),
-        "Who may register clients at run time (RFC 7591). open: anybody, for clients that act for users. token: whoever has\n\
-         registration_token."),
+        "Who may register clients at run time (RFC 7591). open: anybody, 64 MiB of them a day at most, for clients that act for\n\
+         users; no browser is sent to their addresses unasked. token: whoever has registration_token."),
     key("authorization_server.registration_token", Text, Unset("\"at least 16 characters\""),
         "What registration wants as Authorization: Bearer, with registration = \"token\"."),
     key("authorization_server.registration_scope", Texts, Is("[]"),

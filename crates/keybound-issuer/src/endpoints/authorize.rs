@@ -2,7 +2,6 @@
 
 use axum::body::Body;
 use axum::response::Response;
-use http::Method;
 use http::request::Parts;
 use keybound::refusal::Reason;
 use keybound::time::UnixTime;
@@ -12,23 +11,16 @@ use crate::State;
 use crate::answer;
 use crate::authorization::{Asked, Unfit};
 use crate::client::Client;
-use crate::exchange::read_form;
+use crate::exchange::read_visit;
 use crate::form::Form;
 use crate::people::{Visit, Visitor};
 
 /// Answers GET, and POST with a form (OpenID Connect Core section 3.1.2.1).
 pub(crate) async fn visit(state: &State, parts: Parts, body: Body) -> Response {
-    let form = if parts.method == Method::POST {
-        match read_form(&parts, body).await {
-            Ok(body) => Form::parse(&body),
-            Err(status) => return answer::malformed(status),
-        }
-    } else {
-        Form::parse(parts.uri.query().unwrap_or_default().as_bytes())
-    };
-    let answered = match form {
-        Ok(form) => decide(state, &parts, form).await,
-        Err(refusal) => Err(refusal.into()),
+    let answered = match read_visit(&parts, body).await {
+        Ok(Ok(form)) => decide(state, &parts, form).await,
+        Ok(Err(refusal)) => Err(refusal.into()),
+        Err(status) => return answer::malformed(status),
     };
     answered.unwrap_or_else(|unfit| unfit.answer(state))
 }

@@ -3,7 +3,6 @@
 
 use axum::body::Body;
 use axum::response::Response;
-use http::Method;
 use http::header::SET_COOKIE;
 use http::request::Parts;
 use keybound::refusal::Reason;
@@ -12,22 +11,15 @@ use keybound::token::jwt::client_of_id_token;
 use crate::State;
 use crate::answer;
 use crate::authorization::{Unfit, send_back};
-use crate::exchange::read_form;
+use crate::exchange::read_visit;
 use crate::form::Form;
 
 /// Answers GET, and POST with a form.
 pub(crate) async fn visit(state: &State, parts: Parts, body: Body) -> Response {
-    let form = if parts.method == Method::POST {
-        match read_form(&parts, body).await {
-            Ok(body) => Form::parse(&body),
-            Err(status) => return answer::malformed(status),
-        }
-    } else {
-        Form::parse(parts.uri.query().unwrap_or_default().as_bytes())
-    };
-    let ended = match form {
-        Ok(form) => end(state, &parts, &form).await,
-        Err(refusal) => Err(refusal.into()),
+    let ended = match read_visit(&parts, body).await {
+        Ok(Ok(form)) => end(state, &parts, &form).await,
+        Ok(Err(refusal)) => Err(refusal.into()),
+        Err(status) => return answer::malformed(status),
     };
     ended.unwrap_or_else(|unfit| unfit.answer(state))
 }
