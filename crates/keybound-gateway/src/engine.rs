@@ -179,6 +179,9 @@ impl Engine {
             let policy = TokenPolicy::new(issuer.identifier(), audience);
             builder = builder.issuer(policy, FixedKeys::new(issuer.key_set().clone()));
         }
+        if config.routes.iter().all(|route| route.mode == Mode::Open) {
+            builder = builder.may_trust_nobody();
+        }
         let server = builder.build().map_err(|error| EngineError::new("issuer", error))?;
         let resources = resources(&server, &config, issuer.as_ref());
         let policies = (0..config.origins.len()).map(|origin| {

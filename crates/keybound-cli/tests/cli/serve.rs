@@ -56,6 +56,22 @@ fn without_a_file_it_stays_on_loopback() {
     assert_eq!((said.status, &*said.stderr), (2, "error: \"8080\" is no address such as 127.0.0.1:8080\n"));
 }
 
+/// The first step of a migration: nothing is asked for, and so nobody's tokens are.
+#[test]
+fn open_routes_need_no_issuer() {
+    let place = Place::new();
+    let text = gateway("127.0.0.1:0", "http://127.0.0.1:9", &sample());
+    let (before, rest) = text.split_once("[[issuer]]").unwrap();
+    let (_, route) = rest.split_once("\n\n").unwrap();
+    place.write("keybound.toml", &format!("{before}{route}mode = \"open\"\n"));
+    place.run(&["config", "check", "keybound.toml"]).good();
+    let mut service = place.start(&["serve", "--config", "keybound.toml"]);
+    let address = service.address();
+    let answer = get(address, "/hello", "");
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    assert_eq!(service.terminate(), Some(0));
+}
+
 #[test]
 fn a_port_in_use_names_the_command_that_picks_another() {
     let place = Place::new();

@@ -83,6 +83,7 @@ pub struct ResourceServerBuilder<S> {
     origins: Origins,
     replays: Arc<S>,
     issuers: Vec<Issuer>,
+    may_trust_nobody: bool,
     clock: Option<Arc<dyn Clock>>,
     realm: Option<Realm>,
     resource_metadata: Option<Box<str>>,
@@ -96,6 +97,7 @@ impl<S> ResourceServerBuilder<S> {
             origins,
             replays,
             issuers: Vec::new(),
+            may_trust_nobody: false,
             clock: None,
             realm: None,
             resource_metadata: None,
@@ -106,6 +108,12 @@ impl<S> ResourceServerBuilder<S> {
     /// Accepts the tokens of this issuer, for which its keys vouch or its introspection endpoint does; may be called for several.
     pub fn issuer(mut self, policy: TokenPolicy, voucher: impl Into<Voucher>) -> Self {
         self.issuers.push(Issuer { policy, voucher: voucher.into() });
+        self
+    }
+
+    /// It may be without any issuer, and refuses every token then: for a server where nothing asks for one yet.
+    pub const fn may_trust_nobody(mut self) -> Self {
+        self.may_trust_nobody = true;
         self
     }
 
@@ -162,7 +170,7 @@ impl<S> ResourceServerBuilder<S> {
 
     fn issuer_errors(&self) -> Vec<ConfigError> {
         let mut errors = Vec::new();
-        if self.issuers.is_empty() {
+        if self.issuers.is_empty() && !self.may_trust_nobody {
             errors.push(ConfigError::NoIssuer);
         }
         for (position, issuer) in self.issuers.iter().enumerate() {
