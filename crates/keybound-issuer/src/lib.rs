@@ -75,8 +75,8 @@ pub use self::config::{
 use self::endpoints::userinfo::Guard;
 pub use self::keys::Keys;
 use self::metadata::Endpoints;
-pub use self::people::Connection;
 use self::people::{AutoApprove, SignIn};
+pub use self::people::{Connection, PasswordHash, PasswordHashError};
 use self::replays::Shared;
 use self::room::Room;
 use self::store::{MemoryStore, Store};

@@ -54,6 +54,8 @@ impl Kind {
     pub const ASSERTION: Self = Self("assertion");
     /// An access token that was revoked by itself, by its `jti`.
     pub const REVOKED: Self = Self("revoked");
+    /// A local user, by name: `{"password_hash": ..}` with what [`PasswordHash`](crate::PasswordHash) prints.
+    pub const USER: Self = Self("user");
 
     /// As it stands in the database.
     pub const fn as_str(self) -> &'static str {
