@@ -6,6 +6,7 @@ use core::time::Duration;
 use keybound::request::TargetUri;
 
 use crate::client::{Authentication, Client, GrantType, Secret};
+use crate::users::{NewUser, User, UserError};
 
 /// How long access tokens live unless set otherwise.
 pub const DEFAULT_TOKEN_LIFETIME: Duration = Duration::from_secs(300);
@@ -36,6 +37,7 @@ pub struct IssuerConfig {
     /// The first is the default resource indicator (RFC 9068 section 3).
     pub(crate) audience: Vec<Box<str>>,
     pub(crate) clients: Vec<Client>,
+    users: Vec<NewUser>,
     pub(crate) token_lifetime: Duration,
     pub(crate) refresh_lifetime: Duration,
     pub(crate) auto_approve: Option<Box<str>>,
@@ -64,6 +66,7 @@ impl IssuerConfig {
             issuer: issuer.into(),
             audience: vec![audience.into()],
             clients: Vec::new(),
+            users: Vec::new(),
             token_lifetime: DEFAULT_TOKEN_LIFETIME,
             refresh_lifetime: DEFAULT_REFRESH_LIFETIME,
             auto_approve: None,
@@ -82,6 +85,12 @@ impl IssuerConfig {
     /// Registers a client.
     pub fn client(mut self, client: Client) -> Self {
         self.clients.push(client);
+        self
+    }
+
+    /// A user who can sign in, and whom nothing changes at run time. `sub` of their tokens is the name; it has to be nobody else's.
+    pub fn user(mut self, user: NewUser) -> Self {
+        self.users.push(user);
         self
     }
 
@@ -136,11 +145,10 @@ impl IssuerConfig {
         if self.auto_approve.is_some() && !issuer_uri(&self.issuer).is_some_and(|uri| uri.is_loopback()) {
             mistakes.push(ConfigError::AutoApprove);
         }
-        if let Some(user) =
-            self.auto_approve.as_ref().filter(|user| self.clients.iter().any(|client| client.id == **user))
-        {
-            mistakes.push(ConfigError::Subject(user.clone()));
-        }
+        let subjects = self.auto_approve.iter().chain(self.users.iter().map(|user| &user.name));
+        let doubtful = subjects.filter(|subject| self.clients.iter().any(|client| client.id == **subject));
+        mistakes.extend(doubtful.cloned().map(ConfigError::Subject));
+        mistakes.extend(self.mistakes_of_users());
         for (position, client) in self.clients.iter().enumerate() {
             if self.clients.iter().take(position).any(|other| other.id == client.id) {
                 mistakes.push(ConfigError::ClientRepeated(client.id.clone()));
@@ -148,6 +156,26 @@ impl IssuerConfig {
             mistakes.extend(mistakes_of(client));
         }
         mistakes
+    }
+
+    fn mistakes_of_users(&self) -> Vec<ConfigError> {
+        let mut known: Vec<User> = Vec::new();
+        let mut mistakes = Vec::new();
+        for new in &self.users {
+            match new.configured() {
+                Ok(user) if known.iter().any(|known| known.id() == user.id()) => {
+                    mistakes.push(ConfigError::User(new.name.clone(), UserError::Taken));
+                }
+                Ok(user) => known.push(user),
+                Err(error) => mistakes.push(ConfigError::User(new.name.clone(), error)),
+            }
+        }
+        mistakes
+    }
+
+    /// The users, as far as nothing is wrong with them.
+    pub(crate) fn users(&self) -> Vec<User> {
+        self.users.iter().filter_map(|user| user.configured().ok()).collect()
     }
 }
 
@@ -241,6 +269,8 @@ pub enum ConfigError {
     AutoApprove,
     /// A user and a client have this one name, and `sub` of their tokens would be the same (RFC 9068 section 5).
     Subject(Box<str>),
+    /// The user of this name cannot be one.
+    User(Box<str>, UserError),
     /// The signing keys cannot be published.
     Keys,
 }
@@ -269,6 +299,7 @@ impl fmt::Display for ConfigError {
             ),
             Self::AutoApprove => f.write_str("auto_approve is for development: the issuer has to be on loopback"),
             Self::Subject(name) => write!(f, "{name:?} is a user and a client: sub of their tokens would be the same"),
+            Self::User(name, error) => write!(f, "the user {name:?}: {error}"),
             Self::Keys => f.write_str("a signing key cannot be published"),
         }
     }

@@ -20,6 +20,7 @@
 //! | `tokens.rs` | the only place where access tokens, refresh tokens and ID tokens are made |
 //! | `authorization.rs` | the authorization request, read once whichever way it came; a code comes of it |
 //! | `people.rs` | who sits at the browser: the trait behind which pages are |
+//! | [`users`] | local users, in the configuration and in the store |
 //! | [`store`] | what must not be forgotten: one trait, three stores, and all SQL |
 //! | `client.rs`, `authenticate.rs` | clients, and whether a request is one's |
 //!
@@ -53,6 +54,7 @@ mod serve;
 pub mod store;
 mod test_issuer;
 mod tokens;
+pub mod users;
 
 use core::time::Duration;
 use std::sync::Arc;
@@ -81,6 +83,7 @@ use self::replays::Shared;
 use self::room::Room;
 use self::store::{MemoryStore, Store};
 pub use self::test_issuer::TestIssuer;
+use self::users::Users;
 
 /// An authorization server. Clones share everything.
 ///
@@ -130,6 +133,7 @@ struct State {
     userinfo: Guard,
     store: Arc<dyn Store>,
     people: Box<dyn SignIn>,
+    users: Users,
     clock: Clock,
     /// For what clients that do not authenticate push.
     pushed: Room,
@@ -182,6 +186,7 @@ impl Issuer {
         let uri = config::issuer_uri(&config.issuer);
         let endpoints = uri.as_ref().and_then(Endpoints::of);
         let origins = uri.and_then(|uri| Origins::new(vec![uri.origin().parse().ok()?]).ok());
+        let users = config.users();
         let published = keys.key_set().ok().zip(keys.jwks().ok());
         if published.is_none() {
             mistakes.push(ConfigError::Keys);
@@ -213,6 +218,7 @@ impl Issuer {
                 key_set,
                 realm,
                 server,
+                users: Users::with_configured(users, Arc::clone(&store)),
                 store,
                 people: Box::new(AutoApprove),
                 clock,
@@ -242,6 +248,11 @@ impl Issuer {
     /// The resources its tokens are for, the default first.
     pub fn audience(&self) -> impl Iterator<Item = &str> {
         self.state.config.audience.iter().map(|resource| &**resource)
+    }
+
+    /// Its local users: those of the configuration and those of the store.
+    pub fn users(&self) -> &Users {
+        &self.state.users
     }
 
     /// Where tokens are asked for.

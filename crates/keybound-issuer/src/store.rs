@@ -54,8 +54,10 @@ impl Kind {
     pub const ASSERTION: Self = Self("assertion");
     /// An access token that was revoked by itself, by its `jti`.
     pub const REVOKED: Self = Self("revoked");
-    /// A local user, by name: `{"password_hash": ..}` with what [`PasswordHash`](crate::PasswordHash) prints.
+    /// A local user, by the one form of the name: see [`users`](crate::users).
     pub const USER: Self = Self("user");
+    /// The name of a local user, by `sub`.
+    pub const SUBJECT: Self = Self("subject");
 
     /// As it stands in the database.
     pub const fn as_str(self) -> &'static str {

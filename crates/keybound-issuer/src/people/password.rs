@@ -9,6 +9,7 @@ use argon2::password_hash::{PasswordHasher as _, PasswordVerifier as _};
 use argon2::{Algorithm, Argon2, Params, Version};
 use keybound::refusal::Fault;
 use tokio::sync::Semaphore;
+use unicode_normalization::UnicodeNormalization as _;
 use zeroize::Zeroizing;
 
 /// Longer ones are refused before they are hashed.
@@ -49,12 +50,25 @@ impl PasswordHash {
         if password.is_empty() || password.len() > MAX_PASSWORD {
             return Err(PasswordHashError);
         }
+        let password = composed(password);
         let hash: phc::PasswordHash = argon2id().hash_password(password.as_bytes()).map_err(|_| PasswordHashError)?;
         Ok(Self(hash.to_string().into()))
     }
 
+    /// The same on a thread where it holds nobody up, at most two at once.
+    ///
+    /// # Errors
+    ///
+    /// As [`PasswordHash::of`].
+    pub async fn off_thread(password: &str) -> Result<Self, PasswordHashError> {
+        let password = Zeroizing::new(password.to_owned());
+        let _room = ROOM.acquire().await.map_err(|_| PasswordHashError)?;
+        let hashed = tokio::task::spawn_blocking(move || Self::of(&password)).await;
+        hashed.map_err(|_| PasswordHashError)?
+    }
+
     fn verifies(&self, password: &str) -> bool {
-        let hash = phc::PasswordHash::new(&self.0);
+        let (hash, password) = (phc::PasswordHash::new(&self.0), composed(password));
         hash.is_ok_and(|hash| argon2id().verify_password(password.as_bytes(), &hash).is_ok())
     }
 
@@ -70,6 +84,13 @@ impl PasswordHash {
         let verified = tokio::task::spawn_blocking(move || hash.verifies(&password)).await;
         Ok(verified.map_err(|_| Fault::StoreUnavailable)? && is_somebody)
     }
+}
+
+/// One form for whatever a keyboard composes letters of (RFC 8265 section 4.2.1).
+fn composed(password: &str) -> Zeroizing<String> {
+    let mut composed = Zeroizing::new(String::with_capacity(3 * password.len()));
+    composed.extend(password.nfc());
+    composed
 }
 
 fn argon2id() -> Argon2<'static> {
@@ -128,6 +149,8 @@ mod tests {
             assert_eq!(PasswordHash::check(who, password).await, Ok(expected), "{password}");
         }
         assert_eq!(PasswordHash::check(None, "nobody's").await, Ok(false));
+        let hash = PasswordHash::off_thread("m\u{fc}ller").await.unwrap();
+        assert_eq!(PasswordHash::check(Some(&hash), "mu\u{308}ller").await, Ok(true));
     }
 
     #[test]

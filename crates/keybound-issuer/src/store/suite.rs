@@ -8,6 +8,8 @@ use futures_util::future::join_all;
 use keybound::time::UnixTime;
 
 use super::{Change, Kind, Record, Store, Written};
+use crate::PasswordHash;
+use crate::users::{NewUser, UserError, Users};
 
 /// How many take the same thing at once.
 const CROWD: usize = 50;
@@ -35,6 +37,8 @@ pub async fn run(store: &Arc<dyn Store>, run: &str, now: UnixTime) {
     lists_a_kind(store, run, now).await;
     keeps_any_text(store, run, now).await;
     one_of_many_succeeds(store, run, now).await;
+    keeps_users(store, run, now).await;
+    ends_what_is_a_users(store, run, now).await;
 }
 
 fn insert(id: &str, family: &str, expires: UnixTime) -> Change {
@@ -190,4 +194,76 @@ async fn one_of_many_succeeds(store: &Arc<dyn Store>, run: &str, now: UnixTime) 
         issued += usize::from(read(store, &format!("{id} {number}"), now).await.is_some());
     }
     assert_eq!(issued, 1, "and what it wrote is there, nothing else");
+}
+
+/// A name that no other run has.
+fn name_of(run: &str, who: &str) -> String {
+    let run: String = run.chars().filter(char::is_ascii_alphanumeric).collect();
+    format!("{who}.{run}")
+}
+
+async fn keeps_users(store: &Arc<dyn Store>, run: &str, now: UnixTime) {
+    let users = Users::new(Arc::clone(store));
+    let hash: PasswordHash =
+        "$argon2id$v=19$m=8,t=1,p=1$c29tZXNhbHQ$cTXXzFIgnK0vkTAJRnSUvXHrmkuYJSuyWMzP0pIP3GA".parse().expect("a hash");
+    let [alice, bob] = ["Alice", "Bob"].map(|who| name_of(run, who));
+    let new = || NewUser::new(alice.as_str()).password(hash.clone()).full_name("Alice 'A'").email("a@example.com");
+    let made = users.create(new(), now).await.expect("a new user");
+    assert_eq!(users.create(new(), now).await.err(), Some(UserError::Taken), "once");
+    let lower = NewUser::new(alice.to_lowercase());
+    assert_eq!(users.create(lower, now).await.err(), Some(UserError::Taken), "in any case of its letters");
+    let other = users.create(NewUser::new(bob.as_str()), now).await.expect("another user");
+    assert_ne!(made.subject(), other.subject());
+    for found in [users.find(&alice.to_uppercase(), now).await, users.find_by_subject(made.subject(), now).await] {
+        let found = found.expect("a store that works").expect("the user");
+        assert_eq!((found.name(), found.subject(), found.has_password()), (&*alice, made.subject(), true));
+        assert_eq!((found.full_name(), found.email()), (Some("Alice 'A'"), Some("a@example.com")));
+        assert_eq!((found.is_disabled(), found.is_configured(), found.created()), (false, false, now));
+    }
+    let mut listed = Vec::new();
+    let mut after = String::new();
+    loop {
+        let page = users.list(&after, 1, now).await.expect("a store that works");
+        let Some(last) = page.last() else { break };
+        after = last.id().to_owned();
+        listed.extend(page.iter().map(|user| user.name().to_owned()).filter(|name| *name == alice || *name == bob));
+    }
+    assert_eq!(listed, [alice.as_str(), bob.as_str()], "each once, in the order of their names");
+    let described = users.describe(&bob, None, Some("b@example.com"), now).await.expect("a change");
+    assert_eq!((described.full_name(), described.email()), (None, Some("b@example.com")));
+    assert!(users.set_password(&bob, Some(hash.clone()), now).await.expect("a change").has_password());
+    assert!(!users.set_password(&bob, None, now).await.expect("a change").has_password());
+    for who in [&alice, &bob] {
+        users.delete(who, now).await.expect("a user");
+        assert!(users.find(who, now).await.expect("a store that works").is_none());
+        assert_eq!(users.delete(who, now).await, Err(UserError::Unknown));
+        assert_eq!(users.disable(who, now).await.err(), Some(UserError::Unknown));
+    }
+    assert!(users.find_by_subject(made.subject(), now).await.expect("a store that works").is_none());
+    let again = users.create(new(), now).await.expect("a user of a name that is free again");
+    assert_ne!(again.subject(), made.subject(), "nobody inherits a sub");
+    users.delete(&alice, now).await.expect("a user");
+}
+
+async fn ends_what_is_a_users(store: &Arc<dyn Store>, run: &str, now: UnixTime) {
+    let users = Users::new(Arc::clone(store));
+    let later = now.plus(Duration::from_secs(60));
+    let name = name_of(run, "carol");
+    let user = users.create(NewUser::new(name.as_str()), now).await.expect("a new user");
+    let (session, own) = (format!("{run} session"), format!("{run} own"));
+    let sign_in = || insert(&session, &crate::users::family_of_sessions(user.subject()), later);
+    let changes = vec![sign_in(), insert(&own, &crate::users::family(user.subject()), later)];
+    assert_eq!(write(store, changes, now).await, Written::Done);
+    assert!(users.disable(&name, now).await.expect("a user").is_disabled());
+    assert!(read(store, &session, now).await.is_none(), "who is disabled is signed in nowhere");
+    assert!(!users.enable(&name, now).await.expect("a user").is_disabled());
+    assert_eq!(write(store, vec![sign_in()], now).await, Written::Done);
+    let _ = users.describe(&name, Some("Carol"), None, now).await.expect("a user");
+    assert!(read(store, &session, now).await.is_some(), "another name ends nothing");
+    let _ = users.set_password(&name, None, now).await.expect("a user");
+    assert!(read(store, &session, now).await.is_none(), "another password does");
+    assert_eq!(write(store, vec![sign_in()], now).await, Written::Done);
+    assert!(read(store, &own, now).await.is_some(), "what is the user's is there until the user goes");
+    users.delete(&name, now).await.expect("a user");
+    assert!(read(store, &session, now).await.is_none() && read(store, &own, now).await.is_none());
 }
