@@ -18,6 +18,7 @@ pub(crate) fn all() -> ExitCode {
     outcomes.push(("keys in SoftHSM2", hsm()));
     outcomes.push(("the issuer's store in PostgreSQL", postgres()));
     outcomes.push(("interop/node", node()));
+    outcomes.push(("interop/mcp", mcp()));
     outcomes.push(("the book", book()));
     println!("\n== Summary");
     let mut passed = true;
@@ -139,7 +140,77 @@ fn node() -> Outcome {
     heading("interop/node: dpop, jose, oauth4webapi, oidc-provider, express-oauth2-jwt-bearer");
     let target = run::target_directory()?;
     let program = keybound(&target)?;
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../interop/node");
+    let (folder, node) = npm("node", &target)?;
+    let mut tests = Command::new(node);
+    tests
+        .args(["--test", "--test-reporter=spec", "--test-timeout=180000"])
+        .current_dir(&folder)
+        .env("KEYBOUND", program);
+    let (passed, closing) = run::watched(&mut tests, |line| line.starts_with("ℹ "))?;
+    let closing = closing.iter().map(|line| line.trim_start_matches("ℹ ").to_owned());
+    Ok((passed, closing.filter(|line| !line.starts_with("duration")).collect()))
+}
+
+/// The scenarios about DPoP of the Model Context Protocol's own conformance tests, which start the client of
+/// `examples/mcp.rs` and judge what it sends.
+fn mcp() -> Outcome {
+    heading("interop/mcp: @modelcontextprotocol/conformance");
+    let target = run::target_directory()?;
+    let mut build = run::command();
+    build.args(["build", "--locked", "-p", "keybound-client", "--example", "mcp"]);
+    if !run::succeeds(&mut build) {
+        return Err(io::Error::other("the client could not be built"));
+    }
+    let (folder, node) = npm("mcp", &target)?;
+    installed("curl", "--version", &["curl"])?;
+    let results = target.join("interop/mcp");
+    if results.exists() {
+        fs::remove_dir_all(&results)?;
+    }
+    let mut passed = true;
+    // The edition with sessions, which is the usual one, and the one without.
+    for edition in [&[][..], &["--force", "--spec-version", "2026-07-28"]] {
+        for scenario in ["auth/dpop", "auth/dpop-nonce"] {
+            let mut test = Command::new(&node);
+            test.arg("node_modules/@modelcontextprotocol/conformance/dist/index.js")
+                .args(["client", "--scenario", scenario, "--command"])
+                .arg(target.join("debug/examples/mcp"))
+                .args(edition)
+                .arg("--output-dir")
+                .arg(results.join(edition.join("-")))
+                .current_dir(&folder)
+                .env("BROWSER", folder.join("browser"));
+            passed &= run::succeeds(&mut test);
+        }
+    }
+    let checks = mcp_checks(&results)?;
+    let count = |status: &str| checks.iter().filter(|found| *found == status).count();
+    let failed = count("FAILURE") + count("WARNING");
+    // Each scenario has its checks: one that is skipped succeeds, too.
+    passed &= failed == 0 && count("SUCCESS") >= 4 * 12;
+    Ok((passed, vec![format!("{} passed, {failed} failed", count("SUCCESS"))]))
+}
+
+/// The status of each check, from the files that every scenario leaves.
+fn mcp_checks(folder: &Path) -> io::Result<Vec<String>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            found.extend(mcp_checks(&path)?);
+        } else if path.ends_with("checks.json") {
+            let checks: serde_json::Value = serde_json::from_slice(&fs::read(path)?)?;
+            let statuses = checks.as_array().into_iter().flatten().filter_map(|check| check["status"].as_str());
+            found.extend(statuses.map(str::to_owned));
+        }
+    }
+    Ok(found)
+}
+
+/// Installs the npm packages of a folder of `interop`, and says where it is and which Node runs them: the one among them, if
+/// there is one for this machine.
+fn npm(name: &str, target: &Path) -> io::Result<(PathBuf, PathBuf)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../interop").join(name).canonicalize()?;
     installed("npm", "--version", &["npm"])?;
     let cache = target.join("interop/npm");
     fs::create_dir_all(&cache)?;
@@ -150,14 +221,7 @@ fn node() -> Outcome {
     }
     let own = folder.join("node_modules/.bin/node");
     let node = if own.exists() { own } else { "node".into() };
-    let mut tests = Command::new(node);
-    tests
-        .args(["--test", "--test-reporter=spec", "--test-timeout=180000"])
-        .current_dir(&folder)
-        .env("KEYBOUND", program);
-    let (passed, closing) = run::watched(&mut tests, |line| line.starts_with("ℹ "))?;
-    let closing = closing.iter().map(|line| line.trim_start_matches("ℹ ").to_owned());
-    Ok((passed, closing.filter(|line| !line.starts_with("duration")).collect()))
+    Ok((folder, node))
 }
 
 /// `docs/`, which has to build without a warning, and whose quick start has to go as it shows. The rest of what it says is
