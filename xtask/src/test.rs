@@ -17,6 +17,7 @@ pub(crate) fn all() -> ExitCode {
     outcomes.push(("packaging", packaged::all()));
     outcomes.push(("keys in SoftHSM2", hsm()));
     outcomes.push(("the issuer's store in PostgreSQL", postgres()));
+    outcomes.push(("Redis", redis()));
     outcomes.push(("interop/node", node()));
     outcomes.push(("interop/mcp", mcp()));
     outcomes.push(("the book", book()));
@@ -115,6 +116,14 @@ fn postgres() -> Outcome {
     let succeeded = sum(&results, " passed");
     // A name that fits no test would pass, too.
     Ok((passed && succeeded == 1, vec![format!("{succeeded} passed")]))
+}
+
+/// The tests that start Redis servers: alone, under Sentinel and in a Cluster.
+fn redis() -> Outcome {
+    heading("Redis");
+    installed("redis-server", "--version", &["redis-server", "redis-tools"])?;
+    let mut tests = run::command();
+    tested(tests.args(["test", "--locked", "-p", "redis-rig", "--", "--ignored"]))
 }
 
 fn cargo_test(arguments: &[&str]) -> Outcome {

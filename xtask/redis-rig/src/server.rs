@@ -1,0 +1,275 @@
+//! One `redis-server`.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+use crate::wait_until;
+
+/// The last octet of the loopback address of the next server.
+static NEXT: AtomicU8 = AtomicU8::new(2);
+
+/// How a server is started, beyond what every one is.
+#[derive(Clone, Debug, Default)]
+#[must_use]
+pub struct Settings {
+    lines: Vec<String>,
+    for_cli: Vec<String>,
+    tls: bool,
+    keeps: bool,
+}
+
+impl Settings {
+    /// A server that writes nothing to disk and never evicts.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A line of its configuration, after those of the rig.
+    pub fn line(mut self, line: impl Into<String>) -> Self {
+        self.lines.push(line.into());
+        self
+    }
+
+    /// Keeps an append-only file, written at every command, so that it remembers over a restart.
+    pub fn append_only(mut self) -> Self {
+        self.keeps = true;
+        self
+    }
+
+    /// Listens with TLS alone, with this certificate and authority; `cli` names what `redis-cli` needs beyond `--cacert`.
+    pub fn tls(mut self, certificate: &Path, key: &Path, authority: &Path, clients: &str, cli: &[&str]) -> Self {
+        let [certificate, key, authority] = [certificate, key, authority].map(|path| path.display().to_string());
+        self.tls = true;
+        self.for_cli = ["--tls", "--cacert", &authority].map(str::to_owned).to_vec();
+        self.for_cli.extend(cli.iter().map(|word| (*word).to_owned()));
+        self.line(format!("tls-cert-file {certificate}"))
+            .line(format!("tls-key-file {key}"))
+            .line(format!("tls-ca-cert-file {authority}"))
+            .line(format!("tls-auth-clients {clients}"))
+    }
+
+    /// What `redis-cli` needs to get in: `-a` and `--user`, say.
+    pub fn cli(mut self, words: &[&str]) -> Self {
+        self.for_cli.extend(words.iter().map(|word| (*word).to_owned()));
+        self
+    }
+}
+
+/// A server that runs, or did until it was killed.
+#[derive(Debug)]
+pub struct Server {
+    child: Option<Child>,
+    folder: TempDir,
+    address: SocketAddr,
+    settings: Settings,
+    sentinel: bool,
+    stopped: bool,
+}
+
+impl Server {
+    /// Starts one and waits until it answers.
+    ///
+    /// # Errors
+    ///
+    /// If it does not.
+    pub fn start(settings: Settings) -> io::Result<Self> {
+        let mut server = Self::prepare(settings, false)?;
+        server.spawn()?;
+        Ok(server)
+    }
+
+    /// One that has its address and does not run yet, so that it can be told by what proxy others reach it.
+    pub(crate) fn prepare(settings: Settings, sentinel: bool) -> io::Result<Self> {
+        let octet = NEXT.fetch_add(1, Ordering::Relaxed).max(2);
+        let ip = Ipv4Addr::new(127, 0, 1, octet);
+        let address = SocketAddr::from((ip, free_port(ip)?));
+        let folder = tempfile::Builder::new().prefix("redis-rig-").tempdir()?;
+        Ok(Self { child: None, folder, address, settings, sentinel, stopped: false })
+    }
+
+    /// Starts it with these lines as well.
+    pub(crate) fn begin(&mut self, lines: impl IntoIterator<Item = String>) -> io::Result<()> {
+        self.settings.lines.extend(lines);
+        self.spawn()
+    }
+
+    /// Where it listens, without any proxy.
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Its port.
+    pub const fn port(&self) -> u16 {
+        self.address.port()
+    }
+
+    /// `redis://` and its address.
+    pub fn url(&self) -> String {
+        format!("redis://{}", self.address)
+    }
+
+    /// The folder it works in.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> Option<u32> {
+        self.child.as_ref().map(Child::id)
+    }
+
+    /// Whether it runs, stopped or not.
+    pub const fn is_running(&self) -> bool {
+        self.child.is_some()
+    }
+
+    /// Ends it at once, as a power cut would.
+    ///
+    /// # Errors
+    ///
+    /// If the process cannot be ended.
+    pub fn kill(&mut self) -> io::Result<()> {
+        self.stopped = false;
+        if let Some(mut child) = self.child.take() {
+            child.kill()?;
+            child.wait()?;
+        }
+        Ok(())
+    }
+
+    /// Stops its process, which keeps every connection and answers none, until [`Server::go_on`].
+    ///
+    /// # Errors
+    ///
+    /// If there is no process.
+    pub fn stop(&mut self) -> io::Result<()> {
+        self.signal(Signal::STOP)?;
+        self.stopped = true;
+        Ok(())
+    }
+
+    /// Lets it run again.
+    ///
+    /// # Errors
+    ///
+    /// If there is no process.
+    pub fn go_on(&mut self) -> io::Result<()> {
+        self.signal(Signal::CONT)?;
+        self.stopped = false;
+        Ok(())
+    }
+
+    /// Whether it was stopped.
+    pub const fn is_stopped(&self) -> bool {
+        self.stopped
+    }
+
+    /// Starts it again on the same port and folder, killing it first if it runs.
+    ///
+    /// # Errors
+    ///
+    /// If it does not answer.
+    pub fn restart(&mut self) -> io::Result<()> {
+        self.kill()?;
+        self.spawn()
+    }
+
+    /// Puts a question by `redis-cli` and returns the answer as that prints it, without the last line end.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be reached, or answers by an error.
+    pub fn ask(&self, words: &[&str]) -> io::Result<String> {
+        let output = self.cli().args(words).stdin(Stdio::null()).output()?;
+        let text = String::from_utf8_lossy(&output.stdout).trim_end().to_owned();
+        if output.status.success() && !text.starts_with("(error)") {
+            return Ok(text);
+        }
+        let also = String::from_utf8_lossy(&output.stderr).trim_end().to_owned();
+        Err(io::Error::other(format!("{words:?}: {text}{also}")))
+    }
+
+    /// `redis-cli` with what it needs to reach this server.
+    pub fn cli(&self) -> Command {
+        let mut command = Command::new("redis-cli");
+        command.args(["-e", "-h", &self.address.ip().to_string(), "-p", &self.port().to_string()]);
+        command.args(&self.settings.for_cli).env_remove("REDISCLI_AUTH");
+        command
+    }
+
+    /// A field of `INFO`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Server::ask`], and if there is no such field.
+    pub fn info(&self, section: &str, field: &str) -> io::Result<String> {
+        let all = self.ask(&["INFO", section])?;
+        let found = all.lines().find_map(|line| line.trim_end().strip_prefix(field)?.strip_prefix(':'));
+        found.map(str::to_owned).ok_or_else(|| io::Error::other(format!("no {field} in {all}")))
+    }
+
+    fn signal(&self, signal: Signal) -> io::Result<()> {
+        let none = || io::Error::other("the server does not run");
+        let pid = self.pid().and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?)).ok_or_else(none)?;
+        Ok(kill_process(pid, signal)?)
+    }
+
+    fn file(&self) -> PathBuf {
+        self.folder().join("redis.conf")
+    }
+
+    fn configuration(&self) -> String {
+        let (ip, port) = (self.address.ip(), self.port());
+        let ports = if self.settings.tls { format!("port 0\ntls-port {port}") } else { format!("port {port}") };
+        let disk = if self.settings.keeps { "appendonly yes\nappendfsync always" } else { "appendonly no" };
+        let data = format!("save \"\"\n{disk}\nmaxmemory-policy noeviction\nrepl-diskless-sync-delay 0\n");
+        let data = if self.sentinel { String::new() } else { data };
+        let rest = self.settings.lines.join("\n");
+        let folder = self.folder().display();
+        format!(
+            "bind {ip}\nbind-source-addr {ip}\n{ports}\ndir {folder}\nlogfile {folder}/log\nprotected-mode no\n{data}{rest}\n"
+        )
+    }
+
+    fn spawn(&mut self) -> io::Result<()> {
+        // The server itself writes there what it has learnt, so a second start finds it.
+        if !self.file().exists() {
+            std::fs::write(self.file(), self.configuration())?;
+        }
+        let mut command = Command::new("redis-server");
+        command.arg(self.file()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        if self.sentinel {
+            command.arg("--sentinel");
+        }
+        self.child = Some(command.spawn()?);
+        self.stopped = false;
+        let ready = wait_until("redis-server", || {
+            // Whoever asks for a password answers, too.
+            self.cli().arg("PING").output().is_ok_and(|output| {
+                let text = [output.stdout, output.stderr].concat();
+                let text = String::from_utf8_lossy(&text).into_owned();
+                text.starts_with("PONG") || text.contains("NOAUTH") || text.contains("NOPERM")
+            })
+        });
+        ready.map_err(|error| {
+            let log = std::fs::read_to_string(self.folder().join("log")).unwrap_or_default();
+            io::Error::other(format!("{error}: {log}"))
+        })
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.kill();
+    }
+}
+
+pub(crate) fn free_port(ip: Ipv4Addr) -> io::Result<u16> {
+    Ok(TcpListener::bind((ip, 0))?.local_addr()?.port())
+}
