@@ -11,6 +11,8 @@ use http::{HeaderValue, StatusCode};
 use keybound::challenge::TokenErrorAnswer;
 use keybound::refusal::{Denial, Reason};
 
+use crate::audit::Refused;
+
 /// JSON with this status.
 pub(crate) fn json(status: StatusCode, body: impl Into<Body>) -> Response {
     let mut response = Response::new(body.into());
@@ -30,6 +32,7 @@ pub(crate) fn public(body: impl Into<Body>, cache: &'static str) -> Response {
 pub(crate) fn error(answer: &TokenErrorAnswer) -> Response {
     let mut response = json(answer.status(), answer.body());
     answer.apply(response.headers_mut());
+    response.extensions_mut().insert(Refused::because(answer.code()));
     never_stored(&mut response);
     response
 }
@@ -53,6 +56,7 @@ pub(crate) fn plain(denial: &Denial) -> Response {
     let text = format!("This sign-in cannot go on: {meaning}.\n\nGo back to the application you came from. ({code})\n");
     let mut response = Response::new(text.into());
     *response.status_mut() = answer.status();
+    response.extensions_mut().insert(Refused::because(code));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));

@@ -16,7 +16,6 @@ use zeroize::Zeroizing;
 
 use crate::State;
 use crate::client::{Authentication, Client, Secret};
-use crate::config::Registration;
 use crate::form::{self, Form};
 use crate::grants::authorization_code::parse;
 use crate::handle;
@@ -65,10 +64,6 @@ impl Clients {
         if let Some(client) = self.configured.get(id) {
             return Ok(Some(Arc::clone(client)));
         }
-        // Where nobody can register, strangers do not keep the store busy.
-        if matches!(state.config.registration, Registration::Off) {
-            return Ok(None);
-        }
         let Some(record) = state.store.read(Kind::CLIENT, id, now).await? else { return Ok(None) };
         let registered: Registered = parse(&record)?;
         Ok(registered.client().map(Arc::new))
@@ -79,14 +74,15 @@ impl Clients {
         self.configured.contains_key(id)
     }
 
-    /// Whose credentials these are. An unknown client is refused after the same work as a wrong secret.
-    pub(crate) async fn authenticate(
+    /// Whether these credentials are the client's, which is the one that they name, if there is such a client. An unknown client is
+    /// refused after the same work as a wrong secret.
+    pub(crate) fn authenticate(
         &self,
         state: &State,
         credentials: &Credentials<'_>,
+        client: Option<Arc<Client>>,
         now: UnixTime,
     ) -> Result<Authenticated, Denial> {
-        let client = self.find(state, credentials.client_id(), now).await?;
         // Assertions are remembered in the store: what it cannot know of is refused.
         let epoch = Epoch::new(0, state.store.opened());
         let registered = client.as_ref().map(|client| &client.authentication);
@@ -163,7 +159,7 @@ impl<'r> Credentials<'r> {
         Ok(credentials)
     }
 
-    fn client_id(&self) -> &str {
+    pub(crate) fn client_id(&self) -> &str {
         &self.id
     }
 }

@@ -1,5 +1,6 @@
 //! The authorization request (RFC 6749 section 4.1.1): read once, whichever way it came, and what comes of it.
 
+use core::net::SocketAddr;
 use core::time::Duration;
 
 use axum::body::Body;
@@ -15,11 +16,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::State;
 use crate::answer;
+use crate::audit::{Entry, Event, Refused};
 use crate::client::{Client, GrantType};
-use crate::exchange::{malformed, write};
+use crate::exchange::{malformed, write_noted};
 use crate::form::Form;
 use crate::grants::authorization_code::{self, to_json};
-use crate::grants::{Login, audience, scope};
+use crate::grants::{Login, audience, family, scope};
 use crate::handle;
 use crate::people::User;
 use crate::store::{Change, Kind};
@@ -54,6 +56,8 @@ pub(crate) struct Unfit {
     pub(crate) denial: Denial,
     /// The client's registered address and its `state`; without, only a page can say it.
     back: Option<Back>,
+    /// For the audit log.
+    client: Option<Box<str>>,
 }
 
 /// Where the user goes back to.
@@ -65,7 +69,7 @@ struct Back {
 
 impl From<Denial> for Unfit {
     fn from(denial: Denial) -> Self {
-        Self { denial, back: None }
+        Self { denial, back: None, client: None }
     }
 }
 
@@ -92,7 +96,8 @@ impl Asked {
     pub(crate) fn read(state: &State, form: &Form, client: &Client) -> Result<Self, Unfit> {
         let uri = form.get("redirect_uri").filter(|uri| client.redirects_to(uri)).ok_or(Reason::RedirectInvalid)?;
         let back = Back { redirect_uri: uri.into(), state: form.get("state").map(Box::from) };
-        Self::rest(state, form, client, &back).map_err(|refusal| Unfit { denial: refusal.into(), back: Some(back) })
+        Self::rest(state, form, client, &back)
+            .map_err(|refusal| Unfit { back: Some(back), ..Denial::from(refusal).into() })
     }
 
     fn rest(state: &State, form: &Form, client: &Client, back: &Back) -> Result<Self, Refusal> {
@@ -160,10 +165,11 @@ impl Asked {
         state: &State,
         user: &User,
         pushed: Option<&str>,
+        peer: Option<SocketAddr>,
         now: UnixTime,
     ) -> Result<Response, Unfit> {
         let code = handle::secret()?;
-        let family = handle::name()?;
+        let family = family(&user.subject)?;
         let stored = authorization_code::Stored {
             client: self.client.clone(),
             redirect_uri: self.redirect_uri.clone(),
@@ -178,21 +184,23 @@ impl Asked {
         let insert = Change::Insert {
             kind: Kind::CODE,
             id: handle::digest(&code),
-            family: family.into(),
+            family: family.clone(),
             expires: now.plus(CODE_LIFETIME),
             body: to_json(&stored),
         };
         let used = pushed.map(|id| Change::Take { kind: Kind::PUSHED, id: id.into() });
-        if write(state, used.into_iter().chain([insert]).collect(), now).await?.is_err() {
+        let entry =
+            Entry::new(Event::CodeIssued, now).at("authorize", peer).client(&self.client).subject(&user.subject);
+        let entry = entry.scope(&self.scope).jkt(self.jkt.as_deref()).grant(Some(&family));
+        if write_noted(state, used.into_iter().chain([insert]).collect(), &entry, now).await?.is_err() {
             return Err(Reason::RequestUri.into());
         }
-        tracing::info!(client_id = &*self.client, subject = &*user.subject, jkt = self.jkt.as_deref(), "approved");
         Ok(redirect(state, &self.back(), &[("code", &code)]))
     }
 
     /// The user, or the server, said no.
     pub(crate) fn refuse(&self, reason: Reason) -> Unfit {
-        Unfit { denial: reason.into(), back: Some(self.back()) }
+        Unfit { back: Some(self.back()), ..Unfit::from(reason) }
     }
 }
 
@@ -217,9 +225,25 @@ impl Unfit {
         Self { back: None, ..self }
     }
 
+    /// Of this client.
+    pub(crate) fn of(mut self, client: &str) -> Self {
+        self.client = Some(client.into());
+        self
+    }
+
     /// The answer to a browser: back to the client where that is safe, else a page in plain words.
     pub(crate) fn answer(&self, state: &State) -> Response {
-        tracing::info!(reason = self.denial.code(), "an authorization request was refused");
+        let mut response = self.said(state);
+        let mut refused = Refused::because(self.denial.code());
+        refused.entry.client.clone_from(&self.client);
+        if let Denial::Refused(refusal) = &self.denial {
+            refused.detail = refusal.detail().map(Box::from);
+        }
+        response.extensions_mut().insert(refused);
+        response
+    }
+
+    fn said(&self, state: &State) -> Response {
         let Some(back) = &self.back else { return answer::plain(&self.denial) };
         let error = match &self.denial {
             Denial::Refused(refusal) => match refusal.outcome() {
@@ -268,6 +292,13 @@ pub(crate) fn send_back(uri: &str, parameter: Option<(&str, &str)>) -> Response 
         add(&mut location, name, value);
     }
     see(location)
+}
+
+/// For a place in a URI.
+pub(crate) fn encoded(text: &str) -> String {
+    let mut encoded = String::new();
+    percent_encode(text, &mut encoded);
+    encoded
 }
 
 /// RFC 3986 section 2.3: what is unreserved stays.

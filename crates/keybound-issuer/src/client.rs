@@ -34,6 +34,8 @@ pub struct Client {
     /// What it signs request objects with.
     pub(crate) keys: Option<KeySet>,
     bound: bool,
+    /// Whether it registered itself, and nobody knows whose it is.
+    is_stranger: bool,
 }
 
 impl Client {
@@ -48,6 +50,7 @@ impl Client {
             post_logout_redirect_uris: Vec::new(),
             keys: None,
             bound: false,
+            is_stranger: false,
         }
     }
 
@@ -106,6 +109,17 @@ impl Client {
         self.redirect_uris
             .iter()
             .any(|known| **known == *uri || portless.is_some() && without_loopback_port(known) == portless)
+    }
+
+    /// It registered itself.
+    pub(crate) const fn stranger(mut self) -> Self {
+        self.is_stranger = true;
+        self
+    }
+
+    /// Whether the operator put it here, by the configuration or as an administrator, or lets nobody register without a token.
+    pub(crate) const fn is_vouched_for(&self) -> bool {
+        !self.is_stranger
     }
 
     /// The keys a request object of it may be signed with.

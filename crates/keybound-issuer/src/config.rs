@@ -5,6 +5,7 @@ use core::time::Duration;
 
 use keybound::request::TargetUri;
 
+use crate::audit::Audit;
 use crate::client::{Authentication, Client, GrantType, Secret};
 use crate::users::{NewUser, User, UserError};
 
@@ -44,6 +45,7 @@ pub struct IssuerConfig {
     pub(crate) fapi: bool,
     pub(crate) registration: Registration,
     pub(crate) registration_scope: Box<str>,
+    pub(crate) audit: Audit,
 }
 
 /// Who may register clients at run time (RFC 7591).
@@ -73,6 +75,7 @@ impl IssuerConfig {
             fapi: false,
             registration: Registration::Off,
             registration_scope: Box::default(),
+            audit: Audit::default(),
         }
     }
 
@@ -131,6 +134,12 @@ impl IssuerConfig {
         self
     }
 
+    /// Where it is noted what happens; in the log and the store unless set.
+    pub fn audit(mut self, audit: Audit) -> Self {
+        self.audit = audit;
+        self
+    }
+
     /// Everything that is wrong.
     pub(crate) fn mistakes(&self) -> Vec<ConfigError> {
         let mut mistakes = Vec::new();
@@ -181,11 +190,7 @@ impl IssuerConfig {
 
 fn mistakes_of(client: &Client) -> Vec<ConfigError> {
     let mut mistakes = Vec::new();
-    // VSCHAR, RFC 6749 appendix A.1; a blank at either end is a slip of the pen.
-    if client.id.trim().is_empty()
-        || client.id.trim() != &*client.id
-        || !client.id.bytes().all(|octet| matches!(octet, 0x20..=0x7e))
-    {
+    if !is_client_id(&client.id) {
         mistakes.push(ConfigError::ClientId(client.id.clone()));
     }
     let for_machines = [GrantType::ClientCredentials, GrantType::TokenExchange];
@@ -200,6 +205,11 @@ fn mistakes_of(client: &Client) -> Vec<ConfigError> {
     let unfit = client.redirect_uris.iter().filter(|uri| !is_redirect_uri(uri));
     mistakes.extend(unfit.map(|uri| ConfigError::RedirectUri(client.id.clone(), uri.clone())));
     mistakes
+}
+
+/// VSCHAR, RFC 6749 appendix A.1; a blank at either end is a slip of the pen.
+pub(crate) fn is_client_id(id: &str) -> bool {
+    !id.trim().is_empty() && id.trim() == id && id.bytes().all(|octet| matches!(octet, 0x20..=0x7e))
 }
 
 /// The issuer identifier as a URI: https, or http on loopback, without query and fragment (RFC 8414 section 2).

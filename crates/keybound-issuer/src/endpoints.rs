@@ -13,8 +13,10 @@ use http::request::Parts;
 
 use crate::State;
 use crate::answer;
+use crate::audit::{Entry, Refused};
 use crate::config::Registration;
 use crate::exchange;
+use crate::people::Connection;
 
 mod authorize;
 mod device;
@@ -94,12 +96,19 @@ impl Endpoint {
 
     async fn answer(self, state: &State, request: Request) -> Response {
         let (parts, body) = request.into_parts();
+        let peer = parts.extensions.get::<Connection>().map(Connection::peer);
         let asks_first = parts.method == Method::OPTIONS && self.is_for_scripts();
         let mut response = match state.origins.choose(&parts) {
             Ok(_) if asks_first => answer::preflight(self.methods()),
             Ok(_) => self.dispatch(state, parts, body).await,
             Err(refusal) => exchange::refused_as_http(refusal),
         };
+        // Whichever way the refusal was found, this is the one place where it is noted.
+        if let Some(Refused { entry, detail, is_known }) = response.extensions_mut().remove() {
+            let entry = entry.at(self.name(), peer);
+            let entry = Entry { time: state.clock.now().as_secs(), ..entry };
+            state.audit.refused(&*state.store, Refused { entry, detail, is_known }).await;
+        }
         if self.is_for_scripts() {
             answer::readable_anywhere(&mut response);
         }
@@ -125,6 +134,25 @@ impl Endpoint {
             (Self::Jwks, &Method::GET | &Method::HEAD) => answer::public(state.jwks.clone(), PUBLIC_CACHE),
             (Self::Metadata, &Method::GET | &Method::HEAD) => answer::public(state.metadata.clone(), PUBLIC_CACHE),
             _ => answer::method_not_allowed(self.methods()),
+        }
+    }
+
+    /// What it is called in the audit log and in metrics.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Token => "token",
+            Self::Authorize => "authorize",
+            Self::Par => "par",
+            Self::DeviceAuthorization => "device_authorization",
+            Self::Device => "device",
+            Self::Introspect => "introspect",
+            Self::Revoke => "revoke",
+            Self::Register | Self::Registered => "register",
+            Self::Userinfo => "userinfo",
+            Self::EndSession => "logout",
+            Self::Jwks => "jwks",
+            Self::Metadata => "metadata",
+            Self::Unknown => "unknown",
         }
     }
 

@@ -1,6 +1,7 @@
 //! What the endpoints that clients call have in common: a body, a proof, a client, a nonce in the answer. The order of an
 //! endpoint is the order in which it calls these.
 
+use core::net::SocketAddr;
 use core::time::Duration;
 use std::sync::Arc;
 
@@ -21,9 +22,12 @@ use zeroize::Zeroizing;
 
 use crate::State;
 use crate::answer;
+use crate::audit::{Entry, Event, Refused};
 use crate::authenticate::{Authenticated, Credentials, tried_basic};
-use crate::client::Client;
+use crate::client::{Client, GrantType};
+use crate::config::Registration;
 use crate::form::Form;
+use crate::people::Connection;
 use crate::store::{Change, Written};
 
 /// The longest body that is read; a token request with an assertion and a long scope is about 10 KiB.
@@ -85,6 +89,7 @@ pub(crate) struct Exchange<'r> {
     pub(crate) state: &'r State,
     pub(crate) now: UnixTime,
     headers: &'r HeaderMap,
+    peer: Option<SocketAddr>,
     endpoint: &'r TargetUri,
     epoch: Epoch,
     learnt: Learnt,
@@ -95,14 +100,26 @@ pub(crate) struct Exchange<'r> {
 struct Learnt {
     jkt: Option<Thumbprint>,
     client: Option<Arc<Client>>,
+    /// The client it says it is, if there is one.
+    named: Option<Box<str>>,
+    grant_type: Option<GrantType>,
     nonce_due: bool,
     retry_after: Option<u32>,
 }
 
 impl<'r> Exchange<'r> {
-    pub(crate) fn begin(state: &'r State, headers: &'r HeaderMap, endpoint: &'r TargetUri) -> Self {
+    pub(crate) fn begin(state: &'r State, parts: &'r Parts, endpoint: &'r TargetUri) -> Self {
         let epoch = state.replays.epoch();
-        Self { state, now: state.clock.now(), headers, endpoint, epoch, learnt: Learnt::default() }
+        let peer = parts.extensions.get::<Connection>().map(Connection::peer);
+        Self {
+            state,
+            now: state.clock.now(),
+            headers: &parts.headers,
+            peer,
+            endpoint,
+            epoch,
+            learnt: Learnt::default(),
+        }
     }
 
     /// The key the client proved to hold, if it sent a proof (R-AS-01, R-AS-17).
@@ -120,7 +137,9 @@ impl<'r> Exchange<'r> {
     pub(crate) async fn authenticate(&mut self, form: &Form) -> Result<Authenticated, Denial> {
         self.one_authorization()?;
         let credentials = Credentials::read(self.headers, form)?;
-        let authenticated = self.state.clients.authenticate(self.state, &credentials, self.now).await?;
+        let client = self.state.clients.find(self.state, credentials.client_id(), self.now).await?;
+        self.learnt.named = client.as_ref().map(|client| client.id.clone());
+        let authenticated = self.state.clients.authenticate(self.state, &credentials, client, self.now)?;
         self.learnt.client = Some(Arc::clone(&authenticated.client));
         Ok(authenticated)
     }
@@ -185,8 +204,34 @@ impl<'r> Exchange<'r> {
         self.learnt.client.as_ref().map(|client| client.id())
     }
 
-    pub(crate) const fn jkt(&self) -> Option<Thumbprint> {
-        self.learnt.jkt
+    /// Notes what is asked for.
+    pub(crate) fn asks_for(&mut self, grant_type: GrantType) {
+        self.learnt.grant_type = Some(grant_type);
+    }
+
+    /// An entry for the audit log, with what is known so far.
+    pub(crate) fn entry(&self, event: Event, endpoint: &str) -> Entry {
+        let jkt = self.learnt.jkt.map(|jkt| jkt.to_string());
+        let mut entry = Entry::new(event, self.now).at(endpoint, self.peer).jkt(jkt.as_deref());
+        entry.client = self.client_id().map(Box::from).or_else(|| self.learnt.named.clone());
+        entry.grant_type = self.learnt.grant_type.map(|grant| grant.as_str().into());
+        entry
+    }
+
+    /// The same as [`Exchange::commit`], with the entry of what is done. It is told once it is done.
+    pub(crate) async fn commit_noted(
+        &self,
+        authenticated: Authenticated,
+        mut changes: Vec<Change>,
+        entry: &Entry,
+    ) -> Result<Result<(), Lost>, Denial> {
+        let audit = &self.state.audit;
+        changes.extend(audit.change(entry));
+        let committed = self.commit(authenticated, changes).await?;
+        if committed.is_ok() {
+            audit.tell(entry);
+        }
+        Ok(committed)
     }
 
     /// The answer to a request that is refused.
@@ -195,13 +240,6 @@ impl<'r> Exchange<'r> {
             Denial::Refused(refusal) => (refusal.detail(), refusal.demands_nonce()),
             _ => (None, false),
         };
-        tracing::info!(
-            reason = denial.code(),
-            detail,
-            client_id = self.client_id(),
-            jkt = self.learnt.jkt.map(tracing::field::display),
-            "refused"
-        );
         let mut answer = TokenErrorAnswer::new(denial, None);
         if tried_basic(self.headers) {
             answer = answer.tried_basic(&self.state.realm);
@@ -213,6 +251,13 @@ impl<'r> Exchange<'r> {
         if let Some(nonce) = self.nonce(demanded || self.learnt.nonce_due) {
             response.headers_mut().insert(&DPOP_NONCE, nonce);
         }
+        let mut entry = self.entry(Event::RequestRefused, "");
+        entry.reason = Some(denial.code().into());
+        let is_known = self.learnt.client.as_ref().is_some_and(|client| {
+            let anybody = matches!(self.state.config.registration, Registration::Open);
+            !client.is_public() && (client.is_vouched_for() || !anybody)
+        });
+        response.extensions_mut().insert(Refused { entry, detail: detail.map(Box::from), is_known });
         response
     }
 
@@ -227,6 +272,21 @@ impl<'r> Exchange<'r> {
 /// Somebody else was first: nothing was changed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Lost;
+
+/// The same as [`write`], with the entry of what is done. It is told once it is done.
+pub(crate) async fn write_noted(
+    state: &State,
+    mut changes: Vec<Change>,
+    entry: &Entry,
+    now: UnixTime,
+) -> Result<Result<(), Lost>, Fault> {
+    changes.extend(state.audit.change(entry));
+    let written = write(state, changes, now).await?;
+    if written.is_ok() {
+        state.audit.tell(entry);
+    }
+    Ok(written)
+}
 
 /// Makes these changes, or none.
 pub(crate) async fn write(state: &State, changes: Vec<Change>, now: UnixTime) -> Result<Result<(), Lost>, Fault> {

@@ -47,6 +47,11 @@ impl Form {
         Self { parameters: parameters.into_iter().map(wiped).collect() }
     }
 
+    /// What the parameters are called.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.parameters.iter().map(|(name, _)| name.as_str())
+    }
+
     /// The value of a parameter, be it empty.
     pub(crate) fn raw(&self, name: &str) -> Option<&str> {
         self.parameters.iter().find(|(known, _)| known.as_str() == name).map(|(_, value)| value.as_str())

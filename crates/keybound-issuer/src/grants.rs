@@ -13,15 +13,18 @@
 //! All of them leave through `endpoints/token.rs`, where a client with `dpop_bound_access_tokens` is refused without a proof
 //! before it is known which grant it is. The authorization endpoint issues codes and no tokens.
 
+use data_encoding::HEXLOWER;
 use keybound::authorization_server::GrantBinding;
-use keybound::refusal::{Denial, Reason, Refusal};
+use keybound::refusal::{Denial, Fault, Reason, Refusal};
 use keybound::time::UnixTime;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 use crate::client::{Client, GrantType};
 use crate::config::{IssuerConfig, is_scope_token};
 use crate::exchange::{Exchange, malformed};
 use crate::form::Form;
+use crate::handle;
 use crate::store::Change;
 
 pub(crate) mod authorization_code;
@@ -126,6 +129,22 @@ pub(crate) fn scope<'s>(
         }
     }
     Ok(granted.join(" "))
+}
+
+/// A new name of a grant for this subject; those of one subject stand together in the store.
+pub(crate) fn family(subject: &str) -> Result<Box<str>, Fault> {
+    Ok(family_named(subject, &handle::name()?))
+}
+
+/// The name of a grant for this subject that something else has named.
+pub(crate) fn family_named(subject: &str, name: &str) -> Box<str> {
+    [&*families_of(subject), name].concat().into()
+}
+
+/// What the names of all grants for this subject begin with: of its digest, in digits and letters that every database puts in the
+/// same order.
+pub(crate) fn families_of(subject: &str) -> Box<str> {
+    HEXLOWER.encode(&Sha256::digest(subject.as_bytes())[..8]).into()
 }
 
 /// The scopes in a text of them.

@@ -21,6 +21,8 @@
 //! | `authorization.rs` | the authorization request, read once whichever way it came; a code comes of it |
 //! | `people.rs` | who sits at the browser: the trait behind which pages are |
 //! | [`users`] | local users, in the configuration and in the store |
+//! | [`admin`] | what an administrator does, on the store and over HTTP |
+//! | [`audit`] | what happened, and where it is noted |
 //! | [`store`] | what must not be forgotten: one trait, three stores, and all SQL |
 //! | `client.rs`, `authenticate.rs` | clients, and whether a request is one's |
 //!
@@ -33,7 +35,9 @@
 //! as it likes, and ends in `Asked::approve` or `Asked::refuse`, which send the browser back. A new kind of record is a `Kind` of
 //! the store and a `serde` structure beside its use; the tables stay as they are.
 
+pub mod admin;
 mod answer;
+pub mod audit;
 mod authenticate;
 mod authorization;
 mod client;
@@ -67,6 +71,8 @@ use keybound::replay::ReplayStore;
 use keybound::request::Origins;
 use keybound::token::jwt::KeySet;
 
+use self::admin::Administration;
+use self::audit::Audit;
 use self::authenticate::Clients;
 pub use self::client::{Authentication, Client, EmptySecret, GrantType, Secret, UnknownGrantType};
 pub use self::clock::Clock;
@@ -134,6 +140,7 @@ struct State {
     store: Arc<dyn Store>,
     people: Box<dyn SignIn>,
     users: Users,
+    audit: Audit,
     clock: Clock,
     /// For what clients that do not authenticate push.
     pushed: Room,
@@ -211,6 +218,7 @@ impl Issuer {
                 jwks: jwks.into(),
                 userinfo,
                 replays,
+                audit: config.audit.clone(),
                 config,
                 endpoints,
                 origins,
@@ -233,6 +241,13 @@ impl Issuer {
     /// with a path also answers for everything else under that path.
     pub fn router(&self) -> Router {
         endpoints::router(&self.state)
+    }
+
+    /// Looks after its clients and users, over HTTP for example: see [`Administration::router`].
+    pub fn administration(&self) -> Administration {
+        let State { config, store, clock, .. } = &*self.state;
+        let names = config.clients.iter().map(|client| &client.id).chain(&config.auto_approve).cloned();
+        Administration::new(Arc::clone(store), config.audit.clone(), clock.clone(), "api").reserve(names)
     }
 
     /// The keys its tokens are signed with, for a resource server in the same process.

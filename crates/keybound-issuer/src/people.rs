@@ -89,6 +89,10 @@ impl Connection {
         Self { listener, peer }
     }
 
+    pub(crate) const fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+
     const fn is_on_loopback(&self) -> bool {
         self.listener.ip().is_loopback() && self.peer.ip().is_loopback()
     }

@@ -1,9 +1,11 @@
-//! Clients that registered themselves: their metadata as it was sent (RFC 7591 section 2), read into a [`Client`].
+//! Clients of the store, which registered themselves or which an administrator put there: their metadata as it was sent (RFC 7591
+//! section 2), read into a [`Client`].
 
 use keybound::crypto::AlgSet;
 use keybound::crypto::aws_lc::AwsLc;
 use keybound::jws::json::Object;
-use keybound::refusal::{Denial, Reason, Refusal};
+use keybound::refusal::{Denial, Fault, Reason, Refusal};
+use keybound::time::UnixTime;
 use keybound::token::jwt::KeySet;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -28,36 +30,50 @@ pub(crate) struct Registered {
     issued_at: u64,
     /// The digest of its secret.
     secret: Option<Box<str>>,
-    /// The digest of what it manages its registration with (RFC 7592).
+    /// The digest of what it manages its registration with (RFC 7592); empty for one that does not.
     token: Box<str>,
     /// What it said of itself, as far as it is understood, with what is so by default.
     metadata: Map<String, Value>,
+    /// Whether an administrator put it here.
+    #[serde(default)]
+    is_managed: bool,
 }
 
 /// What a client is told once.
+#[derive(Default)]
 pub(crate) struct Secrets {
-    secret: Option<String>,
+    pub(crate) secret: Option<String>,
     token: Option<String>,
+}
+
+/// What clients may have.
+pub(crate) struct Rules<'r> {
+    /// Scopes among these; any, if there are none named.
+    scope: Option<&'r str>,
+    /// Grants of clients that act for themselves.
+    for_machines: bool,
+    /// Whether tokens are bound where nothing is said.
+    bound: bool,
+}
+
+impl<'r> Rules<'r> {
+    /// Those of clients that register themselves. R-AS-11: `false` is the default there.
+    pub(crate) fn of_registration(state: &'r State) -> Self {
+        let is_open = matches!(state.config.registration, Registration::Open);
+        Self { scope: Some(&state.config.registration_scope), for_machines: !is_open, bound: false }
+    }
+
+    /// Whoever administers the issuer knows what a client is for.
+    pub(crate) const ADMINISTRATOR: Rules<'static> = Rules { scope: None, for_machines: true, bound: true };
 }
 
 impl Registered {
     /// Of this body; `before` is what it takes the place of.
     pub(crate) fn new(state: &State, body: &[u8], before: Option<&Self>) -> Result<(Self, Secrets), Denial> {
         let sent = Object::parse(body).map_err(|_| Reason::RegistrationMetadata)?.to_json();
-        let metadata = metadata(state, &sent)?;
-        let wants_secret =
-            metadata["token_endpoint_auth_method"].as_str().is_some_and(|way| way.starts_with("client_secret"));
-        let mut secrets = Secrets { secret: None, token: None };
-        let secret = match before.and_then(|before| before.secret.clone()) {
-            _ if !wants_secret => None,
-            Some(kept) => Some(kept),
-            None => {
-                let new = handle::secret()?;
-                let digest = handle::digest(&new);
-                secrets.secret = Some(new);
-                Some(digest)
-            }
-        };
+        let metadata = metadata(&Rules::of_registration(state), &sent)?;
+        let mut secrets = Secrets::default();
+        let secret = secret(&metadata, before, &mut secrets)?;
         let token = match before {
             Some(before) => before.token.clone(),
             None => {
@@ -71,13 +87,67 @@ impl Registered {
             Some(before) => (before.client_id.clone(), before.issued_at),
             None => (handle::name()?.into(), state.clock.now().as_secs()),
         };
-        let registered = Self { client_id, issued_at, secret, token, metadata };
-        if to_json(&registered).len() > MAX_REGISTERED {
+        let registered = Self { client_id, issued_at, secret, token, metadata, is_managed: false };
+        registered.checked()?;
+        Ok((registered, secrets))
+    }
+
+    /// As an administrator says; `before` is what it takes the place of.
+    pub(crate) fn managed(
+        client_id: &str,
+        sent: &Map<String, Value>,
+        before: Option<&Self>,
+        now: UnixTime,
+    ) -> Result<(Self, Secrets), Denial> {
+        if sent.get("grant_types").is_none() {
+            return Err(unfit("grant_types").into());
+        }
+        let metadata = metadata(&Rules::ADMINISTRATOR, sent)?;
+        let mut secrets = Secrets::default();
+        let registered = Self {
+            client_id: client_id.into(),
+            issued_at: before.map_or(now.as_secs(), |before| before.issued_at),
+            secret: secret(&metadata, before, &mut secrets)?,
+            token: before.map(|before| before.token.clone()).unwrap_or_default(),
+            metadata,
+            is_managed: before.is_none_or(|before| before.is_managed),
+        };
+        registered.checked()?;
+        Ok((registered, secrets))
+    }
+
+    /// The same with another secret, which is told once; nothing if it has none.
+    pub(crate) fn with_new_secret(&self) -> Result<Option<(Self, Secrets)>, Denial> {
+        if self.secret.is_none() {
+            return Ok(None);
+        }
+        let mut secrets = Secrets::default();
+        let secret = secret(&self.metadata, None, &mut secrets)?;
+        Ok(Some((Self { secret, ..self.clone() }, secrets)))
+    }
+
+    /// What is stored can be read again, and is not too long.
+    fn checked(&self) -> Result<(), Denial> {
+        if to_json(self).len() > MAX_REGISTERED {
             return Err(unfit("too long").into());
         }
-        // What is stored can be read again.
-        let _ = registered.client().ok_or(Reason::RegistrationMetadata)?;
-        Ok((registered, secrets))
+        let _ = self.client().ok_or(Reason::RegistrationMetadata)?;
+        Ok(())
+    }
+
+    /// What an administrator sees of it.
+    pub(crate) fn facts(&self) -> Map<String, Value> {
+        let mut facts = self.metadata.clone();
+        facts.insert("client_id".to_owned(), json!(self.client_id));
+        facts.insert("client_id_issued_at".to_owned(), json!(self.issued_at));
+        let by = if self.is_managed { "administrator" } else { "itself" };
+        facts.insert("registered_by".to_owned(), json!(by));
+        facts
+    }
+
+    /// What was said of it.
+    pub(crate) const fn metadata(&self) -> &Map<String, Value> {
+        &self.metadata
     }
 
     /// The client information response (RFC 7591 section 3.2.1, RFC 7592 section 3).
@@ -134,12 +204,32 @@ impl Registered {
             client = client.post_logout_redirect_uri(uri.as_str()?);
         }
         let bound = self.metadata.get("dpop_bound_access_tokens") == Some(&Value::Bool(true));
-        Some(if bound { client.dpop_bound_access_tokens() } else { client })
+        let client = if bound { client.dpop_bound_access_tokens() } else { client };
+        Some(if self.is_managed { client } else { client.stranger() })
     }
 }
 
+/// The digest of the secret, if it authenticates by one: the one it has, or a new one, which is told once.
+fn secret(
+    metadata: &Map<String, Value>,
+    before: Option<&Registered>,
+    secrets: &mut Secrets,
+) -> Result<Option<Box<str>>, Fault> {
+    let method = metadata.get("token_endpoint_auth_method").and_then(Value::as_str);
+    if !method.is_some_and(|way| way.starts_with("client_secret")) {
+        return Ok(None);
+    }
+    if let Some(kept) = before.and_then(|before| before.secret.clone()) {
+        return Ok(Some(kept));
+    }
+    let new = handle::secret()?;
+    let digest = handle::digest(&new);
+    secrets.secret = Some(new);
+    Ok(Some(digest))
+}
+
 /// What is understood of the metadata that was sent, each member of its type, with the defaults of RFC 7591 section 2.
-fn metadata(state: &State, sent: &Map<String, Value>) -> Result<Map<String, Value>, Refusal> {
+fn metadata(rules: &Rules<'_>, sent: &Map<String, Value>) -> Result<Map<String, Value>, Refusal> {
     let mut metadata = Map::new();
     let text = |name: &str| sent.get(name).map(|value| value.as_str().ok_or_else(|| unfit(name))).transpose();
     for name in ["client_name", "client_uri", "logo_uri", "policy_uri", "tos_uri", "software_id", "software_version"] {
@@ -154,7 +244,7 @@ fn metadata(state: &State, sent: &Map<String, Value>) -> Result<Map<String, Valu
     } else if way == "private_key_jwt" {
         return Err(unfit("jwks"));
     }
-    let grants = grants(state, sent, way)?;
+    let grants = grants(rules, sent, way)?;
     let sends_back = grants.contains(&GrantType::AuthorizationCode);
     for name in ["redirect_uris", "post_logout_redirect_uris"] {
         let uris = uris(sent, name)?;
@@ -171,18 +261,21 @@ fn metadata(state: &State, sent: &Map<String, Value>) -> Result<Map<String, Valu
         return Err(unfit("response_types"));
     }
     metadata.insert("response_types".to_owned(), if sends_back { json!(["code"]) } else { json!([]) });
-    let allowed = &state.config.registration_scope;
-    let granted = scope(text("scope")?, scopes(allowed)).map_err(|_| unfit("scope"))?;
+    let asked = text("scope")?;
+    // An administrator names any scope: those asked for are those allowed.
+    let allowed = rules.scope.unwrap_or(asked.unwrap_or_default());
+    let asked = asked.filter(|asked| rules.scope.is_some() || !asked.is_empty());
+    let granted = scope(asked, scopes(allowed)).map_err(|_| unfit("scope"))?;
     metadata.insert("scope".to_owned(), granted.into());
     // R-AS-11
-    let bound = sent.get("dpop_bound_access_tokens").map_or(Some(false), Value::as_bool);
+    let bound = sent.get("dpop_bound_access_tokens").map_or(Some(rules.bound), Value::as_bool);
     let bound = bound.ok_or_else(|| unfit("dpop_bound_access_tokens"))?;
     metadata.insert("dpop_bound_access_tokens".to_owned(), bound.into());
     Ok(metadata)
 }
 
 /// The grants, each known; those for machines only where not everybody may register.
-fn grants(state: &State, sent: &Map<String, Value>, way: &str) -> Result<Vec<GrantType>, Refusal> {
+fn grants(rules: &Rules<'_>, sent: &Map<String, Value>, way: &str) -> Result<Vec<GrantType>, Refusal> {
     let Some(named) = sent.get("grant_types") else { return Ok(vec![GrantType::AuthorizationCode]) };
     let named = named.as_array().ok_or_else(|| unfit("grant_types"))?;
     let mut grants = Vec::new();
@@ -190,8 +283,7 @@ fn grants(state: &State, sent: &Map<String, Value>, way: &str) -> Result<Vec<Gra
         let grant: GrantType =
             grant.as_str().and_then(|grant| grant.parse().ok()).ok_or_else(|| unfit("grant_types"))?;
         let is_for_machines = matches!(grant, GrantType::ClientCredentials | GrantType::TokenExchange);
-        let is_open = matches!(state.config.registration, Registration::Open);
-        if is_for_machines && (is_open || way == "none") {
+        if is_for_machines && (!rules.for_machines || way == "none") {
             return Err(unfit("grant_types"));
         }
         if !grants.contains(&grant) {

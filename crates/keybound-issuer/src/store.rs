@@ -59,6 +59,9 @@ impl Kind {
     /// The name of a local user, by `sub`.
     pub const SUBJECT: Self = Self("subject");
 
+    /// An entry of the audit log; see [`audit`](crate::audit).
+    pub const AUDIT: Self = Self("audit");
+
     /// As it stands in the database.
     pub const fn as_str(self) -> &'static str {
         self.0

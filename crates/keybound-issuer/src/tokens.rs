@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::State;
+use crate::audit::digest_prefix;
 use crate::client::Client;
 use crate::exchange::Exchange;
 use crate::grants::{Grant, RefreshPlan, refresh_token};
@@ -18,6 +19,15 @@ use crate::store::{Change, Kind};
 /// The scope that asks for an ID token and the claims of the user.
 pub(crate) const OPENID: &str = "openid";
 
+/// A token response that has not left.
+pub(crate) struct Made {
+    pub(crate) body: String,
+    /// The name of its access token.
+    pub(crate) jti: Box<str>,
+    /// What that token is told by in logs.
+    pub(crate) token_sha256: Box<str>,
+}
+
 /// The body of the token response.
 pub(crate) fn answer(
     exchange: &Exchange<'_>,
@@ -25,12 +35,15 @@ pub(crate) fn answer(
     grant: &Grant,
     binding: Option<&TokenBinding>,
     refresh: Option<String>,
-) -> Result<String, Denial> {
+) -> Result<Made, Denial> {
     let config = &exchange.state.config;
     let now = exchange.now;
     let until = grant.not_after.map_or(now.plus(config.token_lifetime), |end| end.min(now.plus(config.token_lifetime)));
+    let jti = jti(grant.family.as_deref())?;
+    let token = access_token(exchange, client, grant, binding, &jti, until)?;
+    let token_sha256 = digest_prefix(&token);
     let mut body = json!({
-        "access_token": access_token(exchange, client, grant, binding, until)?,
+        "access_token": token,
         "token_type": token_type(binding),
         "expires_in": until.since(now).as_secs(),
     });
@@ -46,7 +59,7 @@ pub(crate) fn answer(
     if is_openid(&grant.scope) && grant.login.is_some() {
         body["id_token"] = json!(id_token(exchange, client, grant)?);
     }
-    Ok(body.to_string())
+    Ok(Made { body: body.to_string(), jti: jti.into(), token_sha256 })
 }
 
 /// Whether an ID token was asked for.
@@ -60,6 +73,7 @@ fn access_token(
     client: &Client,
     grant: &Grant,
     binding: Option<&TokenBinding>,
+    jti: &str,
     until: UnixTime,
 ) -> Result<String, Denial> {
     let config = &exchange.state.config;
@@ -72,7 +86,7 @@ fn access_token(
         "client_id": client.id,
         "iat": exchange.now.as_secs(),
         "exp": until.as_secs(),
-        "jti": jti(grant.family.as_deref())?,
+        "jti": jti,
     });
     if !grant.scope.is_empty() {
         claims["scope"] = json!(grant.scope);

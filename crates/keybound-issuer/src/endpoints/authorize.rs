@@ -13,7 +13,7 @@ use crate::authorization::{Asked, Unfit};
 use crate::client::Client;
 use crate::exchange::read_visit;
 use crate::form::Form;
-use crate::people::{Visit, Visitor};
+use crate::people::{Connection, Visit, Visitor};
 
 /// Answers GET, and POST with a form (OpenID Connect Core section 3.1.2.1).
 pub(crate) async fn visit(state: &State, parts: Parts, body: Body) -> Response {
@@ -30,7 +30,7 @@ async fn decide(state: &State, parts: &Parts, form: Form) -> Result<Response, Un
     let id = form.get("client_id").ok_or(Reason::RedirectInvalid)?;
     let client = state.clients.find(state, id, now).await?.ok_or(Reason::RedirectInvalid)?;
     let decided = of_client(state, parts, form, &client, now).await;
-    decided.map_err(|unfit| if state.clients.is_configured(client.id()) { unfit } else { unfit.on_a_page() })
+    decided.map_err(|unfit| if client.is_vouched_for() { unfit } else { unfit.on_a_page() }.of(client.id()))
 }
 
 async fn of_client(
@@ -51,10 +51,11 @@ async fn of_client(
             (Asked::read(state, &parameters, client)?, None)
         }
     };
+    let peer = parts.extensions.get::<Connection>().map(Connection::peer);
     let (scope, pushed) = (&*asked.scope, pushed.as_deref());
     let visit = Visit { parts, client, scope, now, asked: Some(&asked), pushed };
     match state.people.visit(state, visit).await? {
-        Visitor::Agrees(user) => asked.approve(state, &user, pushed, now).await,
+        Visitor::Agrees(user) => asked.approve(state, &user, pushed, peer, now).await,
         Visitor::Sees(page) => Ok(page),
         Visitor::Refuses(reason) => Err(asked.refuse(reason)),
     }

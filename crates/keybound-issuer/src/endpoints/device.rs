@@ -13,15 +13,16 @@ use serde_json::json;
 
 use crate::State;
 use crate::answer;
+use crate::audit::{Entry, Event};
 use crate::authorization::Unfit;
 use crate::client::GrantType;
-use crate::exchange::{Exchange, read_form, write};
+use crate::exchange::{Exchange, read_form, write_noted};
 use crate::form::Form;
 use crate::grants::authorization_code::{parse, to_json};
 use crate::grants::device_code::{Decision, Stored};
 use crate::grants::{Login, audience, scope};
 use crate::handle;
-use crate::people::{Visit, Visitor};
+use crate::people::{Connection, Visit, Visitor};
 use crate::store::{Change, Kind};
 
 /// How long a person has.
@@ -42,7 +43,7 @@ pub(crate) async fn post(state: &State, parts: Parts, body: Body) -> Response {
         Ok(body) => body,
         Err(status) => return answer::malformed(status),
     };
-    let mut exchange = Exchange::begin(state, &parts.headers, &state.endpoints.device_authorization);
+    let mut exchange = Exchange::begin(state, &parts, &state.endpoints.device_authorization);
     match begin(&mut exchange, &body).await {
         Ok(body) => exchange.granted(StatusCode::OK, body),
         Err(denial) => exchange.refused(&denial),
@@ -87,7 +88,9 @@ async fn begin(exchange: &mut Exchange<'_>, body: &[u8]) -> Result<String, Denia
         insert(Kind::DEVICE, &id, LIFETIME + AFTER, body),
         insert(Kind::USER_CODE, &handle::digest(&user_code), LIFETIME, to_json(&id)),
     ];
-    if exchange.commit(authenticated, changes).await?.is_err() {
+    let entry = exchange.entry(Event::DeviceBegun, "device_authorization").scope(&stored.scope).grant(Some(&family));
+    let entry = entry.jkt(stored.jkt.as_deref());
+    if exchange.commit_noted(authenticated, changes, &entry).await?.is_err() {
         // The user code is another device's at the moment, once in 25 billion.
         return Err(Fault::StoreUnavailable.into());
     }
@@ -141,13 +144,22 @@ async fn decide(state: &State, parts: &Parts, form: &Form) -> Result<Response, U
     let stored: Stored = parse(&record)?;
     let client = state.clients.find(state, &stored.client, now).await?.ok_or(Reason::DeviceExpired)?;
     let visit = Visit { parts, client: &client, scope: &stored.scope, now, asked: None, pushed: None };
-    let (decision, answer) = match state.people.visit(state, visit).await? {
+    let grant = record.family.clone();
+    let entry = |event| {
+        let peer = parts.extensions.get::<Connection>().map(Connection::peer);
+        Entry::new(event, now).at("device", peer).client(&stored.client).scope(&stored.scope).grant(Some(&grant))
+    };
+    let (decision, answer, entry) = match state.people.visit(state, visit).await? {
         Visitor::Sees(page) => return Ok(page),
         Visitor::Agrees(user) => {
             let login = Login { auth_time: user.auth_time.as_secs(), nonce: None };
-            (Decision::Approved { subject: user.subject, login }, Ok(answer::told("The device may go on.")))
+            let entry = entry(Event::DeviceApproved).subject(&user.subject);
+            (Decision::Approved { subject: user.subject, login }, Ok(answer::told("The device may go on.")), entry)
         }
-        Visitor::Refuses(reason) => (Decision::Denied, Err(reason.into())),
+        Visitor::Refuses(reason) => {
+            let unfit = Unfit::from(reason).of(&stored.client);
+            (Decision::Denied, Err(unfit), entry(Event::DeviceDenied))
+        }
     };
     let decided = Change::Replace {
         kind: Kind::DEVICE,
@@ -158,7 +170,7 @@ async fn decide(state: &State, parts: &Parts, form: &Form) -> Result<Response, U
     };
     // The code that was typed is good once.
     let changes = vec![Change::Take { kind: Kind::USER_CODE, id: user_code }, decided];
-    match write(state, changes, now).await? {
+    match write_noted(state, changes, &entry, now).await? {
         Ok(()) => answer,
         // The device asked at that very moment, or another browser was first: the person tries again.
         Err(_) => Err(Reason::DeviceExpired.into()),

@@ -28,7 +28,7 @@ pub(crate) async fn post(state: &State, parts: Parts, body: Body) -> Response {
         Ok(body) => body,
         Err(status) => return answer::malformed(status),
     };
-    let mut exchange = Exchange::begin(state, &parts.headers, &state.endpoints.introspect);
+    let mut exchange = Exchange::begin(state, &parts, &state.endpoints.introspect);
     let signed = parts.headers.get(ACCEPT).is_some_and(|accept| accept.as_bytes() == SIGNED_ANSWER.as_bytes());
     match introspect(&mut exchange, &body, signed).await {
         Ok(body) if signed => {
@@ -70,7 +70,7 @@ async fn facts(exchange: &Exchange<'_>, token: &str, client: &Client) -> Result<
     if let Some(token) = tokens::read(state, token, exchange.now).await? {
         // Where anybody registers, a client that did is no resource server: it asks about tokens of its own.
         let is_open = matches!(state.config.registration, Registration::Open);
-        if is_open && !state.clients.is_configured(client.id()) && *token.client_id != *client.id() {
+        if is_open && !client.is_vouched_for() && *token.client_id != *client.id() {
             return Ok(None);
         }
         let token_type = if token.cnf.is_some() { "DPoP" } else { "Bearer" };

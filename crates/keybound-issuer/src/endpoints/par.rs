@@ -13,6 +13,7 @@ use serde_json::json;
 
 use crate::State;
 use crate::answer;
+use crate::audit::Event;
 use crate::authorization::Asked;
 use crate::client::Client;
 use crate::exchange::{Exchange, malformed, read_form};
@@ -33,7 +34,7 @@ pub(crate) async fn post(state: &State, parts: Parts, body: Body) -> Response {
         Ok(body) => body,
         Err(status) => return answer::malformed(status),
     };
-    let mut exchange = Exchange::begin(state, &parts.headers, &state.endpoints.par);
+    let mut exchange = Exchange::begin(state, &parts, &state.endpoints.par);
     match push(&mut exchange, &body).await {
         Ok(body) => exchange.granted(StatusCode::CREATED, body),
         Err(denial) => exchange.refused(&denial),
@@ -64,7 +65,8 @@ async fn push(exchange: &mut Exchange<'_>, body: &[u8]) -> Result<String, Denial
         expires: exchange.now.plus(LIFETIME),
         body,
     };
-    if exchange.commit(authenticated, vec![insert]).await?.is_err() {
+    let entry = exchange.entry(Event::RequestPushed, "par").scope(&asked.scope).jkt(asked.jkt.as_deref());
+    if exchange.commit_noted(authenticated, vec![insert], &entry).await?.is_err() {
         return Err(Reason::RequestUri.into());
     }
     let request_uri = [PREFIX, &reference].concat();

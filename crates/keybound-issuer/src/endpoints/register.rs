@@ -11,10 +11,12 @@ use keybound::refusal::{Denial, Reason};
 
 use crate::State;
 use crate::answer;
+use crate::audit::{Entry, Event, Refused};
 use crate::client::Secret;
 use crate::config::Registration;
-use crate::exchange::{read_body, write};
+use crate::exchange::{read_body, write_noted};
 use crate::grants::authorization_code::{parse, to_json};
+use crate::people::Connection;
 use crate::registered::Registered;
 use crate::store::{Change, Kind, NEVER};
 
@@ -24,14 +26,14 @@ pub(crate) async fn post(state: &State, parts: Parts, body: Body) -> Response {
         Ok(body) => body,
         Err(status) => return answer::malformed(status),
     };
-    answered(StatusCode::CREATED, register(state, &parts.headers, &body).await)
+    answered(StatusCode::CREATED, register(state, &parts, &body).await)
 }
 
-async fn register(state: &State, headers: &HeaderMap, body: &[u8]) -> Result<Option<String>, Denial> {
+async fn register(state: &State, parts: &Parts, body: &[u8]) -> Result<Option<String>, Denial> {
     let allowed = match &state.config.registration {
         Registration::Off => false,
         Registration::Open => true,
-        Registration::WithToken(expected) => bearer(headers).is_some_and(|token| expected.is(token)),
+        Registration::WithToken(expected) => bearer(&parts.headers).is_some_and(|token| expected.is(token)),
     };
     if !allowed {
         return Err(Reason::RegistrationToken.into());
@@ -48,10 +50,10 @@ async fn register(state: &State, headers: &HeaderMap, body: &[u8]) -> Result<Opt
         expires: NEVER,
         body,
     };
-    if write(state, vec![insert], state.clock.now()).await?.is_err() {
+    let entry = entry(state, parts, Event::ClientRegistered, &registered);
+    if write_noted(state, vec![insert], &entry, state.clock.now()).await?.is_err() {
         return Err(Reason::RegistrationMetadata.into());
     }
-    tracing::info!(client_id = &*registered.client_id, "a client registered itself");
     Ok(Some(registered.information(state, Some(&secrets)).to_string()))
 }
 
@@ -87,8 +89,8 @@ async fn look_or_leave(state: &State, parts: &Parts) -> Result<Option<String>, D
         return Ok(Some(registered.information(state, None).to_string()));
     }
     let delete = Change::Delete { kind: Kind::CLIENT, id: registered.client_id.clone() };
-    let _ = write(state, vec![delete], state.clock.now()).await?;
-    tracing::info!(client_id = &*registered.client_id, "a client gave its registration back");
+    let entry = entry(state, parts, Event::ClientDeleted, &registered);
+    let _ = write_noted(state, vec![delete], &entry, state.clock.now()).await?;
     Ok(None)
 }
 
@@ -101,10 +103,17 @@ async fn change(state: &State, parts: &Parts, body: &[u8]) -> Result<Option<Stri
     let (after, secrets) = Registered::new(state, body, Some(&before))?;
     let replace =
         Change::Replace { kind: Kind::CLIENT, id: before.client_id, version, expires: NEVER, body: to_json(&after) };
-    if write(state, vec![replace], state.clock.now()).await?.is_err() {
+    let entry = entry(state, parts, Event::ClientChanged, &after);
+    if write_noted(state, vec![replace], &entry, state.clock.now()).await?.is_err() {
         return Err(Reason::RegistrationToken.into());
     }
     Ok(Some(after.information(state, Some(&secrets)).to_string()))
+}
+
+/// What a client does to its own registration.
+fn entry(state: &State, parts: &Parts, event: Event, registered: &Registered) -> Entry {
+    let peer = parts.extensions.get::<Connection>().map(Connection::peer);
+    Entry::new(event, state.clock.now()).at("register", peer).client(&registered.client_id)
 }
 
 /// RFC 6750 section 2.1.
@@ -119,8 +128,11 @@ fn answered(status: StatusCode, result: Result<Option<String>, Denial>) -> Respo
     let mut response = match result {
         Ok(body) => answer::json(status, body.unwrap_or_default()),
         Err(denial) => {
-            tracing::info!(reason = denial.code(), "a registration was refused");
             let mut response = answer::error(&TokenErrorAnswer::new(&denial, None));
+            if let Denial::Refused(refusal) = &denial {
+                let detail = refusal.detail().map(Box::from);
+                response.extensions_mut().insert(Refused { detail, ..Refused::because(denial.code()) });
+            }
             if matches!(&denial, Denial::Refused(refusal) if refusal.reason() == Reason::RegistrationToken) {
                 answer::wants_bearer(&mut response, denial.code());
             }

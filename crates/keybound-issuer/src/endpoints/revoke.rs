@@ -10,6 +10,7 @@ use keybound::time::UnixTime;
 
 use crate::State;
 use crate::answer;
+use crate::audit::{Entry, Event};
 use crate::client::Client;
 use crate::exchange::{Exchange, malformed, read_form};
 use crate::form::Form;
@@ -25,7 +26,7 @@ pub(crate) async fn post(state: &State, parts: Parts, body: Body) -> Response {
         Ok(body) => body,
         Err(status) => return answer::malformed(status),
     };
-    let mut exchange = Exchange::begin(state, &parts.headers, &state.endpoints.revoke);
+    let mut exchange = Exchange::begin(state, &parts, &state.endpoints.revoke);
     match revoke(&mut exchange, &body).await {
         Ok(()) => exchange.granted(StatusCode::OK, "{}".to_owned()),
         Err(denial) => exchange.refused(&denial),
@@ -36,13 +37,19 @@ async fn revoke(exchange: &mut Exchange<'_>, body: &[u8]) -> Result<(), Denial> 
     let form = Form::parse(body)?;
     let authenticated = exchange.authenticate(&form).await?;
     let token = form.get("token").ok_or_else(|| malformed("token is missing"))?;
-    let change = change(exchange, token, &authenticated.client.clone()).await?;
     // It may have been revoked already: then it is as it should be.
-    let _ = exchange.commit(authenticated, change.into_iter().collect()).await?;
+    let _ = match change(exchange, token, &authenticated.client.clone()).await? {
+        Some((change, entry)) => exchange.commit_noted(authenticated, vec![change], &entry).await?,
+        None => exchange.commit(authenticated, Vec::new()).await?,
+    };
     Ok(())
 }
 
-async fn change(exchange: &Exchange<'_>, token: &str, client: &Client) -> Result<Option<Change>, Denial> {
+/// What the audit log calls this endpoint.
+const NAME: &str = "revoke";
+
+async fn change(exchange: &Exchange<'_>, token: &str, client: &Client) -> Result<Option<(Change, Entry)>, Denial> {
+    let entry = |event| exchange.entry(event, NAME).of_token(token);
     let state = exchange.state;
     if let Some(token) = tokens::read(state, token, exchange.now).await? {
         let revoked = Change::Insert {
@@ -52,11 +59,14 @@ async fn change(exchange: &Exchange<'_>, token: &str, client: &Client) -> Result
             expires: UnixTime::from_secs(token.exp),
             body: "{}".into(),
         };
-        return Ok((*token.client_id == *client.id()).then_some(revoked));
+        let mut entry = entry(Event::TokenRevoked).subject(&token.sub).grant(tokens::family_of(&token.jti));
+        entry.jti = Some(token.jti.clone());
+        return Ok((*token.client_id == *client.id()).then_some((revoked, entry)));
     }
     let id = handle::digest(token);
     let Some(record) = state.store.read(Kind::REFRESH, &id, exchange.now).await? else { return Ok(None) };
     let stored: refresh_token::Stored = parse(&record)?;
     let family = Change::DeleteFamily { family: record.family.clone() };
-    Ok((*stored.client == *client.id()).then_some(family))
+    let entry = entry(Event::GrantRevoked).subject(&stored.subject).grant(Some(&record.family));
+    Ok((*stored.client == *client.id()).then_some((family, entry)))
 }

@@ -10,8 +10,10 @@ use keybound::refusal::{Denial, Reason};
 
 use crate::State;
 use crate::answer;
+use crate::audit::{Entry, Event};
 use crate::authenticate::Authenticated;
-use crate::exchange::{Exchange, read_form, write};
+use crate::client::Client;
+use crate::exchange::{Exchange, read_form, write_noted};
 use crate::form::Form;
 use crate::grants::{self, Grant, Redemption};
 use crate::store::Change;
@@ -23,30 +25,23 @@ pub(crate) async fn post(state: &State, parts: Parts, body: Body) -> Response {
         Ok(body) => body,
         Err(status) => return answer::malformed(status),
     };
-    let mut exchange = Exchange::begin(state, &parts.headers, &state.endpoints.token);
+    let mut exchange = Exchange::begin(state, &parts, &state.endpoints.token);
     match run(&mut exchange, &body).await {
-        Ok(issued) => {
-            tracing::info!(
-                client_id = exchange.client_id(),
-                jkt = exchange.jkt().map(tracing::field::display),
-                token_type = issued.token_type,
-                "issued"
-            );
-            exchange.granted(StatusCode::OK, issued.body)
-        }
+        Ok(body) => exchange.granted(StatusCode::OK, body),
         Err(denial) => exchange.refused(&denial),
     }
 }
 
-/// The body of a successful answer.
-struct Issued {
-    body: String,
-    token_type: &'static str,
-}
+/// What the audit log calls this endpoint.
+const NAME: &str = "token";
 
-async fn run(exchange: &mut Exchange<'_>, body: &[u8]) -> Result<Issued, Denial> {
+/// The body of a successful answer.
+async fn run(exchange: &mut Exchange<'_>, body: &[u8]) -> Result<String, Denial> {
     let proven = exchange.prove()?;
     let form = Form::parse(body)?;
+    if let Some(Ok(grant_type)) = form.get("grant_type").map(str::parse) {
+        exchange.asks_for(grant_type);
+    }
     let authenticated = exchange.authenticate(&form).await?;
     let client = authenticated.client.clone();
     let grant = grants::look(exchange, &form, &client).await?;
@@ -56,26 +51,25 @@ async fn run(exchange: &mut Exchange<'_>, body: &[u8]) -> Result<Issued, Denial>
     client.binding().check(proven.as_ref())?;
     grant.key.check(proven.as_ref())?;
     let binding = exchange.record(proven).await?;
-    let refresh = redeem(exchange, authenticated, &grant, binding.as_ref()).await?;
-    let token_type = token_type(binding.as_ref());
-    let body = tokens::answer(exchange, &client, &grant, binding.as_ref(), refresh)?;
-    Ok(Issued { body, token_type })
+    redeem(exchange, authenticated, &client, &grant, binding.as_ref()).await
 }
 
-/// In one atomic step: what was granted is used up, and what comes of it is there.
+/// In one atomic step: what was granted is used up, and what comes of it is there, with its entry in the audit log. The tokens are
+/// made before and leave after.
 async fn redeem(
     exchange: &Exchange<'_>,
     authenticated: Authenticated,
+    client: &Client,
     grant: &Grant,
     binding: Option<&TokenBinding>,
-) -> Result<Option<String>, Denial> {
+) -> Result<String, Denial> {
     let (mut changes, family) = match &grant.redemption {
         Redemption::Free => (Vec::new(), None),
         Redemption::Once { changes, family } => (changes.clone(), Some(family)),
         Redemption::Spent { family } => {
             // The assertion is used up as well, or the same request could be sent again.
             let _ = exchange.commit(authenticated, Vec::new()).await?;
-            return revoke(exchange, family).await;
+            return revoke(exchange, grant, family).await;
         }
         Redemption::NotYet { change, reason } => {
             // Whether or not it could be noted: another question came at the same moment.
@@ -84,18 +78,32 @@ async fn redeem(
         }
     };
     let refresh = grant.refresh.as_ref().map(|plan| RefreshToken::new(plan, grant, binding)).transpose()?;
-    changes.extend(refresh.as_ref().map(|refresh| refresh.change.clone()));
-    match (exchange.commit(authenticated, changes).await?, family) {
-        (Ok(()), _) => Ok(refresh.map(|refresh| refresh.token)),
-        (Err(_), Some(family)) => revoke(exchange, family).await,
+    let (refresh, stored) = refresh.map(|refresh| (refresh.token, refresh.change)).unzip();
+    changes.extend(stored);
+    let made = tokens::answer(exchange, client, grant, binding, refresh)?;
+    let entry = Entry {
+        token_type: Some(token_type(binding).into()),
+        jti: Some(made.jti),
+        token_sha256: Some(made.token_sha256),
+        ..of(exchange, Event::TokenIssued, grant).scope(&grant.scope)
+    };
+    match (exchange.commit_noted(authenticated, changes, &entry).await?, family) {
+        (Ok(()), _) => Ok(made.body),
+        (Err(_), Some(family)) => revoke(exchange, grant, family).await,
         (Err(_), None) => Err(Reason::GrantInvalid.into()),
     }
 }
 
+fn of(exchange: &Exchange<'_>, event: Event, grant: &Grant) -> Entry {
+    exchange.entry(event, NAME).subject(&grant.subject).grant(grant.family.as_deref())
+}
+
 /// What was used is used again: somebody has it who should not, and nobody can tell who. All that came of it dies (R-AS-08,
 /// R-AS-35).
-async fn revoke<T>(exchange: &Exchange<'_>, family: &str) -> Result<T, Denial> {
+async fn revoke<T>(exchange: &Exchange<'_>, grant: &Grant, family: &str) -> Result<T, Denial> {
     tracing::warn!(client_id = exchange.client_id(), "a grant was used twice; what came of it is revoked");
-    let _ = write(exchange.state, vec![Change::DeleteFamily { family: family.into() }], exchange.now).await?;
+    let changes = vec![Change::DeleteFamily { family: family.into() }];
+    let entry = of(exchange, Event::GrantReused, grant);
+    let _ = write_noted(exchange.state, changes, &entry, exchange.now).await?;
     Err(Reason::GrantInvalid.into())
 }

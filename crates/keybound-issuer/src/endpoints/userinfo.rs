@@ -18,6 +18,7 @@ use zeroize::Zeroizing;
 
 use crate::State;
 use crate::answer;
+use crate::audit::Refused;
 use crate::exchange::read_form;
 use crate::replays::Shared;
 use crate::tokens;
@@ -86,7 +87,10 @@ async fn said(state: &State, claims: &serde_json::Map<String, serde_json::Value>
 }
 
 fn refused(state: &State, denial: &Denial, judgement: &Judgement) -> Response {
-    tracing::info!(reason = denial.code(), client_id = judgement.client_id(), "refused at userinfo");
     let Guard { server, policy } = &state.userinfo;
-    server.answer(denial, judgement, policy).map(Into::into)
+    let mut refused = Refused::because(denial.code());
+    refused.entry.client = judgement.client_id().map(Box::from);
+    let mut response: Response = server.answer(denial, judgement, policy).map(Into::into);
+    response.extensions_mut().insert(refused);
+    response
 }

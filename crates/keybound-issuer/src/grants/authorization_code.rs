@@ -77,18 +77,31 @@ fn redeemed(id: &str, record: &Record, stored: &Stored, ends: UnixTime) -> Vec<C
         expires: ends,
         body: to_json(&Stored { used: true, ..stored.clone() }),
     };
-    vec![mark, begin(&record.family, &stored.client, &stored.subject, ends)]
+    let head = Head::new(&stored.client, &stored.subject, &stored.scope, stored.login.auth_time);
+    vec![mark, begin(&record.family, &head, ends)]
+}
+
+/// What is kept of a grant, for those who look after it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Head {
+    pub(crate) client: Box<str>,
+    pub(crate) subject: Box<str>,
+    #[serde(default)]
+    pub(crate) scope: Box<str>,
+    /// When the user signed in for it.
+    #[serde(default)]
+    pub(crate) since: u64,
+}
+
+impl Head {
+    pub(super) fn new(client: &str, subject: &str, scope: &str, since: u64) -> Self {
+        Self { client: client.into(), subject: subject.into(), scope: scope.into(), since }
+    }
 }
 
 /// What a family of tokens hangs on.
-pub(super) fn begin(family: &str, client: &str, subject: &str, ends: UnixTime) -> Change {
-    Change::Insert {
-        kind: Kind::GRANT,
-        id: family.into(),
-        family: family.into(),
-        expires: ends,
-        body: serde_json::json!({ "client": client, "subject": subject }).to_string().into(),
-    }
+pub(super) fn begin(family: &str, head: &Head, ends: UnixTime) -> Change {
+    Change::Insert { kind: Kind::GRANT, id: family.into(), family: family.into(), expires: ends, body: to_json(head) }
 }
 
 /// Clients that may refresh get a token for that.

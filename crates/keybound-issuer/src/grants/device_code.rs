@@ -8,8 +8,8 @@ use keybound::jwk::Thumbprint;
 use keybound::refusal::{Denial, Fault, Reason};
 use serde::{Deserialize, Serialize};
 
-use super::authorization_code::{begin, parse, refresh_plan, to_json};
-use super::{Grant, Login, Redemption, same_audience};
+use super::authorization_code::{Head, begin, parse, refresh_plan, to_json};
+use super::{Grant, Login, Redemption, family_named, same_audience};
 use crate::client::Client;
 use crate::exchange::{Exchange, malformed};
 use crate::form::Form;
@@ -48,17 +48,19 @@ pub(super) async fn look(exchange: &Exchange<'_>, form: &Form, client: &Client) 
     if *stored.client != *client.id() {
         return Err(Reason::GrantInvalid.into());
     }
-    let (subject, login, redemption) = match &stored.decision {
+    let (subject, login, redemption, family) = match &stored.decision {
         _ if exchange.now.as_secs() > stored.ends => return Err(Reason::DeviceExpired.into()),
         Decision::Denied => return Err(Reason::LoginDenied.into()),
-        Decision::Pending => (Box::default(), None, not_yet(exchange, id, &record, &stored)),
+        Decision::Pending => (Box::default(), None, not_yet(exchange, id, &record, &stored), None),
         Decision::Approved { subject, login } => {
             let ends =
                 refresh_plan(exchange, client, &stored.scope).map_or(exchange.access_ends(), |plan| plan.expires);
             let take = Change::Take { kind: Kind::DEVICE, id };
-            let begin = begin(&record.family, &stored.client, subject, ends);
-            let redemption = Redemption::Once { changes: vec![take, begin], family: record.family.clone() };
-            (subject.clone(), Some(login.clone()), redemption)
+            // Two who redeem it at once mean the same grant.
+            let family = family_named(subject, &record.family);
+            let begin = begin(&family, &Head::new(&stored.client, subject, &stored.scope, login.auth_time), ends);
+            let redemption = Redemption::Once { changes: vec![take, begin], family: family.clone() };
+            (subject.clone(), Some(login.clone()), redemption, Some(family))
         }
     };
     Ok(Grant {
@@ -71,7 +73,7 @@ pub(super) async fn look(exchange: &Exchange<'_>, form: &Form, client: &Client) 
         subject,
         scope: stored.scope,
         redemption,
-        family: Some(record.family),
+        family,
         login,
         not_after: None,
         issued_token_type: None,

@@ -18,6 +18,9 @@ const MAX_OCTETS: usize = 512 << 20;
 /// How many expired records each write drops: more than it adds, so that they never pile up.
 const SWEPT: usize = 8;
 
+/// Entries of the audit log; of more, the earliest are forgotten, for nothing depends on them.
+const MOST_AUDIT: usize = 10_000;
+
 type Name = (Kind, Box<str>);
 
 /// Keeps records in this process. Bounded: when it is full, it refuses and forgets nothing.
@@ -41,6 +44,8 @@ struct Records {
     by_family: HashMap<Box<str>, HashSet<Name>>,
     /// Of all bodies.
     octets: usize,
+    /// Entries of the audit log.
+    audit: usize,
 }
 
 impl MemoryStore {
@@ -76,6 +81,7 @@ impl Store for MemoryStore {
     fn write(&self, changes: Vec<Change>, now: UnixTime) -> Pending<'_, Written> {
         let mut records = self.records.lock();
         records.sweep(now);
+        records.forget_audit();
         let full = records.by_name.len().saturating_add(changes.len()) > MAX_RECORDS
             || records.octets.saturating_add(added(&changes)) > MAX_OCTETS;
         let written = if full { Err(Fault::StoreFull) } else { Ok(records.write(changes)) };
@@ -152,6 +158,9 @@ impl Records {
     /// The record of this name from now on; what it was before.
     fn set(&mut self, name: Name, record: Option<Record>) -> Option<Record> {
         let before = self.by_name.remove(&name);
+        if name.0 == Kind::AUDIT {
+            self.audit = self.audit + usize::from(record.is_some()) - usize::from(before.is_some());
+        }
         if let Some(before) = &before {
             self.octets -= before.body.len();
             self.by_expiry.remove(&(before.expires, name.0, name.1.clone()));
@@ -171,6 +180,16 @@ impl Records {
             self.by_name.insert(name, record);
         }
         before
+    }
+
+    /// Makes room for entries of the audit log: the earliest come last in their order.
+    fn forget_audit(&mut self) {
+        while self.audit > MOST_AUDIT {
+            // Their names are digits, which a colon follows.
+            let Some((name, _)) = self.by_name.range(..(Kind::AUDIT, Box::from(":"))).next_back() else { return };
+            let name = name.clone();
+            self.set(name, None);
+        }
     }
 
     fn sweep(&mut self, now: UnixTime) {

@@ -73,6 +73,11 @@ impl TokenErrorAnswer {
         self.error
     }
 
+    /// The reason code.
+    pub const fn code(&self) -> &'static str {
+        self.code
+    }
+
     /// Sets the fields of the answer, those of its body included, in place of any of the same names. `DPoP-Nonce` is
     /// touched only if a nonce was given. There is never a DPoP challenge (R-ERR-15).
     pub fn apply(&self, headers: &mut HeaderMap) {

@@ -1,0 +1,147 @@
+//! What an administrator does: clients, users, grants, and the audit log. It works on the store, so that a running issuer sees it
+//! at once, wherever it was done. `admin/http.rs` has the same for programs.
+
+use core::fmt;
+use std::sync::Arc;
+
+use keybound::refusal::{Denial, Fault};
+use keybound::time::UnixTime;
+
+use crate::audit::{self, Audit, Entry, Event, Page, Query};
+use crate::clock::Clock;
+use crate::store::{Change, Store, Written};
+
+mod clients;
+mod grants;
+mod http;
+
+pub use self::clients::{Listed, Shown};
+pub use self::grants::Grant;
+pub use self::http::OPENAPI;
+
+/// Looks after the store of an issuer. Clones share it.
+///
+/// ```
+/// # fn block_on<T>(work: impl Future<Output = T>) -> T {
+/// #     let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+/// #     match std::pin::pin!(work).poll(&mut context) { std::task::Poll::Ready(done) => done, _ => panic!() }
+/// # }
+/// use std::sync::Arc;
+/// use keybound::time::UnixTime;
+/// use keybound_issuer::Clock;
+/// use keybound_issuer::admin::Administration;
+/// use keybound_issuer::audit::Audit;
+/// use keybound_issuer::store::MemoryStore;
+/// use serde_json::json;
+///
+/// let store = Arc::new(MemoryStore::new(UnixTime::from_secs(1_700_000_000)));
+/// let administration = Administration::new(store, Audit::default(), Clock::system(), "command");
+/// let metadata = json!({ "grant_types": ["client_credentials"], "scope": "read" });
+/// # block_on(async {
+/// let added = administration.add_client(Some("orders"), metadata.as_object().unwrap()).await?;
+/// assert!(added.secret.is_some(), "told once");
+/// # Ok::<(), keybound_issuer::admin::AdminError>(())
+/// # }).unwrap();
+/// ```
+#[derive(Clone, Debug)]
+pub struct Administration {
+    store: Arc<dyn Store>,
+    audit: Audit,
+    clock: Clock,
+    by: &'static str,
+    /// Names that stand in the configuration, which nothing changes here.
+    reserved: Arc<[Box<str>]>,
+}
+
+impl Administration {
+    /// Of this store; entries go to `audit`, as done by `by`.
+    pub fn new(store: Arc<dyn Store>, audit: Audit, clock: Clock, by: &'static str) -> Self {
+        Self { store, audit, clock, by, reserved: Arc::default() }
+    }
+
+    /// These are clients or users of the configuration: there can be no other ones of these names.
+    #[must_use]
+    pub fn reserve(mut self, names: impl IntoIterator<Item = impl Into<Box<str>>>) -> Self {
+        self.reserved = names.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Some entries of the audit log, the latest first.
+    ///
+    /// # Errors
+    ///
+    /// [`AdminError::Failed`] if the store fails.
+    pub async fn entries(&self, query: &Query) -> Result<Page, AdminError> {
+        Ok(audit::list::list(&*self.store, query, self.clock.now()).await?)
+    }
+
+    fn entry(&self, event: Event, now: UnixTime) -> Entry {
+        Entry::new(event, now).by(self.by)
+    }
+
+    /// Makes the changes with the entry of what is done, which is told then; whether they found what they need.
+    async fn write(&self, mut changes: Vec<Change>, entry: &Entry, now: UnixTime) -> Result<bool, AdminError> {
+        changes.extend(self.audit.change(entry));
+        let written = self.store.write(changes, now).await?;
+        if written == Written::Done {
+            self.audit.tell(entry);
+        }
+        Ok(written == Written::Done)
+    }
+
+    fn is_reserved(&self, name: &str) -> bool {
+        self.reserved.iter().any(|reserved| **reserved == *name)
+    }
+}
+
+/// Why something was not done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AdminError {
+    /// There is none of this name.
+    Unknown(Box<str>),
+    /// There is one of this name already; or a user and a client of one name, whose tokens would have one `sub`.
+    Taken(Box<str>),
+    /// It stands in the configuration, and is changed there.
+    Configured(Box<str>),
+    /// What was sent is not fit: this member of it.
+    Unfit(Box<str>),
+    /// It is not any more what it was when it was read.
+    Changed,
+    /// The client authenticates without a secret.
+    NoSecret(Box<str>),
+    /// The store failed.
+    Failed(Fault),
+}
+
+impl fmt::Display for AdminError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unknown(name) => write!(f, "there is no {name:?}"),
+            Self::Taken(name) => write!(f, "there is a client or user {name:?} already"),
+            Self::Configured(name) => write!(f, "{name:?} stands in the configuration; change it there"),
+            Self::Unfit(member) => write!(f, "not fit: {member}"),
+            Self::Changed => f.write_str("it was changed in the meantime; look at it again"),
+            Self::NoSecret(id) => write!(f, "the client {id:?} does not authenticate by a secret"),
+            Self::Failed(fault) => fault.fmt(f),
+        }
+    }
+}
+
+impl core::error::Error for AdminError {}
+
+impl From<Fault> for AdminError {
+    fn from(fault: Fault) -> Self {
+        Self::Failed(fault)
+    }
+}
+
+impl From<Denial> for AdminError {
+    fn from(denial: Denial) -> Self {
+        match denial {
+            Denial::Refused(refusal) => Self::Unfit(refusal.detail().unwrap_or(refusal.reason().code()).into()),
+            Denial::Failed(fault) => Self::Failed(fault),
+            _ => Self::Failed(Fault::StoreUnavailable),
+        }
+    }
+}

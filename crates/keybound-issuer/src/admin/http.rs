@@ -1,0 +1,259 @@
+//! The same over HTTP, as JSON, for whoever knows the secret. `openapi.json` describes it; a test holds the two together.
+
+use core::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Path, Request, State};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::Response;
+use axum::routing::get;
+use http::header::{AUTHORIZATION, CONTENT_TYPE, ETAG, IF_MATCH, LOCATION, WWW_AUTHENTICATE};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, StatusCode};
+use keybound::jws::json::Object;
+use serde_json::{Map, Value, json};
+
+use self::problem::{Problem, Result};
+use super::{Administration, Shown};
+use crate::answer;
+use crate::audit::{Event, MOST_LISTED, Page, Query};
+use crate::client::Secret;
+use crate::exchange::read_body;
+use crate::form::Form;
+
+mod problem;
+
+/// What the interface is, in OpenAPI 3.1.
+pub const OPENAPI: &str = include_str!("openapi.json");
+
+/// How many of a list come without `limit`, and at most.
+const USUALLY: u32 = 100;
+const MOST: u32 = 500;
+
+/// A request may take this long: the deletion of a client looks at every grant.
+const PATIENCE: Duration = Duration::from_secs(100);
+
+impl Administration {
+    /// What an administrator can do, under `/v1`, with its description at `/openapi.json`. Every request but for the description takes
+    /// this secret as `Authorization: Bearer`.
+    ///
+    /// # Security
+    ///
+    /// Whoever has the secret is the issuer, as good as. Serve it on loopback or behind TLS, on a listener of its own.
+    pub fn router(&self, secret: Secret) -> Router {
+        let v1 = Router::new()
+            .route("/v1/clients", get(list_clients).post(add_client))
+            .route("/v1/clients/{client_id}", get(show_client).patch(change_client).delete(delete_client))
+            .route("/v1/clients/{client_id}/secret", axum::routing::post(new_client_secret))
+            .route("/v1/subjects/{subject}/grants", get(list_grants).delete(revoke_grants))
+            .route("/v1/subjects/{subject}/grants/{grant}", axum::routing::delete(revoke_grant))
+            .route("/v1/audit", get(list_entries))
+            .fallback(async || Problem::NOWHERE.answer())
+            .method_not_allowed_fallback(async || Problem::METHOD.answer())
+            .layer(from_fn_with_state(secret, admit))
+            .with_state(self.clone());
+        Router::new().route("/openapi.json", get(async || described())).merge(v1)
+    }
+}
+
+/// Only whoever knows the secret, and no answer is kept by anybody.
+async fn admit(State(secret): State<Secret>, request: Request, next: Next) -> Response {
+    let mut response = if bearer(request.headers()).is_some_and(|said| secret.is(said)) {
+        let answered = tokio::time::timeout(PATIENCE, next.run(request)).await;
+        answered.unwrap_or_else(|_| Problem::SLOW.answer())
+    } else {
+        let mut response = Problem::STRANGER.answer();
+        response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"keybound admin\""));
+        response
+    };
+    answer::never_stored(&mut response);
+    response
+}
+
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let mut fields = headers.get_all(AUTHORIZATION).iter();
+    let (Some(field), None) = (fields.next(), fields.next()) else { return None };
+    let (scheme, secret) = field.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then_some(secret.trim())
+}
+
+fn described() -> Response {
+    answer::json(StatusCode::OK, OPENAPI)
+}
+
+/// The parameters of the query, each of them known and once.
+fn parameters(parts: &Parts, known: &[&str]) -> Result<Form> {
+    let query = parts.uri.query().unwrap_or_default();
+    let form = Form::parse(query.as_bytes()).map_err(|_| Problem::unfit("the query"))?;
+    if form.names().any(|name| !known.contains(&name)) {
+        return Err(Problem::unfit("a parameter of the query that nobody knows"));
+    }
+    Ok(form)
+}
+
+fn number(form: &Form, name: &'static str) -> Result<Option<u64>> {
+    form.get(name).map(|text| text.parse().map_err(|_| Problem::unfit(name))).transpose()
+}
+
+fn limit(form: &Form) -> Result<u32> {
+    let limit = number(form, "limit")?.unwrap_or(USUALLY.into());
+    let limit = u32::try_from(limit).ok().filter(|limit| (1..=MOST).contains(limit));
+    limit.ok_or_else(|| Problem::unfit("limit"))
+}
+
+/// One strict JSON object.
+async fn object(parts: &Parts, body: Body) -> Result<Map<String, Value>> {
+    let body = read_body(parts, body, "application/json").await.map_err(Problem::of_body)?;
+    Ok(Object::parse(&body).map_err(|_| Problem::unfit("the body"))?.to_json())
+}
+
+fn told(status: StatusCode, body: &Value) -> Response {
+    answer::json(status, body.to_string())
+}
+
+fn done() -> Response {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response
+}
+
+/// A client, with its version, and its secret if it is told.
+fn told_client(status: StatusCode, shown: Shown) -> Response {
+    let mut client = shown.client;
+    if let Some(secret) = shown.secret {
+        client.insert("client_secret".to_owned(), secret.into());
+    }
+    let mut response = told(status, &client.into());
+    if let Ok(version) = HeaderValue::try_from(format!("\"{}\"", shown.version)) {
+        response.headers_mut().insert(ETAG, version);
+    }
+    response
+}
+
+/// The version that `If-Match` names, if there is one.
+fn version(headers: &HeaderMap) -> Result<Option<u64>> {
+    let mut fields = headers.get_all(IF_MATCH).iter();
+    let (field, more) = (fields.next(), fields.next());
+    let Some(field) = field.filter(|field| field.as_bytes() != b"*") else { return Ok(None) };
+    let text = field.to_str().ok().filter(|_| more.is_none());
+    let version = text.and_then(|text| text.strip_prefix('"')?.strip_suffix('"')?.parse().ok());
+    version.map(Some).ok_or_else(|| Problem::unfit("If-Match"))
+}
+
+async fn list_clients(State(administration): State<Administration>, request: Request) -> Result<Response> {
+    let (parts, _) = request.into_parts();
+    let form = parameters(&parts, &["after", "limit"])?;
+    let listed = administration.clients(form.get("after").unwrap_or_default(), limit(&form)?).await?;
+    Ok(told(StatusCode::OK, &json!({ "clients": listed.clients, "next": listed.next })))
+}
+
+async fn add_client(State(administration): State<Administration>, request: Request) -> Result<Response> {
+    let (parts, body) = request.into_parts();
+    let mut metadata = object(&parts, body).await?;
+    let id = match metadata.remove("client_id") {
+        None => None,
+        Some(Value::String(id)) => Some(id),
+        Some(_) => return Err(Problem::unfit("client_id")),
+    };
+    let shown = administration.add_client(id.as_deref(), &metadata).await?;
+    let at = shown.client.get("client_id").and_then(Value::as_str).map(crate::authorization::encoded);
+    let mut response = told_client(StatusCode::CREATED, shown);
+    if let Some(Ok(at)) = at.map(|id| HeaderValue::try_from(format!("/v1/clients/{id}"))) {
+        response.headers_mut().insert(LOCATION, at);
+    }
+    Ok(response)
+}
+
+async fn show_client(State(administration): State<Administration>, Path(id): Path<String>) -> Result<Response> {
+    Ok(told_client(StatusCode::OK, administration.client(&id).await?))
+}
+
+async fn change_client(
+    State(administration): State<Administration>,
+    Path(id): Path<String>,
+    request: Request,
+) -> Result<Response> {
+    let (mut parts, body) = request.into_parts();
+    // RFC 7396 has a name of its own for what is meant.
+    if parts.headers.get(CONTENT_TYPE).is_some_and(|kind| kind == "application/merge-patch+json") {
+        parts.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    }
+    let patch = object(&parts, body).await?;
+    if patch.get("client_id").is_some_and(|named| named.as_str() != Some(&id)) {
+        return Err(Problem::unfit("client_id"));
+    }
+    let shown = administration.change_client(&id, &patch, version(&parts.headers)?).await?;
+    Ok(told_client(StatusCode::OK, shown))
+}
+
+async fn new_client_secret(State(administration): State<Administration>, Path(id): Path<String>) -> Result<Response> {
+    Ok(told_client(StatusCode::OK, administration.new_client_secret(&id).await?))
+}
+
+async fn delete_client(State(administration): State<Administration>, Path(id): Path<String>) -> Result<Response> {
+    administration.delete_client(&id).await?;
+    Ok(done())
+}
+
+async fn list_grants(
+    State(administration): State<Administration>,
+    Path(subject): Path<String>,
+    request: Request,
+) -> Result<Response> {
+    let (parts, _) = request.into_parts();
+    let form = parameters(&parts, &["after", "limit"])?;
+    let limit = limit(&form)?;
+    let grants = administration.grants(&subject, form.get("after").unwrap_or_default(), limit).await?;
+    let next = grants.last().filter(|_| grants.len() == limit as usize).map(|grant| grant.id.clone());
+    let rows = grants.iter().map(|grant| {
+        json!({
+            "id": grant.id, "client_id": grant.client, "subject": grant.subject, "scope": grant.scope, "since": grant.since,
+            "expires": grant.expires,
+        })
+    });
+    Ok(told(StatusCode::OK, &json!({ "grants": rows.collect::<Value>(), "next": next })))
+}
+
+async fn revoke_grants(State(administration): State<Administration>, Path(subject): Path<String>) -> Result<Response> {
+    let revoked = administration.revoke_grants(&subject).await?;
+    Ok(told(StatusCode::OK, &json!({ "revoked": revoked })))
+}
+
+async fn revoke_grant(
+    State(administration): State<Administration>,
+    Path((subject, grant)): Path<(String, String)>,
+) -> Result<Response> {
+    administration.revoke_grant(&subject, &grant).await?;
+    Ok(done())
+}
+
+async fn list_entries(State(administration): State<Administration>, request: Request) -> Result<Response> {
+    let (parts, _) = request.into_parts();
+    let names = ["event", "client", "subject", "reason", "since", "until", "after", "limit"];
+    let form = parameters(&parts, &names)?;
+    let text = |name| form.get(name).map(Box::from);
+    let known = |event: &str| Event::ALL.iter().any(|known| known.code() == event || known.code().starts_with(event));
+    if form.get("event").is_some_and(|event| !known(event)) {
+        return Err(Problem::unfit("event"));
+    }
+    let query = Query {
+        event: text("event"),
+        client: text("client"),
+        subject: text("subject"),
+        reason: text("reason"),
+        since: number(&form, "since")?,
+        until: number(&form, "until")?,
+        after: text("after"),
+        limit: Some(limit(&form)? as usize),
+    };
+    const { assert!(MOST as usize <= MOST_LISTED) }
+    let Page { entries, next } = administration.entries(&query).await?;
+    let mut rows = Vec::new();
+    for noted in entries {
+        let mut row = serde_json::to_value(&noted.entry).unwrap_or_default();
+        row["id"] = json!(noted.id);
+        rows.push(row);
+    }
+    Ok(told(StatusCode::OK, &json!({ "entries": rows, "next": next })))
+}

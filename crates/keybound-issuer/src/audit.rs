@@ -1,0 +1,237 @@
+//! What happened at this issuer: each token that left, each request that was refused and why, what was revoked, who registered,
+//! and what an administrator changed. To the log, to a file if there is one, and to the store.
+//!
+//! What is issued is noted in the very write that issues it: no token leaves whose entry is not durable. A refusal changes nothing,
+//! and strangers can bring about as many as they like; so refusals that come together are written together, one write at a time,
+//! and those of strangers up to so many octets a day. What was left out is counted, in an entry of its own.
+
+use core::fmt;
+use core::time::Duration;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use keybound::crypto::aws_lc::random_array;
+use keybound::refusal::Fault;
+use keybound::time::UnixTime;
+use parking_lot::Mutex;
+
+use self::counts::Counts;
+use self::file::LogFile;
+use crate::grants::authorization_code::to_json;
+use crate::room::Room;
+use crate::store::{Change, Kind, Store};
+
+mod counts;
+mod entry;
+mod file;
+pub(crate) mod list;
+#[cfg(test)]
+mod tests;
+
+pub use self::counts::Count;
+pub use self::entry::{Entry, Event};
+pub(crate) use self::entry::{Refused, digest_prefix};
+pub use self::list::{MOST_LISTED, Noted, Page, Query};
+
+/// How long entries stay in the store unless set otherwise.
+pub const DEFAULT_AUDIT_LIFETIME: Duration = Duration::from_secs(30 * 86_400);
+
+/// In which strangers may leave so many refusals and no more.
+const A_DAY: Duration = Duration::from_secs(86_400);
+
+/// Refusals that wait to be written; of more it is noted how many there were.
+const MOST_WAITING: usize = 4096;
+
+/// Refusals that share a write.
+const GROUP: usize = 256;
+
+/// How long the answer to a refused request waits until it is noted; what is late is noted all the same.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Where entries go. Clones share everything, so that what is counted outlives a configuration.
+///
+/// ```
+/// use core::time::Duration;
+/// use keybound_issuer::IssuerConfig;
+/// use keybound_issuer::audit::Audit;
+///
+/// let audit = Audit::new(Some(Duration::from_secs(7 * 86_400)), None)?;
+/// let config = IssuerConfig::new("https://id.example.com", "https://api.example.com").audit(audit);
+/// # let _ = config;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Audit(Arc<Inner>);
+
+struct Inner {
+    lifetime: Option<Duration>,
+    file: Option<LogFile>,
+    counts: Counts,
+    names: Names,
+    waiting: Mutex<Waiting>,
+    /// Held by the one that writes what waits.
+    turn: tokio::sync::Mutex<()>,
+    /// For refusals of those who did not authenticate.
+    strangers: Room,
+    /// For their first requests, before they have a nonce: many where one is demanded, and of little interest.
+    challenged: Room,
+}
+
+#[derive(Default)]
+struct Waiting {
+    changes: Vec<Change>,
+    left_out: u64,
+}
+
+impl Audit {
+    /// Keeps entries in the store for so long, or not at all; and appends each to `file` as a line of JSON, if there is one. The
+    /// log has them all, as events of `keybound::audit`.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be opened or made.
+    pub fn new(lifetime: Option<Duration>, file: Option<&Path>) -> io::Result<Self> {
+        Ok(Self(Arc::new(Inner {
+            lifetime,
+            file: file.map(LogFile::open).transpose()?,
+            counts: Counts::default(),
+            names: Names::new(),
+            waiting: Mutex::default(),
+            turn: tokio::sync::Mutex::default(),
+            strangers: Room::of(A_DAY),
+            challenged: Room::of(A_DAY),
+        })))
+    }
+
+    /// What was issued and refused since it was made.
+    pub fn counts(&self) -> Vec<Count> {
+        self.0.counts.all()
+    }
+
+    /// Entries that could not be written: to the store, or to the file.
+    pub fn failures(&self) -> u64 {
+        self.0.counts.failures()
+    }
+
+    /// What is to be part of the write that does what the entry says; nothing if entries are not kept.
+    pub(crate) fn change(&self, entry: &Entry) -> Option<Change> {
+        let now = UnixTime::from_secs(entry.time);
+        let expires = now.plus(self.0.lifetime?);
+        Some(Change::Insert {
+            kind: Kind::AUDIT,
+            id: self.0.names.of(now),
+            family: "".into(),
+            expires,
+            body: to_json(entry),
+        })
+    }
+
+    /// What the entry says was done, and stands in the store: now the log, the file and the counters.
+    pub(crate) fn tell(&self, entry: &Entry) {
+        self.0.counts.count(entry);
+        entry.log(None);
+        self.append(entry);
+    }
+
+    /// A request was refused. When this is done, the entry is durable if there is room for it and the store works; whether it is
+    /// or not, the answer stays the same.
+    pub(crate) async fn refused(&self, store: &dyn Store, refused: Refused) {
+        let Refused { entry, detail, is_known } = refused;
+        self.0.counts.count(&entry);
+        entry.log(detail.as_deref());
+        self.append(&entry);
+        let code = entry.reason.as_deref().unwrap_or_default();
+        let store_is_gone = [Fault::StoreUnavailable, Fault::StoreFull].iter().any(|fault| fault.code() == code);
+        let Some(change) = self.change(&entry).filter(|_| !store_is_gone) else { return };
+        let room = if code.starts_with("nonce.") { &self.0.challenged } else { &self.0.strangers };
+        let fits = is_known || room.take(entry.octets(), UnixTime::from_secs(entry.time)).is_ok();
+        self.wait(change, fits);
+        let _ = tokio::time::timeout(PATIENCE, self.write(store, UnixTime::from_secs(entry.time))).await;
+    }
+
+    fn wait(&self, change: Change, fits: bool) {
+        let mut waiting = self.0.waiting.lock();
+        if fits && waiting.changes.len() < MOST_WAITING {
+            waiting.changes.push(change);
+        } else {
+            waiting.left_out += 1;
+        }
+    }
+
+    /// Writes what waits. Whoever has the turn writes for all who wait for theirs: refusals never have more than one place in the
+    /// queue of the store.
+    async fn write(&self, store: &dyn Store, now: UnixTime) {
+        let _turn = self.0.turn.lock().await;
+        let Some(changes) = self.take(now) else { return };
+        if store.write(changes, now).await.is_err() {
+            self.0.counts.failed();
+            tracing::error!("refusals could not be written to the store");
+        }
+    }
+
+    fn take(&self, now: UnixTime) -> Option<Vec<Change>> {
+        let mut waiting = self.0.waiting.lock();
+        if waiting.changes.is_empty() {
+            return None;
+        }
+        let left_out = core::mem::take(&mut waiting.left_out);
+        let group = waiting.changes.len().min(GROUP);
+        let mut changes: Vec<Change> = waiting.changes.drain(..group).collect();
+        if left_out > 0 {
+            let mut entry = Entry::new(Event::EntriesLeftOut, now);
+            entry.count = Some(left_out);
+            changes.extend(self.change(&entry));
+        }
+        Some(changes)
+    }
+
+    fn append(&self, entry: &Entry) {
+        let Some(file) = &self.0.file else { return };
+        if let Err(error) = file.append(&to_json(entry)) {
+            self.0.counts.failed();
+            tracing::error!(%error, "the audit file cannot be written");
+        }
+    }
+}
+
+impl Default for Audit {
+    fn default() -> Self {
+        Self::new(Some(DEFAULT_AUDIT_LIFETIME), None).expect("no file is opened")
+    }
+}
+
+impl fmt::Debug for Audit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Audit({:?})", self.0.lifetime)
+    }
+}
+
+/// Names of entries: the later, the smaller, so that a list of the store begins with the latest. Digits alone, which every
+/// database puts in the same order.
+struct Names {
+    /// What no other process has, as good as certainly.
+    own: u32,
+    counted: AtomicU64,
+}
+
+/// Later than any second in this century.
+const LAST_SECOND: u64 = 9_999_999_999;
+
+impl Names {
+    fn new() -> Self {
+        // Without randomness nothing is issued either.
+        Self { own: random_array().map(u32::from_be_bytes).unwrap_or_default(), counted: AtomicU64::new(0) }
+    }
+
+    fn of(&self, now: UnixTime) -> Box<str> {
+        let counted = self.counted.fetch_add(1, Relaxed) % (LAST_SECOND + 1);
+        format!("{}{:010}{:010}", name_of_second(now), LAST_SECOND - counted, self.own).into()
+    }
+}
+
+/// With which the names of the entries of a second begin.
+fn name_of_second(time: UnixTime) -> String {
+    format!("{:010}", LAST_SECOND.saturating_sub(time.as_secs()))
+}

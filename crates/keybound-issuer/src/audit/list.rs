@@ -1,0 +1,114 @@
+//! Entries of the store, the latest first, as far as they are asked for.
+
+use keybound::refusal::Fault;
+use keybound::time::UnixTime;
+
+use super::{Entry, name_of_second};
+use crate::grants::authorization_code::parse;
+use crate::store::{Kind, Store};
+
+/// Entries of one page at most.
+pub const MOST_LISTED: usize = 500;
+
+/// Entries that are read at once.
+const STEP: u32 = 500;
+
+/// So many steps a page: where few entries fit, it ends early, and says where to go on.
+const STEPS: usize = 20;
+
+/// Which entries. What is `None` may be anything.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Query {
+    /// The code of the event; or a beginning of it with a full stop at its end, like `client.`.
+    pub event: Option<Box<str>>,
+    /// The client.
+    pub client: Option<Box<str>>,
+    /// `sub`.
+    pub subject: Option<Box<str>>,
+    /// The reason code.
+    pub reason: Option<Box<str>>,
+    /// Not before this second.
+    pub since: Option<u64>,
+    /// Not after this second.
+    pub until: Option<u64>,
+    /// Where the page before ended: its [`Page::next`].
+    pub after: Option<Box<str>>,
+    /// So many at most, and never more than [`MOST_LISTED`].
+    pub limit: Option<usize>,
+}
+
+/// An entry with its name.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Noted {
+    /// Of 30 digits; the later an entry, the smaller.
+    pub id: Box<str>,
+    /// What it says.
+    pub entry: Entry,
+}
+
+/// Some entries, the latest first. Those of one second are in the order in which one issuer wrote them.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Page {
+    /// Those that fit.
+    pub entries: Vec<Noted>,
+    /// Where to go on; `None` if that is all.
+    pub next: Option<Box<str>>,
+}
+
+impl Query {
+    fn fits(&self, entry: &Entry) -> bool {
+        let same = |wanted: &Option<Box<str>>, found: Option<&str>| {
+            wanted.as_deref().is_none_or(|wanted| found == Some(wanted))
+        };
+        let event = self
+            .event
+            .as_deref()
+            .is_none_or(|wanted| *entry.event == *wanted || wanted.ends_with('.') && entry.event.starts_with(wanted));
+        event
+            && same(&self.client, entry.client.as_deref())
+            && same(&self.subject, entry.subject.as_deref())
+            && same(&self.reason, entry.reason.as_deref())
+            && self.until.is_none_or(|until| entry.time <= until)
+    }
+
+    /// Behind which name the list begins.
+    fn beginning(&self) -> Box<str> {
+        let of_time = self.until.map(|until| name_of_second(UnixTime::from_secs(until)));
+        let of_time = of_time.unwrap_or_default();
+        match &self.after {
+            Some(after) if **after > *of_time => after.clone(),
+            _ => of_time.into(),
+        }
+    }
+}
+
+/// One page.
+pub(crate) async fn list(store: &dyn Store, query: &Query, now: UnixTime) -> Result<Page, Fault> {
+    let limit = query.limit.unwrap_or(MOST_LISTED).clamp(1, MOST_LISTED);
+    let mut entries = Vec::new();
+    let mut after = query.beginning();
+    for _ in 0..STEPS {
+        let found = store.list(Kind::AUDIT, &after, STEP, now).await?;
+        let is_last = found.len() < STEP as usize;
+        for (id, record) in found {
+            let entry: Entry = parse(&record)?;
+            after = id.clone();
+            if query.since.is_some_and(|since| entry.time < since) {
+                return Ok(Page { entries, next: None });
+            }
+            if query.fits(&entry) {
+                entries.push(Noted { id, entry });
+            }
+            if entries.len() == limit {
+                return Ok(Page { entries, next: Some(after) });
+            }
+        }
+        if is_last {
+            return Ok(Page { entries, next: None });
+        }
+    }
+    Ok(Page { entries, next: Some(after) })
+}
