@@ -154,14 +154,11 @@ impl Access {
             Some(issuer) => vec![self.way(issuer)?],
             None => self.discover.iter().map(|issuer| self.way(issuer)).collect::<Result<_>>()?,
         };
-        let (issuer, client_id) = self.named()?;
-        let key = match &self.key {
-            Some(key) => key::load(key)?,
-            None => own_key(issuer, client_id)?,
-        };
+        let (key, former) = self.keys()?;
         let files =
             TokenFiles::of_user().ok_or_else(|| Failure::usage("there is no home directory; set KEYBOUND_HOME"))?;
         let builder = builder(Arc::new(key)).store(Arc::new(Kept { files, cache }));
+        let builder = former.into_iter().fold(builder, |builder, key| builder.former_key(Arc::new(key)));
         Ok(if self.discovers() {
             discovering(builder, &self.discover, ways)
         } else {
@@ -173,6 +170,19 @@ impl Access {
     pub(crate) fn client_of(&self, key: Arc<dyn Signer>) -> Result<ClientBuilder> {
         let (issuer, _) = self.named()?;
         Ok(builder(key).access(self.way(issuer)?))
+    }
+
+    /// The key for new tokens, and its former ones.
+    fn keys(&self) -> Result<(SoftwareKey, Vec<SoftwareKey>)> {
+        match &self.key {
+            Some(key) => key::load_all(key),
+            None => self.named().and_then(|(issuer, client_id)| own_key(issuer, client_id)),
+        }
+    }
+
+    /// The key for new tokens, as it is by now.
+    pub(crate) fn current_key(&self) -> Result<SoftwareKey> {
+        self.keys().map(|(key, _)| key)
     }
 
     /// The key of the options, if there is one.

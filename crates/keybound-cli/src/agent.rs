@@ -34,7 +34,7 @@ use crate::token::{block_on, failure};
 /// On a port, each program shows the agent's secret: as the token of `Authorization: Bearer`, as the password of Basic (also
 /// for a proxy: http://agent:SECRET@127.0.0.1:7777), or in `Keybound-Agent-Secret`. On a Unix socket the permissions of the
 /// socket are enough: it is yours alone. Requests of web pages are refused. Nonces, expired tokens and redirects within a target
-/// are dealt with; a body of up to 1 MiB that says its length is sent again if need be, a longer one is passed on as it comes.
+/// are dealt with. After `keybound key rotate`, SIGHUP has the agent take the new key for new tokens. A body of up to 1 MiB that says its length is sent again if need be, a longer one is passed on as it comes.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   keybound agent --issuer https://id.example.com --client-id orders-job --target https://api.example.com --secret-file agent.secret
@@ -92,7 +92,7 @@ impl Agent {
             let secret = Secret::of(&self.listen, self.secret_file.as_deref())?;
             self.announce(&door, secret.as_ref())?;
             tracing::info!(address = %door, "listening");
-            let agency = Agency::new(client, targets, secret, door.hosts());
+            let agency = Agency::new(client, targets, secret, door.hosts(), access);
             listen::serve(door, Arc::new(agency), end).await;
             Ok(Outcome::Done)
         })?

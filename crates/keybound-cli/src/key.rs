@@ -1,26 +1,32 @@
 //! `keybound key`: the keys of a client. A private key is printed only where `--private` asks for it.
 
-use std::io::{IsTerminal as _, Write as _};
-use std::path::Path;
+use std::io::{IsTerminal as _, Read as _, Write as _};
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use keybound::crypto::aws_lc::SoftwareKey;
 use keybound::crypto::{Alg, KeyKind, Signer as _};
 use keybound::jwk::PublicJwk;
-use keybound_client::files::{KeyFileError, KeyStore, read_key, read_public_jwk};
+use keybound_client::files::{KeyFileError, KeyStore, is_former, parse_key, read_key, read_public_jwk};
 use serde_json::{Value, json};
+use zeroize::Zeroizing;
 
 use crate::outcome::{Failure, Outcome, Result};
 use crate::output;
+use crate::style::{FAINT, PLAIN};
 
-/// Make, show and delete the keys of a client
+/// The longest key on standard input; one of RSA-4096 takes 4 KiB.
+const MAX_KEY: usize = 64 * 1024;
+
+/// Make, import, show, rotate and delete the keys of a client
 ///
 /// Keys are private JWK files that only you can read, in `$KEYBOUND_HOME/keys` if that is set, else under the platform's
 /// directory for data.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   keybound key new orders
-  keybound key show orders
+  keybound key import orders ./orders.pem
+  keybound key rotate orders
   keybound key thumbprint ./other.pem")]
 pub(crate) struct Key {
     #[command(subcommand)]
@@ -37,6 +43,41 @@ enum Command {
         /// The algorithm of its signatures
         #[arg(long, default_value = "ES256")]
         alg: Alg,
+        /// The size of an RSA key in bits: 2048, 3072 or 4096 (default 2048)
+        #[arg(long, value_name = "BITS")]
+        size: Option<u32>,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Take over a private key under a new name: a JWK, or PEM (PKCS#8, SEC 1, PKCS#1), not encrypted
+    #[command(after_help = "Examples:
+  keybound key import orders orders.pem
+  openssl pkey -in encrypted.pem | keybound key import orders -")]
+    Import {
+        /// Of letters, digits, hyphens, underscores and dots, a letter or digit first
+        name: String,
+        /// The file, which only you may be able to read; - is standard input
+        file: PathBuf,
+        /// The algorithm of its signatures, for RSA; else the one the key names, or the usual one of its kind
+        #[arg(long)]
+        alg: Option<Alg>,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Put a new key in the place of one, which stays as NAME~1 for the tokens that it has
+    ///
+    /// `token`, `request` and `agent` use the new key for new tokens and the old one until its tokens end. A session whose
+    /// refresh token is bound to the old key goes on with it; a new login is of the new key. Once nothing needs the old key any
+    /// more: keybound key delete NAME~1.
+    #[command(after_help = "Example: keybound key rotate orders")]
+    Rotate {
+        /// The key's name
+        name: String,
+        /// The algorithm of the new key, if not that of the old one
+        #[arg(long)]
+        alg: Option<Alg>,
         /// The size of an RSA key in bits: 2048, 3072 or 4096 (default 2048)
         #[arg(long, value_name = "BITS")]
         size: Option<u32>,
@@ -61,14 +102,14 @@ enum Command {
         #[arg(value_name = "NAME|FILE")]
         key: String,
     },
-    /// List the keys with algorithm and thumbprint
+    /// List the keys with algorithm and thumbprint, former ones too
     #[command(after_help = "Example: keybound key list --json")]
     List {
         /// Print JSON
         #[arg(long)]
         json: bool,
     },
-    /// Delete a key; tokens bound to it are of no use any more
+    /// Delete a key, with its former ones unless it is one of them; tokens bound to it are of no use any more
     #[command(after_help = "Example: keybound key delete orders --yes")]
     Delete {
         /// The key's name
@@ -83,6 +124,8 @@ impl Key {
     pub(crate) fn run(&self) -> Result {
         match &self.command {
             Command::New { name, alg, size, json } => new(name, *alg, *size, *json),
+            Command::Import { name, file, alg, json } => import(name, file, *alg, *json),
+            Command::Rotate { name, alg, size, json } => rotate(name, *alg, *size, *json),
             Command::Show { key, private } => show(key, *private),
             Command::Thumbprint { key } => {
                 output::line(public(key)?.thumbprint())?;
@@ -95,7 +138,12 @@ impl Key {
 }
 
 fn new(name: &str, alg: Alg, size: Option<u32>, as_json: bool) -> Result {
-    let keys = store()?;
+    let key = generate(alg, size)?;
+    store()?.add(name, &key).map_err(failure)?;
+    said(name, &key, None, as_json)
+}
+
+fn generate(alg: Alg, size: Option<u32>) -> std::result::Result<SoftwareKey, Failure> {
     let key = match size {
         None => SoftwareKey::generate(alg),
         Some(_) if alg.key_kind() != KeyKind::Rsa => {
@@ -103,18 +151,56 @@ fn new(name: &str, alg: Alg, size: Option<u32>, as_json: bool) -> Result {
         }
         Some(size) => SoftwareKey::generate_rsa(alg, size),
     };
-    let key = key.map_err(Failure::usage)?;
-    keys.add(name, &key).map_err(failure)?;
+    key.map_err(Failure::usage)
+}
+
+fn import(name: &str, file: &Path, alg: Option<Alg>, as_json: bool) -> Result {
+    let key = if file == Path::new("-") {
+        let mut text = Zeroizing::new(Vec::with_capacity(MAX_KEY));
+        std::io::stdin().take(MAX_KEY as u64).read_to_end(&mut text).map_err(Failure::failed)?;
+        parse_key(&text).map_err(failure)?
+    } else {
+        read_key(file).map_err(failure)?
+    };
+    let key = match alg {
+        Some(alg) => key.with_alg(alg).map_err(Failure::usage)?,
+        None => key,
+    };
+    store()?.add(name, &key).map_err(failure)?;
+    said(name, &key, None, as_json)
+}
+
+fn rotate(name: &str, alg: Option<Alg>, size: Option<u32>, as_json: bool) -> Result {
+    let keys = store()?;
+    let old = keys.load(name).map_err(failure)?;
+    let key = generate(alg.unwrap_or_else(|| old.alg()), size)?;
+    let former = keys.rotate(name, &key).map_err(failure)?;
+    said(name, &key, Some(&former), as_json)
+}
+
+/// Says which key there is now, and what became of the one before.
+fn said(name: &str, key: &SoftwareKey, former: Option<&str>, as_json: bool) -> Result {
     if as_json {
-        output::line(row(name, &key))?;
+        let mut row = row(name, key);
+        if let Some(former) = former {
+            row["former"] = former.into();
+        }
+        output::line(row)?;
     } else {
         output::line(format_args!("{name}  {}  {}", key.alg(), key.thumbprint()))?;
+        if let Some(former) = former {
+            output::aside(format_args!("{FAINT}the key before it is {former}, for the tokens it has{PLAIN}"));
+        }
     }
     Ok(Outcome::Done)
 }
 
 fn row(name: &str, key: &SoftwareKey) -> Value {
-    json!({"name": name, "alg": key.alg().name(), "jkt": key.thumbprint().to_string()})
+    let (alg, jkt) = (key.alg().name(), key.thumbprint().to_string());
+    match is_former(name) {
+        None => json!({"name": name, "alg": alg, "jkt": jkt}),
+        Some((of, _)) => json!({"name": name, "alg": alg, "jkt": jkt, "former_of": of}),
+    }
 }
 
 fn show(key: &str, private: bool) -> Result {
@@ -148,7 +234,11 @@ fn list(as_json: bool) -> Result {
     for name in &names {
         match keys.load(name) {
             Ok(key) if as_json => rows.push(row(name, &key)),
-            Ok(key) => output::line(format_args!("{name:width$}  {:<7}  {}", key.alg().name(), key.thumbprint()))?,
+            Ok(key) => {
+                let former = if is_former(name).is_some() { "  former" } else { "" };
+                let line = format_args!("{name:width$}  {:<7}  {}{former}", key.alg().name(), key.thumbprint());
+                output::line(line)?;
+            }
             Err(why) => {
                 failure(why).report();
                 outcome = Outcome::Refused;
@@ -163,13 +253,19 @@ fn list(as_json: bool) -> Result {
 
 fn delete(name: &str, yes: bool) -> Result {
     let keys = store()?;
+    let all = keys.names().map_err(failure)?;
+    let former: Vec<&String> = all.iter().filter(|other| is_former(other).is_some_and(|(of, _)| of == name)).collect();
     if !yes {
         let stdin = std::io::stdin();
         if !stdin.is_terminal() {
             return Err(Failure::usage("nobody is here to be asked; give --yes to delete the key"));
         }
+        let more = match former.len() {
+            0 => String::new(),
+            count => format!(" and {count} former of it"),
+        };
         // The answer is read all the same.
-        let _ = write!(std::io::stderr(), "delete the key {name}? Tokens bound to it are of no use then. [y/N] ");
+        let _ = write!(std::io::stderr(), "delete the key {name}{more}? Tokens bound to it are of no use then. [y/N] ");
         let mut answer = String::new();
         stdin.read_line(&mut answer).map_err(Failure::failed)?;
         if !matches!(answer.trim(), "y" | "Y" | "yes") {
@@ -177,6 +273,7 @@ fn delete(name: &str, yes: bool) -> Result {
         }
     }
     keys.delete(name).map_err(failure)?;
+    former.into_iter().try_for_each(|former| keys.delete(former).map_err(failure))?;
     Ok(Outcome::Done)
 }
 
@@ -199,6 +296,14 @@ pub(crate) fn load(argument: &str) -> std::result::Result<SoftwareKey, Failure> 
             failure(why)
         }
     })
+}
+
+/// The key that an argument means, and behind it its former ones, the last one first.
+pub(crate) fn load_all(argument: &str) -> std::result::Result<(SoftwareKey, Vec<SoftwareKey>), Failure> {
+    let key = load(argument)?;
+    let keys = store()?;
+    let former = if keys.contains(argument) { keys.former(argument).map_err(failure)? } else { Vec::new() };
+    Ok((key, former))
 }
 
 /// A name that is none, is taken, or leads to nothing is for whoever typed it to mend.

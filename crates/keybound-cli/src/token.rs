@@ -40,7 +40,7 @@ impl Token {
             return Err(Failure::usage("--discover is for requests: a resource says which issuer; here give --issuer"));
         }
         let client = access.client(cache)?.build().map_err(Failure::failed)?;
-        let token = block_on(client.token())?.map_err(|error| failure(&error))?;
+        let (token, jkt) = block_on(client.token_and_key())?.map_err(|error| failure(&error))?;
         if self.json {
             let now = std::time::SystemTime::now().into();
             let object = json!({
@@ -48,7 +48,7 @@ impl Token {
                 "token_type": "DPoP",
                 "expires_in": token.expires().map(|expires| expires.since(now).as_secs()),
                 "scope": token.scope(),
-                "jkt": client.jkt().to_string(),
+                "jkt": jkt.to_string(),
             });
             output::line(format_args!("{object:#}"))?;
         } else {

@@ -52,6 +52,7 @@ impl Client {
     pub fn builder(key: impl Into<Key>) -> ClientBuilder {
         ClientBuilder {
             keys: vec![key.into()],
+            former: Vec::new(),
             access: From::Token(None),
             store: None,
             servers: None,
@@ -77,7 +78,7 @@ impl Client {
 
     /// The thumbprint of the key for new tokens.
     pub fn jkt(&self) -> Thumbprint {
-        self.core.keys.all().first().map(|holder| *holder.jkt()).expect("a client has a key")
+        self.core.keys.current().first().map(|holder| *holder.jkt()).expect("a client has a key")
     }
 
     /// Takes this key for new tokens in place of the first. Tokens that are there keep their key until they end, and so do the
@@ -98,8 +99,20 @@ impl Client {
     /// [`Error::NoToken`], [`Error::TokenRequest`], [`Error::Store`]. A client that
     /// [discovers](ClientBuilder::discover) its issuers has a token for each resource, and none to show here.
     pub async fn token(&self) -> Result<Arc<Token>, Error> {
+        self.token_and_key().await.map(|(token, _)| token)
+    }
+
+    /// The same, with the thumbprint of the key it is bound to. After a [rotation](Self::rotate) that is the former key for a while.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Client::token`].
+    pub async fn token_and_key(&self) -> Result<(Arc<Token>, Thumbprint), Error> {
         match &self.core.source {
-            Source::One(tokens) => tokens.current(&self.core).await.map(|held| Arc::clone(&held.token)),
+            Source::One(tokens) => {
+                let held = tokens.current(&self.core).await?;
+                Ok((Arc::clone(&held.token), *held.holder.jkt()))
+            }
             Source::Discovered(_) => Err(Error::NoToken),
         }
     }
@@ -124,6 +137,7 @@ impl fmt::Debug for Client {
 #[must_use = "a builder does nothing until it is built"]
 pub struct ClientBuilder {
     keys: Vec<Key>,
+    former: Vec<Key>,
     access: From,
     store: Option<Arc<dyn TokenStore>>,
     servers: Option<Arc<ServerMemory>>,
@@ -179,6 +193,13 @@ impl ClientBuilder {
     /// A further key, for servers that do not take the algorithm of those before (R-CLI-13).
     pub fn or_key(mut self, key: impl Into<Key>) -> Self {
         self.keys.push(key.into());
+        self
+    }
+
+    /// A key that was replaced: not for new tokens, but for those of the [store](Self::store) that are bound to it, until they end.
+    /// The one replaced last first.
+    pub fn former_key(mut self, key: impl Into<Key>) -> Self {
+        self.former.push(key.into());
         self
     }
 
@@ -257,8 +278,9 @@ impl ClientBuilder {
     ///
     /// [`Error::AlgMisfit`] if the key cannot sign with its algorithm, [`Error::Settings`].
     pub fn build(self) -> Result<Client, Error> {
-        let holders = self.keys.into_iter().map(|key| Holder::of(key).map(Arc::new));
-        let holders: Vec<_> = holders.collect::<Result<_, _>>()?;
+        let ready =
+            |keys: Vec<Key>| keys.into_iter().map(|key| Holder::of(key).map(Arc::new)).collect::<Result<_, _>>();
+        let (holders, former): (Vec<_>, Vec<_>) = (ready(self.keys)?, ready(self.former)?);
         let source = match self.access {
             From::Token(token) => {
                 let holder = holders.first().expect("a builder has a key");
@@ -270,7 +292,7 @@ impl ClientBuilder {
         Ok(Client {
             core: Arc::new(Core {
                 transport: Transport::new(self.http, self.limits, self.watch)?,
-                keys: Keys::new(holders),
+                keys: Keys::new(holders, former),
                 servers: self.servers.unwrap_or_default(),
                 source,
                 bearer: BearerOrigins::new(&self.bearer)?,

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
 use zeroize::Zeroizing;
 
-pub use keys::{KeyFileError, KeyStore, read_key, read_public_jwk};
+pub use keys::{KeyFileError, KeyStore, is_former, parse_key, read_key, read_public_jwk};
 pub use tokens::TokenFiles;
 
 /// The largest file read here; a key of RSA-4096 takes 4 KiB.

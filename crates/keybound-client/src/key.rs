@@ -147,29 +147,49 @@ impl fmt::Debug for Holder {
     }
 }
 
-/// The keys of a client, the preferred first. The list is replaced as a whole.
+/// Former keys that are remembered, when keys change while the client runs.
+const MAX_FORMER: usize = 8;
+
+/// The keys of a client. The lists are replaced as a whole.
 #[derive(Debug)]
-pub(crate) struct Keys(RwLock<Arc<[Arc<Holder>]>>);
+pub(crate) struct Keys(RwLock<Rings>);
+
+#[derive(Clone, Debug)]
+struct Rings {
+    /// For new tokens, the preferred first.
+    current: Arc<[Arc<Holder>]>,
+    /// For the tokens that they have, the last one first.
+    former: Arc<[Arc<Holder>]>,
+}
 
 impl Keys {
-    pub(crate) fn new(holders: Vec<Arc<Holder>>) -> Self {
-        Self(RwLock::new(holders.into()))
+    pub(crate) fn new(current: Vec<Arc<Holder>>, former: Vec<Arc<Holder>>) -> Self {
+        Self(RwLock::new(Rings { current: current.into(), former: former.into() }))
     }
 
-    pub(crate) fn all(&self) -> Arc<[Arc<Holder>]> {
-        self.0.read().clone()
+    /// Those for new tokens.
+    pub(crate) fn current(&self) -> Arc<[Arc<Holder>]> {
+        Arc::clone(&self.0.read().current)
     }
 
-    /// Puts `holder` in the place of the first key.
+    /// These, and behind them the former ones.
+    pub(crate) fn all(&self) -> Vec<Arc<Holder>> {
+        let rings = self.0.read().clone();
+        rings.current.iter().chain(&*rings.former).cloned().collect()
+    }
+
+    /// Puts `holder` in the place of the first key, which becomes a former one.
     pub(crate) fn rotate(&self, holder: Arc<Holder>) {
-        let mut all = self.0.write();
-        let others = all.iter().skip(1).cloned();
-        *all = std::iter::once(holder).chain(others).collect();
+        let mut rings = self.0.write();
+        let former = rings.current.iter().take(1).chain(&*rings.former).take(MAX_FORMER.max(rings.former.len()));
+        let former = former.cloned().collect();
+        let current = std::iter::once(holder).chain(rings.current.iter().skip(1).cloned()).collect();
+        *rings = Rings { current, former };
     }
 
     /// The first key whose algorithm is on all these lists, as far as they are known (R-CLI-13).
     pub(crate) fn choose(&self, server: &str, theirs: &[AlgSet]) -> Result<Arc<Holder>, Error> {
-        let all = self.all();
+        let all = self.current();
         let fits = |holder: &&Arc<Holder>| theirs.iter().all(|list| list.contains(holder.alg()));
         if let Some(holder) = all.iter().find(fits) {
             return Ok(Arc::clone(holder));

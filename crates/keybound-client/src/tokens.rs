@@ -195,8 +195,8 @@ impl Issuer {
     /// Waits until no other program renews the token, for as long as an issuer may take.
     async fn claim(&self, core: &Core) -> Result<Option<Box<dyn Send + Sync>>, Error> {
         let Some(store) = &self.store else { return Ok(None) };
-        let all = core.keys.all();
-        let Some(holder) = all.first() else { return Ok(None) };
+        // By the key that was there first: programs that know a newer one are after the same token.
+        let Some(holder) = core.keys.all().pop() else { return Ok(None) };
         let id = TokenId::new(&self.access, *holder.jkt());
         let begun = Instant::now();
         loop {

@@ -10,8 +10,8 @@ use crate::outcome::Failure;
 use crate::style::{FAINT, PLAIN};
 use crate::{key, output};
 
-/// The key of this issuer and client (R-CLI-28), made when first needed.
-pub(super) fn own_key(issuer: &str, client_id: &str) -> Result<SoftwareKey> {
+/// The key of this issuer and client (R-CLI-28), made when first needed, and its former ones.
+pub(super) fn own_key(issuer: &str, client_id: &str) -> Result<(SoftwareKey, Vec<SoftwareKey>)> {
     let keys = key::store()?;
     let name = own_name(issuer, client_id);
     if !keys.contains(&name) {
@@ -19,13 +19,13 @@ pub(super) fn own_key(issuer: &str, client_id: &str) -> Result<SoftwareKey> {
         match keys.add(&name, &key) {
             Ok(()) => {
                 output::aside(format_args!("{FAINT}made the key {name} for this issuer and client{PLAIN}"));
-                return Ok(key);
+                return Ok((key, Vec::new()));
             }
             Err(why) if why.exists() => {} // another run was first
             Err(why) => return Err(key::failure(why)),
         }
     }
-    keys.load(&name).map_err(key::failure)
+    key::load_all(&name)
 }
 
 /// Readable, and different for different issuers and clients.

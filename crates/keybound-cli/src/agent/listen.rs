@@ -142,17 +142,19 @@ trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
-/// The signals that end the agent. They are awaited before it says that it listens.
+/// The signals that end the agent, and the one for a new key. They are awaited before it says that it listens.
 pub(super) struct End {
     interrupt: Signal,
     terminate: Signal,
+    hangup: Signal,
 }
 
 impl End {
     pub(super) fn await_signals() -> Result<Self, Failure> {
         let interrupt = signal(SignalKind::interrupt()).map_err(Failure::failed)?;
         let terminate = signal(SignalKind::terminate()).map_err(Failure::failed)?;
-        Ok(Self { interrupt, terminate })
+        let hangup = signal(SignalKind::hangup()).map_err(Failure::failed)?;
+        Ok(Self { interrupt, terminate, hangup })
     }
 }
 
@@ -167,6 +169,7 @@ pub(super) async fn serve(door: Door, agency: Arc<Agency>, mut end: End) {
         tokio::select! {
             _ = end.interrupt.recv() => break,
             _ = end.terminate.recv() => break,
+            _ = end.hangup.recv() => agency.rotate(),
             next = next => match next {
                 (Some(permit), Ok(stream)) => connection(stream, permit, &connections, &agency),
                 (_, Err(why)) => {

@@ -14,6 +14,7 @@ use keybound_client::{Body, Client, Error};
 use super::fields;
 use super::guard::{Hosts, Secret, Stranger, admit};
 use super::targets::{Astray, Targets};
+use crate::access::Access;
 
 /// A body that is not longer is kept while it is sent, so that it can be sent again (R-CLI-17).
 const KEPT: u64 = 1024 * 1024;
@@ -30,11 +31,33 @@ pub(super) struct Agency {
     targets: Targets,
     secret: Option<Secret>,
     hosts: Hosts,
+    access: Access,
 }
 
 impl Agency {
-    pub(super) const fn new(client: Client, targets: Targets, secret: Option<Secret>, hosts: Hosts) -> Self {
-        Self { client, targets, secret, hosts }
+    pub(super) const fn new(
+        client: Client,
+        targets: Targets,
+        secret: Option<Secret>,
+        hosts: Hosts,
+        access: Access,
+    ) -> Self {
+        Self { client, targets, secret, hosts, access }
+    }
+
+    /// Takes the key that its name means by now for new tokens; the one before stays for the tokens it has.
+    pub(super) fn rotate(&self) {
+        match self.access.current_key() {
+            Ok(key) if key.thumbprint() == self.client.jkt() => tracing::info!("the key is still the same"),
+            Ok(key) => {
+                let jkt = key.thumbprint();
+                match self.client.rotate(Arc::new(key)) {
+                    Ok(()) => tracing::info!(%jkt, "new tokens are of another key"),
+                    Err(why) => tracing::warn!(%why, "the key stays"),
+                }
+            }
+            Err(why) => tracing::warn!(why = why.message(), "the key stays"),
+        }
     }
 
     /// Answers one request, and says so in the log.

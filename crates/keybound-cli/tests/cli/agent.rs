@@ -157,6 +157,29 @@ fn a_socket_is_its_owners_alone() {
     assert_eq!(std::fs::read_to_string(&path).unwrap(), "mine");
 }
 
+// A new key for new tokens, without an end to what is on its way.
+#[test]
+fn the_agent_takes_a_new_key() {
+    let scene = Scene::new();
+    let old = scene.place.run(&["key", "new", "k", "--json"]).json()["jkt"].clone();
+    let mut agent = scene.agent("127.0.0.1:0", &[&FILE[..], &["--key", "k"]].concat());
+    let address = agent.address();
+    let (user, url) = (format!("agent:{}", scene.word()), format!("http://{address}/hello"));
+    let seen = || json(&curl(&["-u", &user, &url]))["jkt"].clone();
+    assert_eq!(seen(), old);
+    scene.place.run(&["key", "rotate", "k"]).good();
+    agent.signal("HUP");
+    agent.line("new tokens are of another key");
+    assert_eq!(seen(), old, "the token it has goes on");
+    agent.signal("HUP");
+    agent.line("the key is still the same");
+    scene.place.run(&["key", "delete", "k", "--yes"]).good();
+    agent.signal("HUP");
+    agent.line("the key stays");
+    assert_eq!(seen(), old);
+    assert_eq!(agent.terminate(), Some(0));
+}
+
 // A language without a library for DPoP, by nothing but the environment.
 #[test]
 fn python_gets_through_by_its_proxy_setting() {

@@ -1,6 +1,7 @@
 //! Private keys as JWK files, by name; and private keys in any file.
 
-use std::ffi::OsString;
+use std::cmp::Reverse;
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::fs;
 use std::io;
@@ -9,7 +10,7 @@ use std::path::{Path, PathBuf};
 use keybound::crypto::aws_lc::{KeyError, SoftwareKey};
 use keybound::jwk::PublicJwk;
 
-use super::{Present, home, read_private, read_public, sync_directory, write_private};
+use super::{Present, home, open_lock, read_private, read_public, sync_directory, write_private};
 
 /// The longest name of a key.
 const MAX_NAME: usize = 100;
@@ -53,13 +54,7 @@ impl KeyStore {
     ///
     /// [`KeyFileError`].
     pub fn add(&self, name: &str, key: &SoftwareKey) -> Result<(), KeyFileError> {
-        let file = file_name(name)?;
-        let path = self.directory.join(&file);
-        let text = key.to_private_jwk().map_err(|why| KeyFileError::of(&path, Fault::Key(why)))?;
-        write_private(&self.directory, &file, text.as_bytes(), Present::Keep).map_err(|why| match why.kind() {
-            io::ErrorKind::AlreadyExists => KeyFileError::of(&path, Fault::Exists),
-            _ => KeyFileError::of(&path, Fault::Io(why)),
-        })
+        self.write(&file_name(name)?, key, Present::Keep)
     }
 
     /// The key of this name.
@@ -68,15 +63,63 @@ impl KeyStore {
     ///
     /// [`KeyFileError`].
     pub fn load(&self, name: &str) -> Result<SoftwareKey, KeyFileError> {
-        read_key(&self.directory.join(file_name(name)?))
+        read_key(&self.directory.join(known_name(name)?))
+    }
+
+    /// Puts `key` in the place of the one of this name, which stays as a former key of the name: tokens that are bound to it go on
+    /// until they end. Returns the name it has from then on, `NAME~1` the first time.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyFileError`], also if there is no key of this name or it cannot be read.
+    pub fn rotate(&self, name: &str, key: &SoftwareKey) -> Result<String, KeyFileError> {
+        let file = file_name(name)?;
+        let failed = |why| KeyFileError::of(&self.directory, Fault::Io(why));
+        // Of two programs that do this at once, the second replaces the key of the first, which stays.
+        let lock = open_lock(&self.directory, ".rotation").map_err(failed)?;
+        lock.lock().map_err(failed)?;
+        let old = self.load(name)?;
+        let number = self.former_numbers(name)?.first().map_or(1, |last| last + 1);
+        let former = format!("{name}{FORMER}{number}");
+        self.write(&known_name(&former)?, &old, Present::Keep)?;
+        self.write(&file, key, Present::Replace)?;
+        Ok(former)
+    }
+
+    /// The former keys of this name, the last one first.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyFileError`], for the first that cannot be read.
+    pub fn former(&self, name: &str) -> Result<Vec<SoftwareKey>, KeyFileError> {
+        let numbers = self.former_numbers(name)?;
+        numbers.into_iter().map(|number| self.load(&format!("{name}{FORMER}{number}"))).collect()
+    }
+
+    /// The numbers of the former keys of this name, the highest first.
+    fn former_numbers(&self, name: &str) -> Result<Vec<u64>, KeyFileError> {
+        let names = self.names()?;
+        let own = names.iter().filter_map(|other| is_former(other).filter(|(of, _)| *of == name));
+        let mut numbers: Vec<u64> = own.map(|(_, number)| number).collect();
+        numbers.sort_unstable_by(|one, other| other.cmp(one));
+        Ok(numbers)
+    }
+
+    fn write(&self, file: &OsStr, key: &SoftwareKey, present: Present) -> Result<(), KeyFileError> {
+        let path = self.directory.join(file);
+        let text = key.to_private_jwk().map_err(|why| KeyFileError::of(&path, Fault::Key(why)))?;
+        write_private(&self.directory, file, text.as_bytes(), present).map_err(|why| match why.kind() {
+            io::ErrorKind::AlreadyExists => KeyFileError::of(&path, Fault::Exists),
+            _ => KeyFileError::of(&path, Fault::Io(why)),
+        })
     }
 
     /// Whether there is a file of this name, in whatever state.
     pub fn contains(&self, name: &str) -> bool {
-        file_name(name).is_ok_and(|file| self.directory.join(file).symlink_metadata().is_ok())
+        known_name(name).is_ok_and(|file| self.directory.join(file).symlink_metadata().is_ok())
     }
 
-    /// All names, sorted.
+    /// All names, sorted; those of former keys behind the one they were before.
     ///
     /// # Errors
     ///
@@ -91,9 +134,9 @@ impl KeyStore {
         for entry in entries {
             let file = entry.map_err(failed)?.file_name();
             let name = file.to_str().and_then(|file| file.strip_suffix(SUFFIX));
-            names.extend(name.filter(|name| file_name(name).is_ok()).map(str::to_owned));
+            names.extend(name.filter(|name| known_name(name).is_ok()).map(str::to_owned));
         }
-        names.sort();
+        names.sort_by(|one, other| family(one).cmp(&family(other)));
         Ok(names)
     }
 
@@ -103,7 +146,7 @@ impl KeyStore {
     ///
     /// [`KeyFileError`].
     pub fn delete(&self, name: &str) -> Result<(), KeyFileError> {
-        let path = self.directory.join(file_name(name)?);
+        let path = self.directory.join(known_name(name)?);
         let failed = |why| KeyFileError::of(&path, Fault::Io(why));
         fs::remove_file(&path).map_err(failed)?;
         sync_directory(&self.directory).map_err(failed)
@@ -111,6 +154,9 @@ impl KeyStore {
 }
 
 const SUFFIX: &str = ".jwk";
+
+/// Stands between a name and the number of a former key; no name has it.
+const FORMER: char = '~';
 
 /// The file of a name. Names are plain, so that none leads out of the directory or is taken for an option.
 fn file_name(name: &str) -> Result<OsString, KeyFileError> {
@@ -121,30 +167,61 @@ fn file_name(name: &str) -> Result<OsString, KeyFileError> {
     if fine { Ok(format!("{name}{SUFFIX}").into()) } else { Err(KeyFileError::of(Path::new(name), Fault::Name)) }
 }
 
+/// The file of a name that may be one of a former key.
+fn known_name(name: &str) -> Result<OsString, KeyFileError> {
+    match is_former(name) {
+        Some((of, _)) => file_name(of).map(|_| format!("{name}{SUFFIX}").into()),
+        None => file_name(name),
+    }
+}
+
+/// The name that a key of this name was of before it was replaced, and the how-manieth it was; `None` if it is no former key.
+pub fn is_former(name: &str) -> Option<(&str, u64)> {
+    let (of, number) = name.rsplit_once(FORMER)?;
+    let plain = number.bytes().all(|octet| octet.is_ascii_digit()) && !number.starts_with('0');
+    Some((of, number.parse().ok().filter(|_| plain)?))
+}
+
+/// A key, and behind it its former ones, the last one first.
+fn family(name: &str) -> (&str, Reverse<u64>) {
+    is_former(name).map_or((name, Reverse(u64::MAX)), |(of, number)| (of, Reverse(number)))
+}
+
 /// Reads a private key from a file: a JWK, or PEM. The file must be readable for its owner alone.
 ///
 /// # Errors
 ///
 /// [`KeyFileError`].
 pub fn read_key(path: &Path) -> Result<SoftwareKey, KeyFileError> {
-    let private = || {
-        let octets = read_private(path).map_err(Fault::Io)?;
-        let key = if octets.trim_ascii_start().starts_with(b"{") {
-            SoftwareKey::from_jwk(octets.trim_ascii())
-        } else {
-            let text = std::str::from_utf8(&octets).map_err(|_| KeyError::Pem);
-            text.and_then(|text| SoftwareKey::from_pem(text, None))
-        };
-        key.map_err(Fault::Key)
+    let fault = match read_private(path) {
+        Ok(octets) => return parse_key(&octets).map_err(|why| KeyFileError { path: path.to_owned(), ..why }),
+        // Of a public key it is no matter who may read it.
+        Err(_) if read_public(path).is_ok_and(|octets| is_public(&octets)) => Fault::Public,
+        Err(why) => Fault::Io(why),
     };
-    // Of a public key it is no matter who may read it.
-    let fault = |fault| if holds_public(path) { Fault::Public } else { fault };
-    private().map_err(|why| KeyFileError::of(path, fault(why)))
+    Err(KeyFileError::of(path, fault))
 }
 
-fn holds_public(path: &Path) -> bool {
-    let pem = |octets: &[u8]| octets.trim_ascii_start().starts_with(b"-----BEGIN PUBLIC KEY-----");
-    read_public_jwk(path).is_some() || read_public(path).is_ok_and(|octets| pem(&octets))
+/// Reads a private key from text: a JWK, or PEM (PKCS#8, `EC PRIVATE KEY`, `RSA PRIVATE KEY`), not encrypted.
+///
+/// # Errors
+///
+/// [`KeyFileError`], which names no file.
+pub fn parse_key(text: &[u8]) -> Result<SoftwareKey, KeyFileError> {
+    let key = if text.trim_ascii_start().starts_with(b"{") {
+        SoftwareKey::from_jwk(text.trim_ascii())
+    } else {
+        let text = std::str::from_utf8(text).map_err(|_| KeyError::Pem);
+        text.and_then(|text| SoftwareKey::from_pem(text, None))
+    };
+    let fault = |why| if is_public(text) { Fault::Public } else { Fault::Key(why) };
+    key.map_err(|why| KeyFileError::of(Path::new(""), fault(why)))
+}
+
+fn is_public(text: &[u8]) -> bool {
+    let text = text.trim_ascii();
+    let pem = ["-----BEGIN PUBLIC KEY-----", "-----BEGIN RSA PUBLIC KEY-----", "-----BEGIN CERTIFICATE-----"];
+    pem.iter().any(|label| text.starts_with(label.as_bytes())) || PublicJwk::from_json(text).is_ok()
 }
 
 /// Reads a public JWK from a file, which others may read. `None` if the file is not there or holds anything else: what
@@ -193,7 +270,8 @@ impl KeyFileError {
 
 impl fmt::Display for KeyFileError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let path = self.path.display();
+        // A text from elsewhere has no name.
+        let path = if self.path.as_os_str().is_empty() { Path::new("the key") } else { &self.path }.display();
         match &self.fault {
             Fault::Name => {
                 write!(f, "{path:?} is no name for a key: letters, digits, - _ and . make one, a letter or digit first")

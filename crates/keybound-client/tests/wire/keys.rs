@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 use keybound::crypto::aws_lc::SoftwareKey;
 use keybound::crypto::{Alg, Signer as _, SigningFailed};
 use keybound::jwk::PublicJwk;
+use keybound_client::files::TokenFiles;
 use keybound_client::{Access, AsyncSigner, Client, Error, Key, PlainHttp, Secret, Signing, Token};
 use serde_json::json;
 
@@ -258,4 +259,47 @@ async fn a_refresh_token_keeps_its_key() {
     let Error::TokenRequest(why) = &error else { panic!("{error:?}") };
     assert!(matches!(**why, Error::KeyGone(jkt) if jkt == owner.thumbprint()), "{error:?}");
     assert_eq!(server.count("/token"), 2, "nothing was sent");
+}
+
+// R-CLI-08: a session that is kept goes on with its key after the key was replaced, and a new one is of the new key
+#[tokio::test]
+async fn a_session_that_is_kept_stays_with_its_former_key() {
+    let server = world(
+        |_, before| {
+            let body = json!({
+                "access_token": format!("t{before}"),
+                "token_type": "DPoP",
+                "expires_in": 0, // so that each request needs a new one
+                "refresh_token": format!("r{before}"),
+            });
+            answer(200, &[], body.to_string())
+        },
+        |_, _| answer(200, &[], ""),
+    )
+    .await;
+    let folder = tempfile::tempdir().unwrap();
+    let files = Arc::new(TokenFiles::new(folder.path()));
+    let (old, new) = (software(Alg::Es256), software(Alg::Es256));
+    let client = |key: &Arc<SoftwareKey>, former: &[&Arc<SoftwareKey>]| {
+        let access = Access::refresh(server.url(""), "app", Secret::new("r"));
+        let builder = Client::builder(Arc::clone(key)).plain_http(PlainHttp::Loopback).access(access);
+        let builder = builder.store(Arc::<TokenFiles>::clone(&files));
+        former.iter().fold(builder, |builder, key| builder.former_key(Arc::clone(key))).build().unwrap()
+    };
+    client(&old, &[]).get(&server.url("/r")).send().await.unwrap();
+    let later = client(&new, &[&old]);
+    later.get(&server.url("/r")).send().await.unwrap();
+    assert_eq!((later.jkt(), later.token_and_key().await.unwrap().1), (new.thumbprint(), old.thumbprint()));
+    let asked = || server.seen().into_iter().filter(|seen| seen.target == "/token");
+    for (seen, refresh) in asked().zip(["refresh_token=r&", "refresh_token=r0&", "refresh_token=r1&"]) {
+        assert!(format!("{}&", seen.body).contains(refresh), "{}", seen.body);
+        let jwk = part(seen.field("dpop").unwrap(), 0)["jwk"].to_string();
+        assert_eq!(PublicJwk::from_json(jwk.as_bytes()).unwrap().thumbprint(), old.thumbprint());
+    }
+    assert_eq!(asked().count(), 3);
+
+    // Without it nothing of the session is touched.
+    client(&new, &[]).get(&server.url("/r")).send().await.unwrap();
+    let last = asked().last().unwrap();
+    assert!(format!("{}&", last.body).contains("refresh_token=r&"), "{}", last.body);
 }

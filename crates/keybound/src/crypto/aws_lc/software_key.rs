@@ -85,6 +85,15 @@ impl SoftwareKey {
         Ok(Self { alg, pair, thumbprint: public.thumbprint(), public })
     }
 
+    /// The same key, for signatures by `alg`.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError::AlgMismatch`].
+    pub fn with_alg(self, alg: Alg) -> Result<Self, KeyError> {
+        Self::new(self.pair, Some(alg))
+    }
+
     /// The thumbprint of the public half.
     pub const fn thumbprint(&self) -> Thumbprint {
         self.thumbprint
