@@ -59,6 +59,8 @@ pub mod store;
 mod test_issuer;
 mod tokens;
 pub mod users;
+#[cfg_attr(not(test), expect(dead_code, reason = "pages, which are not there yet, use it"))]
+mod webauthn;
 
 use core::time::Duration;
 use std::sync::Arc;
