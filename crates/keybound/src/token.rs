@@ -2,6 +2,7 @@
 //! look at scopes, and `admit` once the proof is recorded.
 
 mod confirmation;
+pub mod id_token;
 pub mod introspection;
 pub mod jwt;
 
