@@ -267,7 +267,7 @@ fn redirect(state: &State, back: &Back, parameters: &[(&str, &str)]) -> Response
     see(location)
 }
 
-fn add(location: &mut String, name: &str, value: &str) {
+pub(crate) fn add(location: &mut String, name: &str, value: &str) {
     location.push(if location.contains('?') { '&' } else { '?' });
     location.push_str(name);
     location.push('=');

@@ -58,6 +58,8 @@ mod serve;
 pub mod store;
 mod test_issuer;
 mod tokens;
+#[cfg_attr(not(test), expect(dead_code, reason = "pages, which are not there yet, use it"))]
+mod upstream;
 pub mod users;
 #[cfg_attr(not(test), expect(dead_code, reason = "pages, which are not there yet, use it"))]
 mod webauthn;
@@ -91,6 +93,7 @@ use self::replays::Shared;
 use self::room::Room;
 use self::store::{MemoryStore, Store};
 pub use self::test_issuer::TestIssuer;
+pub use self::upstream::{SignInAuthentication, SignInError, SignInProvider};
 use self::users::Users;
 
 /// An authorization server. Clones share everything.

@@ -1,4 +1,4 @@
-//! One question to an introspection endpoint: the trait by which it is asked.
+//! One question to an introspection endpoint, or to another that takes a form: the trait by which it is asked.
 
 use core::fmt;
 use core::pin::Pin;
@@ -23,7 +23,8 @@ pub struct Question<'q> {
 }
 
 impl<'q> Question<'q> {
-    pub(super) fn new(endpoint: &'q str, accept: &'static str) -> Self {
+    /// To this endpoint, for answers of this type, with an empty form and no credentials yet.
+    pub fn new(endpoint: &'q str, accept: &'static str) -> Self {
         Self { endpoint, accept, authorization: None, form: Form::new() }
     }
 }
