@@ -5,11 +5,11 @@ use axum::response::Response;
 use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
     ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ALLOW, CACHE_CONTROL, CONTENT_TYPE, PRAGMA,
-    WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+    WWW_AUTHENTICATE,
 };
 use http::{HeaderValue, StatusCode};
 use keybound::challenge::TokenErrorAnswer;
-use keybound::refusal::{Denial, Reason};
+use keybound::refusal::Reason;
 
 use crate::audit::Refused;
 
@@ -42,35 +42,6 @@ pub(crate) fn malformed(status: StatusCode) -> Response {
     let answer = TokenErrorAnswer::new(&Reason::RequestMalformed.into(), None);
     let mut response = error(&answer);
     *response.status_mut() = status;
-    response
-}
-
-/// A page in plain words, for a person whom it is not safe to send anywhere.
-pub(crate) fn plain(denial: &Denial) -> Response {
-    let answer = TokenErrorAnswer::new(denial, None);
-    let (code, meaning) = match denial {
-        Denial::Refused(refusal) => (denial.code(), refusal.reason().entry().meaning),
-        Denial::Failed(fault) => (denial.code(), fault.meaning()),
-        _ => (denial.code(), "the request was refused"),
-    };
-    let text = format!("This sign-in cannot go on: {meaning}.\n\nGo back to the application you came from. ({code})\n");
-    let mut response = Response::new(text.into());
-    *response.status_mut() = answer.status();
-    response.extensions_mut().insert(Refused::because(code));
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    never_stored(&mut response);
-    response
-}
-
-/// A page of one sentence.
-pub(crate) fn told(sentence: &str) -> Response {
-    let mut response = Response::new(format!("{sentence}\n").into());
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    never_stored(&mut response);
     response
 }
 

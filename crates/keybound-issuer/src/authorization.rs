@@ -21,9 +21,9 @@ use crate::client::{Client, GrantType};
 use crate::exchange::{malformed, write_noted};
 use crate::form::Form;
 use crate::grants::authorization_code::{self, to_json};
-use crate::grants::{Login, audience, family, scope};
+use crate::grants::{audience, family, scope};
 use crate::handle;
-use crate::people::User;
+use crate::people::{User, view};
 use crate::store::{Change, Kind};
 
 /// How long a code is good for (R-AS-32 wants at most 60 s of everybody who follows FAPI).
@@ -110,6 +110,11 @@ impl Asked {
         let jkt = dpop_jkt(form.raw("dpop_jkt"))?;
         let max_age = form.get("max_age").map(|text| text.parse().map_err(|_| Reason::RequestMalformed)).transpose()?;
         let text = |name| form.get(name).map(Box::from);
+        if let Some(prompt) = form.get("prompt").filter(|prompt| prompt.split(' ').any(|word| word == "none"))
+            && prompt != "none"
+        {
+            return Err(malformed("prompt has none and something else"));
+        }
         let asked = Self {
             client: client.id.clone(),
             redirect_uri: back.redirect_uri.clone(),
@@ -159,13 +164,15 @@ impl Asked {
         Back { redirect_uri: self.redirect_uri.clone(), state: self.state.clone() }
     }
 
-    /// The user agreed: a code, which is stored before it leaves. `pushed` is the name of the pushed request, which is used up.
+    /// The user agreed: a code, which is stored before it leaves. `pushed` is the name of the pushed request, which is used up;
+    /// what is to change besides changes with it, or there is no code.
     pub(crate) async fn approve(
         &self,
         state: &State,
         user: &User,
         pushed: Option<&str>,
         peer: Option<SocketAddr>,
+        besides: Vec<Change>,
         now: UnixTime,
     ) -> Result<Response, Unfit> {
         let code = handle::secret()?;
@@ -178,7 +185,7 @@ impl Asked {
             subject: user.subject.clone(),
             scope: self.scope.clone(),
             audience: self.audience.clone(),
-            login: Login { auth_time: user.auth_time.as_secs(), nonce: self.nonce.clone() },
+            login: user.login(self.nonce.clone()),
             used: false,
         };
         let insert = Change::Insert {
@@ -192,8 +199,9 @@ impl Asked {
         let entry =
             Entry::new(Event::CodeIssued, now).at("authorize", peer).client(&self.client).subject(&user.subject);
         let entry = entry.scope(&self.scope).jkt(self.jkt.as_deref()).grant(Some(&family));
-        if write_noted(state, used.into_iter().chain([insert]).collect(), &entry, now).await?.is_err() {
-            return Err(Reason::RequestUri.into());
+        let (is_pushed, changes) = (used.is_some(), besides.into_iter().chain(used).chain([insert]));
+        if write_noted(state, changes.collect(), &entry, now).await?.is_err() {
+            return Err(if is_pushed { Reason::RequestUri } else { Reason::LoginOver }.into());
         }
         Ok(redirect(state, &self.back(), &[("code", &code)]))
     }
@@ -244,7 +252,7 @@ impl Unfit {
     }
 
     fn said(&self, state: &State) -> Response {
-        let Some(back) = &self.back else { return answer::plain(&self.denial) };
+        let Some(back) = &self.back else { return view::refused(&self.denial) };
         let error = match &self.denial {
             Denial::Refused(refusal) => match refusal.outcome() {
                 Outcome::Error(error) => error.as_str(),
@@ -274,7 +282,8 @@ pub(crate) fn add(location: &mut String, name: &str, value: &str) {
     percent_encode(value, location);
 }
 
-fn see(location: String) -> Response {
+/// Sends the browser to an address, by GET.
+pub(crate) fn see(location: String) -> Response {
     let mut response = Response::new(Body::empty());
     // 303, so that no form is posted on to the client (RFC 9700 section 4.12).
     *response.status_mut() = StatusCode::SEE_OTHER;

@@ -26,6 +26,8 @@ use zeroize::Zeroize as _;
 #[must_use]
 pub struct Client {
     pub(crate) id: Box<str>,
+    /// What people know it by.
+    name: Option<Box<str>>,
     pub(crate) authentication: Authentication,
     pub(crate) grant_types: Vec<GrantType>,
     pub(crate) scope: Box<str>,
@@ -43,6 +45,7 @@ impl Client {
     pub fn new(id: impl Into<Box<str>>, authentication: Authentication) -> Self {
         Self {
             id: id.into(),
+            name: None,
             authentication,
             grant_types: Vec::new(),
             scope: Box::default(),
@@ -52,6 +55,12 @@ impl Client {
             bound: false,
             is_stranger: false,
         }
+    }
+
+    /// What people know it by: pages show it. Without one they show the `client_id`.
+    pub fn name(mut self, name: impl Into<Box<str>>) -> Self {
+        self.name = Some(name.into());
+        self
     }
 
     /// Allows a grant.
@@ -95,6 +104,11 @@ impl Client {
     /// The `client_id`.
     pub fn id(&self) -> &str {
         &self.id
+    }
+
+    /// What people know it by.
+    pub(crate) fn shown(&self) -> &str {
+        self.name.as_deref().filter(|name| !name.trim().is_empty()).unwrap_or(&self.id)
     }
 
     /// The scopes it may have.

@@ -18,6 +18,9 @@ pub const LONG_TOKEN_LIFETIME: Duration = Duration::from_secs(3600);
 /// How long a refresh token is good for that nobody uses.
 pub const DEFAULT_REFRESH_LIFETIME: Duration = Duration::from_secs(30 * 24 * 3600);
 
+/// How long somebody who signed in stays signed in.
+pub const DEFAULT_SESSION_LIFETIME: Duration = Duration::from_secs(12 * 3600);
+
 const MAX_TOKEN_LIFETIME: Duration = Duration::from_secs(24 * 3600);
 
 /// What an issuer is called, whom it knows and what its tokens are good for.
@@ -41,6 +44,7 @@ pub struct IssuerConfig {
     users: Vec<NewUser>,
     pub(crate) token_lifetime: Duration,
     pub(crate) refresh_lifetime: Duration,
+    pub(crate) session_lifetime: Duration,
     pub(crate) auto_approve: Option<Box<str>>,
     pub(crate) fapi: bool,
     pub(crate) registration: Registration,
@@ -71,6 +75,7 @@ impl IssuerConfig {
             users: Vec::new(),
             token_lifetime: DEFAULT_TOKEN_LIFETIME,
             refresh_lifetime: DEFAULT_REFRESH_LIFETIME,
+            session_lifetime: DEFAULT_SESSION_LIFETIME,
             auto_approve: None,
             fapi: false,
             registration: Registration::Off,
@@ -106,6 +111,12 @@ impl IssuerConfig {
     /// How long a refresh token is good for that nobody uses; [`DEFAULT_REFRESH_LIFETIME`] unless set.
     pub const fn refresh_lifetime(mut self, lifetime: Duration) -> Self {
         self.refresh_lifetime = lifetime;
+        self
+    }
+
+    /// How long somebody who signed in stays signed in, whatever they do; [`DEFAULT_SESSION_LIFETIME`] unless set.
+    pub const fn session_lifetime(mut self, lifetime: Duration) -> Self {
+        self.session_lifetime = lifetime;
         self
     }
 

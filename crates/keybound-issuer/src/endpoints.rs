@@ -19,12 +19,13 @@ use crate::exchange;
 use crate::people::Connection;
 
 mod authorize;
-mod device;
+pub(crate) mod device;
 mod end_session;
 mod introspect;
 mod par;
 mod register;
 mod revoke;
+mod sign_in;
 mod token;
 pub(crate) mod userinfo;
 
@@ -53,6 +54,7 @@ pub(crate) fn router(state: &Arc<State>) -> Router {
         .route(at.revoke.path(), route(Endpoint::Revoke))
         .route(at.userinfo.path(), route(Endpoint::Userinfo))
         .route(at.end_session.path(), route(Endpoint::EndSession))
+        .route(&[at.sign_in.path(), "/{interaction}"].concat(), route(Endpoint::SignIn))
         .route(at.jwks.path(), route(Endpoint::Jwks))
         .route(&at.metadata, route(Endpoint::Metadata))
         .route(&at.openid, route(Endpoint::Metadata));
@@ -80,6 +82,7 @@ enum Endpoint {
     Registered,
     Userinfo,
     EndSession,
+    SignIn,
     Jwks,
     Metadata,
     Unknown,
@@ -131,6 +134,7 @@ impl Endpoint {
             }
             (Self::Userinfo, &Method::GET | &Method::POST) => userinfo::show(state, parts, body).await,
             (Self::EndSession, &Method::GET | &Method::POST) => end_session::visit(state, parts, body).await,
+            (Self::SignIn, &Method::GET | &Method::POST) => sign_in::visit(state, parts, body).await,
             (Self::Jwks, &Method::GET | &Method::HEAD) => answer::public(state.jwks.clone(), PUBLIC_CACHE),
             (Self::Metadata, &Method::GET | &Method::HEAD) => answer::public(state.metadata.clone(), PUBLIC_CACHE),
             _ => answer::method_not_allowed(self.methods()),
@@ -150,6 +154,7 @@ impl Endpoint {
             Self::Register | Self::Registered => "register",
             Self::Userinfo => "userinfo",
             Self::EndSession => "logout",
+            Self::SignIn => "sign-in",
             Self::Jwks => "jwks",
             Self::Metadata => "metadata",
             Self::Unknown => "unknown",
@@ -163,7 +168,7 @@ impl Endpoint {
             }
             Self::Registered => "GET, PUT, DELETE, OPTIONS",
             Self::Userinfo => "GET, POST, OPTIONS",
-            Self::Authorize | Self::EndSession => "GET, POST",
+            Self::Authorize | Self::EndSession | Self::SignIn => "GET, POST",
             Self::Device => "GET",
             Self::Jwks | Self::Metadata => "GET, HEAD, OPTIONS",
             Self::Unknown => "OPTIONS",
@@ -172,6 +177,6 @@ impl Endpoint {
 
     /// Where scripts of any page may call (R-AS-31); pages for people are for people alone.
     const fn is_for_scripts(self) -> bool {
-        !matches!(self, Self::Authorize | Self::Device | Self::EndSession)
+        !matches!(self, Self::Authorize | Self::Device | Self::EndSession | Self::SignIn)
     }
 }

@@ -91,6 +91,23 @@ pub(crate) struct Login {
     /// Of the OpenID request, not of a proof (R-NONCE-21).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) nonce: Option<Box<str>>,
+    /// By a local user, who may be disabled or deleted since.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub(crate) is_local: bool,
+}
+
+impl Login {
+    /// Whether the user is still one for whom something is issued.
+    pub(crate) async fn holds(&self, exchange: &Exchange<'_>, subject: &str) -> Result<(), Denial> {
+        if !self.is_local {
+            return Ok(());
+        }
+        let user = exchange.state.users.find_by_subject(subject, exchange.now).await?;
+        match user.filter(|user| !user.is_disabled()) {
+            Some(_) => Ok(()),
+            None => Err(Reason::GrantInvalid.into()),
+        }
+    }
 }
 
 /// Looks at the grant of an authenticated client.
@@ -100,13 +117,18 @@ pub(crate) async fn look(exchange: &Exchange<'_>, form: &Form, client: &Client) 
     if !client.grant_types.contains(&grant_type) {
         return Err(Reason::ClientForbidden.into());
     }
-    match grant_type {
+    let grant = match grant_type {
         GrantType::ClientCredentials => client_credentials::look(exchange, form, client),
         GrantType::AuthorizationCode => authorization_code::look(exchange, form, client).await,
         GrantType::RefreshToken => refresh_token::look(exchange, form, client).await,
         GrantType::DeviceCode => device_code::look(exchange, form, client).await,
         GrantType::TokenExchange => token_exchange::look(exchange, form, client).await,
+    }?;
+    // What was used before ends its family, whoever the user is by now.
+    if let (Some(login), false) = (&grant.login, matches!(grant.redemption, Redemption::Spent { .. })) {
+        login.holds(exchange, &grant.subject).await?;
     }
+    Ok(grant)
 }
 
 /// What was asked for, in that order and once each; all that may be had if nothing was asked for.

@@ -19,7 +19,7 @@
 //! | `grants.rs`, `grants/` | every way a token leaves, as one table; a file for each grant, which looks and changes nothing |
 //! | `tokens.rs` | the only place where access tokens, refresh tokens and ID tokens are made |
 //! | `authorization.rs` | the authorization request, read once whichever way it came; a code comes of it |
-//! | `people.rs` | who sits at the browser: the trait behind which pages are |
+//! | `people.rs`, `people/` | who sits at the browser: sessions and pages, whose words stand in `templates/` |
 //! | [`users`] | local users, in the configuration and in the store |
 //! | [`admin`] | what an administrator does, on the store and over HTTP |
 //! | [`audit`] | what happened, and where it is noted |
@@ -31,8 +31,8 @@
 //! consumed nothing, and what was refused before the write has consumed the proof alone. Client assertions are used up in that
 //! same write.
 //!
-//! A page for people implements `SignIn` of `people.rs`: it gets a visit with the request, answers with pages of its own for as long
-//! as it likes, and ends in `Asked::approve` or `Asked::refuse`, which send the browser back. A new kind of record is a `Kind` of
+//! A person at a browser sees pages for as long as they like, and ends in `Asked::approve` or `Asked::refuse`, which send the
+//! browser back. A new way to sign in ends in `signed_in` of `people/pages.rs`. A new kind of record is a `Kind` of
 //! the store and a `serde` structure beside its use; the tables stay as they are.
 
 pub mod admin;
@@ -81,13 +81,13 @@ use self::authenticate::Clients;
 pub use self::client::{Authentication, Client, EmptySecret, GrantType, Secret, UnknownGrantType};
 pub use self::clock::Clock;
 pub use self::config::{
-    ConfigError, ConfigErrors, DEFAULT_REFRESH_LIFETIME, DEFAULT_TOKEN_LIFETIME, IssuerConfig, LONG_TOKEN_LIFETIME,
-    Registration, is_redirect_uri,
+    ConfigError, ConfigErrors, DEFAULT_REFRESH_LIFETIME, DEFAULT_SESSION_LIFETIME, DEFAULT_TOKEN_LIFETIME,
+    IssuerConfig, LONG_TOKEN_LIFETIME, Registration, is_redirect_uri,
 };
 use self::endpoints::userinfo::Guard;
 pub use self::keys::Keys;
 use self::metadata::Endpoints;
-use self::people::{AutoApprove, SignIn};
+use self::people::People;
 pub use self::people::{Connection, PasswordHash, PasswordHashError};
 use self::replays::Shared;
 use self::room::Room;
@@ -143,7 +143,7 @@ struct State {
     replays: Shared,
     userinfo: Guard,
     store: Arc<dyn Store>,
-    people: Box<dyn SignIn>,
+    people: People,
     users: Users,
     audit: Audit,
     clock: Clock,
@@ -151,6 +151,8 @@ struct State {
     pushed: Room,
     /// For the codes of their devices.
     devices: Room,
+    /// For what browsers begin.
+    interactions: Room,
     /// For clients that register themselves where anybody may.
     registrations: Room,
 }
@@ -233,10 +235,11 @@ impl Issuer {
                 server,
                 users: Users::with_configured(users, Arc::clone(&store)),
                 store,
-                people: Box::new(AutoApprove),
+                people: People::new(),
                 clock,
                 pushed: Room::of(endpoints::PUSHED),
                 devices: Room::of(endpoints::DEVICES),
+                interactions: Room::of(people::interaction::LIFETIME),
                 registrations: Room::of(A_DAY),
             }),
         })

@@ -22,6 +22,8 @@ pub(crate) struct Endpoints {
     pub(crate) register: TargetUri,
     pub(crate) userinfo: TargetUri,
     pub(crate) end_session: TargetUri,
+    /// Behind it the name of what is being decided.
+    pub(crate) sign_in: TargetUri,
     pub(crate) jwks: TargetUri,
     /// The path of the metadata document: the well-known name goes between host and path of the issuer (R-MD-01).
     pub(crate) metadata: Box<str>,
@@ -46,6 +48,7 @@ impl Endpoints {
             register: under("/register")?,
             userinfo: under("/userinfo")?,
             end_session: under("/logout")?,
+            sign_in: under("/sign-in")?,
             jwks: under("/jwks")?,
             metadata: ["/.well-known/oauth-authorization-server", prefix].concat().into(),
             openid: [prefix, "/.well-known/openid-configuration"].concat().into(),

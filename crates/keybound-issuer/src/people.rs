@@ -1,25 +1,43 @@
-//! Who sits at the browser. Signing in is behind one trait: pages are one way, `auto_approve` is another.
+//! Who sits at the browser: a person whom pages ask, or one user by setting, for development on loopback.
+//!
+//! | file | what |
+//! |---|---|
+//! | `pages.rs` | the way through the pages, and what each form does |
+//! | `interaction.rs` | what is being decided, kept until it is, and bound to a browser |
+//! | `session.rs`, `cookies.rs` | who is signed in, and which browser it is |
+//! | `consent.rs` | what was allowed before |
+//! | `guard.rs` | whether a form is of a page of ours |
+//! | `password.rs`, `throttle.rs` | whether a password is right, and how often it may be tried |
+//! | `sign_out.rs` | the end of a session |
+//! | `view.rs`, `templates/` | how pages look, and what they say |
 
-use core::fmt;
 use core::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::response::Response;
-use futures_util::future::BoxFuture;
-use http::HeaderValue;
 use http::header::HOST;
 use http::request::Parts;
 use keybound::refusal::{Fault, Reason};
 use keybound::request::TargetUri;
 use keybound::time::UnixTime;
 
+use self::throttle::Throttle;
 use crate::State;
-use crate::authorization::Asked;
+use crate::authorization::{Asked, Unfit};
 use crate::client::Client;
+use crate::grants::Login;
+use crate::store::Kind;
 
-#[cfg_attr(not(test), expect(dead_code, reason = "pages, which are not there yet, verify"))]
+mod consent;
+mod cookies;
+mod guard;
+pub(crate) mod interaction;
+pub(crate) mod pages;
 mod password;
-#[cfg_attr(not(test), expect(dead_code, reason = "pages, which are not there yet, count tries"))]
+mod session;
+pub(crate) mod sign_out;
 mod throttle;
+pub(crate) mod view;
 
 pub use self::password::{PasswordHash, PasswordHashError};
 
@@ -30,15 +48,21 @@ pub(crate) struct User {
     pub(crate) subject: Box<str>,
     /// When that was.
     pub(crate) auth_time: UnixTime,
+    /// A local user, for whom nothing is issued any more once they are disabled or deleted.
+    pub(crate) is_local: bool,
+}
+
+impl User {
+    /// What tokens say of it. `nonce` is that of the OpenID request.
+    pub(crate) fn login(&self, nonce: Option<Box<str>>) -> Login {
+        Login { auth_time: self.auth_time.as_secs(), nonce, is_local: self.is_local }
+    }
 }
 
 /// A browser that came with an authorization request or a device's code.
-#[expect(dead_code, reason = "pages, which are not there yet, show the scope and remember the pushed request")]
 pub(crate) struct Visit<'v> {
     pub(crate) parts: &'v Parts,
     pub(crate) client: &'v Client,
-    /// What the client asks for; of a device, what its scope is.
-    pub(crate) scope: &'v str,
     pub(crate) now: UnixTime,
     /// The authorization request; `None` for a device.
     pub(crate) asked: Option<&'v Asked>,
@@ -51,19 +75,48 @@ pub(crate) enum Visitor {
     /// Signed in, and agrees.
     Agrees(User),
     /// A page first: it remembers the request, and calls [`Asked::approve`] or [`Asked::refuse`] when the person has decided.
-    #[expect(dead_code, reason = "pages are not there yet")]
     Sees(Response),
     /// Nobody, or somebody who does not agree.
     Refuses(Reason),
 }
 
 /// Finds out who is there.
-pub(crate) trait SignIn: Send + Sync + fmt::Debug {
-    fn visit<'a>(&'a self, state: &'a State, visit: Visit<'a>) -> BoxFuture<'a, Result<Visitor, Fault>>;
+#[derive(Debug)]
+pub(crate) struct People {
+    /// Tries of passwords.
+    passwords: Throttle,
+    /// Tries of the codes of devices.
+    codes: Throttle,
+    /// Whether there was ever a user in the store.
+    are_stored: AtomicBool,
+}
 
-    /// Ends the session of this browser; the cookies that are to be set for that.
-    fn sign_out<'a>(&'a self, _state: &'a State, _parts: &'a Parts) -> BoxFuture<'a, Result<Vec<HeaderValue>, Fault>> {
-        Box::pin(core::future::ready(Ok(Vec::new())))
+impl People {
+    pub(crate) fn new() -> Self {
+        Self { passwords: Throttle::new(), codes: Throttle::new(), are_stored: AtomicBool::new(false) }
+    }
+
+    /// Whether anybody could sign in: then there are pages.
+    pub(crate) async fn are_there(&self, state: &State, now: UnixTime) -> Result<bool, Fault> {
+        if state.users.configured().next().is_some() || self.are_stored.load(Ordering::Relaxed) {
+            return Ok(true);
+        }
+        let are_stored = !state.store.list(Kind::USER, "", 1, now).await?.is_empty();
+        self.are_stored.store(are_stored, Ordering::Relaxed);
+        Ok(are_stored)
+    }
+
+    pub(crate) async fn visit(&self, state: &State, visit: Visit<'_>) -> Result<Visitor, Unfit> {
+        if let Some(subject) = state.config.auto_approve.as_ref().filter(|_| is_development(state, &visit)) {
+            tracing::warn!(subject = &**subject, client_id = visit.client.id(), "approved without asking anybody");
+            let user = User { subject: subject.clone(), auth_time: visit.now, is_local: false };
+            return Ok(Visitor::Agrees(user));
+        }
+        if self.are_there(state, visit.now).await? {
+            return pages::visit(state, &visit).await;
+        }
+        let is_quiet = visit.asked.is_some_and(|asked| asked.prompts("none"));
+        Ok(Visitor::Refuses(if is_quiet { Reason::LoginRequired } else { Reason::LoginDenied }))
     }
 }
 
@@ -98,33 +151,19 @@ impl Connection {
     }
 }
 
-/// No pages: one user by setting, for development on loopback, or nobody at all.
-#[derive(Debug)]
-pub(crate) struct AutoApprove;
-
-impl SignIn for AutoApprove {
-    fn visit<'a>(&'a self, state: &'a State, visit: Visit<'a>) -> BoxFuture<'a, Result<Visitor, Fault>> {
-        let visitor = match &state.config.auto_approve {
-            Some(subject) if is_development(state, &visit) => {
-                tracing::warn!(subject = &**subject, client_id = visit.client.id(), "approved without asking anybody");
-                Visitor::Agrees(User { subject: subject.clone(), auth_time: visit.now })
-            }
-            _ if visit.asked.is_some_and(|asked| asked.prompts("none")) => Visitor::Refuses(Reason::LoginRequired),
-            _ => Visitor::Refuses(Reason::LoginDenied),
-        };
-        Box::pin(core::future::ready(Ok(visitor)))
-    }
-}
-
 /// Whether nobody but the developer can be at the other end. That the issuer's URL is on loopback was seen at the start.
 fn is_development(state: &State, visit: &Visit<'_>) -> bool {
-    let headers = &visit.parts.headers;
-    let connection = visit.parts.extensions.get::<Connection>();
+    is_developers(visit.parts) && state.clients.is_configured(visit.client.id())
+}
+
+/// Whether the connection is the developer's own.
+pub(crate) fn is_developers(parts: &Parts) -> bool {
+    let headers = &parts.headers;
+    let connection = parts.extensions.get::<Connection>();
     let host = headers.get(HOST).and_then(|host| host.to_str().ok());
     let host = host.and_then(|host| TargetUri::parse(&format!("http://{host}/")).ok());
     let forwarded = |name: &str| name == "forwarded" || name == "via" || name.starts_with("x-forwarded");
     connection.is_some_and(Connection::is_on_loopback)
         && host.is_some_and(|host| host.is_loopback())
         && !headers.keys().any(|name| forwarded(name.as_str()))
-        && state.clients.is_configured(visit.client.id())
 }

@@ -191,6 +191,9 @@ impl Registered {
             _ => return None,
         };
         let mut client = Client::new(self.client_id.clone(), authentication).scope(text("scope").unwrap_or_default());
+        if let Some(name) = text("client_name") {
+            client = client.name(name);
+        }
         if let Some(keys) = keys {
             client = client.keys(keys?);
         }

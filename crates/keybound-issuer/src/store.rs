@@ -58,6 +58,14 @@ impl Kind {
     pub const USER: Self = Self("user");
     /// The name of a local user, by `sub`.
     pub const SUBJECT: Self = Self("subject");
+    /// A browser that somebody is signed in with, by the digest of its cookie.
+    pub const SESSION: Self = Self("session");
+    /// What a person is about to decide, by a name that its address holds.
+    pub const INTERACTION: Self = Self("interaction");
+    /// What a user has allowed a client, by the digest of both.
+    pub const CONSENT: Self = Self("consent");
+    /// A browser in which a user has signed in before, by the digest of both.
+    pub const BROWSER: Self = Self("browser");
 
     /// An entry of the audit log; see [`audit`](crate::audit).
     pub const AUDIT: Self = Self("audit");

@@ -15,7 +15,7 @@ use crate::people::PasswordHash;
 use crate::store::{Change, Kind, NEVER, Record, Store, Written};
 
 /// The longest name, in characters.
-const MAX_NAME: usize = 64;
+pub(crate) const MAX_NAME: usize = 64;
 
 /// The longest full name or address, in octets.
 const MAX_TEXT: usize = 256;
@@ -98,7 +98,7 @@ impl NewUser {
 }
 
 /// One form for all the ways to write a name, or nothing if it is none. Upper and lower case are the same.
-fn identity(name: &str) -> Option<Box<str>> {
+pub(crate) fn identity(name: &str) -> Option<Box<str>> {
     let id: String = name.nfkc().flat_map(char::to_lowercase).take(MAX_NAME + 1).nfkc().collect();
     let fits = |letter: char| letter.is_alphanumeric() || matches!(letter, '.' | '_' | '-' | '+' | '@');
     (!id.is_empty() && id.chars().count() <= MAX_NAME && id.chars().all(fits)).then(|| id.into())
@@ -172,8 +172,12 @@ impl User {
         UnixTime::from_secs(self.stored.created)
     }
 
+    /// What to call them on a page.
+    pub(crate) fn shown(&self) -> &str {
+        self.full_name().unwrap_or_else(|| self.name())
+    }
+
     /// The hash, if it is one that this version makes sense of.
-    #[expect(dead_code, reason = "the pages, which are not there yet, verify")]
     pub(crate) fn password(&self) -> Option<PasswordHash> {
         self.stored.password_hash.as_deref().and_then(|hash| hash.parse().ok())
     }

@@ -61,6 +61,8 @@ pub enum ErrorCode {
     AccessDenied,
     /// `login_required`
     LoginRequired,
+    /// `consent_required`
+    ConsentRequired,
     /// `unsupported_response_type`
     UnsupportedResponseType,
     /// `invalid_request_object`
@@ -81,7 +83,7 @@ pub enum ErrorCode {
 
 impl ErrorCode {
     /// Every code.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::InvalidRequest,
         Self::InvalidClient,
         Self::InvalidGrant,
@@ -95,6 +97,7 @@ impl ErrorCode {
         Self::UseDpopNonce,
         Self::AccessDenied,
         Self::LoginRequired,
+        Self::ConsentRequired,
         Self::UnsupportedResponseType,
         Self::InvalidRequestObject,
         Self::InvalidRequestUri,
@@ -121,6 +124,7 @@ impl ErrorCode {
             Self::UseDpopNonce => "use_dpop_nonce",
             Self::AccessDenied => "access_denied",
             Self::LoginRequired => "login_required",
+            Self::ConsentRequired => "consent_required",
             Self::UnsupportedResponseType => "unsupported_response_type",
             Self::InvalidRequestObject => "invalid_request_object",
             Self::InvalidRequestUri => "invalid_request_uri",

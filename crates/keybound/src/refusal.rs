@@ -336,6 +336,15 @@ reasons! {
     LoginDenied = "login.denied", "RFC 6749 4.1.2.1", Error(AccessDenied),
         "the person said no, or this issuer lets nobody sign in",
         "ask the person, or the operator";
+    LoginForged = "login.forged", "OWASP CSRF", Status(403),
+        "the form did not come from the page that this server showed in this browser",
+        "open the page again, and send its form from there";
+    LoginOver = "login.over", "RFC 6749 4.1.1", Status(400),
+        "this sign-in is over: decided, expired, or begun in another browser",
+        "go back to the application and begin again";
+    ConsentRequired = "consent.required", "OpenID Connect Core 3.1.2.6", Error(ConsentRequired),
+        "the user has not agreed yet, and the request allows no page to be shown",
+        "ask again without prompt=none";
     DevicePending = "device.pending", "RFC 8628 3.5", Error(AuthorizationPending),
         "nobody has entered the code yet",
         "ask again after the interval";

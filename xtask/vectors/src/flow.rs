@@ -19,8 +19,12 @@ const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
 const REDEMPTION: &str =
     "grant_type=authorization_code&client_id=app&code={code}&redirect_uri=https%3A%2F%2Fapp.example.com%2Fback";
 
+/// What is stored of the password `correct horse`, made with little memory: it is not for use.
+const PASSWORD_HASH: &str =
+    "$argon2id$v=19$m=8,t=1,p=1$+C4f67MQrSoF4qvwplvyQQ$R/qX4hbHxWWwaf5VXrPkMcafJ3honlSMrDlFvNaLi/o";
+
 pub(super) fn cases(world: &World) -> Vec<Case<'_>> {
-    [browser(world), codes(world), devices(world), registrations(world)].concat()
+    [browser(world), people(world), codes(world), devices(world), registrations(world)].concat()
 }
 
 /// A server that knows the client `app` and approves `alice`.
@@ -122,6 +126,62 @@ fn browser(world: &World) -> Vec<Case<'_>> {
             "nobody",
             "nobody can sign in",
             "an issuer without users issues no codes",
+        ),
+    ]
+}
+
+/// A server on which somebody may sign in, and what browsers send there.
+fn people(world: &World) -> Vec<Case<'_>> {
+    let users = json!([{"username": "alice", "password_hash": PASSWORD_HASH}]);
+    let visit = |target: &str| visit(world, target).policy("auto_approve", json!(null)).policy("users", users.clone());
+    let cookies = "keybound-browser={keybound-browser}; keybound-session={keybound-session}";
+    let show = || visit("{location}").field("Cookie", "keybound-browser={keybound-browser}");
+    let sign_in = |site: &str| {
+        show()
+            .method("POST")
+            .field("Sec-Fetch-Site", site)
+            .body(FORM, "csrf={csrf}&username=alice&password=correct+horse&step=password")
+    };
+    vec![
+        visit(&[AUTHORIZATION, "&prompt=none"].concat())
+            .field("Cookie", cookies)
+            .after(&visit(AUTHORIZATION), NOW)
+            .after(&show(), NOW)
+            .after(&sign_in("same-origin"), NOW)
+            .refused(
+                "consent.required",
+                &["R-AS-36"],
+                "prompt-none",
+                "somebody who is signed in and has allowed nothing, and no page may be shown",
+                "the client asks again with a page",
+            ),
+        sign_in("cross-site").after(&visit(AUTHORIZATION), NOW).after(&show(), NOW).refused(
+            "login.forged",
+            &["R-AS-36"],
+            "cross-site",
+            "a form that the page of another site sends",
+            "nobody signs somebody else in",
+        ),
+        sign_in("same-origin").after(&visit(AUTHORIZATION), NOW).refused(
+            "login.forged",
+            &["R-AS-36"],
+            "no-token",
+            "a form without the token of its page",
+            "whoever has not seen the page has not sent its form",
+        ),
+        visit("{location}").after(&visit(AUTHORIZATION), NOW).refused(
+            "login.over",
+            &["R-AS-36"],
+            "another-browser",
+            "the address of a page in a browser that did not begin there",
+            "nobody finishes what somebody else began",
+        ),
+        show().at(NOW + 901).after(&visit(AUTHORIZATION), NOW).refused(
+            "login.over",
+            &["R-AS-36"],
+            "late",
+            "a page that was begun more than a quarter of an hour ago",
+            "the client begins again",
         ),
     ]
 }

@@ -52,10 +52,10 @@ async fn of_client(
         }
     };
     let peer = parts.extensions.get::<Connection>().map(Connection::peer);
-    let (scope, pushed) = (&*asked.scope, pushed.as_deref());
-    let visit = Visit { parts, client, scope, now, asked: Some(&asked), pushed };
+    let pushed = pushed.as_deref();
+    let visit = Visit { parts, client, now, asked: Some(&asked), pushed };
     match state.people.visit(state, visit).await? {
-        Visitor::Agrees(user) => asked.approve(state, &user, pushed, peer, now).await,
+        Visitor::Agrees(user) => asked.approve(state, &user, pushed, peer, Vec::new(), now).await,
         Visitor::Sees(page) => Ok(page),
         Visitor::Refuses(reason) => Err(asked.refuse(reason)),
     }

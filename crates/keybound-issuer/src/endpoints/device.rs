@@ -9,6 +9,8 @@ use http::request::Parts;
 use keybound::authorization_server::{dpop_jkt, pushed_binding};
 use keybound::crypto::aws_lc::random_array;
 use keybound::refusal::{Denial, Fault, Reason};
+use keybound::time::UnixTime;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::State;
@@ -16,13 +18,13 @@ use crate::answer;
 use crate::audit::{Entry, Event};
 use crate::authorization::Unfit;
 use crate::client::GrantType;
-use crate::exchange::{Exchange, read_form, write_noted};
+use crate::exchange::{Exchange, Lost, read_form, write_noted};
 use crate::form::Form;
 use crate::grants::authorization_code::{parse, to_json};
 use crate::grants::device_code::{Decision, Stored};
-use crate::grants::{Login, audience, scope};
+use crate::grants::{audience, scope};
 use crate::handle;
-use crate::people::{Connection, Visit, Visitor};
+use crate::people::{Connection, Visit, Visitor, is_developers, pages, view};
 use crate::store::{Change, Kind};
 
 /// How long a person has.
@@ -33,6 +35,12 @@ const AFTER: Duration = Duration::from_secs(600);
 
 /// Seconds between two questions of a device.
 const INTERVAL: u64 = 5;
+
+/// How often a decision is tried while its device asks.
+const TRIES: usize = 4;
+
+/// As much as is read of what a person types.
+pub(crate) const TYPED: usize = 32;
 
 /// Letters that are not taken for others, and no vowels: what they spell offends nobody (RFC 8628 section 6.1).
 const ALPHABET: &[u8; 20] = b"BCDFGHJKLMNPQRSTVWXZ";
@@ -125,54 +133,107 @@ fn normal(user_code: &str) -> String {
     user_code.chars().filter(char::is_ascii_alphanumeric).map(|letter| letter.to_ascii_uppercase()).collect()
 }
 
-/// Answers a browser that brings a user code.
+/// How a device spells what a person typed.
+pub(crate) fn spelled(typed: &str) -> String {
+    let mut spelled = normal(typed);
+    if spelled.len() > 4 {
+        spelled.insert(4, '-');
+    }
+    spelled
+}
+
+/// A device that waits for a decision.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Found {
+    /// The digest of its code.
+    pub(crate) id: Box<str>,
+    /// The digest of the code that people type.
+    user_code: Box<str>,
+    pub(crate) client: Box<str>,
+    pub(crate) scope: Box<str>,
+    pub(crate) audience: Box<str>,
+}
+
+/// The device with this code.
+pub(crate) async fn find(state: &State, typed: &str, now: UnixTime) -> Result<Option<Found>, Fault> {
+    let user_code = handle::digest(&normal(typed));
+    let Some(record) = state.store.read(Kind::USER_CODE, &user_code, now).await? else { return Ok(None) };
+    let id: Box<str> = parse(&record)?;
+    let Some(record) = state.store.read(Kind::DEVICE, &id, now).await? else { return Ok(None) };
+    let Stored { client, scope, audience, .. } = parse(&record)?;
+    Ok(Some(Found { id, user_code, client, scope: scope.into(), audience }))
+}
+
+/// Tells the device what was decided, and changes what is to change besides; the code that was typed is good once.
+pub(crate) async fn settle(
+    state: &State,
+    parts: &Parts,
+    found: &Found,
+    decision: &Decision,
+    besides: &[Change],
+    now: UnixTime,
+) -> Result<Result<(), Lost>, Fault> {
+    let peer = parts.extensions.get::<Connection>().map(Connection::peer);
+    let (event, subject) = match decision {
+        Decision::Approved { subject, .. } => (Event::DeviceApproved, Some(subject)),
+        _ => (Event::DeviceDenied, None),
+    };
+    let mut entry = Entry::new(event, now).at("device", peer).client(&found.client).scope(&found.scope);
+    entry.subject = subject.cloned();
+    // A device that asks at this very moment is in between at most a few times.
+    for _ in 0..TRIES {
+        let Some(record) = state.store.read(Kind::DEVICE, &found.id, now).await? else { break };
+        let stored: Stored = parse(&record)?;
+        if now.as_secs() > stored.ends || !matches!(stored.decision, Decision::Pending) {
+            break;
+        }
+        let decided = Change::Replace {
+            kind: Kind::DEVICE,
+            id: found.id.clone(),
+            version: record.version,
+            expires: record.expires,
+            body: to_json(&Stored { decision: decision.clone(), ..stored }),
+        };
+        let used = Change::Take { kind: Kind::USER_CODE, id: found.user_code.clone() };
+        let changes = besides.iter().cloned().chain([used, decided]);
+        entry.grant = Some(record.family);
+        if write_noted(state, changes.collect(), &entry, now).await?.is_ok() {
+            return Ok(Ok(()));
+        }
+    }
+    Ok(Err(Lost))
+}
+
+/// Answers a browser that comes for a device, with its code perhaps.
 pub(crate) async fn visit(state: &State, parts: Parts) -> Response {
     let decided = match Form::parse(parts.uri.query().unwrap_or_default().as_bytes()) {
-        Ok(form) => decide(state, &parts, &form).await,
+        Ok(form) => decide(state, &parts, form.get("user_code")).await,
         Err(refusal) => Err(refusal.into()),
     };
     decided.unwrap_or_else(|unfit| unfit.answer(state))
 }
 
-async fn decide(state: &State, parts: &Parts, form: &Form) -> Result<Response, Unfit> {
+async fn decide(state: &State, parts: &Parts, typed: Option<&str>) -> Result<Response, Unfit> {
     let now = state.clock.now();
-    let typed = form.get("user_code").ok_or(Reason::DeviceExpired)?;
-    let user_code = handle::digest(&normal(typed));
-    let record = state.store.read(Kind::USER_CODE, &user_code, now).await?.ok_or(Reason::DeviceExpired)?;
-    let id: Box<str> = parse(&record)?;
-    let record = state.store.read(Kind::DEVICE, &id, now).await?.ok_or(Reason::DeviceExpired)?;
-    let stored: Stored = parse(&record)?;
-    let client = state.clients.find(state, &stored.client, now).await?.ok_or(Reason::DeviceExpired)?;
-    let visit = Visit { parts, client: &client, scope: &stored.scope, now, asked: None, pushed: None };
-    let grant = record.family.clone();
-    let entry = |event| {
-        let peer = parts.extensions.get::<Connection>().map(Connection::peer);
-        Entry::new(event, now).at("device", peer).client(&stored.client).scope(&stored.scope).grant(Some(&grant))
-    };
-    let (decision, answer, entry) = match state.people.visit(state, visit).await? {
+    let is_developers = typed.is_some() && state.config.auto_approve.is_some() && is_developers(parts);
+    // Nobody learns which codes there are without having signed in.
+    if !is_developers && state.people.are_there(state, now).await? {
+        return pages::bring(state, parts, typed.unwrap_or_default(), now).await;
+    }
+    let found = find(state, typed.unwrap_or_default(), now).await?.ok_or(Reason::DeviceExpired)?;
+    let client = state.clients.find(state, &found.client, now).await?.ok_or(Reason::DeviceExpired)?;
+    let visit = Visit { parts, client: &client, now, asked: None, pushed: None };
+    let (decision, answer) = match state.people.visit(state, visit).await? {
         Visitor::Sees(page) => return Ok(page),
         Visitor::Agrees(user) => {
-            let login = Login { auth_time: user.auth_time.as_secs(), nonce: None };
-            let entry = entry(Event::DeviceApproved).subject(&user.subject);
-            (Decision::Approved { subject: user.subject, login }, Ok(answer::told("The device may go on.")), entry)
+            let told = view::told("Your device is connected", "You may close this page and go back to it.");
+            (Decision::Approved { login: user.login(None), subject: user.subject }, Ok(told))
         }
-        Visitor::Refuses(reason) => {
-            let unfit = Unfit::from(reason).of(&stored.client);
-            (Decision::Denied, Err(unfit), entry(Event::DeviceDenied))
-        }
+        Visitor::Refuses(reason) => (Decision::Denied, Err(Unfit::from(reason).of(&found.client))),
     };
-    let decided = Change::Replace {
-        kind: Kind::DEVICE,
-        id,
-        version: record.version,
-        expires: record.expires,
-        body: to_json(&Stored { decision, ..stored }),
-    };
-    // The code that was typed is good once.
-    let changes = vec![Change::Take { kind: Kind::USER_CODE, id: user_code }, decided];
-    match write_noted(state, changes, &entry, now).await? {
+    match settle(state, parts, &found, &decision, &[], now).await? {
         Ok(()) => answer,
-        // The device asked at that very moment, or another browser was first: the person tries again.
+        // Another browser was first, or it took too long.
         Err(_) => Err(Reason::DeviceExpired.into()),
     }
 }

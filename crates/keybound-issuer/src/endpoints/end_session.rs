@@ -13,6 +13,8 @@ use crate::answer;
 use crate::authorization::{Unfit, send_back};
 use crate::exchange::read_visit;
 use crate::form::Form;
+use crate::people::sign_out::{Ended, sign_out};
+use crate::people::view;
 
 /// Answers GET, and POST with a form.
 pub(crate) async fn visit(state: &State, parts: Parts, body: Body) -> Response {
@@ -37,20 +39,25 @@ fn client_id(state: &State, form: &Form) -> Result<Option<Box<str>>, Reason> {
 }
 
 async fn end(state: &State, parts: &Parts, form: &Form) -> Result<Response, Unfit> {
-    let id = client_id(state, form)?;
+    let client = match client_id(state, form)? {
+        Some(id) => state.clients.find(state, &id, state.clock.now()).await?,
+        None => None,
+    };
     let back = match form.get("post_logout_redirect_uri") {
         None => None,
         Some(uri) => {
-            let id = id.ok_or(Reason::RedirectInvalid)?;
-            let client = state.clients.find(state, &id, state.clock.now()).await?.ok_or(Reason::RedirectInvalid)?;
+            let client = client.as_ref().ok_or(Reason::RedirectInvalid)?;
             let known = client.post_logout_redirect_uris.iter().any(|known| **known == *uri);
             Some(known.then_some(uri).ok_or(Reason::RedirectInvalid)?)
         }
     };
-    let cookies = state.people.sign_out(state, parts).await?;
+    let cookies = match sign_out(state, parts, form, client.as_deref(), back).await? {
+        Ended::Sees(page) => return Ok(page),
+        Ended::Nobody(cookies) => cookies,
+    };
     let mut response = match back {
         Some(uri) => send_back(uri, form.get("state").map(|state| ("state", state))),
-        None => answer::told("You are signed out."),
+        None => view::told("You are signed out", "You may close this page."),
     };
     for cookie in cookies {
         response.headers_mut().append(SET_COOKIE, cookie);

@@ -84,10 +84,11 @@ impl Throttle {
         match from {
             From::Known(browser) => [Some((self.place(("known", name, browser)), FREE)), None, None],
             From::Peer(peer) => {
-                let network = peer.map(network);
+                // Behind a proxy of this machine everybody comes from loopback.
+                let network = peer.map(network).filter(|peer| !peer.is_loopback());
                 [
                     Some((self.place(("both", name, network)), FREE)),
-                    Some((self.place(("peer", network)), FREE_OF_PEER)),
+                    network.map(|network| (self.place(("peer", network)), FREE_OF_PEER)),
                     Some((self.place(("name", name)), FREE_OF_NAME)),
                 ]
             }

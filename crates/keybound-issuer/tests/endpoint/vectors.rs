@@ -16,6 +16,7 @@ use keybound::replay::Epoch;
 use keybound::replay::memory::{MemoryLimits, MemoryStore};
 use keybound::time::UnixTime;
 use keybound::verify::Verifier;
+use keybound_issuer::users::NewUser;
 use keybound_issuer::{Authentication, Client, Clock, Connection, Issuer, IssuerConfig, Keys, Registration, Secret};
 use serde_json::Value;
 
@@ -60,6 +61,11 @@ fn issuer(vector: &Value, seconds: &Arc<AtomicU64>) -> Issuer {
         Some(user) => config.auto_approve(user),
         None => config,
     };
+    let users = policy.get("users").and_then(Value::as_array).into_iter().flatten();
+    let config = users.fold(config, |config, user| {
+        let hash = text(&user["password_hash"]).parse().expect("a hash");
+        config.user(NewUser::new(text(&user["username"])).password(hash))
+    });
     let config = match policy["registration"].as_str() {
         Some("open") => config.registration(Registration::Open, "orders:read"),
         Some(_) => config.registration(Registration::WithToken(Secret::new("a token".into()).expect("one")), ""),
@@ -110,7 +116,8 @@ fn request(request: &Value, learnt: &[(String, String)]) -> Request<Body> {
     built.body(Body::from(fill(request["body"].as_str().unwrap_or_default()))).expect("a request")
 }
 
-/// What an answer gives: the members of its JSON, or the parameters its browser takes back to the client.
+/// What an answer gives: the members of its JSON, the parameters its browser takes back to the client, its cookies, where it
+/// sends the browser, and what the form of its page holds.
 fn given(answer: &Answer) -> Vec<(String, String)> {
     let location = answer.headers.get("location").map_or("", |location| location.to_str().expect("text"));
     let query = location.split_once('?').map_or("", |(_, query)| query);
@@ -118,7 +125,16 @@ fn given(answer: &Answer) -> Vec<(String, String)> {
     let query = query.map(|(name, value)| (name.to_owned(), value.to_owned()));
     let json = answer.body.as_object().into_iter().flatten();
     let json = json.filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned())));
-    query.chain(json).collect()
+    let cookies = answer.headers.get_all("set-cookie").iter().filter_map(|field| {
+        let (name, value) = field.to_str().expect("text").split(';').next()?.split_once('=')?;
+        Some((name.to_owned(), value.to_owned()))
+    });
+    let path = location.strip_prefix("http://localhost:8090").map(|path| ("location".to_owned(), path.to_owned()));
+    let fields = answer.text.split("<input type=\"hidden\" name=\"").skip(1).filter_map(|field| {
+        let (name, rest) = field.split_once("\" value=\"")?;
+        Some((name.to_owned(), rest.split('"').next()?.to_owned()))
+    });
+    query.chain(json).chain(cookies).chain(path).chain(fields).collect()
 }
 
 /// The code that stands in a page.

@@ -191,7 +191,7 @@ fn nobody_is_sent_to_an_unknown_address() {
     ] {
         let answer = server.browse(&parameters);
         assert_eq!((answer.status, answer.field("location")), (400, None), "{}", parameters.text());
-        assert_eq!(answer.field("content-type"), Some("text/plain; charset=utf-8"));
+        assert_eq!(answer.field("content-type"), Some("text/html; charset=utf-8"));
         assert!(answer.body.contains("redirect.invalid") && !answer.body.contains(MARK), "{answer:?}");
     }
     // RFC 8252 section 7.3: a native application listens where it can.

@@ -1,0 +1,170 @@
+//! What a person is about to decide: kept from the moment a browser comes with it until the decision, and bound to that browser.
+
+use core::time::Duration;
+
+use axum::response::Response;
+use http::header::SET_COOKIE;
+use http::request::Parts;
+use keybound::refusal::{Fault, Reason};
+use keybound::time::UnixTime;
+use serde::{Deserialize, Serialize};
+
+use super::cookies::Cookie;
+use super::session::Present;
+use crate::State;
+use crate::authorization::{Asked, Unfit, see};
+use crate::endpoints::device::Found;
+use crate::exchange::write;
+use crate::grants::authorization_code::{parse, to_json};
+use crate::handle;
+use crate::store::{Change, Kind};
+
+/// How long a person may take. A pushed request waits with them.
+pub(crate) const LIFETIME: Duration = Duration::from_secs(900);
+
+/// What is kept.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Interaction {
+    /// The digest of the browser's cookie.
+    browser: Box<str>,
+    pub(super) wanted: Wanted,
+    /// A session that began before this does not count.
+    pub(super) fresh: bool,
+    /// The session that began here.
+    pub(super) signed_in: Option<Box<str>>,
+    /// What the next page says first.
+    pub(super) said: Option<Said>,
+}
+
+/// What it is about.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) enum Wanted {
+    /// A client wants a code.
+    Code {
+        asked: Box<Asked>,
+        /// The name of the pushed request it came as.
+        pushed: Option<Box<str>>,
+    },
+    /// A device wants tokens.
+    Device {
+        /// As it was typed, or stood in the address.
+        typed: Box<str>,
+        /// Which device has this code; known once the person is.
+        found: Option<Found>,
+    },
+}
+
+/// What went wrong with the form before.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Said {
+    pub(super) what: Problem,
+    /// The name that was typed.
+    pub(super) name: Box<str>,
+}
+
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(super) enum Problem {
+    /// Name or password; nobody is told which.
+    Password,
+    /// Too many tries: so many seconds to wait.
+    Wait(u64),
+    /// No device has this code.
+    Code,
+}
+
+impl Interaction {
+    /// Who counts as signed in for this: a session that is recent enough for the client, or that began here.
+    pub(super) fn admits(&self, present: &Present, now: UnixTime) -> bool {
+        let is_recent = match &self.wanted {
+            Wanted::Code { asked, .. } => {
+                asked.max_age.is_none_or(|age| now.as_secs().saturating_sub(present.auth_time.as_secs()) <= age)
+            }
+            Wanted::Device { .. } => true,
+        };
+        self.signed_in.as_deref() == Some(&present.id) || !self.fresh && is_recent
+    }
+
+    pub(super) fn new(wanted: Wanted) -> Self {
+        let fresh = match &wanted {
+            Wanted::Code { asked, .. } => asked.prompts("login") || asked.prompts("select_account"),
+            Wanted::Device { .. } => false,
+        };
+        Self { browser: Box::default(), wanted, fresh, signed_in: None, said: None }
+    }
+
+    /// Keeps it, and sends the browser to its page.
+    pub(super) async fn begin(mut self, state: &State, parts: &Parts, now: UnixTime) -> Result<Response, Unfit> {
+        let secret = match Cookie::Browser.read(state, parts) {
+            Some(secret) => secret.to_owned(),
+            None => handle::secret()?,
+        };
+        self.browser = handle::digest(&secret);
+        let id = handle::name()?;
+        let expires = now.plus(LIFETIME);
+        let body = to_json(&self);
+        state.interactions.take(body.len(), now)?;
+        let insert =
+            Change::Insert { kind: Kind::INTERACTION, id: id.as_str().into(), family: "".into(), expires, body };
+        let mut changes = vec![insert];
+        if let Wanted::Code { pushed: Some(pushed), .. } = &self.wanted {
+            changes.push(Change::Extend { kind: Kind::PUSHED, id: pushed.clone(), expires });
+        }
+        if write(state, changes, now).await?.is_err() {
+            return Err(Reason::RequestUri.into());
+        }
+        let mut response = see(address(state, &id));
+        response.headers_mut().append(SET_COOKIE, Cookie::Browser.set(state, &secret));
+        Ok(response)
+    }
+}
+
+/// Where its page is.
+pub(super) fn address(state: &State, id: &str) -> String {
+    [state.endpoints.sign_in.as_str(), "/", id].concat()
+}
+
+/// An interaction of the browser that came.
+pub(super) struct Ongoing<'p> {
+    pub(super) id: Box<str>,
+    pub(super) interaction: Interaction,
+    /// The secret of the browser.
+    pub(super) browser: &'p str,
+    version: u64,
+    expires: UnixTime,
+}
+
+impl<'p> Ongoing<'p> {
+    /// The one whose page this is.
+    pub(super) async fn find(state: &State, parts: &'p Parts, now: UnixTime) -> Result<Self, Unfit> {
+        let id = parts.uri.path().rsplit('/').next().unwrap_or_default();
+        let browser = Cookie::Browser.read(state, parts).ok_or(Reason::LoginOver)?;
+        let record = state.store.read(Kind::INTERACTION, id, now).await?.ok_or(Reason::LoginOver)?;
+        let interaction: Interaction = parse(&record)?;
+        if interaction.browser != handle::digest(browser) {
+            return Err(Reason::LoginOver.into());
+        }
+        Ok(Self { id: id.into(), interaction, browser, version: record.version, expires: record.expires })
+    }
+
+    /// What keeps it as it is now, if nobody else has changed it.
+    pub(super) fn kept(&self) -> Change {
+        Change::Replace {
+            kind: Kind::INTERACTION,
+            id: self.id.clone(),
+            version: self.version,
+            expires: self.expires,
+            body: to_json(&self.interaction),
+        }
+    }
+
+    /// What ends it: once.
+    pub(super) fn taken(&self) -> Change {
+        Change::Take { kind: Kind::INTERACTION, id: self.id.clone() }
+    }
+
+    /// Makes these changes, and shows the page again: what it says then is what is so then, whoever was first.
+    pub(super) async fn again(&self, state: &State, changes: Vec<Change>, now: UnixTime) -> Result<Response, Fault> {
+        let _ = write(state, changes, now).await?;
+        Ok(see(address(state, &self.id)))
+    }
+}

@@ -1,0 +1,283 @@
+//! How pages look and what they may do: the words stand in `templates/`, the fields of every answer here.
+
+use std::sync::LazyLock;
+
+use askama::Template;
+use axum::response::Response;
+use data_encoding::BASE64;
+use http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS};
+use http::{HeaderName, HeaderValue, StatusCode};
+use keybound::challenge::TokenErrorAnswer;
+use keybound::refusal::Denial;
+use sha2::{Digest as _, Sha256};
+
+use super::interaction::{Interaction, Problem, Wanted};
+use crate::State;
+use crate::answer;
+use crate::client::Client;
+use crate::endpoints::device::spelled;
+use crate::grants::scopes;
+use crate::users::User;
+
+/// What every page wears. It stands in the page, so that there is nothing to load, and nothing else of its kind is let in.
+const STYLE: &str = include_str!("../../templates/page.css");
+
+/// The one style sheet that a browser takes.
+static STYLE_SOURCE: LazyLock<String> =
+    LazyLock::new(|| format!("'sha256-{}'", BASE64.encode(&Sha256::digest(STYLE.as_bytes()))));
+
+/// The longest text of somebody else that is shown.
+const SHOWN: usize = 80;
+
+/// What every form needs.
+pub(super) struct Page {
+    pub(super) host: String,
+    pub(super) token: String,
+    pub(super) action: String,
+    pub(super) client: Option<Application>,
+}
+
+/// A client, as people see it.
+pub(super) struct Application {
+    name: String,
+    /// Whether the operator has looked at it.
+    is_known: bool,
+}
+
+impl Application {
+    pub(super) fn of(client: &Client) -> Self {
+        Self { name: shown(client.shown()), is_known: client.is_vouched_for() }
+    }
+}
+
+/// Text of somebody else: on one line, of sensible length, and read in the direction it is written in.
+fn shown(text: &str) -> String {
+    let is_fit = |letter: &char| {
+        !letter.is_control()
+            && !matches!(letter, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+    };
+    let mut letters = text.chars().filter(is_fit);
+    let mut shown: String = letters.by_ref().take(SHOWN).collect();
+    if letters.next().is_some() {
+        shown.push('…');
+    }
+    shown
+}
+
+#[derive(Template)]
+#[template(path = "sign_in.html")]
+struct SignIn<'p> {
+    page: &'p Page,
+    style: &'p str,
+    is_device: bool,
+    name: &'p str,
+    problem: Option<Problem>,
+}
+
+#[derive(Template)]
+#[template(path = "code.html")]
+struct Code<'p> {
+    page: &'p Page,
+    style: &'p str,
+    user: String,
+    code: String,
+    problem: Option<Problem>,
+}
+
+#[derive(Template)]
+#[template(path = "decide.html")]
+struct Decide<'p> {
+    page: &'p Page,
+    style: &'p str,
+    user: String,
+    /// What is asked for.
+    scopes: Vec<String>,
+    /// Where it is good.
+    resource: String,
+    /// Where the browser goes afterwards.
+    back: String,
+    /// The code that the device shows.
+    code: Option<String>,
+}
+
+#[derive(Template)]
+#[template(path = "sign_out.html")]
+struct SignOut<'p> {
+    page: &'p Page,
+    style: &'p str,
+    user: String,
+    kept: &'p [(&'static str, String)],
+}
+
+#[derive(Template)]
+#[template(path = "told.html")]
+struct Told<'p> {
+    style: &'p str,
+    title: &'p str,
+    text: &'p str,
+    code: Option<&'p str>,
+}
+
+/// Name and password.
+pub(super) fn sign_in(page: Page, interaction: &Interaction) -> Response {
+    let said = interaction.said.as_ref();
+    let hint = match &interaction.wanted {
+        Wanted::Code { asked, .. } => asked.login_hint.as_deref().filter(|hint| crate::users::identity(hint).is_some()),
+        Wanted::Device { .. } => None,
+    };
+    html(
+        StatusCode::OK,
+        &SignIn {
+            style: STYLE,
+            is_device: matches!(interaction.wanted, Wanted::Device { .. }),
+            name: said.map(|said| &*said.name).or(hint).unwrap_or_default(),
+            problem: said.map(|said| said.what),
+            page: &page,
+        },
+        back_of(interaction),
+    )
+}
+
+/// The code that a device shows.
+pub(super) fn code(page: Page, interaction: &Interaction, user: &User) -> Response {
+    let typed = match &interaction.wanted {
+        Wanted::Device { typed, .. } => spelled(typed),
+        Wanted::Code { .. } => String::new(),
+    };
+    let problem = interaction.said.as_ref().map(|said| said.what);
+    let user = shown(user.shown());
+    html(StatusCode::OK, &Code { style: STYLE, user, code: typed, problem, page: &page }, None)
+}
+
+/// What a client or a device is to be allowed.
+pub(super) fn decide(page: Page, interaction: &Interaction, user: &User) -> Response {
+    let (scope, resource, back, code) = match &interaction.wanted {
+        Wanted::Code { asked, .. } => (&*asked.scope, &*asked.audience, place(&asked.redirect_uri), None),
+        Wanted::Device { typed, found } => {
+            let found = found.as_ref();
+            let scope = found.map_or("", |found| &*found.scope);
+            (scope, found.map_or("", |found| &*found.audience), String::new(), Some(spelled(typed)))
+        }
+    };
+    let template = Decide {
+        style: STYLE,
+        user: shown(user.shown()),
+        scopes: scopes(scope).map(shown).collect(),
+        resource: shown(resource),
+        back: shown(&back),
+        code,
+        page: &page,
+    };
+    html(StatusCode::OK, &template, back_of(interaction))
+}
+
+/// Whether to sign out, and what comes back with the answer.
+pub(super) fn sign_out(page: Page, user: &User, kept: &[(&'static str, String)], back: Option<&str>) -> Response {
+    html(StatusCode::OK, &SignOut { style: STYLE, user: shown(user.shown()), kept, page: &page }, back)
+}
+
+/// A page of one thing.
+pub(crate) fn told(title: &str, text: &str) -> Response {
+    html(StatusCode::OK, &Told { style: STYLE, title, text, code: None }, None)
+}
+
+/// What is wrong, for a person whom it is not safe to send anywhere.
+pub(crate) fn refused(denial: &Denial) -> Response {
+    let meaning = match denial {
+        Denial::Refused(refusal) => refusal.reason().entry().meaning,
+        Denial::Failed(fault) => fault.meaning(),
+        _ => "the request was refused",
+    };
+    let status = TokenErrorAnswer::new(denial, None).status();
+    let text = format!("What was found: {meaning}.");
+    let told = Told { style: STYLE, title: "This cannot go on", text: &text, code: Some(denial.code()) };
+    html(status, &told, None)
+}
+
+/// The host of this server, for people to compare.
+pub(super) fn host(state: &State) -> String {
+    place(&state.config.issuer)
+}
+
+/// Where an address is: its host, or the scheme of an app.
+fn place(uri: &str) -> String {
+    let (scheme, rest) = uri.split_once(':').unwrap_or((uri, ""));
+    match rest.strip_prefix("//") {
+        Some(rest) if scheme == "https" || scheme == "http" => {
+            rest.split(['/', '?', '#']).next().unwrap_or_default().to_owned()
+        }
+        _ => format!("{scheme}:"),
+    }
+}
+
+/// The address of the client, whither the browser may go from here.
+fn back_of(interaction: &Interaction) -> Option<&str> {
+    match &interaction.wanted {
+        Wanted::Code { asked, .. } => Some(&asked.redirect_uri),
+        Wanted::Device { .. } => None,
+    }
+}
+
+/// What a content security policy calls the place of this address; a host that it has no word for is its whole scheme.
+fn source(uri: &str) -> String {
+    let (scheme, rest) = uri.split_once(':').unwrap_or((uri, ""));
+    let host = rest.strip_prefix("//").and_then(|rest| rest.split(['/', '?', '#']).next()).unwrap_or_default();
+    let has_word =
+        host.bytes().all(|octet| octet.is_ascii_alphanumeric() || matches!(octet, b'.' | b'-' | b':' | b'_'));
+    match scheme {
+        "https" | "http" if has_word && !host.is_empty() => format!("{scheme}://{host}"),
+        _ => format!("{scheme}:"),
+    }
+}
+
+/// A page that nobody frames, stores or hears of, that runs nothing, and whose forms go here and on to `back` alone.
+fn html(status: StatusCode, template: &impl Template, back: Option<&str>) -> Response {
+    let Ok(text) = template.render() else {
+        return answer::malformed(StatusCode::INTERNAL_SERVER_ERROR);
+    };
+    let back = back.map(|uri| [" ", &source(uri)].concat()).unwrap_or_default();
+    let policy = format!(
+        "default-src 'none'; style-src {}; form-action 'self'{back}; frame-ancestors 'none'; base-uri 'none'",
+        *STYLE_SOURCE
+    );
+    let mut response = Response::new(text.into());
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    if let Ok(policy) = HeaderValue::try_from(policy) {
+        headers.insert(CONTENT_SECURITY_POLICY, policy);
+    }
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+    headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
+    headers.insert(HeaderName::from_static("cross-origin-resource-policy"), HeaderValue::from_static("same-origin"));
+    answer::never_stored(&mut response);
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_strangers_are_tame() {
+        assert_eq!(shown("Acme\u{202e}\n\u{200b} Mail"), "Acme Mail");
+        assert_eq!(shown(&"a".repeat(81)).chars().count(), 81);
+        assert!(shown(&"a".repeat(81)).ends_with('…'));
+    }
+
+    #[test]
+    fn a_policy_has_a_word_for_every_address() {
+        for (uri, expected) in [
+            ("https://app.example.com/back?a=b", "https://app.example.com"),
+            ("https://app.example.com:8443", "https://app.example.com:8443"),
+            ("http://127.0.0.1:50123/back", "http://127.0.0.1:50123"),
+            ("http://[::1]:50123/back", "http:"),
+            ("com.example.app:/back", "com.example.app:"),
+            ("com.example.app://x;y/back", "com.example.app:"),
+            ("https://a;script-src", "https:"),
+        ] {
+            assert_eq!(source(uri), expected);
+        }
+    }
+}
