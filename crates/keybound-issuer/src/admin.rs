@@ -9,15 +9,19 @@ use keybound::time::UnixTime;
 
 use crate::audit::{self, Audit, Entry, Event, Page, Query};
 use crate::clock::Clock;
+use crate::config::IssuerConfig;
 use crate::store::{Change, Store, Written};
+use crate::users::{Noting, UserError, Users};
 
 mod clients;
 mod grants;
 mod http;
+mod users;
 
 pub use self::clients::{Listed, Shown};
 pub use self::grants::Grant;
 pub use self::http::OPENAPI;
+pub use self::users::Description;
 
 /// Looks after the store of an issuer. Clones share it.
 ///
@@ -49,21 +53,30 @@ pub struct Administration {
     audit: Audit,
     clock: Clock,
     by: &'static str,
-    /// Names that stand in the configuration, which nothing changes here.
-    reserved: Arc<[Box<str>]>,
+    users: Users,
+    /// Clients of the configuration, which nothing changes here.
+    clients: Arc<[Box<str>]>,
+    /// Subjects of the configuration that are no users with a password.
+    subjects: Arc<[Box<str>]>,
 }
 
 impl Administration {
     /// Of this store; entries go to `audit`, as done by `by`.
     pub fn new(store: Arc<dyn Store>, audit: Audit, clock: Clock, by: &'static str) -> Self {
-        Self { store, audit, clock, by, reserved: Arc::default() }
+        let users = Users::new(Arc::clone(&store)).noting(Noting { audit: audit.clone(), by });
+        Self { store, audit, clock, by, users, clients: Arc::default(), subjects: Arc::default() }
     }
 
-    /// These are clients or users of the configuration: there can be no other ones of these names.
+    /// With these clients and users of a configuration: there can be no other ones of these names.
     #[must_use]
-    pub fn reserve(mut self, names: impl IntoIterator<Item = impl Into<Box<str>>>) -> Self {
-        self.reserved = names.into_iter().map(Into::into).collect();
-        self
+    pub fn with_configuration(self, config: &IssuerConfig) -> Self {
+        let noting = Noting { audit: self.audit.clone(), by: self.by };
+        Self {
+            users: Users::with_configured(config.users(), Arc::clone(&self.store)).noting(noting),
+            clients: config.clients.iter().map(|client| client.id.clone()).collect(),
+            subjects: config.auto_approve.iter().cloned().collect(),
+            ..self
+        }
     }
 
     /// Some entries of the audit log, the latest first.
@@ -87,10 +100,6 @@ impl Administration {
             self.audit.tell(entry);
         }
         Ok(written == Written::Done)
-    }
-
-    fn is_reserved(&self, name: &str) -> bool {
-        self.reserved.iter().any(|reserved| **reserved == *name)
     }
 }
 
@@ -142,6 +151,19 @@ impl From<Denial> for AdminError {
             Denial::Refused(refusal) => Self::Unfit(refusal.detail().unwrap_or(refusal.reason().code()).into()),
             Denial::Failed(fault) => Self::Failed(fault),
             _ => Self::Failed(Fault::StoreUnavailable),
+        }
+    }
+}
+
+impl AdminError {
+    /// What is wrong with the user of this name.
+    fn of_user(name: &str, error: UserError) -> Self {
+        match error {
+            UserError::Taken => Self::Taken(name.into()),
+            UserError::Unknown => Self::Unknown(name.into()),
+            UserError::Configured => Self::Configured(name.into()),
+            UserError::Failed(fault) => Self::Failed(fault),
+            error => Self::Unfit(error.to_string().into()),
         }
     }
 }

@@ -94,7 +94,7 @@ use self::room::Room;
 use self::store::{MemoryStore, Store};
 pub use self::test_issuer::TestIssuer;
 pub use self::upstream::{SignInAuthentication, SignInError, SignInProvider};
-use self::users::Users;
+use self::users::{Noting, Users};
 
 /// An authorization server. Clones share everything.
 ///
@@ -200,7 +200,8 @@ impl Issuer {
         let uri = config::issuer_uri(&config.issuer);
         let endpoints = uri.as_ref().and_then(Endpoints::of);
         let origins = uri.and_then(|uri| Origins::new(vec![uri.origin().parse().ok()?]).ok());
-        let users = config.users();
+        let noting = Noting { audit: config.audit.clone(), by: "program" };
+        let users = Users::with_configured(config.users(), Arc::clone(&store)).noting(noting);
         let published = keys.key_set().ok().zip(keys.jwks().ok());
         if published.is_none() {
             mistakes.push(ConfigError::Keys);
@@ -233,7 +234,7 @@ impl Issuer {
                 key_set,
                 realm,
                 server,
-                users: Users::with_configured(users, Arc::clone(&store)),
+                users,
                 store,
                 people: People::new(),
                 clock,
@@ -254,8 +255,8 @@ impl Issuer {
     /// Looks after its clients and users, over HTTP for example: see [`Administration::router`].
     pub fn administration(&self) -> Administration {
         let State { config, store, clock, .. } = &*self.state;
-        let names = config.clients.iter().map(|client| &client.id).chain(&config.auto_approve).cloned();
-        Administration::new(Arc::clone(store), config.audit.clone(), clock.clone(), "api").reserve(names)
+        let administration = Administration::new(Arc::clone(store), config.audit.clone(), clock.clone(), "api");
+        administration.with_configuration(config)
     }
 
     /// The keys its tokens are signed with, for a resource server in the same process.

@@ -9,6 +9,7 @@ use keybound::time::UnixTime;
 use serde::{Deserialize, Serialize};
 use unicode_normalization::UnicodeNormalization as _;
 
+use crate::audit::{Audit, Entry, Event};
 use crate::grants::authorization_code::{parse, to_json};
 use crate::handle;
 use crate::people::PasswordHash;
@@ -220,16 +221,43 @@ pub(crate) fn family_of_sessions(subject: &str) -> Box<str> {
 pub struct Users {
     configured: Arc<[User]>,
     store: Arc<dyn Store>,
+    noting: Option<Noting>,
+}
+
+/// Where it is noted what is done to users, and by whom.
+#[derive(Clone, Debug)]
+pub(crate) struct Noting {
+    pub(crate) audit: Audit,
+    pub(crate) by: &'static str,
 }
 
 impl Users {
     /// Those of this store. What an issuer has in its configuration besides, [`Issuer::users`](crate::Issuer::users) knows.
     pub fn new(store: Arc<dyn Store>) -> Self {
-        Self { configured: Arc::default(), store }
+        Self { configured: Arc::default(), store, noting: None }
     }
 
     pub(crate) fn with_configured(configured: Vec<User>, store: Arc<dyn Store>) -> Self {
-        Self { configured: configured.into(), store }
+        Self { configured: configured.into(), store, noting: None }
+    }
+
+    /// The same, with an entry in the audit log for each change.
+    pub(crate) fn noting(self, noting: Noting) -> Self {
+        Self { noting: Some(noting), ..self }
+    }
+
+    /// Makes the changes, with their entry; whether they found what they need.
+    async fn write(&self, event: Event, subject: &str, mut changes: Vec<Change>, now: UnixTime) -> Result<bool, Fault> {
+        let noted = self.noting.as_ref().map(|Noting { audit, by }| {
+            let entry = Entry::new(event, now).by(by).subject(subject);
+            changes.extend(audit.change(&entry));
+            (audit, entry)
+        });
+        let written = self.store.write(changes, now).await? == Written::Done;
+        if let Some((audit, entry)) = noted.filter(|_| written) {
+            audit.tell(&entry);
+        }
+        Ok(written)
     }
 
     /// Makes a user.
@@ -252,10 +280,7 @@ impl Users {
         };
         let changes =
             vec![insert(Kind::USER, &id, to_json(&user.stored)), insert(Kind::SUBJECT, user.subject(), to_json(&id))];
-        match self.store.write(changes, now).await? {
-            Written::Done => Ok(user),
-            Written::Conflict(_) => Err(UserError::Taken),
-        }
+        if self.write(Event::UserAdded, user.subject(), changes, now).await? { Ok(user) } else { Err(UserError::Taken) }
     }
 
     /// The user of this name.
@@ -310,7 +335,7 @@ impl Users {
     /// [`UserError::Unknown`], [`UserError::Configured`], and [`UserError::Failed`] if the store fails.
     pub async fn set_password(&self, name: &str, hash: Option<PasswordHash>, now: UnixTime) -> Result<User, UserError> {
         let hash: Option<Box<str>> = hash.map(|hash| hash.to_string().into());
-        self.change(name, now, true, |stored| stored.password_hash.clone_from(&hash)).await
+        self.change(Event::UserPassword, name, now, true, |stored| stored.password_hash.clone_from(&hash)).await
     }
 
     /// Lets nobody sign in as this user, and ends what is signed in: refresh tokens are refused as long as it lasts.
@@ -319,7 +344,7 @@ impl Users {
     ///
     /// As [`Users::set_password`].
     pub async fn disable(&self, name: &str, now: UnixTime) -> Result<User, UserError> {
-        self.change(name, now, true, |stored| stored.disabled = true).await
+        self.change(Event::UserDisabled, name, now, true, |stored| stored.disabled = true).await
     }
 
     /// Takes [`Users::disable`] back.
@@ -328,7 +353,7 @@ impl Users {
     ///
     /// As [`Users::set_password`].
     pub async fn enable(&self, name: &str, now: UnixTime) -> Result<User, UserError> {
-        self.change(name, now, false, |stored| stored.disabled = false).await
+        self.change(Event::UserEnabled, name, now, false, |stored| stored.disabled = false).await
     }
 
     /// Says who they are: what is `None` is not known any more.
@@ -346,7 +371,7 @@ impl Users {
         let (full_name, email): (Option<Box<str>>, Option<Box<str>>) = (full_name.map(Box::from), email.map(Box::from));
         let described = NewUser { full_name, email, ..NewUser::new(name) };
         described.checked()?;
-        self.change(name, now, false, |stored| {
+        self.change(Event::UserChanged, name, now, false, |stored| {
             stored.full_name.clone_from(&described.full_name);
             stored.email.clone_from(&described.email);
         })
@@ -366,10 +391,8 @@ impl Users {
             Change::DeleteFamily { family: family(user.subject()) },
             Change::DeleteFamily { family: family_of_sessions(user.subject()) },
         ];
-        match self.store.write(changes, now).await? {
-            Written::Done => Ok(()),
-            Written::Conflict(_) => Err(UserError::Unknown),
-        }
+        let deleted = self.write(Event::UserDeleted, user.subject(), changes, now).await?;
+        if deleted { Ok(()) } else { Err(UserError::Unknown) }
     }
 
     async fn changeable(&self, name: &str, now: UnixTime) -> Result<(User, u64), UserError> {
@@ -383,6 +406,7 @@ impl Users {
 
     async fn change(
         &self,
+        event: Event,
         name: &str,
         now: UnixTime,
         ends_sessions: bool,
@@ -396,7 +420,7 @@ impl Users {
             if ends_sessions {
                 changes.push(Change::DeleteFamily { family: family_of_sessions(user.subject()) });
             }
-            if self.store.write(changes, now).await? == Written::Done {
+            if self.write(event, user.subject(), changes, now).await? {
                 return Ok(user);
             }
         }

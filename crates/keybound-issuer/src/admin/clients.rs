@@ -74,10 +74,11 @@ impl Administration {
             Some(_) => return Err(AdminError::Unfit("client_id".into())),
             None => handle::name()?,
         };
-        if self.is_reserved(&id) {
-            return Err(AdminError::Configured(id.into()));
-        }
         let now = self.clock.now();
+        self.is_free_of_clients(&id)?;
+        if self.is_subject(&id, now).await? {
+            return Err(AdminError::Taken(id.into()));
+        }
         let (registered, secrets) = Registered::managed(&id, metadata, None, now)?;
         let insert = Change::Insert {
             kind: Kind::CLIENT,
@@ -175,10 +176,13 @@ impl Administration {
         Ok(count)
     }
 
+    /// No client of the configuration has this name.
+    fn is_free_of_clients(&self, id: &str) -> Result<(), AdminError> {
+        if self.clients.iter().any(|client| **client == *id) { Err(AdminError::Configured(id.into())) } else { Ok(()) }
+    }
+
     async fn registered(&self, id: &str) -> Result<(Registered, u64), AdminError> {
-        if self.is_reserved(id) {
-            return Err(AdminError::Configured(id.into()));
-        }
+        self.is_free_of_clients(id)?;
         let record = self.store.read(Kind::CLIENT, id, self.clock.now()).await?;
         let record = record.ok_or_else(|| AdminError::Unknown(id.into()))?;
         Ok((parse(&record)?, record.version))

@@ -4,25 +4,27 @@ use core::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
-use axum::routing::get;
-use http::header::{AUTHORIZATION, CONTENT_TYPE, ETAG, IF_MATCH, LOCATION, WWW_AUTHENTICATE};
+use axum::routing::{delete, get, post, put};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use keybound::jws::json::Object;
 use serde_json::{Map, Value, json};
 
 use self::problem::{Problem, Result};
-use super::{Administration, Shown};
+use super::Administration;
 use crate::answer;
 use crate::audit::{Event, MOST_LISTED, Page, Query};
 use crate::client::Secret;
 use crate::exchange::read_body;
 use crate::form::Form;
 
+mod clients;
 mod problem;
+mod users;
 
 /// What the interface is, in OpenAPI 3.1.
 pub const OPENAPI: &str = include_str!("openapi.json");
@@ -43,11 +45,14 @@ impl Administration {
     /// Whoever has the secret is the issuer, as good as. Serve it on loopback or behind TLS, on a listener of its own.
     pub fn router(&self, secret: Secret) -> Router {
         let v1 = Router::new()
-            .route("/v1/clients", get(list_clients).post(add_client))
-            .route("/v1/clients/{client_id}", get(show_client).patch(change_client).delete(delete_client))
-            .route("/v1/clients/{client_id}/secret", axum::routing::post(new_client_secret))
-            .route("/v1/subjects/{subject}/grants", get(list_grants).delete(revoke_grants))
-            .route("/v1/subjects/{subject}/grants/{grant}", axum::routing::delete(revoke_grant))
+            .route("/v1/clients", get(clients::list).post(clients::add))
+            .route("/v1/clients/{client_id}", get(clients::show).patch(clients::change).delete(clients::delete))
+            .route("/v1/clients/{client_id}/secret", post(clients::new_secret))
+            .route("/v1/users", get(users::list).post(users::add))
+            .route("/v1/users/{name}", get(users::show).patch(users::change).delete(users::delete))
+            .route("/v1/users/{name}/password", put(users::set_password).delete(users::no_password))
+            .route("/v1/users/{name}/grants", get(users::grants).delete(users::revoke_grants))
+            .route("/v1/users/{name}/grants/{grant}", delete(users::revoke_grant))
             .route("/v1/audit", get(list_entries))
             .fallback(async || Problem::NOWHERE.answer())
             .method_not_allowed_fallback(async || Problem::METHOD.answer())
@@ -108,6 +113,14 @@ async fn object(parts: &Parts, body: Body) -> Result<Map<String, Value>> {
     Ok(Object::parse(&body).map_err(|_| Problem::unfit("the body"))?.to_json())
 }
 
+/// What is to be changed: RFC 7396 has a name of its own for it, and plain JSON will do.
+async fn patch(mut parts: Parts, body: Body) -> Result<Map<String, Value>> {
+    if parts.headers.get(CONTENT_TYPE).is_some_and(|kind| kind == "application/merge-patch+json") {
+        parts.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    }
+    object(&parts, body).await
+}
+
 fn told(status: StatusCode, body: &Value) -> Response {
     answer::json(status, body.to_string())
 }
@@ -116,116 +129,6 @@ fn done() -> Response {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::NO_CONTENT;
     response
-}
-
-/// A client, with its version, and its secret if it is told.
-fn told_client(status: StatusCode, shown: Shown) -> Response {
-    let mut client = shown.client;
-    if let Some(secret) = shown.secret {
-        client.insert("client_secret".to_owned(), secret.into());
-    }
-    let mut response = told(status, &client.into());
-    if let Ok(version) = HeaderValue::try_from(format!("\"{}\"", shown.version)) {
-        response.headers_mut().insert(ETAG, version);
-    }
-    response
-}
-
-/// The version that `If-Match` names, if there is one.
-fn version(headers: &HeaderMap) -> Result<Option<u64>> {
-    let mut fields = headers.get_all(IF_MATCH).iter();
-    let (field, more) = (fields.next(), fields.next());
-    let Some(field) = field.filter(|field| field.as_bytes() != b"*") else { return Ok(None) };
-    let text = field.to_str().ok().filter(|_| more.is_none());
-    let version = text.and_then(|text| text.strip_prefix('"')?.strip_suffix('"')?.parse().ok());
-    version.map(Some).ok_or_else(|| Problem::unfit("If-Match"))
-}
-
-async fn list_clients(State(administration): State<Administration>, request: Request) -> Result<Response> {
-    let (parts, _) = request.into_parts();
-    let form = parameters(&parts, &["after", "limit"])?;
-    let listed = administration.clients(form.get("after").unwrap_or_default(), limit(&form)?).await?;
-    Ok(told(StatusCode::OK, &json!({ "clients": listed.clients, "next": listed.next })))
-}
-
-async fn add_client(State(administration): State<Administration>, request: Request) -> Result<Response> {
-    let (parts, body) = request.into_parts();
-    let mut metadata = object(&parts, body).await?;
-    let id = match metadata.remove("client_id") {
-        None => None,
-        Some(Value::String(id)) => Some(id),
-        Some(_) => return Err(Problem::unfit("client_id")),
-    };
-    let shown = administration.add_client(id.as_deref(), &metadata).await?;
-    let at = shown.client.get("client_id").and_then(Value::as_str).map(crate::authorization::encoded);
-    let mut response = told_client(StatusCode::CREATED, shown);
-    if let Some(Ok(at)) = at.map(|id| HeaderValue::try_from(format!("/v1/clients/{id}"))) {
-        response.headers_mut().insert(LOCATION, at);
-    }
-    Ok(response)
-}
-
-async fn show_client(State(administration): State<Administration>, Path(id): Path<String>) -> Result<Response> {
-    Ok(told_client(StatusCode::OK, administration.client(&id).await?))
-}
-
-async fn change_client(
-    State(administration): State<Administration>,
-    Path(id): Path<String>,
-    request: Request,
-) -> Result<Response> {
-    let (mut parts, body) = request.into_parts();
-    // RFC 7396 has a name of its own for what is meant.
-    if parts.headers.get(CONTENT_TYPE).is_some_and(|kind| kind == "application/merge-patch+json") {
-        parts.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    }
-    let patch = object(&parts, body).await?;
-    if patch.get("client_id").is_some_and(|named| named.as_str() != Some(&id)) {
-        return Err(Problem::unfit("client_id"));
-    }
-    let shown = administration.change_client(&id, &patch, version(&parts.headers)?).await?;
-    Ok(told_client(StatusCode::OK, shown))
-}
-
-async fn new_client_secret(State(administration): State<Administration>, Path(id): Path<String>) -> Result<Response> {
-    Ok(told_client(StatusCode::OK, administration.new_client_secret(&id).await?))
-}
-
-async fn delete_client(State(administration): State<Administration>, Path(id): Path<String>) -> Result<Response> {
-    administration.delete_client(&id).await?;
-    Ok(done())
-}
-
-async fn list_grants(
-    State(administration): State<Administration>,
-    Path(subject): Path<String>,
-    request: Request,
-) -> Result<Response> {
-    let (parts, _) = request.into_parts();
-    let form = parameters(&parts, &["after", "limit"])?;
-    let limit = limit(&form)?;
-    let grants = administration.grants(&subject, form.get("after").unwrap_or_default(), limit).await?;
-    let next = grants.last().filter(|_| grants.len() == limit as usize).map(|grant| grant.id.clone());
-    let rows = grants.iter().map(|grant| {
-        json!({
-            "id": grant.id, "client_id": grant.client, "subject": grant.subject, "scope": grant.scope, "since": grant.since,
-            "expires": grant.expires,
-        })
-    });
-    Ok(told(StatusCode::OK, &json!({ "grants": rows.collect::<Value>(), "next": next })))
-}
-
-async fn revoke_grants(State(administration): State<Administration>, Path(subject): Path<String>) -> Result<Response> {
-    let revoked = administration.revoke_grants(&subject).await?;
-    Ok(told(StatusCode::OK, &json!({ "revoked": revoked })))
-}
-
-async fn revoke_grant(
-    State(administration): State<Administration>,
-    Path((subject, grant)): Path<(String, String)>,
-) -> Result<Response> {
-    administration.revoke_grant(&subject, &grant).await?;
-    Ok(done())
 }
 
 async fn list_entries(State(administration): State<Administration>, request: Request) -> Result<Response> {
