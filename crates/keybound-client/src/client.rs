@@ -19,7 +19,7 @@ use crate::registration::{Registered, Registration};
 use crate::request::RequestBuilder;
 use crate::token::{Token, TokenStore};
 use crate::tokens::Tokens;
-use crate::transport::{Limits, Transport, Watch};
+use crate::transport::{Limits, Settings, Transport, Watch};
 
 /// Holds a key, gets tokens bound to it and proves it on every request. Clones share all of that, and are cheap.
 #[derive(Clone)]
@@ -62,7 +62,8 @@ impl Client {
             redirects: 5,
             limits: Limits { connect: Duration::from_secs(10), answer: Duration::from_secs(60) },
             watch: None,
-            http: reqwest::Client::builder().user_agent(concat!("keybound/", env!("CARGO_PKG_VERSION"))),
+            roots: Vec::new(),
+            http2: false,
         }
     }
 
@@ -147,7 +148,8 @@ pub struct ClientBuilder {
     redirects: usize,
     limits: Limits,
     watch: Option<Box<dyn Watch>>,
-    http: reqwest::ClientBuilder,
+    roots: Vec<reqwest::Certificate>,
+    http2: bool,
 }
 
 enum From {
@@ -268,7 +270,14 @@ impl ClientBuilder {
 
     /// Trusts this certificate authority as well as those of the platform.
     pub fn root_certificate(mut self, certificate: reqwest::Certificate) -> Self {
-        self.http = self.http.tls_certs_merge([certificate]);
+        self.roots.push(certificate);
+        self
+    }
+
+    /// Speaks HTTP/2 with resources even where nobody has agreed on it: by plain http as well, for gRPC on this machine. Without
+    /// this it is spoken where TLS negotiates it. Issuers are asked as before.
+    pub const fn http2_prior_knowledge(mut self) -> Self {
+        self.http2 = true;
         self
     }
 
@@ -281,6 +290,7 @@ impl ClientBuilder {
         let ready =
             |keys: Vec<Key>| keys.into_iter().map(|key| Holder::of(key).map(Arc::new)).collect::<Result<_, _>>();
         let (holders, former): (Vec<_>, Vec<_>) = (ready(self.keys)?, ready(self.former)?);
+        let settings = Settings { limits: self.limits, roots: self.roots, http2: self.http2 };
         let source = match self.access {
             From::Token(token) => {
                 let holder = holders.first().expect("a builder has a key");
@@ -291,7 +301,7 @@ impl ClientBuilder {
         };
         Ok(Client {
             core: Arc::new(Core {
-                transport: Transport::new(self.http, self.limits, self.watch)?,
+                transport: Transport::new(&settings, self.watch)?,
                 keys: Keys::new(holders, former),
                 servers: self.servers.unwrap_or_default(),
                 source,

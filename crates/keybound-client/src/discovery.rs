@@ -17,7 +17,7 @@ use crate::error::{Error, ResourceFault, visible};
 use crate::metadata::names;
 use crate::token::TokenStore;
 use crate::tokens::Tokens;
-use crate::transport::Target;
+use crate::transport::{Target, To};
 
 /// The largest metadata that is read.
 const MAX_METADATA: usize = 256 * 1024;
@@ -138,7 +138,7 @@ async fn fetch(at: &str, target: &Target, core: &Core) -> Result<Found, Error> {
     place.permitted(core.plain)?;
     let mut fields = HeaderMap::new();
     fields.insert(ACCEPT, HeaderValue::from_static("application/json"));
-    let response = core.transport.send(&Method::GET, &place, fields, reqwest::Body::default()).await?;
+    let response = core.transport.send(To::Resource, &Method::GET, &place, fields, reqwest::Body::default()).await?;
     let origin = place.uri().origin();
     core.servers.learn(origin, Role::ResourceServer, response.headers(), now());
     if response.status() != StatusCode::OK {

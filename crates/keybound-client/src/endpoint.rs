@@ -13,7 +13,7 @@ use crate::client::{Core, now};
 use crate::error::{Error, visible};
 use crate::key::Holder;
 use crate::metadata::Metadata;
-use crate::transport::Target;
+use crate::transport::{Target, To, is_unseen};
 
 /// The largest answer that is read.
 const MAX_ANSWER: usize = 64 * 1024;
@@ -62,20 +62,32 @@ pub(crate) struct Asking<'a> {
 }
 
 impl Asking<'_> {
-    /// Sends what `fill` writes to `endpoint`, with a proof.
+    /// Sends what `fill` writes to `endpoint`, with a proof; once again if the server did not look at it.
     pub(crate) async fn proved(
         self,
         endpoint: &Target,
         holder: &Holder,
         fill: impl Fn(&mut Form) + Sync,
     ) -> Result<Reply, Error> {
+        match self.proved_once(endpoint, holder, &fill).await {
+            Err(error) if is_unseen(&error) => self.proved_once(endpoint, holder, &fill).await,
+            done => done,
+        }
+    }
+
+    async fn proved_once(
+        self,
+        endpoint: &Target,
+        holder: &Holder,
+        fill: &(impl Fn(&mut Form) + Sync),
+    ) -> Result<Reply, Error> {
         let servers = &self.core.servers;
         let target = endpoint.permitted(self.core.plain)?;
         let first = Attempt::at_authorization_server(&Method::POST, target);
-        let (sent, mut reply) = self.prove(endpoint, holder, &fill, first).await?;
+        let (sent, mut reply) = self.prove(endpoint, holder, fill, first).await?;
         match sent.learn(servers, reply.answer(), Replay::Possible, now()) {
             Verdict::RetryOnce(retry) => {
-                let (sent, mut reply) = self.prove(endpoint, holder, &fill, retry).await?;
+                let (sent, mut reply) = self.prove(endpoint, holder, fill, retry).await?;
                 if let Verdict::Challenged(why) = sent.learn(servers, reply.answer(), now()) {
                     reply.no_retry = Some(why);
                 }
@@ -125,7 +137,7 @@ impl Asking<'_> {
         let authentication = &access.authentication;
         authentication.apply(&access.client_id, metadata, &mut form, &mut fields, time)?;
         let body = form.as_str().to_owned().into();
-        let response = core.transport.send(&Method::POST, endpoint, fields, body).await?;
+        let response = core.transport.send(To::Issuer, &Method::POST, endpoint, fields, body).await?;
         let (status, fields) = (response.status(), response.headers().clone());
         let body = core.transport.read(response, server, MAX_ANSWER).await?;
         Ok(Reply { status, fields, body, no_retry: None })

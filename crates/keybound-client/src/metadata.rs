@@ -8,7 +8,7 @@ use keybound::nonce::Role;
 
 use crate::client::now;
 use crate::error::{Error, MetadataFault, visible};
-use crate::transport::{Target, Transport};
+use crate::transport::{Target, To, Transport};
 
 /// The largest metadata that is read.
 const MAX_METADATA: usize = 256 * 1024;
@@ -46,7 +46,7 @@ impl Metadata {
             let target = Target::parse(&address)?;
             let mut fields = HeaderMap::new();
             fields.insert(ACCEPT, HeaderValue::from_static("application/json"));
-            let response = transport.send(&Method::GET, &target, fields, reqwest::Body::default()).await?;
+            let response = transport.send(To::Issuer, &Method::GET, &target, fields, reqwest::Body::default()).await?;
             let origin = target.uri().origin();
             servers.learn(origin, Role::AuthorizationServer, response.headers(), now());
             if response.status() != StatusCode::OK {

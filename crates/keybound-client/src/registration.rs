@@ -10,6 +10,7 @@ use serde_json::json;
 use crate::client::Core;
 use crate::error::{Error, visible};
 use crate::metadata::Metadata;
+use crate::transport::To;
 
 /// The largest answer that is read.
 const MAX_ANSWER: usize = 64 * 1024;
@@ -72,7 +73,7 @@ impl Registration {
         fields.insert(ACCEPT, HeaderValue::from_static("application/json"));
         fields.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         let body = Bytes::from(self.document().to_string());
-        let response = core.transport.send(&Method::POST, endpoint, fields, body.into()).await?;
+        let response = core.transport.send(To::Issuer, &Method::POST, endpoint, fields, body.into()).await?;
         let status = response.status();
         let text = core.transport.read(response, endpoint.uri().origin(), MAX_ANSWER).await?;
         let fault = |fault| Error::TokenResponse { issuer: issuer.into(), fault };

@@ -16,7 +16,7 @@ use crate::error::{Demand, Error, Refused};
 use crate::key::Holder;
 use crate::response::Response;
 use crate::tokens::{Held, Tokens};
-use crate::transport::{RESERVED, Target};
+use crate::transport::{RESERVED, Target, To, is_unseen};
 
 /// A request to a protected resource, made by [`Client::request`].
 #[derive(Debug)]
@@ -150,8 +150,22 @@ impl Exchange<'_> {
         }
     }
 
-    /// One request with this token, and a second one if a nonce is demanded (R-NONCE-19).
+    /// The answer to a request with this token; once again, with a new proof (R-CLI-01), if the server did not look at it.
     async fn attempt(&mut self, target: &Target, held: &Held) -> Result<(reqwest::Response, Option<Trouble>), Error> {
+        match self.attempt_once(target, held).await {
+            Err(error) if is_unseen(&error) && self.body.replay() == Replay::Possible => {
+                self.attempt_once(target, held).await
+            }
+            done => done,
+        }
+    }
+
+    /// One request with this token, and a second one if a nonce is demanded (R-NONCE-19).
+    async fn attempt_once(
+        &mut self,
+        target: &Target,
+        held: &Held,
+    ) -> Result<(reqwest::Response, Option<Trouble>), Error> {
         let core = self.core;
         let origin = target.uri().origin();
         if !held.token.is_bound() || core.bearer.wants(origin) {
@@ -220,7 +234,7 @@ impl Exchange<'_> {
         let gone = || Error::BodyGone(target.uri().clone());
         let body = self.body.emit().ok_or_else(gone)?;
         self.tries += 1;
-        self.core.transport.send(&self.method, target, fields, body).await
+        self.core.transport.send(To::Resource, &self.method, target, fields, body).await
     }
 
     /// Makes this the request of the next hop (RFC 9110 section 15.4, R-CLI-18).

@@ -1,5 +1,6 @@
 //! One request over the network and its answer: where it may go, how long it may take, how much of it is read.
 
+use std::error::Error as StdError;
 use std::fmt;
 use std::time::Duration;
 
@@ -86,32 +87,64 @@ pub(crate) struct Limits {
     pub(crate) answer: Duration,
 }
 
+/// How often it is asked whether a connection of HTTP/2 still leads anywhere, while requests are on it, and how long the answer
+/// may take: without that, all requests to a server that is gone would go the same way.
+const ALIVE: (Duration, Duration) = (Duration::from_secs(15), Duration::from_secs(10));
+
+/// What an HTTP client is made with.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    pub(crate) limits: Limits,
+    pub(crate) roots: Vec<reqwest::Certificate>,
+    /// Resources speak HTTP/2, also where it is not negotiated.
+    pub(crate) http2: bool,
+}
+
+impl Settings {
+    fn client(&self) -> reqwest::Result<reqwest::ClientBuilder> {
+        let (interval, patience) = ALIVE;
+        let client = reqwest::Client::builder()
+            .user_agent(concat!("keybound/", env!("CARGO_PKG_VERSION")))
+            .tls_certs_merge(self.roots.iter().cloned())
+            .redirect(Policy::none())
+            .retry(reqwest::retry::never()) // R-CLI-01: what is sent again has a new proof
+            .referer(false)
+            .connect_timeout(self.limits.connect)
+            .http2_keep_alive_interval(interval)
+            .http2_keep_alive_timeout(patience)
+            // Plain http is for loopback, which needs no proxy; a proxy would carry it off this machine.
+            .no_proxy();
+        let Some(proxy) = https_proxy() else { return Ok(client) };
+        Ok(client.proxy(reqwest::Proxy::https(proxy.as_str())?.no_proxy(reqwest::NoProxy::from_env())))
+    }
+}
+
+/// Whom a request is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum To {
+    Issuer,
+    Resource,
+}
+
 /// The HTTP client underneath, which follows no redirects and sends nothing twice.
 #[derive(Debug)]
 pub(crate) struct Transport {
     http: reqwest::Client,
+    /// For resources, if they have one of their own.
+    resources: Option<reqwest::Client>,
     limits: Limits,
     watch: Option<Box<dyn Watch>>,
 }
 
 impl Transport {
-    pub(crate) fn new(
-        settings: reqwest::ClientBuilder,
-        limits: Limits,
-        watch: Option<Box<dyn Watch>>,
-    ) -> Result<Self, Error> {
-        let mut settings = settings
-            .redirect(Policy::none())
-            .retry(reqwest::retry::never()) // R-CLI-01: what is sent again has a new proof
-            .referer(false)
-            .connect_timeout(limits.connect)
-            // Plain http is for loopback, which needs no proxy; a proxy would carry it off this machine.
-            .no_proxy();
-        if let Some(proxy) = https_proxy() {
-            let proxy = reqwest::Proxy::https(proxy.as_str()).map_err(Error::Settings)?;
-            settings = settings.proxy(proxy.no_proxy(reqwest::NoProxy::from_env()));
-        }
-        Ok(Self { http: settings.build().map_err(Error::Settings)?, limits, watch })
+    pub(crate) fn new(settings: &Settings, watch: Option<Box<dyn Watch>>) -> Result<Self, Error> {
+        let make = |http2: bool| {
+            let client = settings.client()?;
+            if http2 { client.http2_prior_knowledge().build() } else { client.build() }
+        };
+        let http = make(false).map_err(Error::Settings)?;
+        let resources = settings.http2.then(|| make(true)).transpose().map_err(Error::Settings)?;
+        Ok(Self { http, resources, limits: settings.limits, watch })
     }
 
     pub(crate) const fn limits(&self) -> Limits {
@@ -121,6 +154,7 @@ impl Transport {
     /// Sends one request and waits for the head of its answer.
     pub(crate) async fn send(
         &self,
+        to: To,
         method: &Method,
         target: &Target,
         fields: HeaderMap,
@@ -132,7 +166,9 @@ impl Transport {
         let mut request = reqwest::Request::new(method.clone(), target.url.clone());
         *request.headers_mut() = fields;
         *request.body_mut() = Some(body);
-        let response = within(self.limits.answer, target.uri.origin(), self.http.execute(request)).await?;
+        let own = self.resources.as_ref().filter(|_| to == To::Resource);
+        let sending = own.unwrap_or(&self.http).execute(request);
+        let response = within(self.limits.answer, target.uri.origin(), sending).await?;
         if let Some(watch) = &self.watch {
             watch.answered(response.version(), response.status(), response.headers());
         }
@@ -198,6 +234,21 @@ pub(crate) fn network(server: &str, source: reqwest::Error) -> Error {
         server: server.into(),
         source: source.without_url(), // its query may hold secrets
     }
+}
+
+/// Whether the server said of a request that it did not look at it (RFC 9113 section 8.7): it may be sent again, whatever it is.
+pub(crate) fn is_unseen(error: &Error) -> bool {
+    let Error::Network { source, .. } = error else { return false };
+    let mut cause: Option<&dyn StdError> = Some(source);
+    while let Some(why) = cause {
+        if let Some(why) = why.downcast_ref::<h2::Error>() {
+            return why.is_remote()
+                && (why.is_go_away() && why.reason() == Some(h2::Reason::NO_ERROR)
+                    || why.is_reset() && why.reason() == Some(h2::Reason::REFUSED_STREAM));
+        }
+        cause = why.source();
+    }
+    false
 }
 
 /// The first that is set and not empty, as other programs read them.

@@ -2,6 +2,7 @@
 
 mod discovery;
 mod grants;
+mod http2;
 mod keys;
 mod layer;
 mod lies;
