@@ -250,16 +250,17 @@ impl Server {
         self.child = Some(command.spawn()?);
         self.stopped = false;
         let ready = wait_until("redis-server", || {
-            // Whoever asks for a password answers, too.
+            // Whoever asks for a password or for patience answers, too.
             self.cli().arg("PING").output().is_ok_and(|output| {
                 let text = [output.stdout, output.stderr].concat();
                 let text = String::from_utf8_lossy(&text).into_owned();
-                text.starts_with("PONG") || text.contains("NOAUTH") || text.contains("NOPERM")
+                text.starts_with("PONG") || ["NOAUTH", "NOPERM", "LOADING"].iter().any(|word| text.contains(word))
             })
         });
         ready.map_err(|error| {
             let log = std::fs::read_to_string(self.folder().join("log")).unwrap_or_default();
-            io::Error::other(format!("{error}: {log}"))
+            let end: Vec<&str> = log.lines().rev().take(5).collect();
+            io::Error::other(format!("{error}: {}", end.join("\n")))
         })
     }
 }

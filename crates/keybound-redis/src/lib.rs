@@ -1,0 +1,35 @@
+//! The memory of used proofs that many nodes share: a [`ReplayStore`](keybound::replay::ReplayStore) on Redis or Valkey, on one
+//! server, under Sentinel, or in a Cluster.
+//!
+//! A record is one script on one server. It compares the marker of the epoch and the life of the server with what the node knows,
+//! looks whether their clocks agree, inserts the proof if it is not there, and counts it for its client's key. What a node believes
+//! of a server is believed for one connection; a connection that breaks, and a server that says something else, are looked at
+//! again before anything more is recorded. So nothing is ever recorded at a server that may have forgotten.
+//!
+//! # Where what is
+//!
+//! | file | what |
+//! |---|---|
+//! | `settings.rs` | the URL, logins, certificates |
+//! | `store.rs` | the store: from an entry to a job, and how long it waits |
+//! | `record.rs`, `record.lua` | one server in one life: many jobs in one script |
+//! | `pin.rs` | all servers, each in one life: the epoch |
+//! | `server.rs`, `open.lua` | what a server says of itself; the markers |
+//! | `find.rs`, `lanes.rs` | which servers; which slots |
+//! | `keeper.rs` | looks every second, and pins again |
+//! | `dial.rs` | connections |
+
+mod dial;
+mod error;
+mod find;
+mod keeper;
+mod lanes;
+mod pin;
+mod record;
+mod server;
+mod settings;
+mod store;
+
+pub use self::error::{ConnectError, SettingsError};
+pub use self::settings::{DEFAULT_PER_KEY, DEFAULT_PREFIX, DEFAULT_TIMEOUT, RedisSettings, Topology};
+pub use self::store::{Figures, RedisStore};

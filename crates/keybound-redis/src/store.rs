@@ -1,0 +1,261 @@
+//! The store as its users hold it.
+
+use core::fmt;
+use core::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use keybound::nonce::NODE_SKEW;
+use keybound::refusal::Fault;
+use keybound::replay::{Epoch, ReplayEntry, ReplayStore, Seen};
+use keybound::time::UnixTime;
+use sha2::{Digest as _, Sha256};
+use tokio::runtime::Builder;
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Instant, timeout_at};
+
+use crate::dial::Dialer;
+use crate::error::ConnectError;
+use crate::keeper::{Keeper, Raise, Standing};
+use crate::lanes::LANES;
+use crate::pin::Pinned;
+use crate::record::Job;
+use crate::server::APART;
+use crate::settings::{RedisSettings, Topology};
+
+/// What a record is kept for beyond the end of its proof, in milliseconds: the clock of the node that records and that of one that
+/// is shown the proof again may each be `APART` from the server's.
+const BEYOND: u64 = 2 * APART - 1000 * NODE_SKEW.as_secs();
+
+/// Remembers proofs in Redis or Valkey, for all nodes that use the same servers and prefix.
+///
+/// Of each proof it keeps 128 bits of a SHA-256 over `jkt`, `jti` and target, and of each key with live proofs a tally. A record is
+/// one atomic step on the server, which also looks whether the server is still in the life of it that the node knows. A call that
+/// has no answer in time fails, and may have recorded.
+///
+/// Handles are clones of each other: they share the connections, which work on the runtime where [`RedisStore::connect`] ran.
+///
+/// ```no_run
+/// # async fn connect() -> Result<(), Box<dyn std::error::Error>> {
+/// use keybound_redis::{RedisSettings, RedisStore};
+///
+/// let settings = RedisSettings::from_url("redis-sentinel://10.0.0.1,10.0.0.2,10.0.0.3?master=proofs")?;
+/// let store = RedisStore::connect(settings).await?;
+/// // Hand it to `keybound_tower::ResourceServer::builder`; here, with NoncePolicy::Require:
+/// assert!(store.needs_nonces());
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct RedisStore {
+    shared: Arc<Shared>,
+    /// By which the proofs were judged that come through this handle, in seconds.
+    windows: (u64, u64),
+}
+
+struct Shared {
+    settings: RedisSettings,
+    pinned: watch::Receiver<Arc<Pinned>>,
+    raises: mpsc::Sender<Raise>,
+    standing: Arc<Standing>,
+    unreachable: AtomicU64,
+    full: AtomicU64,
+}
+
+/// How it stands with a store, and what was counted since it was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Figures {
+    /// Whether records can be made, as far as is known.
+    pub is_there: bool,
+    /// Records that failed because no server answered in time, or none was there.
+    pub unreachable: u64,
+    /// Records that failed for want of room.
+    pub full: u64,
+    /// How often the servers were connected to again.
+    pub reconnects: u64,
+    /// How often that began a new epoch.
+    pub epochs: u64,
+}
+
+impl RedisStore {
+    /// Connects, looks at the servers, and takes their epoch or begins one.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the servers or the way to them: a password, a certificate, a policy by which they would forget.
+    pub async fn connect(settings: RedisSettings) -> Result<Self, ConnectError> {
+        let (store, keeper) = Self::begin(settings).await?;
+        tokio::spawn(keeper.keep());
+        Ok(store)
+    }
+
+    /// The same on a thread of its own, which ends with the last handle: for programs whose runtimes come and go, or that have
+    /// none.
+    ///
+    /// # Errors
+    ///
+    /// As [`RedisStore::connect`], and if there can be no thread.
+    pub fn connect_on_thread(settings: RedisSettings) -> Result<Self, ConnectError> {
+        let fault = |error: std::io::Error| ConnectError::passing(error.to_string());
+        let runtime = Builder::new_current_thread().enable_all().build().map_err(fault)?;
+        let (told, tell) = std::sync::mpsc::channel();
+        let work = move || {
+            runtime.block_on(async {
+                let begun = Self::begin(settings).await;
+                let (store, keeper) = begun.map_or_else(|error| (Err(error), None), |(s, k)| (Ok(s), Some(k)));
+                if told.send(store).is_ok()
+                    && let Some(keeper) = keeper
+                {
+                    keeper.keep().await;
+                }
+            });
+        };
+        std::thread::Builder::new().name("keybound-redis".to_owned()).spawn(work).map_err(fault)?;
+        tell.recv().unwrap_or_else(|_| Err(ConnectError::passing("the thread ended")))
+    }
+
+    async fn begin(settings: RedisSettings) -> Result<(Self, Keeper), ConnectError> {
+        let (raises, to_raise) = mpsc::channel(1);
+        let standing = Arc::<Standing>::default();
+        let dialer = Dialer::new(settings.clone())?;
+        let (keeper, pinned) = Keeper::begin(dialer, to_raise, Arc::clone(&standing)).await?;
+        let windows = (settings.max_age.as_secs(), settings.nonce_lifetime.as_secs());
+        let (unreachable, full) = (AtomicU64::new(0), AtomicU64::new(0));
+        let shared = Arc::new(Shared { settings, pinned, raises, standing, unreachable, full });
+        Ok((Self { shared, windows }, keeper))
+    }
+
+    /// A handle for proofs that are judged by other windows than the settings name. Let [`RedisStore::raise`] come first if they
+    /// are longer.
+    #[must_use]
+    pub fn judged_by(&self, max_age: Duration, nonce_lifetime: Duration) -> Self {
+        Self { shared: Arc::clone(&self.shared), windows: (max_age.as_secs(), nonce_lifetime.as_secs()) }
+    }
+
+    /// Opens a new epoch on every server: for all nodes, what was judged before and is not recorded yet is
+    /// [`Seen::Forgotten`]. Called when proofs are recorded that were not, or for longer. Windows are the longest from now on.
+    ///
+    /// # Errors
+    ///
+    /// If a server is away; the epoch opens as soon as it is back.
+    pub async fn raise(&self, max_age: Duration, nonce_lifetime: Duration) -> Result<Epoch, ConnectError> {
+        let over = || ConnectError::passing("the runtime of the store has ended");
+        let (done, outcome) = oneshot::channel();
+        let raise = Raise { windows: (max_age, nonce_lifetime), done };
+        self.shared.raises.send(raise).await.map_err(|_| over())?;
+        outcome.await.map_err(|_| over())?
+    }
+
+    /// Whether every proof needs a nonce: [`RedisSettings::needs_nonces`].
+    pub fn needs_nonces(&self) -> bool {
+        self.shared.settings.needs_nonces()
+    }
+
+    /// The settings it was made of.
+    pub fn settings(&self) -> &RedisSettings {
+        &self.shared.settings
+    }
+
+    /// How it stands.
+    pub fn figures(&self) -> Figures {
+        let Shared { standing, unreachable, full, .. } = &*self.shared;
+        Figures {
+            is_there: !standing.away.load(Ordering::Acquire),
+            unreachable: unreachable.load(Ordering::Relaxed),
+            full: full.load(Ordering::Relaxed),
+            reconnects: standing.pins.load(Ordering::Relaxed),
+            epochs: standing.epochs.load(Ordering::Relaxed),
+        }
+    }
+
+    fn pinned(&self) -> Arc<Pinned> {
+        Arc::clone(&self.shared.pinned.borrow())
+    }
+
+    async fn record_by(&self, entry: &ReplayEntry<'_>, now: UnixTime, deadline: Instant) -> Result<Seen, Fault> {
+        loop {
+            let pinned = self.pinned();
+            if entry.epoch().id() != pinned.epoch.id() {
+                return Ok(Seen::Forgotten);
+            }
+            let (answer, answered) = oneshot::channel();
+            let job = self.job(&pinned, entry, now, answer);
+            match pinned.hand_over(job) {
+                Ok(()) => {
+                    let answer = timeout_at(deadline, answered).await;
+                    let answer = answer.ok().and_then(Result::ok).unwrap_or(Err(Fault::ReplayUnreachable));
+                    if answer == Ok(Seen::Forgotten) {
+                        // The nonce that goes with that answer should be of the epoch that comes.
+                        self.another(&pinned, deadline).await;
+                    }
+                    return answer;
+                }
+                Err(TrySendError::Full(_)) => return Err(Fault::ReplayUnreachable),
+                // Nothing was sent. While the servers are looked at again it may wait; when they are away it may not.
+                Err(TrySendError::Closed(_)) => {
+                    if self.shared.standing.away.load(Ordering::Acquire) || !self.another(&pinned, deadline).await {
+                        return Err(Fault::ReplayUnreachable);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Waits until others than these servers are pinned, or the same ones again.
+    async fn another(&self, than: &Arc<Pinned>, deadline: Instant) -> bool {
+        let mut pinned = self.shared.pinned.clone();
+        matches!(timeout_at(deadline, pinned.wait_for(|pinned| !Arc::ptr_eq(pinned, than))).await, Ok(Ok(_)))
+    }
+
+    fn job(
+        &self,
+        pinned: &Pinned,
+        entry: &ReplayEntry<'_>,
+        now: UnixTime,
+        answer: oneshot::Sender<Result<Seen, Fault>>,
+    ) -> Job {
+        let mut digest = Sha256::new();
+        entry.digest_input(|octets| digest.update(octets));
+        let (mut record, mut tally) = ([0; 16], [0; 16]);
+        record.copy_from_slice(&digest.finalize()[..16]);
+        let jkt = entry.jkt().as_bytes();
+        tally.copy_from_slice(&jkt[..16]);
+        // All proofs of a key are in one lane, where its tally is.
+        let lane = if pinned.lanes() == LANES { usize::from(jkt[16]) } else { 0 };
+        // Other nodes may judge by longer windows.
+        let longer =
+            pinned.windows.0.saturating_sub(self.windows.0).max(pinned.windows.1.saturating_sub(self.windows.1));
+        let left = entry.expires().since(now).as_secs().saturating_add(1).saturating_add(longer);
+        Job { lane, record, tally, keep: left.saturating_mul(1000).saturating_add(BEYOND), answer }
+    }
+}
+
+impl ReplayStore for RedisStore {
+    fn epoch(&self) -> Epoch {
+        self.shared.pinned.borrow().epoch
+    }
+
+    async fn record(&self, entry: &ReplayEntry<'_>, now: UnixTime) -> Result<Seen, Fault> {
+        let deadline = Instant::now() + self.shared.settings.timeout;
+        let answer = self.record_by(entry, now, deadline).await;
+        match answer {
+            Err(Fault::ReplayFull) => drop(self.shared.full.fetch_add(1, Ordering::Relaxed)),
+            Err(_) => drop(self.shared.unreachable.fetch_add(1, Ordering::Relaxed)),
+            Ok(_) => {}
+        }
+        answer
+    }
+}
+
+impl fmt::Debug for RedisStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let topology: &Topology = self.shared.settings.topology();
+        f.debug_struct("RedisStore")
+            .field("store", &self.shared.settings)
+            .field("topology", topology)
+            .field("epoch", &self.epoch())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,150 @@
+//! In a Cluster of six: lanes, a failover, a slot that moves.
+
+use keybound::refusal::Fault;
+use keybound::replay::{ReplayStore as _, Seen, suite};
+use redis_rig::{Cluster, Settings};
+
+use crate::support::{Proof, eventually, new_epoch, node, now, refused, settings};
+
+fn cluster() -> Cluster {
+    Cluster::start(3, &Settings::new()).expect("servers")
+}
+
+/// Where proofs of the key of this number are recorded: 64 slots to a lane, and keys are numbered as lanes are.
+fn slot_of(cluster: &mut Cluster, key: u8) -> u16 {
+    let lane = u16::from(key) * 64;
+    (lane..lane + 64)
+        .find(|slot| {
+            cluster.primaries().into_iter().any(|owner| {
+                let counted = cluster.nodes()[owner].server.ask(&["CLUSTER", "COUNTKEYSINSLOT", &slot.to_string()]);
+                counted.is_ok_and(|count| count != "0")
+            })
+        })
+        .expect("a lane has its marker")
+}
+
+#[tokio::test]
+#[ignore = "needs redis-server"]
+async fn does_what_every_store_must() {
+    let cluster = cluster();
+    let (one, other) = (node(&cluster.url()).await, node(&cluster.url()).await);
+    assert!(one.needs_nonces());
+    assert_eq!(one.epoch(), other.epoch());
+    suite::shared(&one, &other, "shared", now()).await;
+    suite::run(&one, "first", now()).await;
+}
+
+#[tokio::test]
+#[ignore = "needs redis-server"]
+async fn every_primary_has_its_share() {
+    let mut cluster = cluster();
+    let one = node(&cluster.url()).await;
+    for key in 0..=255 {
+        assert_eq!(Proof::new(key, "j").at(&one).await, Ok(Seen::Never), "{key}");
+    }
+    for primary in cluster.primaries() {
+        let size: u32 = cluster.nodes()[primary].server.ask(&["DBSIZE"]).expect("an answer").parse().expect("a number");
+        // Of 256 lanes each with a marker, a record and a tally.
+        assert!((3 * 85..=3 * 86).contains(&size), "{size}");
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs redis-server"]
+async fn a_primary_that_is_killed_is_followed_by_a_new_epoch() {
+    let mut cluster = cluster();
+    let (one, other) = (node(&cluster.url()).await, node(&cluster.url()).await);
+    let before = one.epoch();
+    let (lost, kept) = (Proof::new(0, "j"), Proof::new(255, "j"));
+    assert_eq!(lost.at(&one).await, Ok(Seen::Never));
+    assert_eq!(kept.at(&one).await, Ok(Seen::Never));
+    cluster.nodes()[0].server.kill().expect("an end");
+    assert_eq!(Proof::new(0, "k").at(&one).await, Err(Fault::ReplayUnreachable));
+    assert_eq!(kept.under(before, &other).await, Ok(Seen::Before), "the others go on until then");
+    let after = new_epoch(&one, before).await;
+    assert_eq!(new_epoch(&other, before).await, after);
+    for node in [&one, &other] {
+        assert_eq!(lost.under(before, node).await, Ok(Seen::Forgotten));
+        assert_eq!(kept.under(after, node).await, Ok(Seen::Before));
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs redis-server"]
+async fn a_slot_that_moves_is_followed_by_a_new_epoch() {
+    let mut cluster = cluster();
+    let (one, other) = (node(&cluster.url()).await, node(&cluster.url()).await);
+    let before = one.epoch();
+    let proof = Proof::new(7, "j");
+    assert_eq!(proof.at(&one).await, Ok(Seen::Never));
+    let slot = slot_of(&mut cluster, 7);
+    assert_eq!(cluster.owner(slot), Some(0));
+    cluster.move_slot(slot, 2).expect("a move");
+    let after = new_epoch(&one, before).await;
+    assert_eq!(new_epoch(&other, before).await, after);
+    assert_eq!(proof.under(before, &one).await, Ok(Seen::Forgotten));
+    assert_eq!(proof.under(after, &one).await, Ok(Seen::Before), "records move along");
+    assert_eq!(Proof::new(7, "k").at(&one).await, Ok(Seen::Never));
+}
+
+#[tokio::test]
+#[ignore = "needs redis-server"]
+async fn a_slot_on_its_way_is_a_fault_and_no_other_is() {
+    let mut cluster = cluster();
+    let one = node(&cluster.url()).await;
+    let before = one.epoch();
+    let proof = Proof::new(7, "j");
+    assert_eq!(proof.at(&one).await, Ok(Seen::Never));
+    let slot = slot_of(&mut cluster, 7).to_string();
+    let (source, target) = (cluster.nodes()[0].id.clone(), cluster.nodes()[2].id.clone());
+    cluster.nodes()[2].server.ask(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &source]).expect("an answer");
+    cluster.nodes()[0].server.ask(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &target]).expect("an answer");
+    assert_eq!(proof.at(&one).await, Ok(Seen::Before), "what is still there is known");
+    assert_eq!(Proof::new(7, "k").at(&one).await, Err(Fault::ReplayUnreachable));
+    assert_eq!(Proof::new(8, "k").at(&one).await, Ok(Seen::Never));
+    for node in [0, 2] {
+        cluster.nodes()[node].server.ask(&["CLUSTER", "SETSLOT", &slot, "STABLE"]).expect("an answer");
+    }
+    assert_eq!(Proof::new(7, "k").at(&one).await, Ok(Seen::Never));
+    assert_eq!(one.epoch(), before);
+}
+
+// A primary that the others cannot see serves nobody before long, and those who were pinned to it go over.
+#[tokio::test]
+#[ignore = "needs redis-server"]
+async fn a_primary_that_is_cut_off_is_left() {
+    let mut cluster = cluster();
+    let one = node(&cluster.url()).await;
+    let before = one.epoch();
+    // The bus, both ways, and replication; clients reach it as before.
+    cluster.nodes()[0].bus.bar();
+    cluster.nodes()[0].proxy.bar_servers();
+    let ip = cluster.nodes()[0].server.address().ip();
+    for other in &cluster.nodes()[1..] {
+        other.bus.bar_those(move |peer| peer.ip() == ip);
+    }
+    let after = new_epoch(&one, before).await;
+    eventually("a record", async || Proof::new(0, "j").at(&one).await.is_ok()).await;
+    assert_eq!(Proof::new(0, "j").under(before, &one).await, Ok(Seen::Forgotten));
+    assert_eq!(node(&cluster.url()).await.epoch(), after);
+}
+
+#[tokio::test]
+#[ignore = "needs redis-server"]
+async fn a_cluster_without_all_its_slots_is_refused() {
+    let mut cluster = cluster();
+    let url = cluster.url();
+    let error =
+        refused(settings(&url.replace("redis-cluster", "redis").replace(&url[url.find(',').expect("several")..], "")))
+            .await;
+    assert!(error.is_configuration() && error.to_string().contains("redis-cluster"), "{error}");
+    for node in cluster.nodes() {
+        node.server.ask(&["CONFIG", "SET", "cluster-require-full-coverage", "no"]).expect("an answer");
+    }
+    // Nobody tells the others that a slot is nobody's any more.
+    for node in cluster.nodes() {
+        node.server.ask(&["CLUSTER", "DELSLOTSRANGE", "0", "127"]).expect("an answer");
+    }
+    let error = refused(settings(&url)).await;
+    assert!(error.to_string().contains("nobody in the Cluster serves slot"), "{error}");
+}

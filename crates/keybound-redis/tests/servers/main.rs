@@ -1,0 +1,10 @@
+//! The store on real servers. Each test starts its own; they need `redis-server`, and `cargo xtask test` runs them.
+
+mod cluster;
+mod entry;
+mod refused;
+mod restart;
+mod sentinel;
+mod single;
+mod support;
+mod trouble;

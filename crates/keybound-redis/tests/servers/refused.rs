@@ -1,0 +1,202 @@
+//! What is said at the start about servers and settings that do not fit, each shown by the real thing.
+
+use std::net::TcpListener;
+
+use keybound::replay::Seen;
+use keybound_redis::RedisStore;
+use redis_rig::{Server, Settings};
+
+use crate::support::{Proof, refused, server, settings};
+
+#[tokio::test]
+#[ignore = "needs redis-server"]
+async fn a_server_that_evicts_is_refused() {
+    let evicting = Server::start(Settings::new().line("maxmemory-policy volatile-ttl")).expect("a server");
+    let error = refused(settings(&evicting.url())).await;
+    assert!(error.is_configuration());
+    assert!(error.to_string().contains("maxmemory-policy volatile-ttl"), "{error}");
+    assert!(error.to_string().contains(&evicting.address().to_string()), "{error}");
+}
+
+#[tokio::test]
+#[ignore = "needs redis-server"]
+async fn nobody_at_the_address_is_said() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address");
+    drop(listener);
+    let error = refused(settings(&format!("redis://u:hunter2@{address}"))).await;
+    assert!(!error.is_configuration());
+    assert!(error.to_string().contains("cannot be reached"), "{error}");
+    assert!(!error.to_string().contains("hunter2"), "{error}");
+    let error = refused(settings("redis://no-such-host.invalid")).await;
+    assert!(error.to_string().contains("no-such-host.invalid:6379: there is no address for this name"), "{error}");
+}
+
+#[tokio::test]
+#[ignore = "needs redis-server"]
+async fn passwords_are_asked_for_and_checked() {
+    let server = Server::start(Settings::new().line("requirepass right").cli(&["-a", "right", "--no-auth-warning"]));
+    let server = server.expect("a server");
+    let with = |user: &str| format!("redis://{user}{}", server.address());
+    for (user, expected) in [("", "asks for a password"), (":wrong@", "password is wrong"), ("x:right@", "is wrong")] {
+        let error = refused(settings(&with(user))).await;
+        assert!(error.is_configuration() && error.to_string().contains(expected), "{user}: {error}");
+        assert!(!error.to_string().contains(":wrong"), "{error}");
+    }
+    let store = RedisStore::connect(settings(&with(":right@"))).await.expect("a store");
+    assert_eq!(Proof::new(1, "j").at(&store).await, Ok(Seen::Never));
+    let login = settings(&server.url()).login(None, Some("right"));
+    assert!(RedisStore::connect(login).await.is_ok());
+}
+
+/// The rules that the documentation gives.
+const RULES: &str =
+    "user replays on >secret ~kb:* resetchannels -@all +info +eval +evalsha +get +set +del +exists +time";
+
+#[tokio::test]
+#[ignore = "needs redis-server"]
+async fn a_user_with_the_rules_of_the_documentation_is_enough() {
+    let server = Server::start(Settings::new().line(RULES)).expect("a server");
+    let url = format!("redis://replays:secret@{}", server.address());
+    let store = RedisStore::connect(settings(&url)).await.unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(Proof::new(1, "j").at(&store).await, Ok(Seen::Never));
+    assert_eq!(Proof::new(1, "j").at(&store).await, Ok(Seen::Before));
+    assert_eq!(server.ask(&["ACL", "LOG"]).expect("an answer"), "", "nothing was denied");
+}
+
+#[tokio::test]
+#[ignore = "needs redis-server"]
+async fn a_user_who_may_not_is_told_what() {
+    for (missing, expected) in [("+info", "info"), ("+eval ", "eval"), ("+set", "run this command"), ("~kb:*", "key")] {
+        let rules = RULES.replace(missing, "");
+        let server = Server::start(Settings::new().line(rules)).expect("a server");
+        let url = format!("redis://replays:secret@{}", server.address());
+        let error = refused(settings(&url)).await;
+        assert!(error.is_configuration(), "{missing}: {error}");
+        assert!(error.to_string().contains(expected), "{missing}: {error}");
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs redis-server"]
+async fn servers_of_another_kind_are_told_apart() {
+    let single = server();
+    let error = refused(settings(&format!("redis-cluster://{}", single.address()))).await;
+    assert!(error.is_configuration() && error.to_string().contains("is no node of a Cluster"), "{error}");
+    let error = refused(settings(&format!("redis-sentinel://{}?master=m", single.address()))).await;
+    assert!(error.is_configuration() && error.to_string().contains("is no Sentinel"), "{error}");
+    let replica = Server::start(Settings::new().line(format!("replicaof 127.0.0.1 {}", single.port())));
+    let replica = replica.expect("a server");
+    let error = refused(settings(&replica.url())).await;
+    assert!(error.to_string().contains("is a replica"), "{error}");
+    let error = refused(settings(&format!("{}/99", single.url()))).await;
+    assert!(error.to_string().contains("out of range"), "{error}");
+}
+
+mod tls {
+    use std::path::PathBuf;
+
+    use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+
+    use super::*;
+
+    /// An authority, and a server and a client with certificates of it.
+    struct Stage {
+        folder: tempfile::TempDir,
+        authority: String,
+    }
+
+    impl Stage {
+        fn new(names: &[&str]) -> Self {
+            let folder = tempfile::tempdir().expect("a folder");
+            let mut params = CertificateParams::new(Vec::new()).expect("parameters");
+            params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+            let key = KeyPair::generate().expect("a key");
+            let authority = CertifiedIssuer::self_signed(params, key).expect("an authority");
+            let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+            for (name, names) in [("server", names), ("client", vec!["client".to_owned()])] {
+                let key = KeyPair::generate().expect("a key");
+                let mut params = CertificateParams::new(names).expect("parameters");
+                // Who has the name of its issuer would pass for one that signed itself.
+                params.distinguished_name.push(DnType::CommonName, name);
+                let certificate = params.signed_by(&key, &authority).expect("a certificate");
+                std::fs::write(folder.path().join(format!("{name}.pem")), certificate.pem()).expect("a file");
+                std::fs::write(folder.path().join(format!("{name}.key")), key.serialize_pem()).expect("a file");
+            }
+            std::fs::write(folder.path().join("ca.pem"), authority.pem()).expect("a file");
+            Self { authority: authority.pem(), folder }
+        }
+
+        fn path(&self, name: &str) -> PathBuf {
+            self.folder.path().join(name)
+        }
+
+        fn server(&self, clients: &str) -> Server {
+            let [certificate, key, authority] = ["server.pem", "server.key", "ca.pem"].map(|name| self.path(name));
+            let (own, own_key) =
+                (self.path("client.pem").display().to_string(), self.path("client.key").display().to_string());
+            let cli = ["--insecure", "--cert", &own, "--key", &own_key];
+            Server::start(Settings::new().tls(&certificate, &key, &authority, clients, &cli)).expect("a server")
+        }
+
+        fn read(&self, name: &str) -> Vec<u8> {
+            std::fs::read(self.path(name)).expect("a file")
+        }
+    }
+
+    fn url(server: &Server) -> String {
+        format!("rediss://{}", server.address())
+    }
+
+    #[tokio::test]
+    #[ignore = "needs redis-server"]
+    async fn a_certificate_of_the_authority_for_the_address_is_taken() {
+        let stage = Stage::new(&["127.0.1.2", "localhost"]);
+        // The address differs from server to server; the proxy's does not.
+        let server = stage.server("no");
+        let proxy = redis_rig::Proxy::to(server.address()).expect("a proxy");
+        let named = settings(&format!("rediss://localhost:{}", proxy.address().port()));
+        let named = named.authorities(stage.authority.as_bytes()).expect("authorities");
+        let store = RedisStore::connect(named).await.unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(Proof::new(1, "j").at(&store).await, Ok(Seen::Never));
+    }
+
+    #[tokio::test]
+    #[ignore = "needs redis-server"]
+    async fn a_certificate_for_another_name_or_of_a_stranger_is_not() {
+        let stage = Stage::new(&["elsewhere.example"]);
+        let server = stage.server("no");
+        let known = settings(&url(&server)).authorities(stage.authority.as_bytes()).expect("authorities");
+        let error = refused(known).await;
+        assert!(error.is_configuration() && error.to_string().contains("TLS fails"), "{error}");
+        assert!(error.to_string().contains("not valid for name"), "{error}");
+        let error = refused(settings(&url(&server))).await;
+        assert!(error.is_configuration() && error.to_string().contains("TLS fails"), "{error}");
+    }
+
+    #[tokio::test]
+    #[ignore = "needs redis-server"]
+    async fn a_server_may_ask_for_our_certificate() {
+        let stage = Stage::new(&["localhost"]);
+        let server = stage.server("yes");
+        let proxy = redis_rig::Proxy::to(server.address()).expect("a proxy");
+        let named = settings(&format!("rediss://localhost:{}", proxy.address().port()));
+        let named = named.authorities(stage.authority.as_bytes()).expect("authorities");
+        let error = refused(named.clone()).await;
+        assert!(error.to_string().contains("certificate") || error.to_string().contains("broke"), "{error}");
+        let named = named.identity(&stage.read("client.pem"), &stage.read("client.key")).expect("an identity");
+        let store = RedisStore::connect(named).await.unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(Proof::new(1, "j").at(&store).await, Ok(Seen::Never));
+    }
+
+    #[tokio::test]
+    #[ignore = "needs redis-server"]
+    async fn who_speaks_tls_and_who_does_not_is_said() {
+        let plain = server();
+        let error = refused(settings(&format!("rediss://{}", plain.address()))).await;
+        assert!(error.to_string().contains("TLS"), "{error}");
+        let stage = Stage::new(&["localhost"]);
+        let error = refused(settings(&stage.server("no").url())).await;
+        assert!(error.to_string().contains("does it want TLS?"), "{error}");
+    }
+}

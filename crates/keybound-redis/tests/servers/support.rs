@@ -1,0 +1,80 @@
+//! Nodes and entries.
+
+use core::time::Duration;
+use std::time::SystemTime;
+
+use keybound::jwk::Thumbprint;
+use keybound::refusal::Fault;
+use keybound::replay::{Epoch, ReplayEntry, ReplayStore as _, Seen};
+use keybound::time::UnixTime;
+use keybound_redis::{ConnectError, RedisSettings, RedisStore};
+use redis_rig::{Server, Settings};
+use tokio::time::{Instant, sleep};
+
+pub(crate) const HTU: &str = "https://api.example.com/";
+
+pub(crate) fn server() -> Server {
+    Server::start(Settings::new()).expect("a server")
+}
+
+pub(crate) fn settings(url: &str) -> RedisSettings {
+    RedisSettings::from_url(url).expect("a URL")
+}
+
+pub(crate) async fn node(url: &str) -> RedisStore {
+    RedisStore::connect(settings(url)).await.unwrap_or_else(|error| panic!("{error}"))
+}
+
+pub(crate) async fn refused(settings: RedisSettings) -> ConnectError {
+    RedisStore::connect(settings).await.expect_err("no store")
+}
+
+pub(crate) fn now() -> UnixTime {
+    SystemTime::now().into()
+}
+
+/// A proof of the key of this number.
+#[derive(Clone)]
+pub(crate) struct Proof {
+    key: u8,
+    jti: String,
+    expires: UnixTime,
+}
+
+impl Proof {
+    pub(crate) fn new(key: u8, jti: impl Into<String>) -> Self {
+        Self { key, jti: jti.into(), expires: now().plus(Duration::from_secs(306)) }
+    }
+
+    pub(crate) const fn until(mut self, expires: UnixTime) -> Self {
+        self.expires = expires;
+        self
+    }
+
+    /// Judged by this node just now.
+    pub(crate) async fn at(&self, node: &RedisStore) -> Result<Seen, Fault> {
+        self.under(node.epoch(), node).await
+    }
+
+    /// Judged when this was the epoch.
+    pub(crate) async fn under(&self, epoch: Epoch, node: &RedisStore) -> Result<Seen, Fault> {
+        // Bits of every octet differ from key to key, so that in a Cluster keys lie far apart.
+        let jkt = Thumbprint::from_bytes([self.key; 32]);
+        node.record(&ReplayEntry::new(jkt, &self.jti, HTU, epoch, self.expires), now()).await
+    }
+}
+
+/// Waits for something that the store does by itself.
+pub(crate) async fn eventually(what: &str, mut done: impl AsyncFnMut() -> bool) {
+    let end = Instant::now() + Duration::from_secs(30);
+    while !done().await {
+        assert!(Instant::now() < end, "waited too long for {what}");
+        sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// Waits until the node has another epoch than this.
+pub(crate) async fn new_epoch(node: &RedisStore, before: Epoch) -> Epoch {
+    eventually("a new epoch", async || node.epoch() != before).await;
+    node.epoch()
+}

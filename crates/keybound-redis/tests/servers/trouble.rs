@@ -1,0 +1,177 @@
+//! Servers that answer, and not as one would like.
+
+use core::time::Duration;
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
+
+use keybound::refusal::Fault;
+use keybound::replay::{ReplayStore as _, Seen};
+use keybound_redis::RedisStore;
+use redis_rig::Proxy;
+use tokio::time::Instant;
+
+use crate::support::{Proof, eventually, new_epoch, node, refused, server, settings};
+
+#[tokio::test]
+#[ignore = "needs redis-server"]
+async fn a_server_that_does_not_answer_in_time_is_a_fault() {
+    let mut server = server();
+    let node = RedisStore::connect(settings(&server.url()).timeout(Duration::from_millis(200))).await.expect("a store");
+    let before = node.epoch();
+    server.stop().expect("a process");
+    let began = Instant::now();
+    let late = Proof::new(1, "late");
+    assert_eq!(late.at(&node).await, Err(Fault::ReplayUnreachable));
+    assert!(began.elapsed() < Duration::from_millis(400), "{:?}", began.elapsed());
+    server.go_on().expect("a process");
+    eventually("an answer", async || Proof::new(1, "next").at(&node).await.is_ok()).await;
+    assert_eq!(node.epoch(), before, "it has forgotten nothing");
+    // It had the question all the time, and may have answered it to nobody.
+    assert_ne!(late.at(&node).await, Err(Fault::ReplayUnreachable));
+}
+
+#[tokio::test]
+#[ignore = "needs redis-server"]
+async fn a_network_that_loses_everything_is_a_fault() {
+    let server = server();
+    let proxy = Proxy::to(server.address()).expect("a proxy");
+    let node = node(&format!("redis://{}", proxy.address())).await;
+    proxy.bar();
+    assert_eq!(Proof::new(1, "lost").at(&node).await, Err(Fault::ReplayUnreachable));
+    eventually("the breaker", async || !node.figures().is_there).await;
+    proxy.open();
+    eventually("the way back", async || Proof::new(1, "found").at(&node).await == Ok(Seen::Never)).await;
+}
+
+#[tokio::test]
+#[ignore = "needs redis-server"]
+async fn a_full_server_refuses_what_is_new_and_knows_what_is_not() {
+    let server = server();
+    let node = node(&server.url()).await;
+    let proof = Proof::new(1, "there");
+    assert_eq!(proof.at(&node).await, Ok(Seen::Never));
+    server.ask(&["CONFIG", "SET", "maxmemory", "1"]).expect("an answer");
+    assert_eq!(Proof::new(1, "new").at(&node).await, Err(Fault::ReplayFull));
+    assert_eq!(proof.at(&node).await, Ok(Seen::Before));
+    assert_eq!(node.figures().full, 1);
+    server.ask(&["CONFIG", "SET", "maxmemory", "0"]).expect("an answer");
+    assert_eq!(Proof::new(1, "new").at(&node).await, Ok(Seen::Never));
+}
+
+#[tokio::test]
+#[ignore = "needs redis-server"]
+async fn a_server_that_begins_to_evict_is_left_and_comes_back_as_a_new_epoch() {
+    let server = server();
+    let node = node(&server.url()).await;
+    let before = node.epoch();
+    server.ask(&["CONFIG", "SET", "maxmemory-policy", "allkeys-lru"]).expect("an answer");
+    eventually("it to be noticed", async || !node.figures().is_there).await;
+    assert_eq!(Proof::new(1, "j").at(&node).await, Err(Fault::ReplayUnreachable));
+    server.ask(&["CONFIG", "SET", "maxmemory-policy", "noeviction"]).expect("an answer");
+    new_epoch(&node, before).await;
+}
+
+#[tokio::test]
+#[ignore = "needs redis-server"]
+async fn a_primary_that_becomes_a_replica_records_nothing() {
+    let (primary, other) = (server(), server());
+    let node = node(&primary.url()).await;
+    let (ip, port) = (other.address().ip().to_string(), other.port().to_string());
+    primary.ask(&["REPLICAOF", &ip, &port]).expect("an answer");
+    let answer = Proof::new(1, "j").at(&node).await;
+    assert!(matches!(answer, Err(Fault::ReplayUnreachable) | Ok(Seen::Forgotten)), "{answer:?}");
+    eventually("it to be noticed", async || !node.figures().is_there).await;
+    assert_eq!(Proof::new(1, "j").at(&node).await, Err(Fault::ReplayUnreachable));
+}
+
+#[tokio::test]
+#[ignore = "needs redis-server"]
+async fn a_server_that_loses_its_scripts_is_told_them_again() {
+    let server = server();
+    let node = node(&server.url()).await;
+    let (before, connections) = (node.epoch(), node.figures().reconnects);
+    for number in 0..5 {
+        server.ask(&["SCRIPT", "FLUSH"]).expect("an answer");
+        assert_eq!(Proof::new(1, format!("{number}")).at(&node).await, Ok(Seen::Never));
+    }
+    assert_eq!((node.epoch(), node.figures().reconnects), (before, connections));
+}
+
+// A server that runs somebody else's endless script answers BUSY to everything.
+#[tokio::test]
+#[ignore = "needs redis-server"]
+async fn a_busy_server_is_a_fault() {
+    let server = server();
+    server.ask(&["CONFIG", "SET", "busy-reply-threshold", "50"]).expect("an answer");
+    let node = node(&server.url()).await;
+    let mut endless = server.cli().args(["EVAL", "while true do end", "0"]).spawn().expect("a program");
+    redis_rig::wait_until("BUSY", || server.ask(&["PING"]).is_err()).expect("a busy server");
+    assert_eq!(Proof::new(1, "j").at(&node).await, Err(Fault::ReplayUnreachable));
+    server.ask(&["SCRIPT", "KILL"]).expect("an answer");
+    endless.wait().expect("an end");
+    eventually("the way back", async || Proof::new(1, "j").at(&node).await.is_ok()).await;
+}
+
+// A file that takes twenty seconds to load, if nobody hurries it.
+#[tokio::test]
+#[ignore = "needs redis-server"]
+async fn a_server_that_is_still_loading_is_waited_for() {
+    let slow = ["enable-debug-command yes", "key-load-delay 1000", "loading-process-events-interval-bytes 1024"];
+    let slow = slow.into_iter().fold(redis_rig::Settings::new().append_only(), redis_rig::Settings::line);
+    let mut server = redis_rig::Server::start(slow).expect("a server");
+    let node = node(&server.url()).await;
+    let before = node.epoch();
+    server.ask(&["DEBUG", "POPULATE", "20000"]).expect("an answer");
+    server.ask(&["BGREWRITEAOF"]).expect("an answer");
+    redis_rig::wait_until("a file", || {
+        server.info("persistence", "aof_rewrite_in_progress").is_ok_and(|state| state == "0")
+    })
+    .expect("a file");
+    server.restart().expect("a server that answers LOADING");
+    let refused = refused(settings(&server.url())).await.to_string();
+    assert!(refused.contains("loading"), "{refused}");
+    assert_eq!(Proof::new(1, "j").at(&node).await, Err(Fault::ReplayUnreachable));
+    server.ask(&["CONFIG", "SET", "key-load-delay", "0"]).expect("an answer");
+    new_epoch(&node, before).await;
+}
+
+#[tokio::test]
+#[ignore = "needs redis-server"]
+async fn clocks_that_are_far_apart_are_refused() {
+    // No clock is turned here: a server that believes to be elsewhere in time is played.
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("redis://{}", listener.local_addr().expect("an address"));
+    std::thread::spawn(move || play(&listener, b"*2\r\n:2\r\n:61000\r\n"));
+    let refused = refused(settings(&url)).await.to_string();
+    assert!(refused.contains("its clock is 61 s ahead of ours"), "{refused}");
+}
+
+#[tokio::test]
+#[ignore = "needs redis-server"]
+async fn nonsense_is_refused() {
+    for nonsense in
+        ["$-1\r\n", ":7\r\n", "*0\r\n", "*2\r\n:0\r\n$3\r\nabc\r\n", "HTTP/1.1 400 Bad Request\r\n\r\n", "+OK\r\n"]
+    {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let url = format!("redis://{}", listener.local_addr().expect("an address"));
+        std::thread::spawn(move || play(&listener, nonsense.as_bytes()));
+        let refused = refused(settings(&url)).await.to_string();
+        assert!(refused.contains("nonsense") || refused.contains("as Redis does"), "{nonsense}: {refused}");
+    }
+}
+
+/// Answers `INFO` as a server does, and everything else by this.
+fn play(listener: &TcpListener, rest: &[u8]) {
+    let info = "run_id:a\r\nredis_mode:standalone\r\nrole:master\r\nmaster_replid:b\r\nmaxmemory_policy:noeviction\r\n";
+    let info = format!("${}\r\n{info}\r\n", info.len());
+    while let Ok((mut client, _)) = listener.accept() {
+        let mut buffer = [0; 4096];
+        while let Ok(read @ 1..) = client.read(&mut buffer) {
+            let asked = String::from_utf8_lossy(&buffer[..read]);
+            let answer = if asked.contains("INFO") { info.as_bytes() } else { rest };
+            if client.write_all(answer).is_err() {
+                break;
+            }
+        }
+    }
+}
