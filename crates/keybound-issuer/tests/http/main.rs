@@ -1,6 +1,7 @@
 //! The issuer over real sockets, in octets: what clients send, what strangers send, and what each gets.
 
 mod assertions;
+mod browser;
 mod clients;
 mod code;
 mod device;
@@ -9,6 +10,7 @@ mod exchange;
 mod introspection;
 mod nonces;
 mod octets;
+mod pages;
 mod people;
 mod proofs;
 mod pushed;

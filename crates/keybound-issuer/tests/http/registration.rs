@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::people::{Parameters, form, to_local};
 use crate::support::{Answer, HOLDER, LOCAL, MARK, REDIRECT, Request, SECRET, Server, Setup};
 
-fn open(config: IssuerConfig) -> IssuerConfig {
+pub(crate) fn open(config: IssuerConfig) -> IssuerConfig {
     config.auto_approve("alice").registration(Registration::Open, "openid read write")
 }
 

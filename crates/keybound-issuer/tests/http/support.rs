@@ -528,6 +528,12 @@ impl Answer {
         value
     }
 
+    /// Every `Set-Cookie`.
+    pub(crate) fn cookies(&self) -> Vec<&str> {
+        let lines = self.head.lines().filter_map(|line| line.split_once(':'));
+        lines.filter(|(name, _)| name.eq_ignore_ascii_case("set-cookie")).map(|(_, value)| value.trim()).collect()
+    }
+
     /// Whether a field line begins so.
     pub(crate) fn has(&self, beginning: &str) -> bool {
         self.head.lines().any(|line| line.starts_with(beginning))
