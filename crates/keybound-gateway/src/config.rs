@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 
 use http::{HeaderName, Method};
 use keybound::crypto::AlgSet;
-use keybound_issuer::GrantType;
 use keybound_issuer::store::Location;
+use keybound_issuer::{GrantType, PasswordHash};
 
 mod check;
 mod document;
@@ -377,8 +377,12 @@ pub struct AuthorizationServer {
     pub registration_scope: Vec<String>,
     /// The user who is signed in and agrees to everything, on loopback.
     pub auto_approve: Option<String>,
+    /// How long people stay signed in.
+    pub session_lifetime: Duration,
     /// Its clients.
     pub clients: Vec<Client>,
+    /// People who may sign in, besides those of the store.
+    pub users: Vec<User>,
 }
 
 /// Who may register clients at the embedded issuer.
@@ -409,6 +413,8 @@ impl core::fmt::Debug for Registration {
 pub struct Client {
     /// Its name.
     pub id: String,
+    /// What people know it by.
+    pub name: Option<String>,
     /// What it authenticates with, if the method is one with a secret.
     pub secret: Option<String>,
     /// How it authenticates, by the registered name.
@@ -434,6 +440,20 @@ impl core::fmt::Debug for Client {
             .field("authentication", &self.authentication)
             .finish_non_exhaustive()
     }
+}
+
+/// `[[authorization_server.user]]`
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct User {
+    /// What they sign in with, and `sub` of their tokens.
+    pub username: String,
+    /// The hash of their password.
+    pub password_hash: PasswordHash,
+    /// As people call them.
+    pub name: Option<String>,
+    /// Where mail reaches them.
+    pub email: Option<String>,
 }
 
 /// How a client authenticates at the token endpoint.

@@ -19,6 +19,7 @@ use keybound::time::UnixTime;
 use keybound::token::TokenPolicy;
 use keybound::verify::{self, Verifier};
 use keybound_issuer::store::{self, Store};
+use keybound_issuer::users::NewUser;
 use keybound_issuer::{Authentication, Clock, Issuer, IssuerConfig, Keys, Registration, Secret};
 use keybound_tower::fetch::HttpFetch;
 use keybound_tower::introspection::{HttpAsk, Introspection};
@@ -410,6 +411,10 @@ fn embedded_issuer(
     for client in &settings.clients {
         issuer = issuer.client(registered(client)?);
     }
+    for user in &settings.users {
+        issuer = issuer.user(person(user));
+    }
+    issuer = issuer.session_lifetime(settings.session_lifetime);
     let who = match &settings.registration {
         config::Registration::Off => Registration::Off,
         config::Registration::Open => Registration::Open,
@@ -430,6 +435,17 @@ fn embedded_issuer(
         .map_err(|error| EngineError::new("authorization_server", error))
 }
 
+fn person(user: &config::User) -> NewUser {
+    let mut new = NewUser::new(user.username.as_str()).password(user.password_hash.clone());
+    if let Some(name) = &user.name {
+        new = new.full_name(name.as_str());
+    }
+    match &user.email {
+        Some(email) => new.email(email.as_str()),
+        None => new,
+    }
+}
+
 fn registered(client: &config::Client) -> Result<keybound_issuer::Client, EngineError> {
     let name = format!("client {}", client.id);
     let secret = || {
@@ -443,6 +459,9 @@ fn registered(client: &config::Client) -> Result<keybound_issuer::Client, Engine
         ClientAuthentication::None => Authentication::None,
     };
     let mut registered = keybound_issuer::Client::new(client.id.as_str(), authentication).scope(client.scope.join(" "));
+    if let Some(name) = &client.name {
+        registered = registered.name(name.as_str());
+    }
     for grant_type in &client.grant_types {
         registered = registered.grant_type(*grant_type);
     }

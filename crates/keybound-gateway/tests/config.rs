@@ -240,6 +240,14 @@ fn each_mistake_has_its_line() {
             "1:3: authorization_server.auto_approve: is the client_id of a client too, and sub of their tokens would be the same",
         ),
         (
+            "[authorization_server]\nurl = \"https://as.example.com\"\n[[authorization_server.user]]\nusername = \"al ice\"\npassword_hash = \"$argon2id$v=19$m=8,t=1,p=1$+C4f67MQrSoF4qvwplvyQQ$R/qX4hbHxWWwaf5VXrPkMcafJ3honlSMrDlFvNaLi/o\"",
+            r#"1:4: authorization_server.user[0].username: "al ice": a user name is of letters, digits and . _ - + @, at most 64 of them"#,
+        ),
+        (
+            "[authorization_server]\nurl = \"https://as.example.com\"\n[[authorization_server.user]]\nusername = \"alice\"\npassword_hash = \"correct horse\"",
+            "1:5: authorization_server.user[0].password_hash: is no argon2id hash in the PHC format, of at most 256 MiB and 16 passes, or the password is empty or too long for one",
+        ),
+        (
             "[authorization_server]\nurl = \"https://as.example.com\"\n[[authorization_server.client]]\nclient_id = \"a\"\nclient_secret = \"short\"\ngrant_types = [\"client_credentials\"]",
             "1:5: authorization_server.client[0].client_secret: is shorter than 16 characters, and could be guessed",
         ),

@@ -98,6 +98,18 @@ impl NewUser {
     }
 }
 
+/// Whether somebody can be called that.
+///
+/// ```
+/// use keybound_issuer::users::is_name;
+///
+/// assert!(is_name("alice") && is_name("müller@example.com"));
+/// assert!(!is_name("al ice") && !is_name(""));
+/// ```
+pub fn is_name(name: &str) -> bool {
+    identity(name).is_some()
+}
+
 /// One form for all the ways to write a name, or nothing if it is none. Upper and lower case are the same.
 pub(crate) fn identity(name: &str) -> Option<Box<str>> {
     let id: String = name.nfkc().flat_map(char::to_lowercase).take(MAX_NAME + 1).nfkc().collect();

@@ -122,6 +122,8 @@ pub(crate) const SECTIONS: &[Section] = &[
         doc: "The embedded issuer, trusted as an [[issuer]] by itself. Without this table there is none." },
     Section { path: "authorization_server.client", repeated: true, optional: true,
         doc: "A client of the embedded issuer, by the names of RFC 7591." },
+    Section { path: "authorization_server.user", repeated: true, optional: true,
+        doc: "A person who may sign in at the embedded issuer; sub of their tokens is the username. Others are kept in its store." },
 ];
 
 /// The settings, in the order of the printed file.
@@ -364,6 +366,8 @@ pub(crate) const KEYS: &[Key] = &[
          the key ends with the process, and its tokens with it."),
     key("authorization_server.auto_approve", Text, Unset("\"alice\""),
         "For development: this user is logged in and consents to everything. On loopback only."),
+    key("authorization_server.session_lifetime", Duration, Is("\"12h\""),
+        "How long people stay signed in: then they are asked for the password again."),
     key("authorization_server.registration", Choice(REGISTRATIONS), Is("\"off\""),
         "Who may register clients at run time (RFC 7591). open: anybody, 64 MiB of them a day at most, for clients that act for\n\
          users; no browser is sent to their addresses unasked. token: whoever has registration_token."),
@@ -373,6 +377,8 @@ pub(crate) const KEYS: &[Key] = &[
         "Scopes that clients may have which register themselves."),
 
     key("authorization_server.client.client_id", Text, Required("\"demo\""), "Its name."),
+    key("authorization_server.client.client_name", Text, Unset("\"Orders\""),
+        "What people know it by: the pages on which they sign in show it, or else client_id."),
     key("authorization_server.client.client_secret", Text, Unset("\"at least 16 characters\""),
         "What it authenticates with; for the methods client_secret_basic and client_secret_post."),
     key("authorization_server.client.token_endpoint_auth_method", Choice(CLIENT_METHODS), Is("\"client_secret_basic\""),
@@ -392,6 +398,13 @@ pub(crate) const KEYS: &[Key] = &[
         "Scopes it may have."),
     key("authorization_server.client.dpop_bound_access_tokens", Flag, Is("true"),
         "Whether it must send a proof with every token request."),
+
+    key("authorization_server.user.username", Text, Required("\"alice\""),
+        "What they sign in with, in any case of its letters: letters, digits and . _ - + @."),
+    key("authorization_server.user.password_hash", Text, Required("\"$argon2id$v=19$m=19456,t=2,p=1$YSBzYWx0IG9mIHlvdXJz$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\""),
+        "The argon2id hash of the password, in the PHC format."),
+    key("authorization_server.user.name", Text, Unset("\"Alice Liddell\""), "As people call them."),
+    key("authorization_server.user.email", Text, Unset("\"alice@example.com\""), "Where mail reaches them."),
 ];
 
 /// The setting of this path.

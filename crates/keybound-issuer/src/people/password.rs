@@ -127,7 +127,7 @@ pub struct PasswordHashError;
 
 impl fmt::Display for PasswordHashError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("not an argon2id hash in the PHC format, of at most 256 MiB and 16 passes, or no password for one")
+        f.write_str("is no argon2id hash in the PHC format, of at most 256 MiB and 16 passes, or the password is empty or too long for one")
     }
 }
 

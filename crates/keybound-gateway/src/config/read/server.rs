@@ -1,4 +1,4 @@
-//! `[authorization_server]` and its clients.
+//! `[authorization_server]`, its clients and users.
 
 use core::str::FromStr;
 use std::path::Path;
@@ -6,13 +6,14 @@ use std::path::Path;
 use keybound::crypto::AlgSet;
 use keybound_issuer::GrantType;
 use keybound_issuer::store::Location;
+use keybound_issuer::users::UserError;
 
 use super::{not_empty, plain, scope_token, texts};
 use crate::config::file::KeyFile;
 use crate::config::mistake::Mistakes;
 use crate::config::section::{Read, Section, child, shortened};
 use crate::config::source::Located;
-use crate::config::{AuthorizationServer, Client, ClientAuthentication, Registration, check};
+use crate::config::{AuthorizationServer, Client, ClientAuthentication, Registration, User, check};
 use crate::signing_key;
 
 pub(super) fn authorization_server(
@@ -51,6 +52,10 @@ pub(super) fn authorization_server(
     let tables = Section::repeated(child(root, "authorization_server"), "authorization_server.client", mistakes);
     let clients: Vec<_> = tables.into_iter().map(|table| client(table, base)).collect();
     check::twice(&clients, "authorization_server.client", "client_id", |client| &client.id, mistakes);
+    let tables = Section::repeated(child(root, "authorization_server"), "authorization_server.user", mistakes);
+    let users: Vec<_> = tables.into_iter().map(|table| user(table, &clients)).collect();
+    check::twice(&users, "authorization_server.user", "username", |user| &user.username, mistakes);
+    let session_lifetime = section.duration("session_lifetime");
     if let Some(user) = &auto_approve
         && clients.iter().flatten().any(|client| client.value.id == user.value)
     {
@@ -70,13 +75,50 @@ pub(super) fn authorization_server(
         registration_scope: texts(registration_scope?),
         auto_approve: auto_approve.map(|user| user.value),
         signing_key: signing_key.map(|file| file.value),
+        session_lifetime: session_lifetime?.value,
         clients: plain(clients)?,
+        users: plain(users)?,
     };
     Some(Read { value: server, place: url.place, written: true })
 }
 
+fn user(section: Section<'_>, clients: &[Option<Read<Client>>]) -> Option<Read<User>> {
+    let username = section.text("username", |text| match keybound_issuer::users::is_name(text) {
+        true => Ok(text.to_owned()),
+        false => Err(format!("{:?}: {}", shortened(text), UserError::Name)),
+    });
+    if let Some(username) = &username
+        && clients.iter().flatten().any(|client| client.value.id == username.value)
+    {
+        let message = "is the client_id of a client too, and sub of their tokens would be the same";
+        section.mistake("username", &username.place, message);
+    }
+    // A password that was written in its place is not repeated.
+    let password_hash = section.text("password_hash", str::parse);
+    let name = section.text("name", line);
+    let email = section.text("email", line);
+    section.finish();
+    let username = username?;
+    let user = User {
+        username: username.value,
+        password_hash: password_hash?.value,
+        name: name.map(|name| name.value),
+        email: email.map(|email| email.value),
+    };
+    Some(Read { value: user, place: username.place, written: true })
+}
+
+/// Text for people.
+fn line(text: &str) -> Result<String, String> {
+    match not_empty(text)? {
+        text if text.len() <= 256 && !text.chars().any(char::is_control) => Ok(text),
+        _ => Err("is more than one line of 256 octets".to_owned()),
+    }
+}
+
 fn client(section: Section<'_>, base: &Path) -> Option<Read<Client>> {
     let id = section.text("client_id", client_id);
+    let name = section.text("client_name", line);
     let secret = section.text("client_secret", long_enough);
     let file = section.text("jwks_file", |text| KeyFile::read(base, text, AlgSet::ALL)).map(|file| file.value);
     let grant_types = section.texts("grant_types", grant_type);
@@ -120,6 +162,7 @@ fn client(section: Section<'_>, base: &Path) -> Option<Read<Client>> {
     let id = id?;
     let client = Client {
         id: id.value,
+        name: name.map(|name| name.value),
         secret: secret.map(|secret| secret.value),
         authentication: authentication?,
         grant_types: grant_types?.value.into_iter().map(|grant| grant.value).collect(),
