@@ -41,10 +41,9 @@ impl Decisions {
 impl Handler for Decisions {
     async fn handle(&self, inbound: Inbound) -> Response<Body> {
         let engine = self.live.engine();
-        let Inbound { request, peer } = inbound;
-        let (question, _body) = request.into_parts();
+        let Inbound { head: question, peer, .. } = inbound;
         let (logged, own_method) = (engine.config.log.decisions, question.method.clone());
-        match asked(question, &engine, &peer) {
+        match asked(*question, &engine, &peer) {
             Ok(mut parts) => {
                 let watch = self.worker.watch(&parts.method, logged).traced(&parts.headers);
                 let response = told(decide(&engine, &mut parts, &[], &watch).await);

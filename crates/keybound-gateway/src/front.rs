@@ -3,7 +3,8 @@
 
 use core::future::Future;
 
-use http::{Method, Request, Response};
+use http::request::Parts;
+use http::{Method, Response};
 
 use crate::answer::Problem;
 use crate::body::{Body, RequestBody};
@@ -26,7 +27,7 @@ mod worker;
 pub use bind::BindError;
 pub(crate) use bind::Port;
 pub use certificates::Certificates;
-pub(crate) use connection::Ended;
+pub(crate) use connection::{Deadline, Ended};
 pub use peer::Peer;
 pub use sockets::{Sockets, SocketsError};
 pub use stop::Stop;
@@ -37,8 +38,11 @@ pub use worker::{Connections, Drained, Front};
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Inbound {
-    /// The request. Its target is in origin form; `Host` holds the authority.
-    pub request: Request<RequestBody>,
+    /// The head of the request. Its target is in origin form; `Host` holds the authority. It is handed on many times, so it has
+    /// a place of its own.
+    pub head: Box<Parts>,
+    /// The body of the request.
+    pub body: RequestBody,
     /// Where it came from.
     pub peer: Peer,
 }

@@ -29,9 +29,8 @@ impl IssuerStack {
 
 impl Handler for IssuerStack {
     async fn handle(&self, inbound: Inbound) -> Response<Body> {
-        let (parts, body) = inbound.request.into_parts();
         let connection = Connection::new(self.listener, inbound.peer.address());
-        stack::issue(self.router.clone(), connection, parts, body).await
+        stack::issue(self.router.clone(), connection, inbound.head, inbound.body).await
     }
 }
 

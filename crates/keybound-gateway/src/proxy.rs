@@ -1,15 +1,19 @@
 //! Passes a request on to an upstream and its response back, both as streams. What may pass was decided before.
 
 use core::cell::{Cell, OnceCell, RefCell};
+use core::future::{Future as _, poll_fn};
+use core::pin::pin;
+use core::task::Poll;
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Request, Response, StatusCode, Uri, Version};
 use hyper::body::Incoming;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 use crate::answer::Problem;
 use crate::body::{Body, Progress, RequestBody};
@@ -158,15 +162,15 @@ impl Proxy {
     /// The path is sent as it is in the request, but for a prefix that is to be rewritten, and `Host` too. A request is sent a
     /// second time only if nothing of it can have reached a server the first time.
     pub async fn forward(&self, inbound: Inbound, upstreams: &Upstreams, terms: &Terms<'_>) -> Response<Body> {
-        let Inbound { mut request, peer } = inbound;
-        let wish = fields::wish(&request);
-        let client_side = (wish == Wish::WebSocket).then(|| hyper::upgrade::on(&mut request));
-        fields::onward(request.headers_mut(), wish, terms, &peer.as_from(terms.origin));
-        *request.version_mut() = Version::HTTP_11;
+        let Inbound { mut head, body, peer } = inbound;
+        let wish = fields::wish(&head, &body);
+        let client_side = (wish == Wish::WebSocket).then(|| tunnel::client_side(&mut head));
+        fields::onward(&mut head.headers, wish, terms, &peer.as_from(terms.origin));
+        head.version = Version::HTTP_11;
         if let Some(rewrite) = &upstreams.rewrite {
-            *request.uri_mut() = rewritten(request.uri(), rewrite);
+            head.uri = rewritten(&head.uri, rewrite);
         }
-        match self.exchange(request, upstreams, terms).await {
+        match self.exchange(Outbound { head, body }, upstreams, terms).await {
             Err(problem) => problem.answer(),
             Ok((response, lease)) if response.status() == StatusCode::SWITCHING_PROTOCOLS => match client_side {
                 Some(client_side) => tunnel::open(response, lease, client_side, &peer, self.limits.tunnel_timeout),
@@ -181,16 +185,17 @@ impl Proxy {
 
     async fn exchange(
         &self,
-        mut request: Request<RequestBody>,
+        mut outbound: Outbound,
         upstreams: &Upstreams,
         terms: &Terms<'_>,
     ) -> Result<(Response<Incoming>, Lease), Problem> {
-        let progress = request.body_mut().progress();
+        let progress = outbound.body.progress();
         for Choice { server, address } in upstreams.in_turn() {
             loop {
                 let (mut lease, used) = match server.resting() {
                     Some(lease) => (lease, true),
-                    None => match server.connect().await {
+                    // Rare, and long to describe: in a place of its own.
+                    None => match Box::pin(server.connect()).await {
                         Ok(lease) => {
                             address.reached();
                             (lease, false)
@@ -202,7 +207,7 @@ impl Proxy {
                         }
                     },
                 };
-                let answered = self.answer(&mut lease, request, progress.as_ref()).await;
+                let answered = self.answer(&mut lease, outbound, progress.as_ref()).await;
                 if let (Some(taken_by), Ok(_) | Err(Failure::Said(_))) = (terms.taken_by, &answered) {
                     let _ = taken_by.set(Arc::clone(address));
                 }
@@ -213,7 +218,7 @@ impl Proxy {
                         }
                         return Ok((response, lease));
                     }
-                    Err(Failure::Unsent(back)) => request = *back,
+                    Err(Failure::Unsent(back)) => outbound = back,
                     Err(Failure::Said(problem)) => {
                         tracing::warn!(upstream = %server.url(), reason = problem.code(), "no answer from upstream");
                         return Err(problem);
@@ -232,34 +237,39 @@ impl Proxy {
     async fn answer(
         &self,
         lease: &mut Lease,
-        request: Request<RequestBody>,
+        outbound: Outbound,
         progress: Option<&Rc<Progress>>,
     ) -> Result<Response<Incoming>, Failure> {
         let patience = self.limits.response_timeout;
-        let mut sending = core::pin::pin!(lease.send(request, progress.cloned()));
+        let sent = lease.send(outbound, progress.cloned()).map_err(|_unfit| Failure::Said(Problem::HostInvalid))?;
+        let mut sent = pin!(sent);
+        let deadline = lease.deadline();
         let mut seen = 0;
-        let mut deadline = Instant::now() + patience;
+        let mut due = Instant::now() + patience;
         loop {
-            match timeout_at(deadline, sending.as_mut()).await {
-                Ok(Ok(response)) => return Ok(response),
-                Ok(Err(Unanswered::Unsent(request))) => return Err(Failure::Unsent(request)),
-                Ok(Err(Unanswered::Failed(error))) => {
+            let answered = poll_fn(|cx| match sent.as_mut().poll(cx) {
+                Poll::Ready(answered) => Poll::Ready(Some(answered)),
+                Poll::Pending => deadline.poll(cx, Some(due)).map(|()| None),
+            });
+            match answered.await {
+                Some(Ok(response)) => return Ok(response),
+                Some(Err(Unanswered::Unsent(outbound))) => return Err(Failure::Unsent(outbound)),
+                Some(Err(Unanswered::Failed(error))) => {
                     let failed = progress.and_then(|progress| progress.failed());
                     return Err(Failure::Said(failed.unwrap_or_else(|| blame(&error))));
                 }
-                Ok(Err(Unanswered::Unfit)) => return Err(Failure::Said(Problem::HostInvalid)),
-                Err(_elapsed) => {}
+                None => {}
             }
             let Some(progress) = progress else {
                 return Err(Failure::Said(Problem::UpstreamTimeout));
             };
             let now = Instant::now();
-            deadline = match progress.finished() {
+            due = match progress.finished() {
                 Some(finished) => finished + patience,
                 None if progress.frames() > seen && now < progress.due() => now + patience,
                 None => now,
             };
-            if deadline <= now {
+            if due <= now {
                 return Err(Failure::Said(Problem::UpstreamTimeout));
             }
             seen = progress.frames();
@@ -294,8 +304,25 @@ impl Upstreams {
     }
 }
 
+/// A request for an upstream.
+pub(crate) struct Outbound {
+    head: Box<Parts>,
+    body: RequestBody,
+}
+
+impl Outbound {
+    fn of(request: Request<RequestBody>) -> Self {
+        let (head, body) = request.into_parts();
+        Self { head: Box::new(head), body }
+    }
+
+    fn into_request(self) -> Request<RequestBody> {
+        Request::from_parts(*self.head, self.body)
+    }
+}
+
 enum Failure {
-    Unsent(Box<Request<RequestBody>>),
+    Unsent(Outbound),
     Said(Problem),
 }
 

@@ -67,8 +67,8 @@ impl Stack {
 impl Handler for Stack {
     async fn handle(&self, inbound: Inbound) -> Response<Body> {
         let serving = self.serving();
-        let request = &inbound.request;
-        let watch = self.worker.watch(request.method(), serving.engine.config.log.decisions).traced(request.headers());
+        let head = &inbound.head;
+        let watch = self.worker.watch(&head.method, serving.engine.config.log.decisions).traced(&head.headers);
         let response = serving.answer(inbound, &watch).await;
         watch.answered(&response);
         response
@@ -105,8 +105,7 @@ impl Serving {
     }
 
     async fn answer<'s>(&'s self, inbound: Inbound, watch: &Watch<'s>) -> Response<Body> {
-        let Inbound { request, peer } = inbound;
-        let (mut parts, body) = request.into_parts();
+        let Inbound { head: mut parts, body, peer } = inbound;
         let refuse = |refusal| self.engine.refuse(&parts, refusal, &Policy::required(), &self.cors, watch);
         let forwarded = match peer.is_trusted().then(|| forwarded_host(&parts.headers)).transpose() {
             Ok(forwarded) => forwarded.flatten(),
@@ -115,7 +114,7 @@ impl Serving {
         if let Some(router) = self.issuer.as_ref().filter(|_| self.is_for_the_issuer(&parts, forwarded.as_deref())) {
             watch.routed(&self.engine.issuer_meter);
             let connection = Connection::new(self.engine.config.listen.address, peer.address());
-            return issue(router.clone(), connection, parts, body).await;
+            return Box::pin(issue(router.clone(), connection, parts, body)).await;
         }
         let (origin, path) = match self.engine.arrival(&parts, forwarded.as_deref()) {
             Ok(arrival) => arrival,
@@ -124,7 +123,7 @@ impl Serving {
         if let Some(router) = self.issuer.as_ref().filter(|_| self.is_issuers(origin, path.as_str())) {
             watch.routed(&self.engine.issuer_meter);
             let connection = Connection::new(self.engine.config.listen.address, peer.address());
-            return issue(router.clone(), connection, parts, body).await;
+            return Box::pin(issue(router.clone(), connection, parts, body)).await;
         }
         let described = |resource: &&Resource| resource.is_described_at(origin, path.as_str());
         if let Some(resource) = self.engine.resources.iter().find(described) {
@@ -152,84 +151,89 @@ impl Serving {
     }
 
     /// On the terms of the route's mode.
-    async fn pass(&self, errand: Errand<'_, '_>, parts: Parts, mut body: RequestBody, peer: Peer) -> Response<Body> {
-        let Errand { route, policy, origin, upstreams, watch } = errand;
-        let outward = &self.origins[origin];
-        let forward = |mut parts: Parts, body, terms| async move {
-            let terms: Terms<'_> = terms;
-            let terms = terms.telling(watch.passed_on(&mut parts.headers));
-            let request = Request::from_parts(parts, body);
-            let sent = Instant::now();
-            let response = self.proxy.forward(Inbound { request, peer }, upstreams, &terms).await;
-            watch.upstream(sent);
-            response
-        };
-        if route.mode == Mode::Open {
-            return forward(parts, body, Terms::unchanged(outward)).await;
+    async fn pass(&self, errand: Errand<'_, '_>, head: Box<Parts>, body: RequestBody, peer: Peer) -> Response<Body> {
+        let inbound = Inbound { head, body, peer };
+        match errand.route.mode {
+            Mode::Open => self.forward(&errand, inbound, Terms::unchanged(&self.origins[errand.origin])).await,
+            Mode::Report => Box::pin(self.report(&errand, inbound)).await,
+            Mode::Required | Mode::Optional => Box::pin(self.protect(&errand, inbound)).await,
         }
-        if route.mode == Mode::Report {
-            let mut late = None;
-            // A preflight has no credentials that anything could be found out about.
-            if self.cors.asks(&parts).is_none() {
-                match self.judge(&parts, &mut body, Later::Tell, &errand).await {
-                    Ok(judgement) => {
-                        let judgement = watch.judged(&parts, self.engine.report(&parts, judgement).await);
-                        let came = judgement.result().is_ok().then(|| body.token_came()).flatten();
-                        late = came.map(|came| (came, Judgement::token_in_form(&parts.headers)));
-                    }
-                    Err(problem @ Problem::FormEncoded) => watch.would_refuse(problem.code()),
-                    Err(problem) => return problem.answer(),
+    }
+
+    /// On to an upstream.
+    async fn forward(&self, errand: &Errand<'_, '_>, mut inbound: Inbound, terms: Terms<'_>) -> Response<Body> {
+        let terms = terms.telling(errand.watch.passed_on(&mut inbound.head.headers));
+        let sent = Instant::now();
+        let response = self.proxy.forward(inbound, errand.upstreams, &terms).await;
+        errand.watch.upstream(sent);
+        response
+    }
+
+    /// Everything passes; what `required` would have refused is noted.
+    async fn report(&self, errand: &Errand<'_, '_>, mut inbound: Inbound) -> Response<Body> {
+        let watch = errand.watch;
+        let mut late = None;
+        // A preflight has no credentials that anything could be found out about.
+        if self.cors.asks(&inbound.head).is_none() {
+            match self.judge(&inbound.head, &mut inbound.body, Later::Tell, errand).await {
+                Ok(judgement) => {
+                    let judgement = watch.judged(&inbound.head, self.engine.report(&inbound.head, judgement).await);
+                    let came = judgement.result().is_ok().then(|| inbound.body.token_came()).flatten();
+                    late = came.map(|came| (came, Judgement::token_in_form(&inbound.head.headers)));
                 }
+                Err(problem @ Problem::FormEncoded) => watch.would_refuse(problem.code()),
+                Err(problem) => return problem.answer(),
             }
-            let response = forward(parts, body, Terms::unchanged(outward)).await;
-            if let Some((_, denied)) = late.filter(|(came, _)| came.get())
-                && let Err(denial) = denied.result()
-            {
-                watch.would_refuse(denial.code());
-            }
-            return response;
         }
-        if self.cors.asks(&parts).is_some() {
-            return answer_preflight(&self.cors, &parts, route);
+        let response = self.forward(errand, inbound, Terms::unchanged(&self.origins[errand.origin])).await;
+        if let Some((_, denied)) = late.filter(|(came, _)| came.get())
+            && let Err(denial) = denied.result()
+        {
+            watch.would_refuse(denial.code());
         }
-        let page = parts.headers.get(ORIGIN).cloned();
-        let judgement = match self.judge(&parts, &mut body, Later::BreakOff, &errand).await {
-            Ok(judgement) => judgement,
-            Err(problem) => {
-                let mut response = problem.answer();
-                self.cors.expose(response.headers_mut(), page.as_ref());
-                return response;
+        response
+    }
+
+    /// Only what may pass passes.
+    async fn protect(&self, errand: &Errand<'_, '_>, mut inbound: Inbound) -> Response<Body> {
+        if self.cors.asks(&inbound.head).is_some() {
+            return answer_preflight(&self.cors, &inbound.head, errand.route);
+        }
+        let page = inbound.head.headers.get(ORIGIN).cloned();
+        let mut response = match self.judge(&inbound.head, &mut inbound.body, Later::BreakOff, errand).await {
+            Ok(judgement) => {
+                let judgement = errand.watch.judged(&inbound.head, judgement);
+                self.judged(errand, inbound, judgement).await
             }
+            Err(problem) => problem.answer(),
         };
-        let judgement = watch.judged(&parts, judgement);
-        let mut response = match judgement.result() {
-            Err(denial) => self.engine.deny(denial, judgement, policy),
-            Ok(access) => {
-                // What is answered if a token turns up in the part of a form that is still to come.
-                let late = announces_form(&parts.headers).then(|| Judgement::token_in_form(&parts.headers));
-                let identity = match self.engine.identity(access, &parts, origin, route) {
-                    Ok(identity) => identity,
-                    Err(problem) => {
-                        let mut response = problem.answer();
-                        self.cors.expose(response.headers_mut(), page.as_ref());
-                        return response;
-                    }
-                };
-                let terms = Terms::vouched(outward, &identity, route.upstream_authorization, route.proof);
-                let response = forward(parts, body, terms).await;
-                match late.as_ref().and_then(|late| late.result().err().map(|denial| (late, denial))) {
-                    Some((late, denial)) if response.extensions().get() == Some(&Problem::TokenInForm) => {
-                        watch.broken_off(denial);
-                        self.engine.deny(denial, late, policy)
-                    }
-                    _ => response,
-                }
-            }
-        };
-        if judgement.result().is_ok() {
-            complete(response.headers_mut(), judgement.nonce(), policy.proof_handling());
-        }
         self.cors.expose(response.headers_mut(), page.as_ref());
+        response
+    }
+
+    /// The answer to a request of which this was found.
+    async fn judged(&self, errand: &Errand<'_, '_>, inbound: Inbound, judgement: &Judgement) -> Response<Body> {
+        let Errand { route, policy, origin, watch, .. } = *errand;
+        let access = match judgement.result() {
+            Ok(access) => access,
+            Err(denial) => return self.engine.deny(denial, judgement, policy),
+        };
+        let head = &inbound.head;
+        // What is answered if a token turns up in the part of a form that is still to come.
+        let late = announces_form(&head.headers).then(|| Box::new(Judgement::token_in_form(&head.headers)));
+        let identity = match self.engine.identity(access, head, origin, route) {
+            Ok(identity) => identity,
+            Err(problem) => return problem.answer(),
+        };
+        let terms = Terms::vouched(&self.origins[origin], &identity, route.upstream_authorization, route.proof);
+        let mut response = self.forward(errand, inbound, terms).await;
+        if response.extensions().get() == Some(&Problem::TokenInForm)
+            && let Some((late, Err(denial))) = late.as_ref().map(|late| (late, late.result()))
+        {
+            watch.broken_off(denial);
+            response = self.engine.deny(denial, late, policy);
+        }
+        complete(response.headers_mut(), judgement.nonce(), policy.proof_handling());
         response
     }
 
@@ -309,16 +313,16 @@ struct Errand<'s, 'w> {
 pub(crate) async fn issue(
     router: Router,
     connection: Connection,
-    mut parts: Parts,
+    mut head: Box<Parts>,
     body: RequestBody,
 ) -> Response<Body> {
-    parts.extensions.insert(connection);
+    head.extensions.insert(connection);
     let whole = match Limited::new(body, ISSUER_BODY).collect().await {
         Ok(whole) => whole,
         // What is wrong with the body itself, or that there is too much of it.
         Err(error) => return error.downcast_ref().copied().unwrap_or(Problem::BodyOversized).answer(),
     };
-    let request = Request::from_parts(parts, axum::body::Body::new(Full::new(whole.to_bytes())));
+    let request = Request::from_parts(*head, axum::body::Body::new(Full::new(whole.to_bytes())));
     let response: Result<_, core::convert::Infallible> = router.oneshot(request).await;
     match response {
         Ok(response) => response.map(Body::streaming),

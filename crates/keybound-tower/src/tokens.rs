@@ -74,7 +74,8 @@ impl Tokens {
             }
             return Ok(Resolved { token: vouched.facts.judge(&issuer.policy, clock.now())?, unremembered: None });
         }
-        let (index, vouched) = self.find_out(token, &|issuer| served.takes(issuer), clock).await?; // I/O
+        // Only of a token that is new, and long to describe: in a place of its own.
+        let (index, vouched) = Box::pin(self.find_out(token, &|issuer| served.takes(issuer), clock)).await?; // I/O
         // The answer may have been long in coming: the time is asked for anew.
         let valid = vouched.facts.judge(&self.issuers[index].policy, clock.now())?;
         let known = Known::new(vouched, index, token, clock.uptime());
@@ -90,7 +91,7 @@ impl Tokens {
         if let Some((_, vouched)) = self.remembered(&token.hash(), clock) {
             return Ok(vouched.facts);
         }
-        Ok(self.find_out(token, &|_| true, clock).await?.1.facts) // I/O
+        Ok(Box::pin(self.find_out(token, &|_| true, clock)).await?.1.facts) // I/O
     }
 
     fn remembered(&self, hash: &[u8; 32], clock: &Arc<dyn Clock>) -> Option<(&Issuer, Vouched)> {

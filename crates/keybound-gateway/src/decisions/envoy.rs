@@ -74,8 +74,7 @@ impl ExtAuthz {
 impl Handler for ExtAuthz {
     async fn handle(&self, inbound: Inbound) -> Response<Body> {
         let engine = self.live.engine();
-        let Inbound { request, peer } = inbound;
-        let (head, body) = request.into_parts();
+        let Inbound { head, body, peer } = inbound;
         let from = peer.address();
         if !peer.is_trusted() {
             tracing::error!(%from, "a question to listen.ext_authz from an address that is not in listen.decision_peers");

@@ -166,10 +166,11 @@ pub(crate) async fn in_turn<H: Handler, S: Octets>(
     turned_away: Option<TurnedAway>,
 ) {
     let service = service_fn(|request: Request<Incoming>| {
-        let (shop, peer) = (Rc::clone(&shop), peer.clone());
+        let shop = Rc::clone(&shop);
+        let begun = shop.begin(request, peer.clone(), turned_away, None);
         // In a place of its own, which a connection at rest does not hold.
         Box::pin(async move {
-            let mut response = respond(&shop, request, peer, turned_away, None).await;
+            let mut response = shop.respond(begun).await;
             if shop.draining.has_begun() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
@@ -253,46 +254,57 @@ impl Deadline {
     }
 }
 
-impl<H: Handler> Shop<H> {
-    fn turn_away(&self, method: &Method, problem: Problem) -> Response<Body> {
-        self.handler.turned_away(Some(method), problem);
-        problem.answer()
-    }
+/// A request that has begun: what the handler gets, or the answer that there is without it.
+pub(crate) struct Begun {
+    inbound: Result<Inbound, Box<Response<Body>>>,
+    peer: Peer,
+    ended: Ended,
 }
 
-/// Answers one request; `flow` says which of several it is, with HTTP/2.
-pub(crate) async fn respond<H: Handler>(
-    shop: &Shop<H>,
-    mut request: Request<Incoming>,
-    peer: Peer,
-    turned_away: Option<TurnedAway>,
-    flow: Option<Rc<Flow>>,
-) -> Response<Body> {
-    let shared = Arc::clone(peer.shared());
-    let framing = shared.begin_request();
-    let limits = &shop.limits;
-    let clean = match (turned_away, &flow) {
-        (Some(TurnedAway(problem)), _) => Err(problem),
-        (None, None) => hygiene::clean(&mut request, framing),
-        (None, Some(_)) => hygiene::clean_multiplexed(&mut request, limits.header_bytes, limits.header_fields),
-    };
-    let ended = Ended { shared, flow };
-    let response = match clean {
-        Err(problem) => shop.turn_away(request.method(), problem),
-        Ok(()) => {
-            let (head, body) = request.into_parts();
-            match RequestBody::bounded(body, limits.body_bytes, limits.client_timeout, limits.request_timeout) {
-                None => shop.turn_away(&head.method, Problem::BodyOversized),
-                Some(body) => {
-                    let request = Request::from_parts(head, body);
-                    shop.handler.handle(Inbound { request, peer: peer.clone() }).await
-                }
-            }
-        }
-    };
-    if peer.is_tunnel() {
-        core::mem::forget(ended);
-        return response;
+impl<H: Handler> Shop<H> {
+    fn turn_away(&self, method: &Method, problem: Problem) -> Box<Response<Body>> {
+        self.handler.turned_away(Some(method), problem);
+        Box::new(problem.answer())
     }
-    response.map(|body| body.until(ended))
+
+    /// Makes sure of a request what the handler relies on; `flow` says which of several it is, with HTTP/2.
+    pub(crate) fn begin(
+        &self,
+        mut request: Request<Incoming>,
+        peer: Peer,
+        turned_away: Option<TurnedAway>,
+        flow: Option<Rc<Flow>>,
+    ) -> Begun {
+        let shared = Arc::clone(peer.shared());
+        let framing = shared.begin_request();
+        let limits = &self.limits;
+        let clean = match (turned_away, &flow) {
+            (Some(TurnedAway(problem)), _) => Err(problem),
+            (None, None) => hygiene::clean(&mut request, framing),
+            (None, Some(_)) => hygiene::clean_multiplexed(&mut request, limits.header_bytes, limits.header_fields),
+        };
+        let (head, body) = request.into_parts();
+        let body = clean.and_then(|()| {
+            RequestBody::bounded(body, limits.body_bytes, limits.client_timeout, limits.request_timeout)
+                .ok_or(Problem::BodyOversized)
+        });
+        let inbound = match body {
+            Err(problem) => Err(self.turn_away(&head.method, problem)),
+            Ok(body) => Ok(Inbound { head: Box::new(head), body, peer: peer.clone() }),
+        };
+        Begun { inbound, peer, ended: Ended { shared, flow } }
+    }
+
+    /// Answers it.
+    pub(crate) async fn respond(&self, Begun { inbound, peer, ended }: Begun) -> Response<Body> {
+        let response = match inbound {
+            Err(answer) => *answer,
+            Ok(inbound) => self.handler.handle(inbound).await,
+        };
+        if peer.is_tunnel() {
+            core::mem::forget(ended);
+            return response;
+        }
+        response.map(|body| body.until(ended))
+    }
 }

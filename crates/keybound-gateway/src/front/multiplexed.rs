@@ -19,7 +19,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::time::Instant;
 
-use super::connection::{Deadline, Octets, Shop, TurnedAway, due, respond};
+use super::connection::{Deadline, Octets, Shop, TurnedAway, due};
 use super::guard::{Guard, Phase};
 use super::{Handler, Peer};
 use crate::config::Limits;
@@ -72,9 +72,10 @@ pub(crate) async fn serve<H: Handler, S: Octets>(
     guard.multiplex();
     let flows = Flows(Rc::new(Shared { patience: shop.limits.client_timeout, ..Shared::default() }));
     let service = service_fn(|request: Request<Incoming>| {
-        let (shop, peer, flow) = (Rc::clone(&shop), peer.clone(), flows.begin());
+        let (shop, flow) = (Rc::clone(&shop), flows.begin());
+        let begun = shop.begin(request, peer.clone(), turned_away, Some(Rc::clone(&flow)));
         async move {
-            let mut response = respond(&shop, request, peer, turned_away, Some(Rc::clone(&flow))).await;
+            let mut response = shop.respond(begun).await;
             flow.answered(turned_away.is_some());
             // Of one connection, which is not to end for this.
             response.headers_mut().remove(CONNECTION);

@@ -4,8 +4,11 @@
 use http::header::{
     AUTHORIZATION, CONNECTION, CONTENT_LENGTH, HOST, HeaderName, HeaderValue, TE, TRANSFER_ENCODING, UPGRADE,
 };
-use http::{HeaderMap, Method, Request, Version};
+use http::request::Parts;
+use http::{HeaderMap, Method, Version};
+use http_body::Body as _;
 
+use crate::body::RequestBody;
 use crate::config::{ProofHandling, UpstreamAuthorization};
 
 use super::Terms;
@@ -25,13 +28,13 @@ pub(crate) enum Wish {
 
 /// Whether this is the opening of a WebSocket (RFC 6455 section 4.1). No other upgrade goes through: what flows after it
 /// would pass every check, and an upgrade to HTTP/2 is made for just that.
-pub(crate) fn wish<B: http_body::Body>(request: &Request<B>) -> Wish {
-    let fields = request.headers();
-    let websocket = request.method() == Method::GET
-        && request.version() == Version::HTTP_11
+pub(crate) fn wish(head: &Parts, body: &RequestBody) -> Wish {
+    let fields = &head.headers;
+    let websocket = head.method == Method::GET
+        && head.version == Version::HTTP_11
         && fields.get(UPGRADE).is_some_and(|upgrade| upgrade.as_bytes().eq_ignore_ascii_case(b"websocket"))
         && options(fields).any(|option| option.eq_ignore_ascii_case("upgrade"))
-        && request.body().is_end_stream();
+        && body.is_end_stream();
     if websocket { Wish::WebSocket } else { Wish::Http }
 }
 

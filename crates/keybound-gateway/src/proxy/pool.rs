@@ -3,10 +3,12 @@
 
 use core::cell::RefCell;
 use core::fmt;
+use core::future::Future;
 use std::io;
 use std::rc::Rc;
 
-use http::Request;
+use futures_util::{FutureExt as _, TryFutureExt as _};
+use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 use hyper::client::conn::http1::{Builder, SendRequest};
@@ -14,10 +16,12 @@ use hyper_util::rt::TokioIo;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout};
 
+use super::Outbound;
 use super::dial::{Dialled, Octets, dial};
 use super::streams::{self, Connections, Stream};
 use crate::body::{Progress, RequestBody};
 use crate::config::{HttpVersion, Limits, UpstreamUrl};
+use crate::front::Deadline;
 use crate::write::Gathering;
 
 /// One server that requests are passed on to.
@@ -30,6 +34,7 @@ pub(crate) struct Server {
 
 struct Resting {
     connection: Connection,
+    deadline: Deadline,
     since: Instant,
 }
 
@@ -52,7 +57,7 @@ impl Server {
     pub(crate) fn resting(self: &Rc<Self>) -> Option<Lease> {
         if self.url.version() == HttpVersion::Http2 {
             let place = self.shared.place(self.most_streams())?;
-            return Some(Lease::new(Held::Part(place), self));
+            return Some(Lease::new(Held::Part(place), self, Deadline::default()));
         }
         let mut idle = self.idle.borrow_mut();
         let mut position = idle.len();
@@ -62,8 +67,8 @@ impl Server {
             if resting.connection.sender.is_closed() {
                 idle.remove(position);
             } else if resting.connection.sender.is_ready() {
-                let Resting { connection, .. } = idle.remove(position);
-                return Some(Lease::new(Held::Whole(connection), self));
+                let Resting { connection, deadline, .. } = idle.remove(position);
+                return Some(Lease::new(Held::Whole(connection), self, deadline));
             }
         }
         None
@@ -73,7 +78,7 @@ impl Server {
     pub(crate) async fn connect(self: &Rc<Self>) -> io::Result<Lease> {
         let connected = timeout(self.limits.connect_timeout, self.open()).await;
         let opened = connected.unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut)));
-        Ok(Lease::new(opened?, self))
+        Ok(Lease::new(opened?, self, Deadline::default()))
     }
 
     async fn open(&self) -> io::Result<Held> {
@@ -103,10 +108,10 @@ impl Server {
         usize::try_from(self.limits.streams).unwrap_or(usize::MAX)
     }
 
-    fn put_back(&self, connection: Connection) {
+    fn put_back(&self, connection: Connection, deadline: Deadline) {
         let mut idle = self.idle.borrow_mut();
         if idle.len() < self.limits.upstream_idle && !connection.sender.is_closed() {
-            idle.push(Resting { connection, since: Instant::now() });
+            idle.push(Resting { connection, deadline, since: Instant::now() });
         }
     }
 
@@ -138,6 +143,7 @@ impl fmt::Debug for Server {
 pub(crate) struct Lease {
     held: Option<Held>,
     server: Rc<Server>,
+    deadline: Deadline,
     sent: Option<Rc<Progress>>,
     answered: bool,
 }
@@ -150,41 +156,47 @@ enum Held {
 /// Why there is no response.
 pub(crate) enum Unanswered {
     /// Nothing of the request went out; here it is back.
-    Unsent(Box<Request<RequestBody>>),
+    Unsent(Outbound),
     /// Some of it did.
     Failed(hyper::Error),
-    /// It cannot be said in the version of HTTP that is spoken there.
-    Unfit,
 }
 
+/// The request cannot be said in the version of HTTP that is spoken there.
+pub(crate) struct Unfit;
+
+/// What becomes of a request that was sent.
+pub(crate) trait Sent: Future<Output = Result<Response<Incoming>, Unanswered>> {}
+
+impl<F: Future<Output = Result<Response<Incoming>, Unanswered>>> Sent for F {}
+
 impl Lease {
-    fn new(held: Held, server: &Rc<Server>) -> Self {
-        Self { held: Some(held), server: Rc::clone(server), sent: None, answered: false }
+    fn new(held: Held, server: &Rc<Server>, deadline: Deadline) -> Self {
+        Self { held: Some(held), server: Rc::clone(server), deadline, sent: None, answered: false }
     }
 
-    /// Sends `request`; `progress` is that of its body, if it has one.
-    pub(crate) async fn send(
+    /// Sends `outbound`; `progress` is that of its body, if it has one.
+    pub(crate) fn send(
         &mut self,
-        mut request: Request<RequestBody>,
+        outbound: Outbound,
         progress: Option<Rc<Progress>>,
-    ) -> Result<http::Response<Incoming>, Unanswered> {
+    ) -> Result<impl Sent + use<>, Unfit> {
         self.sent = progress;
-        match self.held.as_mut().expect("a lease has its connection until it is dropped") {
-            Held::Whole(connection) => connection.sender.try_send_request(request).await.map_err(Unanswered::from),
-            Held::Part(stream) => {
-                if streams::to_http2(&mut request, self.server.url.scheme()).is_none() {
-                    return Err(Unanswered::Unfit);
-                }
-                let answer = stream.sender().try_send_request(request).await;
-                answer.map_err(|error| match Unanswered::from(error) {
-                    Unanswered::Unsent(mut request) => {
-                        streams::from_http2(&mut request);
-                        Unanswered::Unsent(request)
-                    }
-                    other => other,
-                })
+        let mut request = outbound.into_request();
+        Ok(match self.held.as_mut().expect("a lease has its connection until it is dropped") {
+            Held::Whole(connection) => {
+                connection.sender.try_send_request(request).map_err(|error| Unanswered::of(error, |_| {})).left_future()
             }
-        }
+            Held::Part(stream) => {
+                streams::to_http2(&mut request, self.server.url.scheme()).ok_or(Unfit)?;
+                let sent = stream.sender().try_send_request(request);
+                sent.map_err(|error| Unanswered::of(error, streams::from_http2)).right_future()
+            }
+        })
+    }
+
+    /// The timer of this connection.
+    pub(crate) const fn deadline(&mut self) -> &mut Deadline {
+        &mut self.deadline
     }
 
     /// The body of the request, if it has one.
@@ -203,10 +215,14 @@ impl Lease {
     }
 }
 
-impl From<TrySendError<Request<RequestBody>>> for Unanswered {
-    fn from(mut error: TrySendError<Request<RequestBody>>) -> Self {
+impl Unanswered {
+    /// `restore` gives a request back the form that it had.
+    fn of(mut error: TrySendError<Request<RequestBody>>, restore: impl Fn(&mut Request<RequestBody>)) -> Self {
         match error.take_message() {
-            Some(request) => Self::Unsent(Box::new(request)),
+            Some(mut request) => {
+                restore(&mut request);
+                Self::Unsent(Outbound::of(request))
+            }
             None => Self::Failed(error.into_error()),
         }
     }
@@ -216,7 +232,9 @@ impl Drop for Lease {
     fn drop(&mut self) {
         let sent = self.sent.as_ref().filter(|sent| sent.finished().is_none());
         match self.held.take() {
-            Some(Held::Whole(connection)) if self.answered && sent.is_none() => self.server.put_back(connection),
+            Some(Held::Whole(connection)) if self.answered && sent.is_none() => {
+                self.server.put_back(connection, core::mem::take(&mut self.deadline));
+            }
             Some(Held::Whole(connection)) => connection.task.abort(),
             // The response is gone by itself; the rest of the request would still be taken from the client.
             Some(Held::Part(_)) => sent.into_iter().for_each(|sent| sent.abandon()),

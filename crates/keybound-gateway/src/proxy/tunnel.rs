@@ -3,7 +3,8 @@
 use core::time::Duration;
 
 use http::header::{CONNECTION, HeaderValue, UPGRADE};
-use http::{Response, StatusCode};
+use http::request::Parts;
+use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
@@ -13,6 +14,15 @@ use tokio::time::{Instant, sleep_until};
 use super::{Lease, fields};
 use crate::body::Body;
 use crate::front::Peer;
+
+/// The client's connection, once the tunnel is open.
+pub(crate) fn client_side(head: &mut Parts) -> OnUpgrade {
+    let mut request = Request::new(());
+    core::mem::swap(request.extensions_mut(), &mut head.extensions);
+    let client_side = hyper::upgrade::on(&mut request);
+    core::mem::swap(request.extensions_mut(), &mut head.extensions);
+    client_side
+}
 
 /// The answer that opens the tunnel, which lasts on its own from there.
 pub(crate) fn open(

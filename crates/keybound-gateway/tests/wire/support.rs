@@ -53,7 +53,7 @@ impl Plain {
 
 impl Handler for Plain {
     async fn handle(&self, inbound: Inbound) -> Response<Body> {
-        let path = inbound.request.uri().path();
+        let path = inbound.head.uri.path();
         let Some(route) = self.routes.iter().find(|route| route.path.covers(path)) else {
             let mut response = Response::new(Body::empty());
             *response.status_mut() = StatusCode::NOT_FOUND;
