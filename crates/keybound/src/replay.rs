@@ -30,12 +30,24 @@ impl Epoch {
         Self { id, opened }
     }
 
+    /// An epoch in which a nonce of it is all that counts: its barrier stands as long as it lasts. For a memory beside which
+    /// others accept proofs that it does not know of.
+    pub const fn of_nonces_alone(id: u64) -> Self {
+        Self { id, opened: UnixTime::MAX }
+    }
+
+    /// The same epoch, whose barrier is counted from `barrier` if that is later than its beginning.
+    #[must_use]
+    pub fn raised(self, barrier: UnixTime) -> Self {
+        Self { opened: self.opened.max(barrier), ..self }
+    }
+
     /// 64 random bits. Two epochs with the same ones are the same epoch.
     pub const fn id(self) -> u64 {
         self.id
     }
 
-    /// When it began, by the clock of the one who opened it.
+    /// When it began, by the clock of the one who opened it; never, if nonces alone count in it.
     pub const fn opened(self) -> UnixTime {
         self.opened
     }

@@ -8,6 +8,7 @@ mod support;
 
 mod around;
 mod nonces;
+mod outages;
 mod records;
 mod tokens;
 
