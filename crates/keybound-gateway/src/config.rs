@@ -292,8 +292,10 @@ pub struct Replay {
     pub memory: u64,
     /// Live proofs of one key.
     pub per_key: u32,
-    /// What happens when it is full.
+    /// What happens when it is full or away.
     pub when_unavailable: WhenUnavailable,
+    /// Octets that are held for that time.
+    pub reserve: u64,
 }
 
 /// What happens when the replay memory is full or away.
@@ -302,6 +304,8 @@ pub struct Replay {
 pub enum WhenUnavailable {
     /// 503.
     Refuse,
+    /// Proofs with a nonce that this process has made since are admitted, any other is asked for one.
+    NonceOnly,
 }
 
 /// `[limits]`: what each is for, and its default, stands in [`default_text`].

@@ -3,16 +3,17 @@
 
 mod barrier;
 mod records;
+mod replays;
 
 use core::fmt;
 use core::time::Duration;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::SystemTime;
 
 use keybound::authorization_server::AuthorizationServer;
 use keybound::crypto::aws_lc::{AwsLc, random_array};
 use keybound::nonce::{NonceKey, StatelessNonces};
-use keybound::replay::memory::{MemoryLimits, MemoryStore};
 use keybound::replay::{Epoch, ReplayStore};
 use keybound::request::{Origin, Origins};
 use keybound::time::UnixTime;
@@ -25,7 +26,8 @@ use keybound_tower::fetch::HttpFetch;
 use keybound_tower::introspection::{HttpAsk, Introspection};
 use keybound_tower::{DiscoveredKeys, FixedKeys, IssuerKeys, Policy, ProofHandling, ResourceServer, Voucher};
 
-use self::records::Records;
+use self::records::{Generation, Records};
+pub use self::replays::Replays;
 use crate::attestation::{self, Attestor};
 use crate::config::{self, ClientAuthentication, Config, IatWithNonce, KeySource, Mode, NoncePolicy};
 use crate::health::{self, Address};
@@ -54,7 +56,9 @@ impl core::error::Error for EngineError {}
 /// What all workers share, of one configuration.
 #[derive(Debug)]
 pub struct Engine {
-    pub(crate) server: ResourceServer<Records>,
+    pub(crate) server: ResourceServer<Records<Replays>>,
+    /// Of its windows: who has another records nothing.
+    generation: u64,
     pub(crate) issuer: Option<Issuer>,
     pub(crate) config: Config,
     /// By origin, then by route.
@@ -79,7 +83,8 @@ pub struct Engine {
 /// What outlives a configuration.
 #[derive(Clone, Debug)]
 struct Lasting {
-    store: Arc<MemoryStore>,
+    store: Arc<Replays>,
+    generation: Generation,
     nonce_key: NonceKey,
     issuer_keys: Option<Keys>,
     attestation_keys: Option<attestation::Keys>,
@@ -91,10 +96,19 @@ struct Lasting {
 impl Lasting {
     fn new(replay: &config::Replay, telemetry: Option<&config::Telemetry>) -> Result<Self, EngineError> {
         let secret = random_array().map_err(|error| EngineError::new("random numbers", error))?;
-        let store = Arc::new(replay_memory(replay)?);
+        let store = Arc::new(Replays::open(replay)?);
         let observe = Observe::new(telemetry).map_err(|error| EngineError::new("telemetry", error))?;
         let nonce_key = NonceKey::new(1, secret);
-        Ok(Self { store, nonce_key, issuer_keys: None, attestation_keys: None, issuer_store: None, observe })
+        let generation = Generation::default();
+        Ok(Self {
+            store,
+            generation,
+            nonce_key,
+            issuer_keys: None,
+            attestation_keys: None,
+            issuer_store: None,
+            observe,
+        })
     }
 }
 
@@ -107,12 +121,11 @@ impl Engine {
     /// What cannot be had: a key file, a policy that contradicts itself, random numbers.
     pub fn new(config: Config) -> Result<Self, EngineError> {
         let lasting = Lasting::new(&config.replay, config.telemetry.as_ref())?;
-        let epoch = lasting.store.epoch().id();
-        Self::build(config, lasting, &[], epoch)
+        Self::build(config, lasting, &[], 0)
     }
 
     /// The memory of used proofs. It outlives the engine.
-    pub fn replays(&self) -> &MemoryStore {
+    pub fn replays(&self) -> &Replays {
         &self.lasting.store
     }
 
@@ -127,8 +140,8 @@ impl Engine {
     /// Nothing has changed until [`Successor::take_over`].
     pub(crate) fn successor(&self, config: Config) -> Result<Successor, EngineError> {
         let barrier = barrier::is_due(&self.config, &config).then(random_epoch).transpose()?;
-        let epoch = barrier.unwrap_or_else(|| self.replays().epoch().id());
-        let mut engine = Self::build(config, self.lasting.clone(), &self.discovered, epoch)?;
+        let generation = self.generation + u64::from(barrier.is_some());
+        let mut engine = Self::build(config, self.lasting.clone(), &self.discovered, generation)?;
         engine.upstreams = health::addresses(&engine.config.routes, &self.upstreams);
         Ok(Successor { engine, barrier })
     }
@@ -137,13 +150,13 @@ impl Engine {
         config: Config,
         mut lasting: Lasting,
         earlier: &[(config::Issuer, DiscoveredKeys)],
-        epoch: u64,
+        generation: u64,
     ) -> Result<Self, EngineError> {
         let origins = config.origins.iter().map(|origin| origin.as_str().parse());
         let origins = origins.collect::<Result<Vec<_>, _>>().map_err(|error| EngineError::new("origin", error))?;
         let origins = Origins::new(origins).map_err(|error| EngineError::new("origin", error))?;
         let nonces = StatelessNonces::new(lasting.nonce_key.clone()).lives(config.proof.nonce_lifetime);
-        let records = Arc::new(Records::new(Arc::clone(&lasting.store), epoch));
+        let records = Arc::new(Records::new(Arc::clone(&lasting.store), Arc::clone(&lasting.generation), generation));
         let kept = lasting.issuer_keys.take();
         let issuer = match &config.authorization_server {
             Some(settings) => {
@@ -200,6 +213,7 @@ impl Engine {
         let issuer_origin = home.filter(|_| issuer_at.is_none()).map(own_origin).transpose()?;
         Ok(Self {
             server,
+            generation,
             issuer,
             policies,
             resources,
@@ -244,6 +258,7 @@ impl Successor {
         if let Some(id) = self.barrier {
             // Whatever is accepted until the epoch is raised is accepted in this second or the next.
             let opened = UnixTime::from(SystemTime::now()).plus(Duration::from_secs(1));
+            self.engine.lasting.generation.store(self.engine.generation, Ordering::Release);
             self.engine.replays().raise(Epoch::new(id, opened));
             tracing::info!("what proofs are judged by has changed: those of before need a nonce, once");
         }
@@ -263,21 +278,13 @@ fn random_epoch() -> Result<u64, EngineError> {
 }
 
 /// The resources of every origin, and whose tokens they take.
-fn resources(server: &ResourceServer<Records>, config: &Config, own: Option<&Issuer>) -> Vec<Resource> {
+fn resources(server: &ResourceServer<Records<Replays>>, config: &Config, own: Option<&Issuer>) -> Vec<Resource> {
     let mut all: Vec<Accepted<'_>> = config.issuers.iter().map(Accepted::of).collect();
     let audience = config.origins.iter().map(config::PublicUrl::as_str);
     all.extend(own.map(|issuer| Accepted { issuer: issuer.identifier(), audience: audience.collect() }));
     let algs = server.verifier().algorithms(); // R-RS-27
     let origins = server.origins().iter().enumerate();
     origins.flat_map(|(position, origin)| Resource::at(origin, position, config, &all, algs)).collect()
-}
-
-fn replay_memory(replay: &config::Replay) -> Result<MemoryStore, EngineError> {
-    let random = |error| EngineError::new("random numbers", error);
-    let epoch = Epoch::new(random_epoch()?, SystemTime::now().into());
-    let bytes = usize::try_from(replay.memory).unwrap_or(usize::MAX);
-    let limits = MemoryLimits::new().bytes(bytes).per_key(replay.per_key);
-    MemoryStore::new(limits, random_array().map_err(random)?, epoch).map_err(|error| EngineError::new("replay", error))
 }
 
 fn verifier(proof: &config::ProofPolicy, nonces: StatelessNonces) -> Result<Verifier, EngineError> {

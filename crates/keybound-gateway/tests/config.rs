@@ -118,8 +118,8 @@ fn each_mistake_has_its_line() {
             r#"1:4: replay.when_unavailable: "nonce-only" does not go with proof.preset = "fapi"; use refuse"#,
         ),
         (
-            "[replay]\nwhen_unavailable = \"nonce-only\"",
-            r#"1:2: replay.when_unavailable: "nonce-only" is not in this version; use refuse"#,
+            "[proof]\nnonce = \"off\"\n[replay]\nwhen_unavailable = \"nonce-only\"",
+            r#"1:4: replay.when_unavailable: "nonce-only" does not go with proof.nonce = "off", by which nonces are not looked at; use refuse"#,
         ),
         (
             "listen = { address = \"127.0.0.1:8081\", admin = \"127.0.0.1:8081\" }",

@@ -129,15 +129,10 @@ impl<S: ReplayStore> NonceOnly<S> {
     }
 
     /// What was judged up to now and is not recorded in the reserve when this returns, never will be. To be called along with the
-    /// same of the store when a window or the nonce policy changes.
-    ///
-    /// # Errors
-    ///
-    /// [`Fault::CryptoFailure`] if there are no random numbers; nothing has changed then.
-    pub fn renew(&self) -> Result<(), Fault> {
+    /// same of the store when a window or the nonce policy changes; `epoch` is random and that of nothing else.
+    pub fn renew(&self, epoch: u64) {
         let _unchanging = self.state.write();
-        self.reserve.raise(new_epoch()?);
-        Ok(())
+        self.reserve.raise(Epoch::of_nonces_alone(epoch));
     }
 
     /// Gives back the memory of what has expired in the reserve, and tries the store if that is due: while nobody asks, nothing else

@@ -43,6 +43,7 @@ pub(super) async fn until(mut ended: oneshot::Receiver<()>, listener: TcpListene
         Err(error) => return tracing::error!(%error, "the admin listener cannot be used"),
     };
     let tending = tokio::spawn(tend(Arc::clone(&shown)));
+    let remembering = tokio::spawn(tend_replays(Arc::clone(&shown)));
     let live = Arc::clone(&shown.live);
     let looking_after = tokio::spawn(async move { health::look_after(&live).await });
     let room = Arc::new(Semaphore::new(MOST_CONNECTIONS));
@@ -63,6 +64,7 @@ pub(super) async fn until(mut ended: oneshot::Receiver<()>, listener: TcpListene
         });
     }
     tending.abort();
+    remembering.abort();
     looking_after.abort();
 }
 
@@ -81,16 +83,26 @@ async fn connection(stream: TcpStream, shown: &Shown) {
     }
 }
 
-/// What is looked after while nobody asks: keys that are missing or get old, and proofs that have expired.
+/// What is looked after while nobody asks: keys that are missing or get old.
 async fn tend(shown: Arc<Shown>) {
     const WHILE_MISSING: Duration = Duration::from_millis(500);
     const USUALLY: Duration = Duration::from_secs(15);
     loop {
         let engine = shown.engine();
         engine.server.prefetch();
-        engine.replays().sweep(SystemTime::now().into());
         let complete = engine.server.key_states().iter().all(|state| state.usable);
         drop(engine);
         sleep(if complete { USUALLY } else { WHILE_MISSING }).await;
+    }
+}
+
+/// The same for the memory of used proofs: what has expired, and whether it is back.
+async fn tend_replays(shown: Arc<Shown>) {
+    const OFTEN: Duration = Duration::from_secs(1);
+    loop {
+        let engine = shown.engine();
+        engine.replays().tend(SystemTime::now().into()).await;
+        drop(engine);
+        sleep(OFTEN).await;
     }
 }

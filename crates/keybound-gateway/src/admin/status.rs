@@ -152,7 +152,8 @@ fn proof(policy: &ProofPolicy) -> Value {
 
 fn replay(engine: &Engine) -> Value {
     let (replays, config) = (engine.replays(), &engine.config);
-    let opened = replays.epoch().opened();
+    let opened = replays.kept_epoch().opened();
+    let nonce_only = replays.nonce_only();
     let longest = config.proof.max_age.max(config.proof.nonce_lifetime);
     let now = UnixTime::from(SystemTime::now());
     json!({
@@ -163,7 +164,14 @@ fn replay(engine: &Engine) -> Value {
         "per_key": config.replay.per_key,
         "when_unavailable": match config.replay.when_unavailable {
             WhenUnavailable::Refuse => "refuse",
+            WhenUnavailable::NonceOnly => "nonce-only",
         },
+        "nonce_only": nonce_only.map(|figures| json!({
+            "now": figures.is_nonce_only,
+            "entered": figures.entered,
+            "admitted": figures.admitted,
+            "no_room": figures.no_room,
+        })),
         "epoch_opened": opened.as_secs(),
         // While it stands, proofs from before `barrier_until` need a nonce.
         "barrier": now <= opened.plus(BARRIER.saturating_add(longest)),

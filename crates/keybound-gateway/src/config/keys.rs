@@ -291,7 +291,11 @@ pub(crate) const KEYS: &[Key] = &[
     key("replay.per_key", count(1, u32::MAX as u64), Is("100000"),
         "Live proofs of one client key; beyond it: 429."),
     key("replay.when_unavailable", Choice(UNAVAILABLE), Is("\"refuse\""),
-        "refuse: 503. nonce-only, which admits proofs with a fresh nonce of this process, is not in this version."),
+        "What happens while the store is full or away. refuse: 503. nonce-only: any proof needs a nonce that this process has made since,\n\
+         and is remembered in replay.reserve; once the store is back, proofs of before need a new nonce, once. Not with proof.nonce =\n\
+         \"off\", at any process that shares the store, and not with proof.preset = \"fapi\"."),
+    key("replay.reserve", Size, Is("\"16MiB\""),
+        "What may be held for the time of nonce-only; when that is full: 503."),
 
     key("limits.connections", count(1, 1_000_000), Is("10000"),
         "Connections of clients at once; beyond it: 503 overload."),

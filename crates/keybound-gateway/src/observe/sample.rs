@@ -30,6 +30,10 @@ pub(super) struct Sampled {
     limit: Gauge,
     no_room: Counter,
     epoch: Real,
+    nonce_only: Gauge,
+    entered: Counter,
+    admitted: Counter,
+    reserve_full: Counter,
     usable: Family<IssuerLabels, Gauge>,
     age: Family<IssuerLabels, Real>,
 }
@@ -58,6 +62,18 @@ impl Sampled {
             sampled.epoch.clone(),
         );
         registry.register(
+            "replay_nonce_only",
+            "1 while the replay memory is full or away and nonces of this process alone count",
+            sampled.nonce_only.clone(),
+        );
+        registry.register("replay_nonce_only_entered", "How often that began", sampled.entered.clone());
+        registry.register("replay_nonce_only_admitted", "Proofs admitted in it", sampled.admitted.clone());
+        registry.register(
+            "replay_nonce_only_no_room",
+            "Proofs refused in it because its reserve was full",
+            sampled.reserve_full.clone(),
+        );
+        registry.register(
             "issuer_keys_usable",
             "1 if tokens of the issuer can be judged, 0 if its keys are missing or too old",
             sampled.usable.clone(),
@@ -82,7 +98,13 @@ impl Sampled {
         self.bytes.set(count(replays.bytes()));
         self.limit.set(i64::try_from(engine.config.replay.memory).unwrap_or(i64::MAX));
         self.no_room.inner().store(replays.refused_for_room(), Relaxed);
-        self.epoch.set(replays.epoch().opened().as_secs() as f64);
+        self.epoch.set(replays.kept_epoch().opened().as_secs() as f64);
+        if let Some(figures) = replays.nonce_only() {
+            self.nonce_only.set(i64::from(figures.is_nonce_only));
+            self.entered.inner().store(figures.entered, Relaxed);
+            self.admitted.inner().store(figures.admitted, Relaxed);
+            self.reserve_full.inner().store(figures.no_room, Relaxed);
+        }
         // A new configuration may have other issuers.
         self.usable.clear();
         self.age.clear();

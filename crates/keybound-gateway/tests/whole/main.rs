@@ -12,6 +12,7 @@ mod forms;
 mod hosts;
 mod introspection;
 mod metadata;
+mod outage;
 mod policy;
 mod presets;
 mod reload;

@@ -126,7 +126,10 @@ function replay(status) {
     ["Epoch", `began ${span(Math.max(0, now - memory.epoch_opened))} ago`, ""],
     ["Barrier", ...barrier],
     ["Proof window", `${span(proof.max_age)} back, ${span(proof.max_future)} ahead; nonces: ${proof.nonce}`, ""],
-    ["When full", memory.when_unavailable === "refuse" ? "503" : "fresh nonces only", ""],
+    ["When full or away", memory.when_unavailable === "refuse" ? "503" : "fresh nonces of this process only", ""],
+    ...(memory.nonce_only ? [["Fresh nonces only", memory.nonce_only.now
+      ? `now; ${number(memory.nonce_only.admitted)} admitted so` : `${number(memory.nonce_only.entered)} times before`,
+      memory.nonce_only.now ? "bad" : ""]] : []),
     ["Refused for room", number(memory.no_room), memory.no_room > 0 ? "bad" : ""],
   ];
   put(byId("replay-facts"), JSON.stringify(facts), facts.flatMap(([name, value, kind]) =>

@@ -80,21 +80,31 @@ pub(super) fn replay(section: Section<'_>, root: &Located) -> Option<Replay> {
     let memory = section.size("memory");
     let per_key = section.count("per_key");
     let when_unavailable = section.choice("when_unavailable", "a way out", |text| match text {
-        "refuse" => Some(Some(WhenUnavailable::Refuse)),
-        "nonce-only" => Some(None),
+        "refuse" => Some(WhenUnavailable::Refuse),
+        "nonce-only" => Some(WhenUnavailable::NonceOnly),
         _ => None,
     });
-    if let Some(when) = when_unavailable.as_ref().filter(|when| when.value.is_none()) {
-        let preset = child(root, "proof").and_then(|proof| child(proof, "preset"));
-        let is_fapi = preset.is_some_and(|preset| matches!(&preset.value, Value::Text(text) if text == "fapi"));
-        let message = if is_fapi {
-            "\"nonce-only\" does not go with proof.preset = \"fapi\"; use refuse"
-        } else {
-            "\"nonce-only\" is not in this version; use refuse"
+    let reserve = section.size("reserve");
+    if let Some(when) = when_unavailable.as_ref().filter(|when| when.value == WhenUnavailable::NonceOnly) {
+        let is = |name: &str, wanted: &str| {
+            let written = child(root, "proof").and_then(|proof| child(proof, name));
+            written.is_some_and(|written| matches!(&written.value, Value::Text(text) if text == wanted))
         };
-        section.mistake("when_unavailable", &when.place, message);
+        if is("preset", "fapi") {
+            let message = "\"nonce-only\" does not go with proof.preset = \"fapi\"; use refuse";
+            section.mistake("when_unavailable", &when.place, message);
+        } else if is("nonce", "off") {
+            let message =
+                "\"nonce-only\" does not go with proof.nonce = \"off\", by which nonces are not looked at; use refuse";
+            section.mistake("when_unavailable", &when.place, message);
+        }
     }
     section.finish();
     store?;
-    Some(Replay { memory: memory?.value, per_key: per_key?.value, when_unavailable: when_unavailable?.value? })
+    Some(Replay {
+        memory: memory?.value,
+        per_key: per_key?.value,
+        when_unavailable: when_unavailable?.value,
+        reserve: reserve?.value,
+    })
 }

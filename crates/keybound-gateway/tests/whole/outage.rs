@@ -1,0 +1,80 @@
+//! `replay.when_unavailable`: a replay memory that is full.
+
+use core::pin::pin;
+use core::task::{Context, Poll, Waker};
+use core::time::Duration;
+
+use http::Method;
+use keybound::jwk::Thumbprint;
+use keybound::refusal::Fault;
+use keybound::replay::{ReplayEntry, ReplayStore as _, Seen};
+
+use crate::scene::{Running, Scene, now};
+use crate::support::Upstream;
+
+fn config(when: &str, upstream: &Upstream) -> String {
+    let memory = format!("memory = \"1MiB\"\nper_key = 4000000\nwhen_unavailable = \"{when}\"");
+    format!("[replay]\n{memory}\n[[route]]\npath = \"/orders\"\nupstream = [\"http://{}\"]\n", upstream.address)
+}
+
+/// Puts proofs of many keys into the memory until most keys find no room.
+fn fill(gateway: &Running) {
+    let engine = gateway.live.engine();
+    let (replays, expires) = (engine.replays(), now().plus(Duration::from_secs(300)));
+    let epoch = replays.epoch();
+    let mut in_a_row = 0;
+    for number in 0_u32.. {
+        let mut key = [0; 32];
+        key[..4].copy_from_slice(&number.to_be_bytes());
+        let entry = ReplayEntry::new(Thumbprint::from_bytes(key), "x", "https://a/", epoch, expires);
+        match pin!(replays.record(&entry, now())).poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(Ok(Seen::Never)) => in_a_row = 0,
+            // nonce-only has begun.
+            Poll::Ready(Ok(Seen::Forgotten)) => return,
+            Poll::Ready(Err(Fault::ReplayFull)) => in_a_row += 1,
+            other => panic!("{other:?}"),
+        }
+        if in_a_row == 1000 {
+            return;
+        }
+    }
+}
+
+// R-SEC-05
+#[test]
+fn a_full_memory_refuses() {
+    let (scene, upstream) = (Scene::new(), Upstream::echo());
+    let gateway = scene.gateway(&config("refuse", &upstream));
+    let nonce = scene.nonce(&gateway, "/orders");
+    fill(&gateway);
+    let answer = gateway.get("/orders", &scene.credentials(Method::GET, "/orders", Some(&nonce)));
+    assert_eq!((answer.status, &*answer.reason()), (503, "replay.full"));
+    assert!(answer.field("retry-after").is_some());
+}
+
+// R-SEC-02
+#[test]
+fn with_nonce_only_a_client_goes_on_after_one_retry() {
+    let (scene, upstream) = (Scene::new(), Upstream::echo());
+    let gateway = scene.gateway(&config("nonce-only", &upstream));
+    let nonce = scene.nonce(&gateway, "/orders");
+    let used = scene.credentials(Method::GET, "/orders", Some(&nonce));
+    assert_eq!(gateway.get("/orders", &used).status, 200);
+    fill(&gateway);
+    let figures = gateway.live.engine().replays().nonce_only().unwrap();
+    assert!(figures.is_nonce_only, "{figures:?}");
+
+    let answer = gateway.get("/orders", &used);
+    assert_eq!((answer.status, &*answer.reason()), (401, "nonce.stale"));
+    let nonce = answer.field("dpop-nonce").unwrap().to_owned();
+    let retried = scene.credentials(Method::GET, "/orders", Some(&nonce));
+    assert_eq!(gateway.get("/orders", &retried).status, 200);
+    assert_eq!(gateway.get("/orders", &retried).reason(), "replay.seen");
+    let bare = gateway.get("/orders", &scene.credentials(Method::GET, "/orders", None));
+    assert_eq!(bare.reason(), "nonce.barrier");
+
+    // Other windows make the nonces of the state worthless as well.
+    let windows = format!("[proof]\nmax_age = \"600s\"\n{}", config("nonce-only", &upstream));
+    gateway.live.reload(scene.config(&windows)).unwrap();
+    assert_eq!(gateway.get("/orders", &retried).reason(), "nonce.stale");
+}
