@@ -17,7 +17,6 @@ use crate::config::{self, WhenUnavailable};
 pub struct Replays(Way);
 
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "there is one of it")]
 enum Way {
     /// What it does not take is refused.
     Refuse(Kept),
