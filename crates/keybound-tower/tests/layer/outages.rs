@@ -62,6 +62,8 @@ impl ReplayStore for Reached {
     }
 }
 
+type Judging = Pin<Box<dyn Future<Output = keybound_tower::Judgement>>>;
+
 struct Node {
     server: ResourceServer<NonceOnly<Reached>>,
     way: Arc<Mutex<Way>>,
@@ -124,7 +126,7 @@ impl World {
     }
 
     /// Shows a proof to a node.
-    fn show(&self, node: usize, proof: usize) -> Pin<Box<dyn Future<Output = keybound_tower::Judgement>>> {
+    fn show(&self, node: usize, proof: usize) -> Judging {
         let server = self.nodes[node].server.clone();
         let parts = request(&dpop(&self.token, &self.proofs[proof]).fields()).into_parts().0;
         let origin = ORIGIN.parse().unwrap();
@@ -276,7 +278,7 @@ proptest! {
     fn no_order_of_events_admits_a_proof_twice(steps in steps(), demanded in any::<bool>()) {
         let policy = if demanded { NoncePolicy::Require } else { NoncePolicy::Offer };
         let mut world = World::new(policy, MemoryLimits::new());
-        let mut waiting: Vec<(usize, Pin<Box<dyn Future<Output = keybound_tower::Judgement>>>)> = Vec::new();
+        let mut waiting: Vec<(usize, Judging)> = Vec::new();
         let mut admitted = HashMap::<usize, usize>::new();
         for step in steps {
             match step {
