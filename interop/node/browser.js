@@ -37,6 +37,9 @@ function filled(form, from, fields) {
     const value = /value="([^"]*)"/.exec(input)?.[1]
     if (name) body.set(name, fields[name] ?? value ?? 'user')
   }
+  // The first button is the one that the enter key presses.
+  const [, name, value] = /<button name="([^"]*)" value="([^"]*)"/.exec(form) ?? []
+  if (name) body.set(name, fields[name] ?? value)
   return { url: new URL(action, from), method: 'POST', body }
 }
 

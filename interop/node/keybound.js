@@ -32,8 +32,15 @@ export const ALGORITHMS = [
   'ES256', 'Ed25519', 'ES384', 'ES512', 'PS256', 'PS384', 'PS512', 'RS256', 'RS384', 'RS512', 'EdDSA',
 ]
 
-/** A gateway and its issuer with this nonce policy. */
-export async function serve(nonce = 'offer') {
+/** A person who signs in, and what is stored of the password: made with little memory, it is not for use. */
+export const PERSON = {
+  username: 'alice',
+  password: 'correct horse',
+  hash: '$argon2id$v=19$m=8,t=1,p=1$+C4f67MQrSoF4qvwplvyQQ$R/qX4hbHxWWwaf5VXrPkMcafJ3honlSMrDlFvNaLi/o',
+}
+
+/** A gateway and its issuer with this nonce policy; `people`: where a person signs in, instead of being approved unseen. */
+export async function serve(nonce = 'offer', { people = false } = {}) {
   const directory = await mkdtemp(join(tmpdir(), 'keybound-interop-'))
   const signer = await jose.generateKeyPair('ES256', { extractable: true })
   const jwk = { ...await jose.exportJWK(signer.publicKey), kid: 'signer', alg: 'ES256', use: 'sig' }
@@ -41,7 +48,7 @@ export async function serve(nonce = 'offer') {
   const upstream = await echo()
   const [port, admin] = [await freePort(), await freePort()]
   const url = `http://127.0.0.1:${port}`
-  await writeFile(join(directory, 'keybound.toml'), configuration({ url, port, admin, upstream: upstream.port, nonce }))
+  await writeFile(join(directory, 'keybound.toml'), configuration({ url, port, admin, upstream: upstream.port, nonce, people }))
   const child = spawn(PROGRAM, ['serve', '--config', join(directory, 'keybound.toml')], {
     env: { PATH: process.env.PATH, KEYBOUND_HOME: join(directory, 'home') },
     stdio: ['ignore', 'inherit', 'pipe'],
@@ -68,7 +75,7 @@ export async function serve(nonce = 'offer') {
   }
 }
 
-function configuration({ url, port, admin, upstream, nonce }) {
+function configuration({ url, port, admin, upstream, nonce, people }) {
   const client = (id, method, lines = '', grants = ['client_credentials']) => `
 [[authorization_server.client]]
 client_id = "${id}"
@@ -76,8 +83,13 @@ token_endpoint_auth_method = "${method}"
 grant_types = ${JSON.stringify(grants)}
 scope = ["openid", "read", "write"]
 ${lines}`
-  const people = ['authorization_code', 'refresh_token', 'urn:ietf:params:oauth:grant-type:device_code']
-  const back = `redirect_uris = ["${REDIRECT}"]`
+  const ofPeople = ['authorization_code', 'refresh_token', 'urn:ietf:params:oauth:grant-type:device_code']
+  const back = `redirect_uris = ["${REDIRECT}", "http://127.0.0.1/back"]`
+  const user = `
+[[authorization_server.user]]
+username = "${PERSON.username}"
+password_hash = "${PERSON.hash}"
+name = "Alice Liddell"`
   const exchange = ['client_credentials', 'urn:ietf:params:oauth:grant-type:token-exchange']
   const secret = `client_secret = "${SECRET}"`
   return `
@@ -101,16 +113,17 @@ nonce = "${nonce}"
 [authorization_server]
 url = "${url}/issuer"
 store = "sqlite:issuer.db"
-auto_approve = "alice"
+${people ? '' : 'auto_approve = "alice"'}
 registration = "token"
 registration_token = "${SECRET}"
 registration_scope = ["openid", "read"]
 ${client('basic', 'client_secret_basic', secret)}
 ${client('post', 'client_secret_post', secret)}
 ${client('signer', 'private_key_jwt', 'jwks_file = "signer.jwks.json"')}
-${client('app', 'none', back, people)}
-${client('web', 'client_secret_basic', secret + '\n' + back, people)}
+${client('app', 'none', back, ofPeople)}
+${client('web', 'client_secret_basic', secret + '\n' + back, ofPeople)}
 ${client('loose', 'client_secret_post', secret + '\ndpop_bound_access_tokens = false', exchange)}
+${people ? user : ''}
 `
 }
 

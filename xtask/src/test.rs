@@ -146,7 +146,7 @@ fn sum(results: &[String], word: &str) -> u64 {
 
 /// The npm packages of `interop/node`, run by the Node that is among them.
 fn node() -> Outcome {
-    heading("interop/node: dpop, jose, oauth4webapi, oidc-provider, express-oauth2-jwt-bearer");
+    heading("interop/node: dpop, jose, oauth4webapi, oidc-provider, express-oauth2-jwt-bearer, Chromium");
     let target = run::target_directory()?;
     let program = keybound(&target)?;
     let (folder, node) = npm("node", &target)?;
@@ -221,6 +221,7 @@ fn mcp_checks(folder: &Path) -> io::Result<Vec<String>> {
 fn npm(name: &str, target: &Path) -> io::Result<(PathBuf, PathBuf)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../interop").join(name).canonicalize()?;
     installed("npm", "--version", &["npm"])?;
+    installed("chromium", "--version", &["chromium"])?;
     let cache = target.join("interop/npm");
     fs::create_dir_all(&cache)?;
     let mut install = Command::new("npm");

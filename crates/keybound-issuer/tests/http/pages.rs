@@ -268,7 +268,7 @@ fn nobody_frames_stores_or_scripts_a_page() {
         for part in ["default-src 'none'", "frame-ancestors 'none'", "base-uri 'none'", "style-src 'sha256-"] {
             assert!(policy.contains(part), "{path}: {policy}");
         }
-        let forms = if back { "form-action 'self' https://app.example.com;" } else { "form-action 'self';" };
+        let forms = if back { "form-action 'self' https:;" } else { "form-action 'self';" };
         assert!(policy.contains(forms), "{path}: {policy}");
         assert!(!policy.contains("unsafe") && !policy.contains("script"), "{policy}");
         assert_eq!(answer.field("x-frame-options"), Some("DENY"));
@@ -278,9 +278,10 @@ fn nobody_frames_stores_or_scripts_a_page() {
         assert_eq!(answer.field("access-control-allow-origin"), None);
         assert!(!answer.body.contains("<script") && !answer.body.contains(" style="), "{path}");
     }
-    assert!(decide.policy.contains("https://app.example.com"));
+    assert!(decide.policy.contains("form-action 'self' https:;"), "{}", decide.policy);
     let native = browser.authorize(&asked().set("redirect_uri", "http://127.0.0.1:4000/back"));
-    assert!(native.policy.contains("form-action 'self' http://127.0.0.1:4000;"), "{}", native.policy);
+    let forms = "form-action 'self' http://127.0.0.1:* http://localhost:* https:;";
+    assert!(native.policy.contains(forms), "{}", native.policy);
 }
 
 #[test]
@@ -491,7 +492,7 @@ fn a_person_signs_out() {
     let end = "/logout?client_id=web&post_logout_redirect_uri=https%3A%2F%2Fapp.example.com%2Fbye&state=s";
     let page = browser.open(end);
     assert!(page.text().contains("Sign out?") && page.text().contains("<strong>web</strong>"), "{page:?}");
-    assert!(page.policy.contains("form-action 'self' https://app.example.com;"));
+    assert!(page.policy.contains("form-action 'self' https:;"));
     let stayed = browser.press(&page, "stay", &[]);
     assert!(stayed.text().contains("You are still signed in"), "{stayed:?}");
     let body = page.form("sign_out", &[]);
