@@ -39,8 +39,9 @@ export const PERSON = {
   hash: '$argon2id$v=19$m=8,t=1,p=1$+C4f67MQrSoF4qvwplvyQQ$R/qX4hbHxWWwaf5VXrPkMcafJ3honlSMrDlFvNaLi/o',
 }
 
-/** A gateway and its issuer with this nonce policy; `people`: where a person signs in, instead of being approved unseen. */
-export async function serve(nonce = 'offer', { people = false } = {}) {
+/** A gateway and its issuer with this nonce policy; `signs`: by what its tokens are signed;
+ * `people`: where a person signs in, instead of being approved unseen. */
+export async function serve(nonce = 'offer', { people = false, signs = 'ES256' } = {}) {
   const directory = await mkdtemp(join(tmpdir(), 'keybound-interop-'))
   const signer = await jose.generateKeyPair('ES256', { extractable: true })
   const jwk = { ...await jose.exportJWK(signer.publicKey), kid: 'signer', alg: 'ES256', use: 'sig' }
@@ -48,7 +49,7 @@ export async function serve(nonce = 'offer', { people = false } = {}) {
   const upstream = await echo()
   const [port, admin] = [await freePort(), await freePort()]
   const url = `http://127.0.0.1:${port}`
-  await writeFile(join(directory, 'keybound.toml'), configuration({ url, port, admin, upstream: upstream.port, nonce, people }))
+  await writeFile(join(directory, 'keybound.toml'), configuration({ url, port, admin, upstream: upstream.port, nonce, people, signs }))
   const child = spawn(PROGRAM, ['serve', '--config', join(directory, 'keybound.toml')], {
     env: { PATH: process.env.PATH, KEYBOUND_HOME: join(directory, 'home') },
     stdio: ['ignore', 'inherit', 'pipe'],
@@ -75,7 +76,7 @@ export async function serve(nonce = 'offer', { people = false } = {}) {
   }
 }
 
-function configuration({ url, port, admin, upstream, nonce, people }) {
+function configuration({ url, port, admin, upstream, nonce, people, signs }) {
   const client = (id, method, lines = '', grants = ['client_credentials']) => `
 [[authorization_server.client]]
 client_id = "${id}"
@@ -117,6 +118,8 @@ ${people ? '' : 'auto_approve = "alice"'}
 registration = "token"
 registration_token = "${SECRET}"
 registration_scope = ["openid", "read"]
+[authorization_server.keys]
+algorithm = "${signs}"
 ${client('basic', 'client_secret_basic', secret)}
 ${client('post', 'client_secret_post', secret)}
 ${client('signer', 'private_key_jwt', 'jwks_file = "signer.jwks.json"')}

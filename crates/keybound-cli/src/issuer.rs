@@ -1,42 +1,64 @@
-//! `keybound issuer`: the authorization server alone, with a file, or without one as a self-contained default on loopback.
+//! `keybound issuer`: the authorization server alone, with a file, or without one as a self-contained default on loopback; and what
+//! is done with its store, a file for each subject.
+
+mod key;
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::{Arc, OnceLock};
 
-use clap::Args;
+use clap::{Args, Subcommand};
 use keybound::crypto::aws_lc::random_array;
 use keybound::jws::encode_base64url;
 use keybound_gateway::config::{Config, Overrides, Reader};
-use keybound_gateway::engine::issuer_alone;
+use keybound_gateway::engine::{issuer_alone, read_key_again};
 use keybound_gateway::front::{Front, Sockets, Stop};
 use keybound_gateway::issuer::IssuerStack;
 use keybound_gateway::notify;
 
 use crate::logging;
 use crate::outcome::{Failure, Result};
-use crate::service::{Service, announce, drained, environment, own_name, stay_on_hangup};
+use crate::service::{Service, announce, drained, environment, on_hangup, own_name, stay_on_hangup};
 use crate::style::{PLAIN, STRONG};
 
 /// What the tokens of the self-contained default are for: where `keybound serve` listens by default.
 const TRIAL_AUDIENCE: &str = "http://127.0.0.1:8080";
 
-/// Run the authorization server alone
+/// Run the authorization server alone, or look after its keys
 ///
 /// It issues tokens that are bound to the client's key. With --config, it reads [authorization_server] of the file, with
 /// [listen], [proof], [replay] and [limits]; gateways name it in [[issuer]]. Without, it is an issuer on loopback with one
 /// client, all in memory.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = "Examples:
   keybound issuer
   keybound issuer --config issuer.toml
-  keybound issuer --listen 127.0.0.1:8091")]
+  keybound issuer --listen 127.0.0.1:8091
+  keybound issuer key list --config issuer.toml"
+)]
 pub(crate) struct Issuer {
     #[command(flatten)]
     service: Service,
+    #[command(subcommand)]
+    what: Option<What>,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    Key(key::SigningKeys),
 }
 
 impl Issuer {
     pub(crate) fn run(&self) -> Result {
+        match &self.what {
+            Some(What::Key(keys)) => keys.run(),
+            None => self.serve(),
+        }
+    }
+
+    fn serve(&self) -> Result {
         let mut sockets = self.service.sockets()?;
         let stop = self.service.stop()?;
         match &self.service.config {
@@ -44,10 +66,11 @@ impl Issuer {
                 let overrides = Overrides::listen(self.service.listen.clone()).reader(Reader::Issuer);
                 let config = Config::load(path, environment(), &overrides).map_err(Failure::configuration)?;
                 logging::use_format(config.log.format);
-                stay_on_hangup("the configuration is not read again while the issuer runs; restart it for that")?;
+                let running = Arc::new(OnceLock::new());
+                on_hangup(read_again(config.clone(), Arc::clone(&running)))?;
                 let front = self.service.bind("issuer", &config, &mut sockets)?;
                 sockets.finish().map_err(Failure::usage)?;
-                serve(front, &config, &stop)
+                serve(front, &config, &stop, &running)
             }
             None => {
                 stay_on_hangup("there is no configuration file to read again")?;
@@ -64,12 +87,27 @@ impl Issuer {
         let found = front.address().map_err(Failure::failed)?;
         let config = default_config(found, &secret)?;
         say_what_to_try(found, &secret);
-        serve(front, &config, stop)
+        serve(front, &config, stop, &OnceLock::new())
     }
 }
 
-fn serve(front: Front, config: &Config, stop: &Stop) -> Result {
+/// What SIGHUP does: the file of the signing key is read again, the configuration is not.
+fn read_again(config: Config, running: Arc<OnceLock<keybound_issuer::Issuer>>) -> impl Fn() + Send + 'static {
+    move || {
+        if let Some(issuer) = running.get()
+            && let Err(error) = read_key_again(&config, issuer)
+        {
+            tracing::error!("{error}");
+            return notify::kept();
+        }
+        tracing::warn!("SIGHUP: signing_key was read again; the rest of the configuration waits for a restart");
+        notify::ready();
+    }
+}
+
+fn serve(front: Front, config: &Config, stop: &Stop, running: &OnceLock<keybound_issuer::Issuer>) -> Result {
     let issuer = issuer_alone(config).map_err(Failure::configuration)?;
+    let _ = running.set(issuer.clone());
     let address = front.address().map_err(Failure::failed)?;
     tracing::info!(%address, issuer = issuer.identifier(), "listening");
     notify::ready();

@@ -84,6 +84,14 @@ impl Service {
 
 /// Stays when a hangup asks to read the configuration again, and says why that is not done.
 pub(crate) fn stay_on_hangup(why: &'static str) -> std::result::Result<(), Failure> {
+    on_hangup(move || {
+        tracing::warn!("SIGHUP: {why}");
+        notify::kept();
+    })
+}
+
+/// Does this at every SIGHUP, on a thread of its own, once the service manager knows that something is read again.
+pub(crate) fn on_hangup(act: impl Fn() + Send + 'static) -> std::result::Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::failed)?;
     let mut hangup = {
         let _inside = runtime.enter();
@@ -93,8 +101,7 @@ pub(crate) fn stay_on_hangup(why: &'static str) -> std::result::Result<(), Failu
         runtime.block_on(async {
             while hangup.recv().await.is_some() {
                 notify::reloading();
-                tracing::warn!("SIGHUP: {why}");
-                notify::kept();
+                act();
             }
         });
     };

@@ -12,7 +12,7 @@ use cryptoki::object::{Attribute, AttributeType, ObjectClass, ObjectHandle};
 use cryptoki::session::{Session, UserType};
 use cryptoki::types::AuthPin;
 use keybound::client::Secret;
-use keybound::crypto::{Alg, KeyKind, SigningFailed};
+use keybound::crypto::{Alg, KeyKind, Signer, SigningFailed};
 use keybound::jwk::PublicJwk;
 use keybound::jws::encode_base64url;
 use parking_lot::Mutex;
@@ -82,15 +82,32 @@ impl AsyncSigner for Pkcs11Key {
     fn sign<'s>(&'s self, message: &'s [u8]) -> Signing<'s> {
         let (private, alg, message) = (Arc::clone(&self.private), self.alg, message.to_vec());
         Box::pin(async move {
-            let work = tokio::task::spawn_blocking(move || {
-                let private = private.lock();
-                let (mechanism, octets) = mechanism(alg, &message)?;
-                let (session, key) = &*private;
-                session.sign(&mechanism, *key, &octets).map_err(|why| SigningFailed::new(why.to_string()))
-            });
+            let work = tokio::task::spawn_blocking(move || sign(&private, alg, &message));
             work.await.map_err(|why| SigningFailed::new(why.to_string()))?
         })
     }
+}
+
+/// Waits for the module: for threads where that is allowed.
+impl Signer for Pkcs11Key {
+    fn alg(&self) -> Alg {
+        self.alg
+    }
+
+    fn public_jwk(&self) -> &PublicJwk {
+        &self.public
+    }
+
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SigningFailed> {
+        sign(&self.private, self.alg, message)
+    }
+}
+
+fn sign(private: &Mutex<(Session, ObjectHandle)>, alg: Alg, message: &[u8]) -> Result<Vec<u8>, SigningFailed> {
+    let (mechanism, octets) = mechanism(alg, message)?;
+    let private = private.lock();
+    let (session, key) = &*private;
+    session.sign(&mechanism, *key, &octets).map_err(|why| SigningFailed::new(why.to_string()))
 }
 
 impl fmt::Debug for Pkcs11Key {

@@ -22,6 +22,7 @@ mod read;
 mod reference;
 mod secret;
 mod section;
+mod signing;
 mod source;
 mod telemetry;
 mod tls;
@@ -34,6 +35,7 @@ pub use introspection::Introspection;
 pub use mistake::{ConfigError, ConfigErrors, Place};
 pub use reference::reference_text;
 pub use secret::AdminSecret;
+pub use signing::{Sealing, SigningKeys};
 pub use telemetry::{ParentDecision, Telemetry};
 pub use tls::Tls;
 pub(crate) use tls::provider;
@@ -373,8 +375,10 @@ pub struct AuthorizationServer {
     pub audience: Vec<String>,
     /// Where codes, refresh tokens and registered clients are kept.
     pub store: Location,
-    /// Where the key that signs its tokens is kept; `None`: it ends with the process.
+    /// Where the one key is kept that signs its tokens; `None`: it makes keys by itself.
     pub signing_key: Option<PathBuf>,
+    /// The keys it makes.
+    pub keys: SigningKeys,
     /// Who may register clients.
     pub registration: Registration,
     /// Scopes those clients may have.

@@ -7,19 +7,21 @@ mod replays;
 
 use core::fmt;
 use core::time::Duration;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::SystemTime;
 
 use keybound::authorization_server::AuthorizationServer;
-use keybound::crypto::aws_lc::{AwsLc, random_array};
+use keybound::crypto::aws_lc::{AwsLc, SoftwareKey, random_array};
 use keybound::nonce::{NonceKey, StatelessNonces};
 use keybound::replay::{Epoch, ReplayStore};
 use keybound::request::{Origin, Origins};
 use keybound::time::UnixTime;
 use keybound::token::TokenPolicy;
 use keybound::verify::{self, Verifier};
-use keybound_issuer::store::{self, Store};
+use keybound_issuer::keys::SealingKeys;
+use keybound_issuer::store::{self, Location, Store};
 use keybound_issuer::users::NewUser;
 use keybound_issuer::{Authentication, Clock, Issuer, IssuerConfig, Keys, Registration, Secret};
 use keybound_tower::fetch::HttpFetch;
@@ -29,7 +31,7 @@ use keybound_tower::{DiscoveredKeys, FixedKeys, IssuerKeys, Policy, ProofHandlin
 use self::records::{Generation, Records};
 pub use self::replays::Replays;
 use crate::attestation::{self, Attestor};
-use crate::config::{self, ClientAuthentication, Config, IatWithNonce, KeySource, Mode, NoncePolicy};
+use crate::config::{self, ClientAuthentication, Config, IatWithNonce, KeySource, Mode, NoncePolicy, Sealing};
 use crate::health::{self, Address};
 use crate::metadata::{Accepted, Resource};
 use crate::observe::{Meter, Observe, Terms};
@@ -77,6 +79,8 @@ pub struct Engine {
     /// Where it lives, if that is none of them.
     pub(crate) issuer_origin: Option<Origins>,
     discovered: Vec<(config::Issuer, DiscoveredKeys)>,
+    /// What the file of the embedded issuer's key holds since it is read again.
+    next_key: Option<SoftwareKey>,
     lasting: Lasting,
 }
 
@@ -158,13 +162,20 @@ impl Engine {
         let nonces = StatelessNonces::new(lasting.nonce_key.clone()).lives(config.proof.nonce_lifetime);
         let records = Arc::new(Records::new(Arc::clone(&lasting.store), Arc::clone(&lasting.generation), generation));
         let kept = lasting.issuer_keys.take();
+        let mut next_key = None;
         let issuer = match &config.authorization_server {
             Some(settings) => {
-                let keys = kept.map_or_else(|| signing_keys(settings), Ok)?;
+                let store = lasting.issuer_store.take().map_or_else(|| issuer_store(settings), Ok)?;
+                lasting.issuer_store = Some(Arc::clone(&store));
+                let keys = match kept {
+                    Some(keys) => {
+                        next_key = key_of_file(settings)?;
+                        keys
+                    }
+                    None => signing_keys(settings, &store)?,
+                };
                 lasting.issuer_keys = Some(keys.clone());
-                let kept = lasting.issuer_store.take().map_or_else(|| issuer_store(settings), Ok)?;
-                lasting.issuer_store = Some(Arc::clone(&kept));
-                Some(embedded_issuer(settings, keys, &config, nonces.clone(), Arc::clone(&records), kept)?)
+                Some(embedded_issuer(settings, keys, &config, nonces.clone(), Arc::clone(&records), store)?)
             }
             None => None,
         };
@@ -191,7 +202,7 @@ impl Engine {
         if let Some(issuer) = &issuer {
             let audience = config.origins.iter().map(config::PublicUrl::as_str);
             let policy = TokenPolicy::new(issuer.identifier(), audience);
-            builder = builder.issuer(policy, FixedKeys::new(issuer.key_set().clone()));
+            builder = builder.issuer(policy, issuer.key_set().clone());
         }
         if config.routes.iter().all(|route| route.mode == Mode::Open) {
             builder = builder.may_trust_nobody();
@@ -225,6 +236,7 @@ impl Engine {
             issuer_at,
             issuer_origin,
             discovered,
+            next_key,
             lasting,
         })
     }
@@ -236,11 +248,11 @@ impl Engine {
 ///
 /// The first thing that cannot be had.
 pub fn issuer_alone(config: &Config) -> Result<Issuer, EngineError> {
-    let settings = config.authorization_server.as_ref();
-    let settings = settings.ok_or_else(|| EngineError("authorization_server: there is none".to_owned()))?;
+    let settings = settings_of_issuer(config)?;
     let Lasting { store, nonce_key, .. } = Lasting::new(&config.replay, None)?;
     let nonces = StatelessNonces::new(nonce_key).lives(config.proof.nonce_lifetime);
-    embedded_issuer(settings, signing_keys(settings)?, config, nonces, store, issuer_store(settings)?)
+    let kept = issuer_store(settings)?;
+    embedded_issuer(settings, signing_keys(settings, &kept)?, config, nonces, store, kept)
 }
 
 /// An engine that is ready and not yet in force.
@@ -254,7 +266,12 @@ pub(crate) struct Successor {
 impl Successor {
     /// The engine, now that the replay memory has the epoch it records under. What the engine before is about to record is
     /// [`Forgotten`](keybound::replay::Seen::Forgotten) from now on.
-    pub(crate) fn take_over(self) -> Engine {
+    pub(crate) fn take_over(mut self) -> Engine {
+        let settings = self.engine.config.authorization_server.as_ref();
+        if let (Some(next), Some(issuer), Some(settings)) = (self.engine.next_key.take(), &self.engine.issuer, settings)
+        {
+            issuer.keys().follow_with(next, settings.keys.settings.ahead(), SystemTime::now().into());
+        }
         if let Some(id) = self.barrier {
             // Whatever is accepted until the epoch is raised is accepted in this second or the next.
             let opened = UnixTime::from(SystemTime::now()).plus(Duration::from_secs(1));
@@ -387,12 +404,61 @@ fn attestor(config: &Config, lasting: &mut Lasting) -> Result<Attestor, EngineEr
     Ok(attestor)
 }
 
-/// The embedded issuer's keys, of its file or new.
-fn signing_keys(settings: &config::AuthorizationServer) -> Result<Keys, EngineError> {
-    match &settings.signing_key {
-        Some(path) => signing_key::open("authorization_server.signing_key", path).map(Keys::new),
-        None => Keys::generate().map_err(|error| EngineError::new("signing key", error)),
+/// The embedded issuer's keys: that of its file, or those that it keeps in its store.
+fn signing_keys(settings: &config::AuthorizationServer, store: &Arc<dyn Store>) -> Result<Keys, EngineError> {
+    if let Some(key) = key_of_file(settings)? {
+        return Ok(Keys::new(key));
     }
+    let sealing = settings.keys.sealing.clone();
+    let sealing = move |is_used| match sealing {
+        Sealing::Random => SealingKeys::generate().map_err(|error| error.to_string()),
+        Sealing::Beside(path) => signing_key::sealing_or_new(&path, is_used),
+        Sealing::With(keys) => Ok(keys),
+    };
+    Keys::start(Arc::clone(store), sealing, &settings.keys.settings, Clock::system())
+        .map_err(|error| EngineError::new("authorization_server.keys", error))
+}
+
+/// The key of the file that is named, if one is.
+fn key_of_file(settings: &config::AuthorizationServer) -> Result<Option<SoftwareKey>, EngineError> {
+    let open = |path: &PathBuf| signing_key::open("authorization_server.signing_key", path);
+    settings.signing_key.as_ref().map(open).transpose()
+}
+
+/// The keys of the embedded issuer that its store keeps, for somebody who looks after them from another process.
+///
+/// # Errors
+///
+/// Why there are none.
+pub fn issuer_keys(config: &Config) -> Result<Keys, EngineError> {
+    let settings = settings_of_issuer(config)?;
+    if settings.signing_key.is_some() {
+        let why = "it is the one key that signs, and you look after it: put another one in the file and send SIGHUP";
+        return Err(EngineError::new("authorization_server.signing_key", why));
+    }
+    if settings.store == Location::Memory {
+        let why = "keys in the memory of another process are out of reach";
+        return Err(EngineError::new("authorization_server.store", why));
+    }
+    signing_keys(settings, &issuer_store(settings)?)
+}
+
+/// Reads the file of the one signing key again, if that is what signs. Another key in it is published at once, and signs later.
+///
+/// # Errors
+///
+/// Why the file has no key; the one before goes on.
+pub fn read_key_again(config: &Config, issuer: &Issuer) -> Result<(), EngineError> {
+    let settings = settings_of_issuer(config)?;
+    if let Some(key) = key_of_file(settings)? {
+        issuer.keys().follow_with(key, settings.keys.settings.ahead(), SystemTime::now().into());
+    }
+    Ok(())
+}
+
+fn settings_of_issuer(config: &Config) -> Result<&config::AuthorizationServer, EngineError> {
+    let settings = config.authorization_server.as_ref();
+    settings.ok_or_else(|| EngineError("authorization_server: there is none".to_owned()))
 }
 
 /// Where the embedded issuer keeps what it must not forget.

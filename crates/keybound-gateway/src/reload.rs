@@ -185,6 +185,7 @@ fn needing_restart(present: &Config, wanted: &Config) -> Vec<String> {
             "authorization_server.signing_key",
             servers.is_some_and(|(present, wanted)| present.signing_key != wanted.signing_key),
         ),
+        ("authorization_server.keys", servers.is_some_and(|(present, wanted)| present.keys != wanted.keys)),
     ]
     .into_iter()
     .filter(|(_, differs)| *differs)

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use keybound::crypto::Alg;
 use keybound::crypto::aws_lc::{KeyError, SoftwareKey};
+use keybound_issuer::keys::{SealingKeyError, SealingKeys};
 use tempfile::NamedTempFile;
 use zeroize::Zeroizing;
 
@@ -56,6 +57,38 @@ pub(crate) fn open(setting: &str, path: &Path) -> Result<SoftwareKey, EngineErro
     parse(&octets).map_err(|error| failed(&format_args!("{error}; it stays as it is: mend it, or name another file")))
 }
 
+/// What keys are sealed under, of the file at `path`, which must be there.
+pub(crate) fn sealing(path: &Path) -> Result<SealingKeys, String> {
+    let failed = |error: &dyn core::fmt::Display| format!("{}: {error}", path.display());
+    let octets = read(path).map_err(|error| failed(&error))?;
+    let text = std::str::from_utf8(&octets).map_err(|_| failed(&SealingKeyError::Malformed))?;
+    SealingKeys::parse(text).map_err(|error| failed(&error))
+}
+
+/// The same, made if there is no such file. But where something was sealed already, it was under the key of a file that is gone.
+pub(crate) fn sealing_or_new(path: &Path, is_used: bool) -> Result<SealingKeys, String> {
+    match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        _ => return sealing(path),
+    }
+    if is_used {
+        return Err(format!(
+            "{}: is not there, and the signing keys in the store were sealed under it; restore it from a backup",
+            path.display()
+        ));
+    }
+    let keys = SealingKeys::generate().map_err(|error| error.to_string())?;
+    match write_new(path, keys.to_text().as_bytes()) {
+        Ok(()) => {
+            tracing::info!(file = %path.display(), "made a key to seal signing keys under; keep it out of the database's backups");
+            Ok(keys)
+        }
+        // Another process was first: its key holds.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => sealing(path),
+        Err(error) => Err(format!("{}: cannot be made: {error}", path.display())),
+    }
+}
+
 fn parse(octets: &[u8]) -> Result<SoftwareKey, KeyError> {
     if octets.trim_ascii_start().starts_with(b"{") {
         return SoftwareKey::from_jwk(octets.trim_ascii());
@@ -94,17 +127,21 @@ fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// Writes a new key whole or not at all, and has it on the disk before a token is signed with it.
 fn make(path: &Path) -> io::Result<SoftwareKey> {
-    let folder = folder_of(path);
     let key = SoftwareKey::generate(Alg::Es256).map_err(io::Error::other)?;
-    let text = Zeroizing::new(key.to_private_jwk().map_err(io::Error::other)?);
+    let text = key.to_private_jwk().map_err(io::Error::other)?;
+    write_new(path, text.as_bytes())?;
+    Ok(key)
+}
+
+/// Writes a new file whole or not at all, and has it on the disk before it is used.
+fn write_new(path: &Path, text: &[u8]) -> io::Result<()> {
+    let folder = folder_of(path);
     let mut file = NamedTempFile::with_prefix_in(".new-", folder)?; // with mode 0600
-    file.write_all(text.as_bytes())?;
+    file.write_all(text)?;
     file.as_file().sync_all()?;
     file.persist_noclobber(path).map_err(|failed| failed.error)?;
-    File::open(folder)?.sync_all()?;
-    Ok(key)
+    File::open(folder)?.sync_all()
 }
 
 #[cfg(test)]
@@ -148,6 +185,21 @@ mod tests {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
         let error = open("signing_key", &path).unwrap_err().to_string();
         assert!(error.contains("others may read it (mode 640)") && error.contains("chmod 600"), "{error}");
+    }
+
+    #[test]
+    fn what_keys_are_sealed_under_is_made_once_and_never_again() {
+        let folder = folder();
+        let path = folder.path().join("keybound.db.key");
+        let error = sealing_or_new(&path, true).unwrap_err();
+        assert!(error.contains("is not there") && !path.exists(), "{error}");
+        let made = sealing_or_new(&path, false).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(sealing_or_new(&path, true), Ok(made.clone()));
+        assert_eq!(sealing(&path), Ok(made));
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        let error = sealing_or_new(&path, false).unwrap_err();
+        assert!(error.contains("others may read it (mode 644)"), "{error}");
     }
 
     #[test]

@@ -1,14 +1,17 @@
 //! Configurations and what is said about their mistakes: the exact lines a person sees.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::Duration;
 
 use keybound::crypto::aws_lc::SoftwareKey;
 use keybound::crypto::{Alg, AlgSet, Signer as _};
 use keybound_gateway::config::{
-    Config, KeySource, Mode, NoncePolicy, Overrides, Place, ProofHandling, Reader, UpstreamAuthorization, default_text,
-    schema,
+    Config, KeySource, Mode, NoncePolicy, Overrides, Place, ProofHandling, Reader, Sealing, UpstreamAuthorization,
+    default_text, schema,
 };
+use keybound_issuer::keys::{KeySettings, SealingKeys};
 
 /// What every configuration below needs besides what it is about.
 const REST: &str = "[[origin]]\nurl = \"https://api.example.com\"\n[[issuer]]\nurl = \"https://id.example.com\"\n\
@@ -913,6 +916,69 @@ fn the_printed_default_is_a_configuration() {
     assert!(config.authorization_server.is_none());
 }
 
+#[test]
+fn the_keys_of_the_issuer_are_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let sealing = folder.path().join("sealing.key");
+    let made = SealingKeys::generate().unwrap();
+    fs::write(&sealing, made.to_text().as_bytes()).unwrap();
+    fs::set_permissions(&sealing, fs::Permissions::from_mode(0o600)).unwrap();
+    let parsed = |store: &str, keys: &str| {
+        let text = format!(
+            "[listen]\naddress = \"127.0.0.1:1\"\n[[origin]]\nurl = \"https://api.example.com\"\n\
+             [[route]]\npath = \"/\"\nupstream = [\"http://127.0.0.1:9000\"]\n\
+             [authorization_server]\nurl = \"https://id.example.com\"\nstore = \"{store}\"\n{keys}"
+        );
+        Config::parse(&text, &folder.path().join("keybound.toml"))
+            .map(|config| config.authorization_server.unwrap().keys)
+    };
+    let table = |text: &str| format!("[authorization_server.keys]\n{text}");
+    assert_eq!(parsed("memory", "").unwrap().sealing, Sealing::Random);
+    let beside = parsed("sqlite:id.db", "").unwrap();
+    assert_eq!(beside.sealing, Sealing::Beside(folder.path().join("id.db.key")));
+    assert_eq!(beside.settings, KeySettings::new(), "the defaults of the table are those of the issuer");
+    let filed = parsed("postgres://keybound@db/id", &table("sealing_key_file = \"sealing.key\"\n")).unwrap();
+    assert_eq!(filed.sealing, Sealing::With(made.clone()));
+    let text = made.to_text();
+    let here = parsed("postgres://keybound@db/id", &table(&format!("sealing_key = \"{}\"\n", text.trim()))).unwrap();
+    assert!(!format!("{here:?}").contains(text.trim()));
+    assert_eq!(here.sealing, filed.sealing);
+    let other = table("algorithm = \"PS256\"\nrotate_every = \"7d\"\npublished_ahead = \"1d\"\n");
+    let day = Duration::from_secs(86_400);
+    let expected = KeySettings::new().algorithm(Alg::Ps256).rotate_every(7 * day).published_ahead(day);
+    assert_eq!(parsed("memory", &other).unwrap().settings, expected);
+
+    let own = "signing_key = \"own.json\"\n";
+    for (store, keys, said) in [
+        ("postgres://keybound@db/id", String::new(), "keys.sealing_key_file: is missing, and so is sealing_key"),
+        ("memory", table("algorithm = \"RS256\"\n"), "\"RS256\" is not an algorithm to sign by"),
+        ("memory", table("algorithm = \"none\"\n"), "\"none\" is not an algorithm to sign by"),
+        ("memory", table("rotate_every = \"59m\"\n"), "keys.rotate_every: is not from 1h"),
+        (
+            "memory",
+            table("published_ahead = \"31d\"\n"),
+            "keys.rotate_every: is not from 1h, and the time that keys are published",
+        ),
+        ("memory", table("published_ahead = \"509s\"\n"), "keys.published_ahead: is not from 510s"),
+        ("memory", table("sealing_key = \"hunter2hunter2\"\n"), "keys.sealing_key: not a key of 256 bits in base64"),
+        ("memory", table("sealing_key_file = \"no.key\"\n"), "cannot be read"),
+        (
+            "memory",
+            [own, &table("rotate_every = \"7d\"\n")].concat(),
+            "keys.rotate_every: is for keys that the issuer makes",
+        ),
+    ] {
+        let errors = parsed(store, &keys).unwrap_err().to_string();
+        assert!(errors.contains(said) && errors.lines().count() == 1, "{keys}: {errors}");
+        assert!(!errors.contains("hunter2"), "{errors}");
+    }
+    assert!(parsed("postgres://keybound@db/id", own).is_ok(), "there is nothing to seal");
+    assert!(parsed("memory", &[own, &table("published_ahead = \"1d\"\n")].concat()).is_ok());
+    fs::set_permissions(&sealing, fs::Permissions::from_mode(0o640)).unwrap();
+    let errors = parsed("memory", &table("sealing_key_file = \"sealing.key\"\n")).unwrap_err().to_string();
+    assert!(errors.contains("others may read it (mode 640)"), "{errors}");
+}
+
 /// Every commented setting of the printed file is one, and says so itself if it is not in this version.
 #[test]
 fn every_example_of_the_printed_default_is_a_setting() {
@@ -922,7 +988,10 @@ fn every_example_of_the_printed_default_is_a_setting() {
         .collect::<Vec<_>>()
         .join("\n")
         // What alone another setting goes with.
-        .replace("proof = \"consume\"", "proof = \"attest\"");
+        .replace("proof = \"consume\"", "proof = \"attest\"")
+        .replace("signing_key = \"issuer-key.json\"", "")
+        // No secret that somebody might copy.
+        .replace("sealing_key = \"256 bits in base64\"", "");
     let errors = Config::parse(&examples, file()).unwrap_err();
     for error in errors.iter() {
         let expected = error.message.contains("is not in this version") || error.message.contains("cannot be read");

@@ -1,5 +1,7 @@
 //! How every answer looks: JSON, readable by scripts of any origin, never with credentials (R-AS-31).
 
+use core::time::Duration;
+
 use axum::body::Body;
 use axum::response::Response;
 use http::header::{
@@ -9,7 +11,7 @@ use http::header::{
 };
 use http::{HeaderValue, StatusCode};
 use keybound::challenge::TokenErrorAnswer;
-use keybound::refusal::Reason;
+use keybound::refusal::{Fault, Reason};
 
 use crate::audit::Refused;
 
@@ -22,10 +24,17 @@ pub(crate) fn json(status: StatusCode, body: impl Into<Body>) -> Response {
 }
 
 /// JSON that anybody may keep for this long.
-pub(crate) fn public(body: impl Into<Body>, cache: &'static str) -> Response {
+pub(crate) fn public(body: impl Into<Body>, cache: Duration) -> Response {
     let mut response = json(StatusCode::OK, body);
-    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static(cache));
+    if let Ok(cache) = HeaderValue::try_from(format!("public, max-age={}", cache.as_secs())) {
+        response.headers_mut().insert(CACHE_CONTROL, cache);
+    }
     response
+}
+
+/// What cannot be had now.
+pub(crate) fn failed(fault: Fault) -> Response {
+    error(&TokenErrorAnswer::new(&fault.into(), None))
 }
 
 /// The answer to a token request that is refused.

@@ -21,7 +21,7 @@ pub const DEFAULT_REFRESH_LIFETIME: Duration = Duration::from_secs(30 * 24 * 360
 /// How long somebody who signed in stays signed in.
 pub const DEFAULT_SESSION_LIFETIME: Duration = Duration::from_secs(12 * 3600);
 
-const MAX_TOKEN_LIFETIME: Duration = Duration::from_secs(24 * 3600);
+pub(crate) const MAX_TOKEN_LIFETIME: Duration = Duration::from_secs(24 * 3600);
 
 /// What an issuer is called, whom it knows and what its tokens are good for.
 ///
@@ -294,6 +294,8 @@ pub enum ConfigError {
     User(Box<str>, UserError),
     /// The signing keys cannot be published.
     Keys,
+    /// Tokens live longer than their keys stay published.
+    KeyLifetime,
 }
 
 impl fmt::Display for ConfigError {
@@ -322,6 +324,9 @@ impl fmt::Display for ConfigError {
             Self::Subject(name) => write!(f, "{name:?} is a user and a client: sub of their tokens would be the same"),
             Self::User(name, error) => write!(f, "the user {name:?}: {error}"),
             Self::Keys => f.write_str("a signing key cannot be published"),
+            Self::KeyLifetime => {
+                f.write_str("tokens live longer than their keys stay published: KeySettings::token_lifetime")
+            }
         }
     }
 }

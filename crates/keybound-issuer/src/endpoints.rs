@@ -16,6 +16,7 @@ use crate::answer;
 use crate::audit::{Entry, Refused};
 use crate::config::Registration;
 use crate::exchange;
+use crate::metadata;
 use crate::people::Connection;
 
 mod authorize;
@@ -35,8 +36,8 @@ pub(crate) const PUSHED: Duration = par::LIFETIME;
 /// How long a device's code is kept.
 pub(crate) const DEVICES: Duration = device::LIFETIME;
 
-/// How long caches may keep metadata and keys.
-const PUBLIC_CACHE: &str = "public, max-age=300";
+/// How long caches may keep metadata.
+const PUBLIC_CACHE: Duration = Duration::from_secs(300);
 
 /// Routes at the public paths of the issuer.
 pub(crate) fn router(state: &Arc<State>) -> Router {
@@ -135,8 +136,11 @@ impl Endpoint {
             (Self::Userinfo, &Method::GET | &Method::POST) => userinfo::show(state, parts, body).await,
             (Self::EndSession, &Method::GET | &Method::POST) => end_session::visit(state, parts, body).await,
             (Self::SignIn, &Method::GET | &Method::POST) => sign_in::visit(state, parts, body).await,
-            (Self::Jwks, &Method::GET | &Method::HEAD) => answer::public(state.jwks.clone(), PUBLIC_CACHE),
-            (Self::Metadata, &Method::GET | &Method::HEAD) => answer::public(state.metadata.clone(), PUBLIC_CACHE),
+            (Self::Jwks, &Method::GET | &Method::HEAD) => match state.keys.jwks(state.clock.now()) {
+                Ok((keys, fresh)) => answer::public(keys, fresh),
+                Err(fault) => answer::failed(fault),
+            },
+            (Self::Metadata, &Method::GET | &Method::HEAD) => answer::public(metadata::of(state), PUBLIC_CACHE),
             _ => answer::method_not_allowed(self.methods()),
         }
     }

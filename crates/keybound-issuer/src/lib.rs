@@ -48,7 +48,7 @@ mod exchange;
 mod form;
 mod grants;
 mod handle;
-mod keys;
+pub mod keys;
 mod metadata;
 mod people;
 mod registered;
@@ -68,12 +68,11 @@ use core::time::Duration;
 use std::sync::Arc;
 
 use axum::Router;
-use bytes::Bytes;
 use keybound::authorization_server::AuthorizationServer;
 use keybound::challenge::Realm;
 use keybound::replay::ReplayStore;
 use keybound::request::Origins;
-use keybound::token::jwt::KeySet;
+use keybound_tower::FixedKeys;
 
 use self::admin::Administration;
 use self::audit::Audit;
@@ -135,9 +134,7 @@ struct State {
     origins: Origins,
     clients: Clients,
     keys: Keys,
-    key_set: KeySet,
-    metadata: Bytes,
-    jwks: Bytes,
+    key_set: FixedKeys,
     realm: Realm,
     server: AuthorizationServer,
     replays: Shared,
@@ -202,18 +199,19 @@ impl Issuer {
         let origins = uri.and_then(|uri| Origins::new(vec![uri.origin().parse().ok()?]).ok());
         let noting = Noting { audit: config.audit.clone(), by: "program" };
         let users = Users::with_configured(config.users(), Arc::clone(&store)).noting(noting);
-        let published = keys.key_set().ok().zip(keys.jwks().ok());
-        if published.is_none() {
+        let key_set = keys.key_set();
+        if key_set.is_none() {
             mistakes.push(ConfigError::Keys);
         }
-        let (Some(endpoints), Some(origins), Some((key_set, jwks)), []) = (endpoints, origins, published, &*mistakes)
-        else {
+        if !keys.outlast(config.token_lifetime) {
+            mistakes.push(ConfigError::KeyLifetime);
+        }
+        let (Some(endpoints), Some(origins), Some(key_set), []) = (endpoints, origins, key_set, &*mistakes) else {
             return Err(ConfigErrors(mistakes));
         };
         if config.token_lifetime > LONG_TOKEN_LIFETIME {
             tracing::warn!(seconds = config.token_lifetime.as_secs(), "access tokens live longer than an hour");
         }
-        let metadata = metadata::document(&config, &endpoints, server.verifier().algorithms(), keys.alg());
         let replays = Shared::new(replays);
         let (verifier, keys_of_ours) = (server.shared_verifier(), key_set.clone());
         let guard = Guard::new(&config.issuer, keys_of_ours, verifier, origins.clone(), replays.clone(), clock.clone());
@@ -221,9 +219,7 @@ impl Issuer {
         let realm = Realm::new("token endpoint").expect("words and a space are a realm");
         Ok(Self {
             state: Arc::new(State {
-                clients: Clients::new(&config.clients, key_set.clone()),
-                metadata: metadata.to_string().into(),
-                jwks: jwks.into(),
+                clients: Clients::new(&config.clients, (*key_set.current()).clone()),
                 userinfo,
                 replays,
                 audit: config.audit.clone(),
@@ -259,9 +255,14 @@ impl Issuer {
         administration.with_configuration(config)
     }
 
-    /// The keys its tokens are signed with, for a resource server in the same process.
-    pub fn key_set(&self) -> &KeySet {
+    /// What its tokens are verified with, for a resource server in the same process. It follows every change of the keys.
+    pub fn key_set(&self) -> &FixedKeys {
         &self.state.key_set
+    }
+
+    /// The keys its tokens are signed with.
+    pub fn keys(&self) -> &Keys {
+        &self.state.keys
     }
 
     /// The issuer identifier: `iss` of its tokens.

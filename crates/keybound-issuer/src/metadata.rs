@@ -6,6 +6,7 @@ use keybound::crypto::{Alg, AlgSet};
 use keybound::request::TargetUri;
 use serde_json::{Value, json};
 
+use crate::State;
 use crate::client::GrantType;
 use crate::config::{IssuerConfig, Registration};
 
@@ -57,8 +58,15 @@ impl Endpoints {
     }
 }
 
+/// The document of this issuer as it is now: the algorithms of its signatures change with its keys.
+pub(crate) fn of(state: &State) -> String {
+    let proofs = state.server.verifier().algorithms();
+    document(&state.config, &state.endpoints, proofs, &state.keys.algs()).to_string()
+}
+
 /// The document. `algs` are the algorithms proofs may have, the very set that is enforced (R-AS-12).
-pub(crate) fn document(config: &IssuerConfig, endpoints: &Endpoints, algs: AlgSet, signs: Alg) -> Value {
+fn document(config: &IssuerConfig, endpoints: &Endpoints, algs: AlgSet, signs: &[Alg]) -> Value {
+    let signs: Vec<&str> = signs.iter().map(|alg| alg.name()).collect();
     let names = |algs: AlgSet| -> Vec<&str> { algs.iter().map(Alg::name).collect() };
     let grants: Vec<&str> = GrantType::ALL.iter().map(|grant| grant.as_str()).collect();
     let registrable = crate::grants::scopes(&config.registration_scope);
@@ -75,7 +83,7 @@ pub(crate) fn document(config: &IssuerConfig, endpoints: &Endpoints, algs: AlgSe
         "userinfo_endpoint": endpoints.userinfo.as_str(),
         "end_session_endpoint": endpoints.end_session.as_str(),
         "introspection_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post", "private_key_jwt"],
-        "introspection_signing_alg_values_supported": [signs.name()],
+        "introspection_signing_alg_values_supported": signs,
         "request_parameter_supported": true,
         "request_uri_parameter_supported": false,
         "request_object_signing_alg_values_supported": names(AlgSet::ALL),
@@ -85,7 +93,7 @@ pub(crate) fn document(config: &IssuerConfig, endpoints: &Endpoints, algs: AlgSe
         "code_challenge_methods_supported": ["S256"],
         "authorization_response_iss_parameter_supported": true,
         "subject_types_supported": ["public"],
-        "id_token_signing_alg_values_supported": [signs.name()],
+        "id_token_signing_alg_values_supported": signs,
         "grant_types_supported": grants,
         "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post", "private_key_jwt", "none"],
         "token_endpoint_auth_signing_alg_values_supported": names(AlgSet::ALL),

@@ -70,6 +70,11 @@ impl Kind {
     /// An entry of the audit log; see [`audit`](crate::audit).
     pub const AUDIT: Self = Self("audit");
 
+    /// A private key that tokens are signed with, sealed, by its name.
+    pub const KEY: Self = Self("key");
+    /// The schedule of those keys: one record.
+    pub const KEY_RING: Self = Self("key_ring");
+
     /// As it stands in the database.
     pub const fn as_str(self) -> &'static str {
         self.0

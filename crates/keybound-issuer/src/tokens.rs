@@ -29,7 +29,7 @@ pub(crate) struct Made {
 }
 
 /// The body of the token response.
-pub(crate) fn answer(
+pub(crate) async fn answer(
     exchange: &Exchange<'_>,
     client: &Client,
     grant: &Grant,
@@ -40,7 +40,7 @@ pub(crate) fn answer(
     let now = exchange.now;
     let until = grant.not_after.map_or(now.plus(config.token_lifetime), |end| end.min(now.plus(config.token_lifetime)));
     let jti = jti(grant.family.as_deref())?;
-    let token = access_token(exchange, client, grant, binding, &jti, until)?;
+    let token = access_token(exchange, client, grant, binding, &jti, until).await?;
     let token_sha256 = digest_prefix(&token);
     let mut body = json!({
         "access_token": token,
@@ -57,7 +57,7 @@ pub(crate) fn answer(
         body["issued_token_type"] = json!(kind);
     }
     if is_openid(&grant.scope) && grant.login.is_some() {
-        body["id_token"] = json!(id_token(exchange, client, grant)?);
+        body["id_token"] = json!(id_token(exchange, client, grant).await?);
     }
     Ok(Made { body: body.to_string(), jti: jti.into(), token_sha256 })
 }
@@ -68,7 +68,7 @@ pub(crate) fn is_openid(scope: &str) -> bool {
 }
 
 /// A JWT access token (RFC 9068 section 2.2); its `cnf` and `token_type` are one decision (R-AS-03, R-AS-04, R-AS-29).
-fn access_token(
+async fn access_token(
     exchange: &Exchange<'_>,
     client: &Client,
     grant: &Grant,
@@ -97,7 +97,7 @@ fn access_token(
     if let Some(binding) = binding {
         claims["cnf"] = binding.cnf();
     }
-    Ok(exchange.state.keys.sign("at+jwt", &claims)?)
+    Ok(exchange.state.keys.sign("at+jwt", &claims, exchange.now).await?)
 }
 
 /// The name of a token. Where it came of a grant that can be revoked, that grant's name is its first half.
@@ -146,7 +146,7 @@ impl Live {
 pub(crate) async fn read(state: &State, text: &str, now: UnixTime) -> Result<Option<Live>, Fault> {
     let facts = || {
         let jwt = SignedJwt::parse(AccessToken::parse(text)?).ok()?;
-        let (facts, _) = jwt.verify(&state.key_set).ok()?;
+        let (facts, _) = jwt.verify(&state.key_set.current()).ok()?;
         let claims = facts.claims().clone();
         let live: Live = serde_json::from_value(claims.clone().into()).ok()?;
         Some(Live { claims, ..live })
@@ -166,7 +166,7 @@ pub(crate) async fn is_alive(state: &State, jti: &str, now: UnixTime) -> Result<
 }
 
 /// OpenID Connect Core section 2.
-fn id_token(exchange: &Exchange<'_>, client: &Client, grant: &Grant) -> Result<String, Fault> {
+async fn id_token(exchange: &Exchange<'_>, client: &Client, grant: &Grant) -> Result<String, Fault> {
     let config = &exchange.state.config;
     let mut claims = json!({
         "iss": config.issuer,
@@ -181,7 +181,7 @@ fn id_token(exchange: &Exchange<'_>, client: &Client, grant: &Grant) -> Result<S
             claims["nonce"] = Value::from(&**nonce);
         }
     }
-    exchange.state.keys.sign("JWT", &claims)
+    exchange.state.keys.sign("JWT", &claims, exchange.now).await
 }
 
 /// A refresh token that is about to be stored.

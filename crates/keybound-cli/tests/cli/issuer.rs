@@ -4,6 +4,9 @@ use std::fs;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 
+use keybound::crypto::Alg;
+use keybound::crypto::aws_lc::SoftwareKey;
+
 use crate::support::{Place, after, body, claims, free_address, get};
 
 #[test]
@@ -110,4 +113,98 @@ fn its_key_outlives_it_and_is_never_replaced() {
     assert_eq!(said.status, 2, "{said:?}");
     assert!(said.stderr.contains("etc/issuer-key.json: no PEM block with a private key"), "{said:?}");
     assert_eq!(fs::read_to_string(&path).unwrap(), "spoilt");
+}
+
+#[test]
+fn its_keys_are_listed_rotated_and_revoked_while_it_runs() {
+    let place = Place::new();
+    let address = free_address();
+    place.write(
+        "issuer.toml",
+        &format!(
+            "[listen]\naddress = \"{address}\"\n[authorization_server]\nurl = \"http://{address}\"\n\
+             audience = [\"https://api.example.com\"]\nstore = \"sqlite:id.db\"\n"
+        ),
+    );
+    let kids = |keys: &serde_json::Value| -> Vec<String> {
+        keys.as_array().unwrap().iter().map(|key| key["kid"].as_str().unwrap().to_owned()).collect()
+    };
+    let published = || kids(&body(&get(address, "/jwks", ""))["keys"]);
+    let command = |words: &[&str]| {
+        let said = place.run(&[&["issuer", "key"], words, &["--config", "issuer.toml", "--json"]].concat());
+        assert_eq!(said.status, 0, "{said:?}");
+        serde_json::from_str::<serde_json::Value>(&said.stdout).unwrap()
+    };
+    let mut service = place.start(&["issuer", "--config", "issuer.toml"]);
+    service.address();
+    let sealing = place.work().join("id.db.key");
+    assert_eq!(fs::metadata(&sealing).unwrap().permissions().mode() & 0o777, 0o600);
+    let first = command(&["list"]);
+    assert_eq!(kids(&first), published());
+    assert_eq!([&first[0]["state"], &first[1]["state"]], ["signing", "next"]);
+
+    // The next one was published a moment ago: it waits until verifiers may know it.
+    let waiting = command(&["rotate"]);
+    assert_eq!(kids(&waiting), kids(&first));
+    assert_eq!(waiting[1]["signs"], waiting[1]["published"].as_u64().unwrap() + 3600);
+
+    let stolen = kids(&first)[0].clone();
+    let after = command(&["rotate", "--revoke", &stolen]);
+    assert_eq!(kids(&after)[0], kids(&first)[1]);
+    assert_eq!([&after[0]["state"], &after[1]["state"]], ["signing", "next"]);
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    while published() != kids(&after) {
+        assert!(std::time::Instant::now() < deadline, "the running issuer does not learn of it");
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    let said = place.run(&["issuer", "key", "rotate", "--config", "issuer.toml", "--revoke", &stolen]);
+    assert_eq!((said.status, said.stderr.contains("there is no key of this name")), (1, true), "{said:?}");
+    assert_eq!(service.terminate(), Some(0));
+
+    // Without what they are sealed under, nothing starts, and nothing is made in its place.
+    let aside = place.work().join("aside");
+    fs::rename(&sealing, &aside).unwrap();
+    let said = place.run(&["issuer", "--config", "issuer.toml"]);
+    assert_eq!(said.status, 2, "{said:?}");
+    assert!(
+        said.stderr.contains("id.db.key: is not there, and the signing keys in the store were sealed under it"),
+        "{said:?}"
+    );
+    assert!(!sealing.exists());
+    fs::write(&sealing, format!("{}\n", "A".repeat(43))).unwrap();
+    fs::set_permissions(&sealing, fs::Permissions::from_mode(0o600)).unwrap();
+    let said = place.run(&["issuer", "--config", "issuer.toml"]);
+    assert_eq!(said.status, 2, "{said:?}");
+    assert!(said.stderr.contains("was sealed under another key"), "{said:?}");
+    fs::rename(&aside, &sealing).unwrap();
+    assert_eq!(kids(&command(&["list"])), kids(&after));
+}
+
+#[test]
+fn another_key_in_its_file_follows_at_sighup() {
+    let place = Place::new();
+    let address = free_address();
+    place.write(
+        "issuer.toml",
+        &format!(
+            "[listen]\naddress = \"{address}\"\n[authorization_server]\nurl = \"http://{address}\"\n\
+             audience = [\"https://api.example.com\"]\nsigning_key = \"issuer-key.json\"\n"
+        ),
+    );
+    let mut service = place.start(&["issuer", "--config", "issuer.toml"]);
+    service.address();
+    let published = || body(&get(address, "/jwks", ""))["keys"].as_array().unwrap().clone();
+    let first = published();
+    assert_eq!(first.len(), 1);
+    let next = SoftwareKey::generate(Alg::Ed25519).unwrap();
+    fs::write(place.work().join("issuer-key.json"), next.to_private_jwk().unwrap().as_bytes()).unwrap();
+    service.signal("HUP");
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    while published().len() < 2 {
+        assert!(std::time::Instant::now() < deadline, "the file is not read again");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    assert_eq!(published()[0], first[0]);
+    assert_eq!(published()[1]["kid"], next.thumbprint().to_string());
+    assert_eq!(service.terminate(), Some(0));
 }

@@ -82,6 +82,7 @@ pub(crate) const PARENTS: &[&str] = &["follow", "ignore"];
 pub(crate) const ASKING_METHODS: &[&str] = &["client_secret_basic", "client_secret_post", "private_key_jwt"];
 pub(crate) const MISSING_AUDIENCE: &[&str] = &["refuse", "accept"];
 pub(crate) const REGISTRATIONS: &[&str] = &["off", "open", "token"];
+pub(crate) const SIGNATURES: &[&str] = &["ES256", "ES384", "Ed25519", "EdDSA", "PS256"];
 pub(crate) const CLIENT_METHODS: &[&str] = &["client_secret_basic", "client_secret_post", "private_key_jwt", "none"];
 
 use Absent::{ByPreset, Expected, Is, Required, Unset};
@@ -120,6 +121,9 @@ pub(crate) const SECTIONS: &[Section] = &[
               unchanged; OTEL_EXPORTER_OTLP_ENDPOINT stands in for it." },
     Section { path: "authorization_server", repeated: false, optional: true,
         doc: "The embedded issuer, trusted as an [[issuer]] by itself. Without this table there is none." },
+    Section { path: "authorization_server.keys", repeated: false, optional: true,
+        doc: "The keys its tokens are signed with: made by the issuer, kept sealed in its store, and followed by one another. The next\n\
+              key is always published beside the one that signs. Nothing here but published_ahead holds for signing_key." },
     Section { path: "authorization_server.client", repeated: true, optional: true,
         doc: "A client of the embedded issuer, by the names of RFC 7591." },
     Section { path: "authorization_server.user", repeated: true, optional: true,
@@ -366,8 +370,8 @@ pub(crate) const KEYS: &[Key] = &[
         "Where codes, refresh tokens and registered clients are kept. memory: in this one process, and gone with it.\n\
          sqlite:keybound.db: in that file. postgres://USER@HOST/DATABASE: in a database that many issuers share."),
     key("authorization_server.signing_key", Text, Unset("\"issuer-key.json\""),
-        "Private key its tokens are signed with, a JWK or PEM file that its owner alone may read; made if there is none. Without it,\n\
-         the key ends with the process, and its tokens with it."),
+        "One private key that signs instead of those of [authorization_server.keys]: a JWK or PEM file that its owner alone may read;\n\
+         made if there is none. At SIGHUP it is read again: another key in it is published at once, and signs published_ahead later."),
     key("authorization_server.auto_approve", Text, Unset("\"alice\""),
         "For development: this user is logged in and consents to everything. On loopback only."),
     key("authorization_server.session_lifetime", Duration, Is("\"12h\""),
@@ -379,6 +383,20 @@ pub(crate) const KEYS: &[Key] = &[
         "What registration wants as Authorization: Bearer, with registration = \"token\"."),
     key("authorization_server.registration_scope", Texts, Is("[]"),
         "Scopes that clients may have which register themselves."),
+
+    key("authorization_server.keys.algorithm", Choice(SIGNATURES), Is("\"ES256\""),
+        "What they sign by. Another one than before is taken up by a rotation."),
+    key("authorization_server.keys.rotate_every", Duration, Is("\"30d\""),
+        "How long each signs. Then it stays published until its tokens have expired, and is erased."),
+    key("authorization_server.keys.published_ahead", Duration, Is("\"1h\""),
+        "How long a key is published before it signs, at least: for as long, verifiers may keep the key set without looking again.\n\
+         The set itself allows 5 minutes (Cache-Control). From 510s."),
+    key("authorization_server.keys.sealing_key_file", Text, Unset("\"sealing.key\""),
+        "What private keys are sealed under in the store (AES-256-GCM): 256 bits in base64, in a file that its owner alone may read. To\n\
+         change it, put the new one in a line above the old one, restart, and take the old one out. Without it, and without sealing_key:\n\
+         a file beside the SQLite database, made with it; postgres:// needs one of the two."),
+    key("authorization_server.keys.sealing_key", Text, Unset("\"256 bits in base64\""),
+        "The same as a value, for the environment."),
 
     key("authorization_server.client.client_id", Text, Required("\"demo\""), "Its name."),
     key("authorization_server.client.client_name", Text, Unset("\"Orders\""),

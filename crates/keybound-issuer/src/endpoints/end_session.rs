@@ -31,7 +31,8 @@ pub(crate) async fn visit(state: &State, parts: Parts, body: Body) -> Response {
 fn client_id(state: &State, form: &Form) -> Result<Option<Box<str>>, Reason> {
     let named = form.get("client_id").map(Box::<str>::from);
     let Some(hint) = form.get("id_token_hint") else { return Ok(named) };
-    let hinted = client_of_id_token(hint, &state.key_set, &state.config.issuer).ok_or(Reason::RedirectInvalid)?;
+    let hinted =
+        client_of_id_token(hint, &state.key_set.current(), &state.config.issuer).ok_or(Reason::RedirectInvalid)?;
     match named {
         Some(named) if named != hinted => Err(Reason::RedirectInvalid),
         _ => Ok(Some(hinted)),

@@ -61,7 +61,7 @@ async fn introspect(exchange: &mut Exchange<'_>, body: &[u8], signed: bool) -> R
         "iat": exchange.now.as_secs(),
         "token_introspection": said,
     });
-    Ok(exchange.state.keys.sign("token-introspection+jwt", &claims)?)
+    Ok(exchange.state.keys.sign("token-introspection+jwt", &claims, exchange.now).await?)
 }
 
 /// What there is to say of a token that is alive (R-AS-24, R-AS-26).

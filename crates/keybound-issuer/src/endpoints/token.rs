@@ -80,7 +80,7 @@ async fn redeem(
     let refresh = grant.refresh.as_ref().map(|plan| RefreshToken::new(plan, grant, binding)).transpose()?;
     let (refresh, stored) = refresh.map(|refresh| (refresh.token, refresh.change)).unzip();
     changes.extend(stored);
-    let made = tokens::answer(exchange, client, grant, binding, refresh)?;
+    let made = tokens::answer(exchange, client, grant, binding, refresh).await?;
     let entry = Entry {
         token_type: Some(token_type(binding).into()),
         jti: Some(made.jti),

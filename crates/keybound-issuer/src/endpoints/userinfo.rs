@@ -10,9 +10,8 @@ use http::request::Parts;
 use keybound::refusal::{Denial, Reason};
 use keybound::request::{announces_form, form_holds_token};
 use keybound::token::TokenPolicy;
-use keybound::token::jwt::KeySet;
 use keybound_tower::answer::complete;
-use keybound_tower::{Judgement, Policy, ProofHandling, ResourceServer};
+use keybound_tower::{FixedKeys, Judgement, Policy, ProofHandling, ResourceServer};
 use serde_json::json;
 use zeroize::Zeroizing;
 
@@ -33,7 +32,7 @@ pub(crate) struct Guard {
 impl Guard {
     pub(crate) fn new(
         issuer: &str,
-        keys: KeySet,
+        keys: FixedKeys,
         verifier: Arc<keybound::verify::Verifier>,
         origins: keybound::request::Origins,
         replays: Shared,

@@ -59,7 +59,8 @@ fn tokens_verify_with_the_published_keys() {
     let keys = jwks.json();
     assert_eq!(keys["keys"][0]["kid"], token.header["kid"]);
     let presented = AccessToken::parse(&token.text).unwrap();
-    let (facts, _) = SignedJwt::parse(presented).and_then(|jwt| jwt.verify(server.issuer.key_set())).unwrap();
+    let (facts, _) =
+        SignedJwt::parse(presented).and_then(|jwt| jwt.verify(&server.issuer.key_set().current())).unwrap();
     drop(facts);
 }
 

@@ -12,6 +12,7 @@ use super::{not_empty, plain, scope_token, texts};
 use crate::config::file::KeyFile;
 use crate::config::mistake::Mistakes;
 use crate::config::section::{Read, Section, child, shortened};
+use crate::config::signing::signing_keys;
 use crate::config::source::Located;
 use crate::config::{AuthorizationServer, Client, ClientAuthentication, Registration, User, check};
 use crate::signing_key;
@@ -35,6 +36,8 @@ pub(super) fn authorization_server(
         let path = base.join(not_empty(text)?);
         signing_key::judge(&path).map(|()| path)
     });
+    let located = store.as_ref().map(|store| &store.value);
+    let keys = signing_keys(section.inside("authorization_server.keys"), base, located, section.has("signing_key"));
     let auto_approve = section.text("auto_approve", not_empty);
     let token = section.text("registration_token", long_enough);
     let registration = section.choice("registration", "a way to register", |text| match text {
@@ -76,6 +79,7 @@ pub(super) fn authorization_server(
         auto_approve: auto_approve.map(|user| user.value),
         signing_key: signing_key.map(|file| file.value),
         session_lifetime: session_lifetime?.value,
+        keys: keys?,
         clients: plain(clients)?,
         users: plain(users)?,
     };
