@@ -131,7 +131,7 @@ ${people ? user : ''}
 }
 
 /** Resolves when the program says that it listens, and fails with its log if it ends instead or says nothing. */
-function listening(child, log) {
+export function listening(child, log) {
   // However this process ends, the program ends with it.
   process.on('exit', () => child.kill())
   return new Promise((resolve, reject) => {
@@ -174,7 +174,7 @@ async function echo() {
   return { server, port: server.address().port }
 }
 
-async function freePort() {
+export async function freePort() {
   const server = net.createServer().listen(0, '127.0.0.1')
   await once(server, 'listening')
   const { port } = server.address()

@@ -22,6 +22,7 @@ mod read;
 mod reference;
 mod secret;
 mod section;
+mod sign_in;
 mod signing;
 mod source;
 mod telemetry;
@@ -391,6 +392,8 @@ pub struct AuthorizationServer {
     pub clients: Vec<Client>,
     /// People who may sign in, besides those of the store.
     pub users: Vec<User>,
+    /// Other providers through which its users may sign in.
+    pub sign_in: Vec<keybound_issuer::SignInProvider>,
 }
 
 /// Who may register clients at the embedded issuer.

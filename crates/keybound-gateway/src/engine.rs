@@ -488,6 +488,9 @@ fn embedded_issuer(
         issuer = issuer.user(person(user));
     }
     issuer = issuer.session_lifetime(settings.session_lifetime);
+    for provider in &settings.sign_in {
+        issuer = issuer.sign_in(provider.clone());
+    }
     let who = match &settings.registration {
         config::Registration::Off => Registration::Off,
         config::Registration::Open => Registration::Open,

@@ -7,6 +7,7 @@ use keybound::request::TargetUri;
 
 use crate::audit::Audit;
 use crate::client::{Authentication, Client, GrantType, Secret};
+use crate::upstream::{SignInError, SignInProvider};
 use crate::users::{NewUser, User, UserError};
 
 /// How long access tokens live unless set otherwise.
@@ -50,6 +51,7 @@ pub struct IssuerConfig {
     pub(crate) registration: Registration,
     pub(crate) registration_scope: Box<str>,
     pub(crate) audit: Audit,
+    pub(crate) sign_in: Vec<SignInProvider>,
 }
 
 /// Who may register clients at run time (RFC 7591).
@@ -81,6 +83,7 @@ impl IssuerConfig {
             registration: Registration::Off,
             registration_scope: Box::default(),
             audit: Audit::default(),
+            sign_in: Vec::new(),
         }
     }
 
@@ -99,6 +102,12 @@ impl IssuerConfig {
     /// A user who can sign in, and whom nothing changes at run time. `sub` of their tokens is the name; it has to be nobody else's.
     pub fn user(mut self, user: NewUser) -> Self {
         self.users.push(user);
+        self
+    }
+
+    /// Another OpenID provider, through which users may sign in.
+    pub fn sign_in(mut self, provider: SignInProvider) -> Self {
+        self.sign_in.push(provider);
         self
     }
 
@@ -169,6 +178,11 @@ impl IssuerConfig {
         let doubtful = subjects.filter(|subject| self.clients.iter().any(|client| client.id == **subject));
         mistakes.extend(doubtful.cloned().map(ConfigError::Subject));
         mistakes.extend(self.mistakes_of_users());
+        for (position, provider) in self.sign_in.iter().enumerate() {
+            let is_taken = self.sign_in.iter().take(position).any(|other| other.name == provider.name);
+            let mistake = provider.mistake().or(is_taken.then_some(SignInError::NameTaken));
+            mistakes.extend(mistake.map(|error| ConfigError::SignIn(provider.name.clone(), error)));
+        }
         for (position, client) in self.clients.iter().enumerate() {
             if self.clients.iter().take(position).any(|other| other.id == client.id) {
                 mistakes.push(ConfigError::ClientRepeated(client.id.clone()));
@@ -292,6 +306,8 @@ pub enum ConfigError {
     Subject(Box<str>),
     /// The user of this name cannot be one.
     User(Box<str>, UserError),
+    /// The provider of this name, through which users may sign in, cannot be one.
+    SignIn(Box<str>, SignInError),
     /// The signing keys cannot be published.
     Keys,
     /// Tokens live longer than their keys stay published.
@@ -323,6 +339,7 @@ impl fmt::Display for ConfigError {
             Self::AutoApprove => f.write_str("auto_approve is for development: the issuer has to be on loopback"),
             Self::Subject(name) => write!(f, "{name:?} is a user and a client: sub of their tokens would be the same"),
             Self::User(name, error) => write!(f, "the user {name:?}: {error}"),
+            Self::SignIn(name, error) => write!(f, "the provider {name:?} to sign in through: {error}"),
             Self::Keys => f.write_str("a signing key cannot be published"),
             Self::KeyLifetime => {
                 f.write_str("tokens live longer than their keys stay published: KeySettings::token_lifetime")

@@ -19,6 +19,7 @@ use crate::exchange;
 use crate::metadata;
 use crate::people::Connection;
 
+mod account;
 mod authorize;
 pub(crate) mod device;
 mod end_session;
@@ -56,6 +57,9 @@ pub(crate) fn router(state: &Arc<State>) -> Router {
         .route(at.userinfo.path(), route(Endpoint::Userinfo))
         .route(at.end_session.path(), route(Endpoint::EndSession))
         .route(&[at.sign_in.path(), "/{interaction}"].concat(), route(Endpoint::SignIn))
+        .route(&[at.sign_in.path(), "/from/{provider}"].concat(), route(Endpoint::SignInFrom))
+        .route(at.account.path(), route(Endpoint::Account))
+        .route(at.passkeys.path(), route(Endpoint::Passkeys))
         .route(at.jwks.path(), route(Endpoint::Jwks))
         .route(&at.metadata, route(Endpoint::Metadata))
         .route(&at.openid, route(Endpoint::Metadata));
@@ -84,6 +88,9 @@ enum Endpoint {
     Userinfo,
     EndSession,
     SignIn,
+    SignInFrom,
+    Account,
+    Passkeys,
     Jwks,
     Metadata,
     Unknown,
@@ -141,6 +148,9 @@ impl Endpoint {
                 Err(fault) => answer::failed(fault),
             },
             (Self::Metadata, &Method::GET | &Method::HEAD) => answer::public(metadata::of(state), PUBLIC_CACHE),
+            (Self::SignInFrom, &Method::GET) => sign_in::come_back(state, parts).await,
+            (Self::Account, &Method::GET | &Method::POST) => account::visit(state, parts, body).await,
+            (Self::Passkeys, &Method::GET | &Method::HEAD) => account::script(),
             _ => answer::method_not_allowed(self.methods()),
         }
     }
@@ -158,7 +168,9 @@ impl Endpoint {
             Self::Register | Self::Registered => "register",
             Self::Userinfo => "userinfo",
             Self::EndSession => "logout",
-            Self::SignIn => "sign-in",
+            Self::SignIn | Self::SignInFrom => "sign-in",
+            Self::Account => "account",
+            Self::Passkeys => "passkeys",
             Self::Jwks => "jwks",
             Self::Metadata => "metadata",
             Self::Unknown => "unknown",
@@ -172,8 +184,9 @@ impl Endpoint {
             }
             Self::Registered => "GET, PUT, DELETE, OPTIONS",
             Self::Userinfo => "GET, POST, OPTIONS",
-            Self::Authorize | Self::EndSession | Self::SignIn => "GET, POST",
-            Self::Device => "GET",
+            Self::Authorize | Self::EndSession | Self::SignIn | Self::Account => "GET, POST",
+            Self::Device | Self::SignInFrom => "GET",
+            Self::Passkeys => "GET, HEAD",
             Self::Jwks | Self::Metadata => "GET, HEAD, OPTIONS",
             Self::Unknown => "OPTIONS",
         }
@@ -181,6 +194,15 @@ impl Endpoint {
 
     /// Where scripts of any page may call (R-AS-31); pages for people are for people alone.
     const fn is_for_scripts(self) -> bool {
-        !matches!(self, Self::Authorize | Self::Device | Self::EndSession | Self::SignIn)
+        !matches!(
+            self,
+            Self::Authorize
+                | Self::Device
+                | Self::EndSession
+                | Self::SignIn
+                | Self::SignInFrom
+                | Self::Account
+                | Self::Passkeys
+        )
     }
 }

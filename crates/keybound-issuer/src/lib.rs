@@ -20,6 +20,7 @@
 //! | `tokens.rs` | the only place where access tokens, refresh tokens and ID tokens are made |
 //! | `authorization.rs` | the authorization request, read once whichever way it came; a code comes of it |
 //! | `people.rs`, `people/` | who sits at the browser: sessions and pages, whose words stand in `templates/` |
+//! | `webauthn.rs`, `upstream.rs` | what a passkey brings, and what another provider says: judged, and nothing else |
 //! | [`users`] | local users, in the configuration and in the store |
 //! | [`admin`] | what an administrator does, on the store and over HTTP |
 //! | [`audit`] | what happened, and where it is noted |
@@ -58,10 +59,8 @@ mod serve;
 pub mod store;
 mod test_issuer;
 mod tokens;
-#[cfg_attr(not(test), expect(dead_code, reason = "pages, which are not there yet, use it"))]
 mod upstream;
 pub mod users;
-#[cfg_attr(not(test), expect(dead_code, reason = "pages, which are not there yet, use it"))]
 mod webauthn;
 
 use core::time::Duration;
@@ -92,8 +91,10 @@ use self::replays::Shared;
 use self::room::Room;
 use self::store::{MemoryStore, Store};
 pub use self::test_issuer::TestIssuer;
+use self::upstream::Provider;
 pub use self::upstream::{SignInAuthentication, SignInError, SignInProvider};
 use self::users::{Noting, Users};
+use self::webauthn::RelyingParty;
 
 /// An authorization server. Clones share everything.
 ///
@@ -141,6 +142,10 @@ struct State {
     userinfo: Guard,
     store: Arc<dyn Store>,
     people: People,
+    /// Whose passkeys are made here, where browsers make any.
+    relying_party: Option<RelyingParty>,
+    /// Where else users may sign in.
+    providers: Vec<Provider>,
     users: Users,
     audit: Audit,
     clock: Clock,
@@ -216,6 +221,12 @@ impl Issuer {
         let (verifier, keys_of_ours) = (server.shared_verifier(), key_set.clone());
         let guard = Guard::new(&config.issuer, keys_of_ours, verifier, origins.clone(), replays.clone(), clock.clone());
         let userinfo = guard.ok_or_else(|| ConfigErrors(vec![ConfigError::Keys]))?;
+        let relying_party = RelyingParty::of(&endpoints.sign_in);
+        let providers = config.sign_in.iter().map(|settings| {
+            let address = [endpoints.sign_in.as_str(), "/from/", &settings.name].concat();
+            Provider::new(settings.clone(), &address)
+        });
+        let providers = providers.collect();
         let realm = Realm::new("token endpoint").expect("words and a space are a realm");
         Ok(Self {
             state: Arc::new(State {
@@ -233,6 +244,8 @@ impl Issuer {
                 users,
                 store,
                 people: People::new(),
+                relying_party,
+                providers,
                 clock,
                 pushed: Room::of(endpoints::PUSHED),
                 devices: Room::of(endpoints::DEVICES),

@@ -25,6 +25,10 @@ pub(crate) struct Endpoints {
     pub(crate) end_session: TargetUri,
     /// Behind it the name of what is being decided.
     pub(crate) sign_in: TargetUri,
+    /// Where users look after what they sign in with.
+    pub(crate) account: TargetUri,
+    /// The script of passkeys.
+    pub(crate) passkeys: TargetUri,
     pub(crate) jwks: TargetUri,
     /// The path of the metadata document: the well-known name goes between host and path of the issuer (R-MD-01).
     pub(crate) metadata: Box<str>,
@@ -50,6 +54,8 @@ impl Endpoints {
             userinfo: under("/userinfo")?,
             end_session: under("/logout")?,
             sign_in: under("/sign-in")?,
+            account: under("/account")?,
+            passkeys: under("/passkeys.js")?,
             jwks: under("/jwks")?,
             metadata: ["/.well-known/oauth-authorization-server", prefix].concat().into(),
             openid: [prefix, "/.well-known/openid-configuration"].concat().into(),

@@ -4,6 +4,8 @@
 //! |---|---|
 //! | `pages.rs` | the way through the pages, and what each form does |
 //! | `interaction.rs` | what is being decided, kept until it is, and bound to a browser |
+//! | `ways.rs`, `passkeys.rs`, `providers.rs` | other ways to sign in than a password |
+//! | `account.rs` | where somebody makes passkeys, and connects accounts at other providers |
 //! | `session.rs`, `cookies.rs` | who is signed in, and which browser it is |
 //! | `consent.rs` | what was allowed before |
 //! | `guard.rs` | whether a form is of a page of ours |
@@ -28,16 +30,20 @@ use crate::client::Client;
 use crate::grants::Login;
 use crate::store::Kind;
 
+pub(crate) mod account;
 mod consent;
 mod cookies;
 mod guard;
 pub(crate) mod interaction;
 pub(crate) mod pages;
+mod passkeys;
 mod password;
+pub(crate) mod providers;
 mod session;
 pub(crate) mod sign_out;
 mod throttle;
 pub(crate) mod view;
+mod ways;
 
 pub use self::password::{PasswordHash, PasswordHashError};
 
@@ -98,7 +104,10 @@ impl People {
 
     /// Whether anybody could sign in: then there are pages.
     pub(crate) async fn are_there(&self, state: &State, now: UnixTime) -> Result<bool, Fault> {
-        if state.users.configured().next().is_some() || self.are_stored.load(Ordering::Relaxed) {
+        if !state.providers.is_empty()
+            || state.users.configured().next().is_some()
+            || self.are_stored.load(Ordering::Relaxed)
+        {
             return Ok(true);
         }
         let are_stored = !state.store.list(Kind::USER, "", 1, now).await?.is_empty();

@@ -74,6 +74,14 @@ impl Kind {
     pub const KEY: Self = Self("key");
     /// The schedule of those keys: one record.
     pub const KEY_RING: Self = Self("key_ring");
+    /// A passkey, by the digest of its name.
+    pub const PASSKEY: Self = Self("passkey");
+    /// Which passkeys a user has, by `sub`.
+    pub const PASSKEYS: Self = Self("passkeys");
+    /// The user that an account at another provider is connected with, by the digest of both its names.
+    pub const CONNECTED: Self = Self("connected");
+    /// Which accounts at other providers a user has, by `sub`.
+    pub const CONNECTIONS: Self = Self("connections");
 
     /// As it stands in the database.
     pub const fn as_str(self) -> &'static str {

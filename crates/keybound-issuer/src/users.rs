@@ -92,9 +92,7 @@ impl NewUser {
     fn checked(&self) -> Result<Box<str>, UserError> {
         let id = identity(&self.name).ok_or(UserError::Name)?;
         let texts = [&self.full_name, &self.email];
-        let is_fit =
-            |text: &str| text.len() <= MAX_TEXT && !text.trim().is_empty() && !text.chars().any(char::is_control);
-        if texts.into_iter().flatten().all(|text| is_fit(text)) { Ok(id) } else { Err(UserError::Text) }
+        if texts.into_iter().flatten().all(|text| is_text(text)) { Ok(id) } else { Err(UserError::Text) }
     }
 }
 
@@ -108,6 +106,11 @@ impl NewUser {
 /// ```
 pub fn is_name(name: &str) -> bool {
     identity(name).is_some()
+}
+
+/// Whether it is a full name or an address.
+pub(crate) fn is_text(text: &str) -> bool {
+    text.len() <= MAX_TEXT && !text.trim().is_empty() && !text.chars().any(char::is_control)
 }
 
 /// One form for all the ways to write a name, or nothing if it is none. Upper and lower case are the same.
@@ -278,6 +281,16 @@ impl Users {
     ///
     /// [`UserError::Name`], [`UserError::Text`], [`UserError::Taken`], and [`UserError::Failed`] if the store fails.
     pub async fn create(&self, new: NewUser, now: UnixTime) -> Result<User, UserError> {
+        self.create_with(new, now, |_| Vec::new()).await
+    }
+
+    /// The same with what else is to be written for this `sub`, all of it or nothing.
+    pub(crate) async fn create_with(
+        &self,
+        new: NewUser,
+        now: UnixTime,
+        also: impl FnOnce(&str) -> Vec<Change>,
+    ) -> Result<User, UserError> {
         let id = new.checked()?;
         if self.configured.iter().any(|user| user.id == id) {
             return Err(UserError::Taken);
@@ -290,8 +303,9 @@ impl Users {
             expires: NEVER,
             body,
         };
-        let changes =
+        let mut changes =
             vec![insert(Kind::USER, &id, to_json(&user.stored)), insert(Kind::SUBJECT, user.subject(), to_json(&id))];
+        changes.extend(also(user.subject()));
         if self.write(Event::UserAdded, user.subject(), changes, now).await? { Ok(user) } else { Err(UserError::Taken) }
     }
 

@@ -18,6 +18,7 @@ use keybound::request::TargetUri;
 use sha2::{Digest as _, Sha256};
 
 use self::authenticator_data::AuthenticatorData;
+pub(crate) use self::cose::ALGS;
 
 /// The longest name of a credential (section 4).
 const MAX_CREDENTIAL_ID: usize = 1023;

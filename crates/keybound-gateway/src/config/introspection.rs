@@ -71,7 +71,7 @@ pub(super) fn introspection(section: Section<'_>, base: &Path) -> Option<Introsp
 }
 
 /// Which of the secrets and keys are set must fit the method.
-fn ask_as(section: &Section<'_>, base: &Path) -> Option<AskAs> {
+pub(super) fn ask_as(section: &Section<'_>, base: &Path) -> Option<AskAs> {
     let method = section.choice("authentication", "a client authentication method", |text| {
         ["client_secret_basic", "client_secret_post", "private_key_jwt"].into_iter().find(|method| *method == text)
     });

@@ -83,6 +83,7 @@ pub(crate) const ASKING_METHODS: &[&str] = &["client_secret_basic", "client_secr
 pub(crate) const MISSING_AUDIENCE: &[&str] = &["refuse", "accept"];
 pub(crate) const REGISTRATIONS: &[&str] = &["off", "open", "token"];
 pub(crate) const SIGNATURES: &[&str] = &["ES256", "ES384", "Ed25519", "EdDSA", "PS256"];
+pub(crate) const SIGN_IN_USERS: &[&str] = &["connected", "create"];
 pub(crate) const CLIENT_METHODS: &[&str] = &["client_secret_basic", "client_secret_post", "private_key_jwt", "none"];
 
 use Absent::{ByPreset, Expected, Is, Required, Unset};
@@ -128,6 +129,8 @@ pub(crate) const SECTIONS: &[Section] = &[
         doc: "A client of the embedded issuer, by the names of RFC 7591." },
     Section { path: "authorization_server.user", repeated: true, optional: true,
         doc: "A person who may sign in at the embedded issuer; sub of their tokens is the username. Others are kept in its store." },
+    Section { path: "authorization_server.sign_in", repeated: true, optional: true,
+        doc: "Another OpenID provider, through which users of the embedded issuer may sign in." },
 ];
 
 /// The settings, in the order of the printed file.
@@ -427,6 +430,25 @@ pub(crate) const KEYS: &[Key] = &[
         "The argon2id hash of the password, in the PHC format."),
     key("authorization_server.user.name", Text, Unset("\"Alice Liddell\""), "As people call them."),
     key("authorization_server.user.email", Text, Unset("\"alice@example.com\""), "Where mail reaches them."),
+
+    key("authorization_server.sign_in.name", Text, Required("\"work\""),
+        "Small letters, digits and \"-\". At the provider, register the address URL/sign-in/from/NAME for this issuer, URL being its own."),
+    key("authorization_server.sign_in.issuer", Text, Required("\"https://login.example.com\""),
+        "The issuer identifier of the provider, which is also where its metadata are found."),
+    key("authorization_server.sign_in.client_id", Text, Required("\"keybound\""), "What this issuer is called there."),
+    key("authorization_server.sign_in.authentication", Choice(ASKING_METHODS), Is("\"client_secret_basic\""),
+        "How this issuer shows the provider that it is its client."),
+    key("authorization_server.sign_in.client_secret", Text, Unset("\"as the provider has it\""), "For the methods with a secret."),
+    key("authorization_server.sign_in.client_secret_file", Text, Unset("\"provider.secret\""), "The same, in a file."),
+    key("authorization_server.sign_in.private_key", Text, Unset("\"provider-key.json\""),
+        "For private_key_jwt: a private key as JWK or PEM, in a file that others may not read."),
+    key("authorization_server.sign_in.key_id", Text, Unset("\"2026-11\""), "The kid it is registered under at the provider, if that wants one."),
+    key("authorization_server.sign_in.shown", Text, Unset("\"Example Inc.\""), "What people know the provider as; its name unless set."),
+    key("authorization_server.sign_in.scope", Texts, Is("[]"),
+        "What is asked for beside openid: with \"profile\" and \"email\" a user that is created gets a name and an address."),
+    key("authorization_server.sign_in.users", Choice(SIGN_IN_USERS), Is("\"connected\""),
+        "\"connected\": whoever has connected an account there with one here, at URL/account. \"create\": anybody whom the provider lets\n\
+         in; whoever comes for the first time becomes a user. Users of the two are never taken for each other by a name or an address."),
 ];
 
 /// The setting of this path.

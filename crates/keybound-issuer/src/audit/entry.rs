@@ -63,7 +63,7 @@ events! {
     UserEnabled = "user.enabled", "a user can sign in again";
     UserDeleted = "user.deleted", "a user is none any more";
     UserSignedIn = "user.signed_in", "somebody signed in as this user";
-    UserNotSignedIn = "user.not_signed_in", "somebody tried to sign in; reason: password, or throttled";
+    UserNotSignedIn = "user.not_signed_in", "somebody tried to sign in; reason: password, passkey, provider or throttled";
     UserSignedOut = "user.signed_out", "a browser signed out";
     EntriesLeftOut = "entries.left_out", "so many refusals are not here, for strangers brought about too many";
 }

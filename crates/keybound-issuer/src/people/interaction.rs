@@ -34,6 +34,23 @@ pub(super) struct Interaction {
     pub(super) signed_in: Option<Box<str>>,
     /// What the next page says first.
     pub(super) said: Option<Said>,
+    /// The browser is with another provider, and may come back once.
+    #[serde(default)]
+    pub(super) leaving: Option<Leaving>,
+}
+
+/// A browser that was sent to another provider.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Leaving {
+    /// The name of the provider.
+    pub(super) provider: Box<str>,
+    /// The digest of the state.
+    pub(super) state: Box<str>,
+    pub(super) since: u64,
+    /// Whether its person has to show anew who they are.
+    pub(super) fresh: bool,
+    /// Whose account the one there is to be connected with; otherwise somebody signs in.
+    pub(super) connects: Option<Box<str>>,
 }
 
 /// What it is about.
@@ -52,6 +69,8 @@ pub(super) enum Wanted {
         /// Which device has this code; known once the person is.
         found: Option<Found>,
     },
+    /// Somebody looks after their account.
+    Account,
 }
 
 /// What went wrong with the form before.
@@ -60,6 +79,9 @@ pub(super) struct Said {
     pub(super) what: Problem,
     /// The name that was typed.
     pub(super) name: Box<str>,
+    /// The provider that it went wrong with, as people know it.
+    #[serde(default)]
+    pub(super) provider: Box<str>,
 }
 
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -70,6 +92,18 @@ pub(super) enum Problem {
     Wait(u64),
     /// No device has this code.
     Code,
+    /// A passkey that is not good here.
+    Passkey,
+    /// A provider did not answer.
+    Silent,
+    /// A provider, or the person there, said no.
+    Denied,
+    /// What came from a provider is not to be believed.
+    Untrusted,
+    /// The account there is connected with none here.
+    Unconnected,
+    /// Nobody was asked anew there.
+    Old,
 }
 
 impl Interaction {
@@ -80,6 +114,7 @@ impl Interaction {
                 asked.max_age.is_none_or(|age| now.as_secs().saturating_sub(present.auth_time.as_secs()) <= age)
             }
             Wanted::Device { .. } => true,
+            Wanted::Account => super::account::is_recent(present, now),
         };
         self.signed_in.as_deref() == Some(&present.id) || !self.fresh && is_recent
     }
@@ -88,12 +123,27 @@ impl Interaction {
         let fresh = match &wanted {
             Wanted::Code { asked, .. } => asked.prompts("login") || asked.prompts("select_account"),
             Wanted::Device { .. } => false,
+            // Whoever comes here is not, or not any more, signed in well enough.
+            Wanted::Account => true,
         };
-        Self { browser: Box::default(), wanted, fresh, signed_in: None, said: None }
+        Self { browser: Box::default(), wanted, fresh, signed_in: None, said: None, leaving: None }
+    }
+
+    /// Whether only somebody who has just shown who they are will do.
+    pub(super) fn wants_fresh(&self) -> bool {
+        self.fresh || matches!(&self.wanted, Wanted::Code { asked, .. } if asked.max_age.is_some())
     }
 
     /// Keeps it, and sends the browser to its page.
-    pub(super) async fn begin(mut self, state: &State, parts: &Parts, now: UnixTime) -> Result<Response, Unfit> {
+    pub(super) async fn begin(self, state: &State, parts: &Parts, now: UnixTime) -> Result<Response, Unfit> {
+        let (id, secret) = self.keep(state, parts, now).await?;
+        let mut response = see(address(state, &id));
+        response.headers_mut().append(SET_COOKIE, Cookie::Browser.set(state, &secret));
+        Ok(response)
+    }
+
+    /// Keeps it; its name, and the secret of the browser's cookie.
+    pub(super) async fn keep(mut self, state: &State, parts: &Parts, now: UnixTime) -> Result<(String, String), Unfit> {
         let secret = match Cookie::Browser.read(state, parts) {
             Some(secret) => secret.to_owned(),
             None => handle::secret()?,
@@ -112,9 +162,7 @@ impl Interaction {
         if write(state, changes, now).await?.is_err() {
             return Err(Reason::RequestUri.into());
         }
-        let mut response = see(address(state, &id));
-        response.headers_mut().append(SET_COOKIE, Cookie::Browser.set(state, &secret));
-        Ok(response)
+        Ok((id, secret))
     }
 }
 
@@ -136,7 +184,11 @@ pub(super) struct Ongoing<'p> {
 impl<'p> Ongoing<'p> {
     /// The one whose page this is.
     pub(super) async fn find(state: &State, parts: &'p Parts, now: UnixTime) -> Result<Self, Unfit> {
-        let id = parts.uri.path().rsplit('/').next().unwrap_or_default();
+        Self::of(state, parts, parts.uri.path().rsplit('/').next().unwrap_or_default(), now).await
+    }
+
+    /// The one of this name.
+    pub(super) async fn of(state: &State, parts: &'p Parts, id: &str, now: UnixTime) -> Result<Self, Unfit> {
         let browser = Cookie::Browser.read(state, parts).ok_or(Reason::LoginOver)?;
         let record = state.store.read(Kind::INTERACTION, id, now).await?.ok_or(Reason::LoginOver)?;
         let interaction: Interaction = parse(&record)?;
@@ -144,6 +196,11 @@ impl<'p> Ongoing<'p> {
             return Err(Reason::LoginOver.into());
         }
         Ok(Self { id: id.into(), interaction, browser, version: record.version, expires: record.expires })
+    }
+
+    /// Another one after each change.
+    pub(super) const fn version(&self) -> u64 {
+        self.version
     }
 
     /// What keeps it as it is now, if nobody else has changed it.

@@ -10,15 +10,16 @@ use keybound::time::UnixTime;
 use super::interaction::{Interaction, Ongoing, Problem, Said, Wanted};
 use super::session::{self, Present};
 use super::throttle::From;
-use super::{Connection, PasswordHash, User, Visit, Visitor, consent, guard, view};
+use super::{Connection, PasswordHash, User, Visit, Visitor, consent, guard, passkeys, providers, view, ways};
 use crate::State;
 use crate::audit::{Entry, Event, Refused};
-use crate::authorization::Unfit;
+use crate::authorization::{Unfit, see};
 use crate::client::Client;
 use crate::endpoints::device;
 use crate::exchange::{write, write_noted};
 use crate::form::Form;
 use crate::grants::device_code::Decision;
+use crate::store::Change;
 use crate::users;
 
 /// What a person is to do next.
@@ -82,25 +83,37 @@ async fn step(
         {
             Step::Done(present.to_user())
         }
+        (Wanted::Account, _) => Step::Done(present.to_user()),
         _ => Step::Decide(present),
     })
 }
 
 /// The page of an interaction, and everything it is about.
-struct Page<'p> {
-    ongoing: Ongoing<'p>,
+pub(super) struct Page<'p> {
+    pub(super) ongoing: Ongoing<'p>,
     client: Option<std::sync::Arc<Client>>,
-    present: Option<Present>,
-    now: UnixTime,
+    pub(super) present: Option<Present>,
+    pub(super) now: UnixTime,
 }
 
 impl<'p> Page<'p> {
     async fn find(state: &State, parts: &'p Parts) -> Result<Self, Unfit> {
         let now = state.clock.now();
         let ongoing = Ongoing::find(state, parts, now).await?;
+        Self::of(state, parts, ongoing, now).await
+    }
+
+    /// That of this interaction.
+    pub(super) async fn of(
+        state: &State,
+        parts: &'p Parts,
+        ongoing: Ongoing<'p>,
+        now: UnixTime,
+    ) -> Result<Self, Unfit> {
         let id = match &ongoing.interaction.wanted {
             Wanted::Code { asked, .. } => Some(&asked.client),
             Wanted::Device { found, .. } => found.as_ref().map(|found| &found.client),
+            Wanted::Account => None,
         };
         let client = match id {
             Some(id) => Some(state.clients.find(state, id, now).await?.ok_or(Reason::LoginOver)?),
@@ -132,7 +145,7 @@ impl<'p> Page<'p> {
         };
         let interaction = &self.ongoing.interaction;
         match step {
-            Step::SignIn => view::sign_in(page, interaction),
+            Step::SignIn => view::sign_in(page, interaction, ways::of(state, &self.ongoing)),
             Step::Code(present) => view::code(page, interaction, &present.user),
             Step::Decide(present) => view::decide(page, interaction, &present.user),
             Step::Done(_) => view::told("That is all", "You may close this page."),
@@ -161,6 +174,8 @@ pub(crate) async fn submit(state: &State, parts: &Parts, form: &Form) -> Result<
     match (form.get("step"), page.step(state).await?) {
         (Some("leave"), _) => refuse(state, parts, &page, Reason::LoginDenied).await,
         (Some("password"), Step::SignIn) => password(state, parts, page, form).await,
+        (Some("passkey"), Step::SignIn) => passkey(state, parts, page, form).await,
+        (Some("provider"), Step::SignIn) => providers::leave(state, page, form).await,
         (Some("code"), Step::Code(present)) => code(state, page, &present, form).await,
         (Some("switch"), Step::Code(_) | Step::Decide(_)) => {
             let mut page = page;
@@ -175,13 +190,13 @@ pub(crate) async fn submit(state: &State, parts: &Parts, form: &Form) -> Result<
     }
 }
 
-async fn again(state: &State, page: Page<'_>) -> Result<Response, Unfit> {
+pub(super) async fn again(state: &State, page: Page<'_>) -> Result<Response, Unfit> {
     Ok(page.ongoing.again(state, vec![page.ongoing.kept()], page.now).await?)
 }
 
 async fn say(state: &State, mut page: Page<'_>, what: Problem, name: &str) -> Result<Response, Unfit> {
     let name = name.chars().take(users::MAX_NAME).collect::<String>().into();
-    page.ongoing.interaction.said = Some(Said { what, name });
+    page.ongoing.interaction.said = Some(Said { what, name, provider: Box::default() });
     again(state, page).await
 }
 
@@ -204,7 +219,7 @@ async fn password(state: &State, parts: &Parts, page: Page<'_>, form: &Form) -> 
     match user {
         Some(user) if is_right => {
             state.people.passwords.succeeded(&counted, from);
-            signed_in(state, parts, page, &user).await
+            signed_in(state, parts, page, &user, Way::now(Vec::new())).await
         }
         _ => {
             let said = say(state, page, Problem::Password, name).await?;
@@ -214,7 +229,7 @@ async fn password(state: &State, parts: &Parts, page: Page<'_>, form: &Form) -> 
 }
 
 /// With what the audit log says of a try that failed.
-fn noted(mut response: Response, reason: &str, subject: &str) -> Response {
+pub(super) fn noted(mut response: Response, reason: &str, subject: &str) -> Response {
     let mut refused = Refused::because(reason);
     refused.entry.event = Event::UserNotSignedIn.code().into();
     refused.entry.subject = (!subject.is_empty()).then(|| subject.into());
@@ -222,13 +237,47 @@ fn noted(mut response: Response, reason: &str, subject: &str) -> Response {
     response
 }
 
+/// A passkey, which the browser has found. What is wrong with it the log alone is told.
+async fn passkey(state: &State, parts: &Parts, page: Page<'_>, form: &Form) -> Result<Response, Unfit> {
+    match passkeys::sign_in(state, &page.ongoing, form, page.now).await {
+        Ok((user, used)) => signed_in(state, parts, page, &user, Way::now(vec![used])).await,
+        Err(passkeys::Unfit::Failed(fault)) => Err(fault.into()),
+        Err(unfit) => {
+            tracing::info!(why = %unfit, "a passkey was not taken");
+            let said = say(state, page, Problem::Passkey, "").await?;
+            Ok(noted(said, "passkey", ""))
+        }
+    }
+}
+
+/// In which way somebody has signed in.
+pub(super) struct Way {
+    /// What is to be remembered of it.
+    pub(super) changes: Vec<Change>,
+    /// When they showed who they are, if that was not now.
+    pub(super) auth_time: Option<UnixTime>,
+}
+
+impl Way {
+    pub(super) const fn now(changes: Vec<Change>) -> Self {
+        Self { changes, auth_time: None }
+    }
+}
+
 /// Whoever this is proved to be this user: a session begins, and the page shows what comes next.
-async fn signed_in(state: &State, parts: &Parts, mut page: Page<'_>, user: &users::User) -> Result<Response, Unfit> {
-    let begun = session::begin(state, parts, page.ongoing.browser, user, page.now)?;
+pub(super) async fn signed_in(
+    state: &State,
+    parts: &Parts,
+    mut page: Page<'_>,
+    user: &users::User,
+    way: Way,
+) -> Result<Response, Unfit> {
+    let auth_time = way.auth_time.unwrap_or(page.now).min(page.now);
+    let begun = session::begin(state, parts, page.ongoing.browser, user, auth_time, page.now)?;
     let interaction = &mut page.ongoing.interaction;
     interaction.signed_in = Some(begun.id);
     interaction.said = None;
-    let changes = [vec![page.ongoing.kept()], begun.changes].concat();
+    let changes = [vec![page.ongoing.kept()], way.changes, begun.changes].concat();
     let peer = parts.extensions.get::<Connection>().map(Connection::peer);
     let mut entry = Entry::new(Event::UserSignedIn, page.now).at("sign-in", peer).subject(user.subject());
     entry.client = page.client.as_ref().map(|client| client.id().into());
@@ -275,6 +324,10 @@ async fn approve(state: &State, parts: &Parts, page: &Page<'_>, user: &User) -> 
                 Err(_) => Err(Reason::DeviceExpired.into()),
             }
         }
+        (Wanted::Account, _) => {
+            write(state, vec![taken], now).await?.ok();
+            Ok(see(state.endpoints.account.as_str().to_owned()))
+        }
         _ => Err(Reason::LoginOver.into()),
     }
 }
@@ -300,6 +353,10 @@ async fn refuse(state: &State, parts: &Parts, page: &Page<'_>, reason: Reason) -
                 Ok(()) => Ok(view::told("Nothing was connected", "You may close this page.")),
                 Err(_) => Err(Reason::DeviceExpired.into()),
             }
+        }
+        Wanted::Account => {
+            write(state, taken, now).await?.ok();
+            Ok(view::told("You did not sign in", "You may close this page."))
         }
     }
 }

@@ -56,12 +56,13 @@ pub(super) struct Begun {
 }
 
 /// A new session of this user, under a name that nobody knew before, in place of whatever the browser had; and the browser is
-/// known from now on. `browser` is the secret of its cookie.
+/// known from now on. `browser` is the secret of its cookie; the user has shown at `auth_time` who they are.
 pub(super) fn begin(
     state: &State,
     parts: &Parts,
     browser: &str,
     user: &users::User,
+    auth_time: UnixTime,
     now: UnixTime,
 ) -> Result<Begun, Fault> {
     let secret = handle::secret()?;
@@ -73,7 +74,7 @@ pub(super) fn begin(
         id: id.clone(),
         family: users::family_of_sessions(user.subject()),
         expires: now.plus(state.config.session_lifetime),
-        body: to_json(&Stored { subject: user.subject().into(), auth_time: now.as_secs() }),
+        body: to_json(&Stored { subject: user.subject().into(), auth_time: auth_time.as_secs() }),
     });
     changes.push(Change::Delete { kind: Kind::BROWSER, id: known.clone() });
     changes.push(Change::Insert {

@@ -11,7 +11,9 @@ use keybound::challenge::TokenErrorAnswer;
 use keybound::refusal::Denial;
 use sha2::{Digest as _, Sha256};
 
+use super::account::Account;
 use super::interaction::{Interaction, Problem, Wanted};
+use super::ways::Ways;
 use crate::State;
 use crate::answer;
 use crate::client::Client;
@@ -72,6 +74,8 @@ struct SignIn<'p> {
     is_device: bool,
     name: &'p str,
     problem: Option<Problem>,
+    provider: &'p str,
+    ways: &'p Ways<'p>,
 }
 
 #[derive(Template)]
@@ -82,6 +86,24 @@ struct Code<'p> {
     user: String,
     code: String,
     problem: Option<Problem>,
+    provider: &'p str,
+}
+
+#[derive(Template)]
+#[template(path = "leave.html")]
+struct Leave<'p> {
+    style: &'p str,
+    provider: &'p str,
+    location: &'p str,
+}
+
+#[derive(Template)]
+#[template(path = "account.html")]
+struct AccountPage<'p> {
+    page: &'p Page,
+    style: &'p str,
+    user: String,
+    account: &'p Account<'p>,
 }
 
 #[derive(Template)]
@@ -119,34 +141,50 @@ struct Told<'p> {
 }
 
 /// Name and password.
-pub(super) fn sign_in(page: Page, interaction: &Interaction) -> Response {
+pub(super) fn sign_in(page: Page, interaction: &Interaction, ways: Ways<'_>) -> Response {
     let said = interaction.said.as_ref();
     let hint = match &interaction.wanted {
         Wanted::Code { asked, .. } => asked.login_hint.as_deref().filter(|hint| crate::users::identity(hint).is_some()),
-        Wanted::Device { .. } => None,
+        Wanted::Device { .. } | Wanted::Account => None,
     };
-    html(
+    let script = ways.passkey.as_ref().map(|passkey| passkey.script);
+    html_with(
         StatusCode::OK,
         &SignIn {
             style: STYLE,
             is_device: matches!(interaction.wanted, Wanted::Device { .. }),
             name: said.map(|said| &*said.name).or(hint).unwrap_or_default(),
             problem: said.map(|said| said.what),
+            provider: said.map(|said| &*said.provider).unwrap_or_default(),
+            ways: &ways,
             page: &page,
         },
         back_of(interaction),
+        script,
     )
+}
+
+/// On to another provider, by a link that goes by itself: a form would have to know beforehand where it ends.
+pub(super) fn leave(provider: &str, location: &str) -> Response {
+    html(StatusCode::OK, &Leave { style: STYLE, provider, location }, None)
+}
+
+/// What somebody has to sign in with.
+pub(super) fn account(page: Page, user: &User, account: &Account<'_>) -> Response {
+    let script = account.new_passkey.as_ref().map(|passkey| passkey.script);
+    let template = AccountPage { style: STYLE, user: shown(user.shown()), account, page: &page };
+    html_with(StatusCode::OK, &template, None, script)
 }
 
 /// The code that a device shows.
 pub(super) fn code(page: Page, interaction: &Interaction, user: &User) -> Response {
     let typed = match &interaction.wanted {
         Wanted::Device { typed, .. } => spelled(typed),
-        Wanted::Code { .. } => String::new(),
+        Wanted::Code { .. } | Wanted::Account => String::new(),
     };
     let problem = interaction.said.as_ref().map(|said| said.what);
     let user = shown(user.shown());
-    html(StatusCode::OK, &Code { style: STYLE, user, code: typed, problem, page: &page }, None)
+    html(StatusCode::OK, &Code { style: STYLE, user, code: typed, problem, provider: "", page: &page }, None)
 }
 
 /// What a client or a device is to be allowed.
@@ -158,6 +196,7 @@ pub(super) fn decide(page: Page, interaction: &Interaction, user: &User) -> Resp
             let scope = found.map_or("", |found| &*found.scope);
             (scope, found.map_or("", |found| &*found.audience), String::new(), Some(spelled(typed)))
         }
+        Wanted::Account => ("", "", String::new(), None),
     };
     let template = Decide {
         style: STYLE,
@@ -214,7 +253,7 @@ fn place(uri: &str) -> String {
 fn back_of(interaction: &Interaction) -> Option<&str> {
     match &interaction.wanted {
         Wanted::Code { asked, .. } => Some(&asked.redirect_uri),
-        Wanted::Device { .. } => None,
+        Wanted::Device { .. } | Wanted::Account => None,
     }
 }
 
@@ -234,12 +273,20 @@ fn sources(uri: &str) -> String {
 
 /// A page that nobody frames, stores or hears of, that runs nothing, and whose forms go here and on to where `back` is.
 fn html(status: StatusCode, template: &impl Template, back: Option<&str>) -> Response {
+    html_with(status, template, back, None)
+}
+
+/// The same with one script of ours, by its address and no other's.
+fn html_with(status: StatusCode, template: &impl Template, back: Option<&str>, script: Option<&str>) -> Response {
     let Ok(text) = template.render() else {
         return answer::malformed(StatusCode::INTERNAL_SERVER_ERROR);
     };
     let back = back.map(sources).unwrap_or_default();
+    // A path may hold what ends a word of the policy.
+    let word = |address: &str| if address.contains([';', ',']) { "'self'".to_owned() } else { address.to_owned() };
+    let script = script.map(|address| format!("script-src {}; ", word(address))).unwrap_or_default();
     let policy = format!(
-        "default-src 'none'; style-src {}; form-action 'self'{back}; frame-ancestors 'none'; base-uri 'none'",
+        "default-src 'none'; {script}style-src {}; form-action 'self'{back}; frame-ancestors 'none'; base-uri 'none'",
         *STYLE_SOURCE
     );
     let mut response = Response::new(text.into());

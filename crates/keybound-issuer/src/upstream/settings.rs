@@ -93,8 +93,13 @@ impl SignInProvider {
         core::iter::once("openid").chain(others).collect::<Vec<_>>().join(" ")
     }
 
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// What is wrong with it.
-    pub(crate) fn mistake(&self) -> Option<SignInError> {
+    pub fn mistake(&self) -> Option<SignInError> {
         let is_name = |octet: u8| octet.is_ascii_lowercase() || octet.is_ascii_digit() || octet == b'-';
         if self.name.is_empty() || self.name.len() > 32 || !self.name.bytes().all(is_name) {
             return Some(SignInError::Name);

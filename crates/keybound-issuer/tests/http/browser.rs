@@ -152,7 +152,19 @@ impl Shown {
     }
 
     pub(crate) fn hidden(&self) -> Vec<(String, String)> {
-        let fields = self.body.split("<input type=\"hidden\" name=\"").skip(1);
+        Self::hidden_in(self.form_with(""))
+    }
+
+    /// The form with the button of this step, or the first there is.
+    fn form_with(&self, step: &str) -> &str {
+        let mut forms = self.body.split("<form ").skip(1).filter_map(|rest| rest.split("</form>").next());
+        let has_button = |form: &&str| form.contains(&format!("name=\"step\" value=\"{step}\""));
+        let first = forms.clone().next().unwrap_or_default();
+        forms.find(|form| !step.is_empty() && has_button(form)).unwrap_or(first)
+    }
+
+    fn hidden_in(form: &str) -> Vec<(String, String)> {
+        let fields = form.split("<input type=\"hidden\" name=\"").skip(1);
         let pair = |field: &str| {
             let (name, rest) = field.split_once("\" value=\"")?;
             Some((name.to_owned(), rest.split('"').next()?.to_owned()))
@@ -166,8 +178,9 @@ impl Shown {
 
     /// What the form sends.
     pub(crate) fn form(&self, step: &str, filled: &[(&str, &str)]) -> String {
-        let hidden = self.hidden();
-        let hidden = hidden.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let hidden = Self::hidden_in(self.form_with(step));
+        let hidden = hidden.iter().filter(|(name, _)| name != "step" && !filled.iter().any(|(other, _)| name == other));
+        let hidden = hidden.map(|(name, value)| (name.as_str(), value.as_str()));
         let all = hidden.chain(filled.iter().copied()).chain([("step", step)]);
         all.map(|(name, value)| format!("{name}={}", encoded(value))).collect::<Vec<_>>().join("&")
     }

@@ -18,4 +18,5 @@ mod refresh;
 mod registration;
 mod request_object;
 mod session;
+mod sign_in;
 mod support;

@@ -12,6 +12,7 @@ use super::{not_empty, plain, scope_token, texts};
 use crate::config::file::KeyFile;
 use crate::config::mistake::Mistakes;
 use crate::config::section::{Read, Section, child, shortened};
+use crate::config::sign_in::sign_in;
 use crate::config::signing::signing_keys;
 use crate::config::source::Located;
 use crate::config::{AuthorizationServer, Client, ClientAuthentication, Registration, User, check};
@@ -59,6 +60,9 @@ pub(super) fn authorization_server(
     let users: Vec<_> = tables.into_iter().map(|table| user(table, &clients)).collect();
     check::twice(&users, "authorization_server.user", "username", |user| &user.username, mistakes);
     let session_lifetime = section.duration("session_lifetime");
+    let tables = Section::repeated(child(root, "authorization_server"), "authorization_server.sign_in", mistakes);
+    let providers: Vec<_> = tables.into_iter().map(|table| sign_in(table, base)).collect();
+    check::twice(&providers, "authorization_server.sign_in", "name", |provider| provider.name(), mistakes);
     if let Some(user) = &auto_approve
         && clients.iter().flatten().any(|client| client.value.id == user.value)
     {
@@ -82,6 +86,7 @@ pub(super) fn authorization_server(
         keys: keys?,
         clients: plain(clients)?,
         users: plain(users)?,
+        sign_in: plain(providers)?,
     };
     Some(Read { value: server, place: url.place, written: true })
 }
