@@ -6,6 +6,7 @@ mod guard;
 mod listen;
 mod pass;
 mod targets;
+mod upload;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -34,7 +35,9 @@ use crate::token::{block_on, failure};
 /// On a port, each program shows the agent's secret: as the token of `Authorization: Bearer`, as the password of Basic (also
 /// for a proxy: http://agent:SECRET@127.0.0.1:7777), or in `Keybound-Agent-Secret`. On a Unix socket the permissions of the
 /// socket are enough: it is yours alone. Requests of web pages are refused. Nonces, expired tokens and redirects within a target
-/// are dealt with. After `keybound key rotate`, SIGHUP has the agent take the new key for new tokens. A body of up to 1 MiB that says its length is sent again if need be, a longer one is passed on as it comes.
+/// are dealt with. After `keybound key rotate`, SIGHUP has the agent take the new key for new tokens. A body of up to 1 MiB is sent
+/// again if need be, a longer one or one that comes slowly is passed on as it comes. Programs may speak HTTP/2 (gRPC too), and so may
+/// targets; WebSockets are refused.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   keybound agent --issuer https://id.example.com --client-id orders-job --target https://api.example.com --secret-file agent.secret
@@ -56,6 +59,9 @@ pub(crate) struct Agent {
     /// How long a target may take until its answer begins
     #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "60")]
     max_wait: Duration,
+    /// Speak HTTP/2 with targets also where it is not negotiated: by plain http on this machine (h2c), for gRPC
+    #[arg(long)]
+    http2: bool,
     /// A token that is bound to --key; better in KEYBOUND_TOKEN, other users see command lines
     #[arg(long, value_name = "TOKEN", allow_hyphen_values = true, requires = "key", conflicts_with = "issuer")]
     token: Option<String>,
@@ -80,6 +86,7 @@ impl Agent {
                 }
             }
         };
+        let builder = if self.http2 { builder.http2_prior_knowledge() } else { builder };
         let client = builder.answer_timeout(self.max_wait).build().map_err(Failure::failed)?;
         let targets = Targets::new(self.targets.clone())?;
         block_on(async {

@@ -1,8 +1,8 @@
 //! Which fields go through the agent: neither those of one hop, nor those that its secret stands in, nor those it sets itself.
 
 use http::header::{
-    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION,
-    TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, HeaderName, PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 
 use super::guard::AGENT_SECRET;
@@ -26,7 +26,13 @@ const OURS: [HeaderName; 6] =
 
 /// Leaves of a request what goes on. The length is told by the body.
 pub(super) fn onward(fields: &mut HeaderMap) {
+    // Servers of gRPC insist on it, and it is HTTP/2 from end to end.
+    let grpc = fields.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
+    let trailers = fields.get(TE).filter(|te| grpc && *te == "trailers").cloned();
     of_one_hop(fields);
+    if let Some(trailers) = trailers {
+        fields.insert(TE, trailers);
+    }
     for name in &OURS {
         fields.remove(name);
     }

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use data_encoding::BASE64;
 use http::header::{AUTHORIZATION, HOST, ORIGIN, PROXY_AUTHORIZATION};
-use http::{HeaderMap, HeaderName, Uri};
+use http::{HeaderMap, HeaderName, Uri, Version};
 use keybound::crypto::aws_lc::random_array;
 use keybound::jws::encode_base64url;
 use subtle::ConstantTimeEq as _;
@@ -116,6 +116,12 @@ impl Hosts {
         Self(names.to_vec())
     }
 
+    /// Whether a request that names this authority in its target is for the agent itself, and not for one that it is the proxy of.
+    /// In HTTP/2 every request names one.
+    pub(super) fn are_meant(&self, authority: &str, version: Version) -> bool {
+        if self.0.is_empty() { version == Version::HTTP_2 } else { self.know(authority) }
+    }
+
     fn know(&self, host: &str) -> bool {
         self.0.is_empty() || self.0.iter().any(|known| known.eq_ignore_ascii_case(host))
     }
@@ -131,7 +137,7 @@ pub(super) fn admit(uri: &Uri, fields: &HeaderMap, secret: Option<&Secret>, host
     if page || fields.get(SEC_FETCH_SITE).is_some_and(|site| site != "none" && site != "same-origin") {
         return Err(Stranger::Page);
     }
-    // In the absolute form the host is that of the target, which is looked up anyway.
+    // With an authority it is that of the agent or of a target, which is looked up anyway.
     if uri.authority().is_none() {
         let mut named = fields.get_all(HOST).iter();
         let (host, None) = (named.next().and_then(|host| host.to_str().ok()), named.next()) else {

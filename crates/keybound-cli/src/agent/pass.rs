@@ -4,20 +4,18 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, PROXY_AUTHENTICATE, WWW_AUTHENTICATE};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, PROXY_AUTHENTICATE, UPGRADE, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
-use keybound_client::{Body, Client, Error};
+use keybound_client::{Client, Error};
 
 use super::fields;
 use super::guard::{Hosts, Secret, Stranger, admit};
 use super::targets::{Astray, Targets};
+use super::upload::{self, Broken};
 use crate::access::Access;
-
-/// A body that is not longer is kept while it is sent, so that it can be sent again (R-CLI-17).
-const KEPT: u64 = 1024 * 1024;
 
 /// Says in an answer of the agent's own what is wrong, for programs.
 const AGENT_ERROR: HeaderName = HeaderName::from_static("keybound-agent-error");
@@ -76,11 +74,12 @@ impl Agency {
         if request.method() == Method::CONNECT {
             return own(StatusCode::METHOD_NOT_ALLOWED, "connect", CONNECT);
         }
-        let proxied = request.uri().authority().is_some();
+        let named = request.uri().authority();
+        let proxied = named.is_some_and(|named| !self.hosts.are_meant(named.as_str(), request.version()));
         if let Err(stranger) = admit(request.uri(), request.headers(), self.secret.as_ref(), &self.hosts) {
             return turned_away(stranger, proxied);
         }
-        let url = match self.targets.find(request.uri()) {
+        let url = match self.targets.find(request.uri(), proxied) {
             Ok(url) => url,
             Err(Astray::Elsewhere(host)) => {
                 return own(
@@ -92,14 +91,18 @@ impl Agency {
             Err(Astray::NoPlace) => return own(StatusCode::NOT_FOUND, "target", "no target has its place there"),
         };
         let (head, body) = request.into_parts();
+        if head.headers.get(UPGRADE).is_some_and(|to| to.as_bytes().eq_ignore_ascii_case(b"websocket")) {
+            return own(
+                StatusCode::NOT_IMPLEMENTED,
+                "upgrade",
+                "the agent passes on requests and answers, no WebSockets",
+            );
+        }
         let length = head.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-        let body = match length {
-            Some(length) if length <= KEPT => match body.collect().await {
-                Ok(whole) => Body::from(whole.to_bytes()),
-                Err(why) => return own(StatusCode::BAD_REQUEST, "body", &why.to_string()),
-            },
-            None if http_body::Body::is_end_stream(&body) => Body::from(Bytes::new()),
-            _ => Body::stream(body),
+        let body = match upload::gather(body, length).await {
+            Ok(body) => body,
+            Err(Broken::Slow) => return own(StatusCode::REQUEST_TIMEOUT, "body", "the body of the request stalled"),
+            Err(Broken::Off(why)) => return own(StatusCode::BAD_REQUEST, "body", &why.to_string()),
         };
         let mut named = head.headers;
         fields::onward(&mut named);

@@ -31,10 +31,15 @@ impl Target {
         self.base.get(self.origin.len()..).unwrap_or_default()
     }
 
-    /// `url`, if it is inside of this target once its dots are followed, by which a path leads elsewhere.
+    /// `url`, if it is inside of this target once its dots are followed, by which a path leads elsewhere; also for a server that
+    /// takes an encoded slash for one.
     fn within(&self, url: String) -> Option<String> {
-        let uri = TargetUri::parse(&url).ok()?;
-        (uri.origin() == self.origin && is_below(self.path(), uri.path())).then_some(url)
+        let inside = |url: &str| {
+            TargetUri::parse(url).is_ok_and(|uri| uri.origin() == self.origin && is_below(self.path(), uri.path()))
+        };
+        let path = url.split('?').next()?;
+        let plain = ["%2f", "%2F", "%5c", "%5C"].iter().fold(path.to_owned(), |path, slash| path.replace(slash, "/"));
+        (inside(&url) && inside(&plain)).then_some(url)
     }
 }
 
@@ -85,8 +90,8 @@ impl Targets {
     }
 
     /// The URL that a request is for, by the form its target came in.
-    pub(super) fn find(&self, uri: &Uri) -> Result<String, Astray> {
-        match uri.authority() {
+    pub(super) fn find(&self, uri: &Uri, proxied: bool) -> Result<String, Astray> {
+        match uri.authority().filter(|_| proxied) {
             Some(authority) => self.by_url(authority.as_str(), uri),
             None => self.by_place(uri),
         }
@@ -151,7 +156,7 @@ mod tests {
             ("http://api.example.com:8080/v1", Err("api.example.com:8080")),
             ("http://evil.example/v1", Err("evil.example")),
         ] {
-            let found = targets().find(&sent.parse().unwrap());
+            let found = targets().find(&sent.parse().unwrap(), sent.starts_with("http"));
             let expected = expected.map(str::to_owned).map_err(|name: &str| Astray::Elsewhere(name.to_owned()));
             assert_eq!(found, expected, "{sent}");
         }
@@ -159,10 +164,18 @@ mod tests {
 
     #[test]
     fn dots_lead_nowhere() {
-        for path in ["/../admin", "/a/../../admin", "/%2e%2e/admin", "/a/%2E%2E/../admin", "/..%2fadmin/../../x"] {
-            assert_eq!(targets().find(&path.parse().unwrap()), Err(Astray::NoPlace), "{path}");
+        for path in [
+            "/../admin",
+            "/a/../../admin",
+            "/%2e%2e/admin",
+            "/a/%2E%2E/../admin",
+            "/..%2fadmin/../../x",
+            "/..%2Fadmin",
+            "/a%5c..%5C..%2fadmin",
+        ] {
+            assert_eq!(targets().find(&path.parse().unwrap(), false), Err(Astray::NoPlace), "{path}");
         }
-        assert!(targets().find(&"/a/../b".parse().unwrap()).is_ok());
+        assert!(targets().find(&"/a/../b".parse().unwrap(), false).is_ok());
     }
 
     #[test]

@@ -83,6 +83,8 @@ fn curl_gets_through() {
     for args in [
         &["-u", &user, &here][..],
         &["-H", &bearer, &here],
+        &["--http2-prior-knowledge", "-u", &user, &here],
+        &["--http2-prior-knowledge", "-u", &user, "-d", "sku=17", &here],
         &["-H", &own, &here],
         &["-x", &proxy, &target],
         &["-u", &user, "-d", "sku=17", &here],
@@ -118,6 +120,16 @@ fn strangers_stay_out() {
         (format!("GET / HTTP/1.1\r\n{good}Sec-Fetch-Site: cross-site\r\n"), "HTTP/1.1 403", "page"),
         (format!("GET http://evil.example/ HTTP/1.1\r\n{good}"), "HTTP/1.1 403", "target"),
         (format!("CONNECT 127.0.0.1:443 HTTP/1.1\r\n{good}"), "HTTP/1.1 405", "connect"),
+        // Its own name in full is itself, as any server's is (RFC 9112 section 3.2.2), and no other name is.
+        (format!("GET http://{address}/ HTTP/1.1\r\n{good}"), "HTTP/1.1 200", ""),
+        (format!("GET http://x@{address}/ HTTP/1.1\r\n{good}"), "HTTP/1.1 403", "target"),
+        (format!("GET http://{address}.evil.example/ HTTP/1.1\r\n{good}"), "HTTP/1.1 403", "target"),
+        (format!("GET http://169.254.169.254/latest/ HTTP/1.1\r\n{good}"), "HTTP/1.1 403", "target"),
+        (format!("GET / HTTP/1.1\r\n{good}Host: {address}\r\n"), "HTTP/1.1 421", "host"),
+        (format!("GET / HTTP/1.1\r\n{}", good.replace("127.0.0.1", "127.0.0.1.nip.io")), "HTTP/1.1 421", "host"),
+        // What an answer would have to be looked at for, and what is no message any more.
+        (format!("GET / HTTP/1.1\r\n{good}Upgrade: websocket\r\nConnection: Upgrade\r\n"), "HTTP/1.1 501", "upgrade"),
+        (format!("GET / HTTP/1.1\r\n{good}Sec-Fetch-Site: same-site\r\n"), "HTTP/1.1 403", "page"),
     ] {
         let answer = raw(address, &format!("{head}\r\n"));
         assert!(answer.starts_with(expected), "{head}: {answer}");

@@ -1,6 +1,7 @@
 //! The command line as a user has it: processes, sockets, and transcripts of input, output and exit status.
 
 mod agent;
+mod agent_streams;
 mod demo;
 mod issuer;
 mod keys;

@@ -194,6 +194,13 @@ impl Service {
         assert!(sent.success());
     }
 
+    /// The most memory it has had so far, in KiB.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn peak(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        after(&status, "VmHWM:").trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
     /// Its exit status, once it has ended and said everything.
     #[track_caller]
     pub(crate) fn ended(&mut self) -> ExitStatus {
