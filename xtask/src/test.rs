@@ -16,6 +16,7 @@ pub(crate) fn all() -> ExitCode {
     outcomes.push(("examples behind real proxies", proxies()));
     outcomes.push(("packaging", packaged::all()));
     outcomes.push(("keys in SoftHSM2", hsm()));
+    outcomes.push(("keys in the Secret Service", key_store()));
     outcomes.push(("the issuer's store in PostgreSQL", postgres()));
     outcomes.push(("Redis", redis()));
     outcomes.push(("interop/node", node()));
@@ -103,6 +104,27 @@ fn hsm() -> Outcome {
     let mut tests = run::command();
     tests.args(["test", "--locked", "-p", "keybound-client", "--features", "pkcs11", "--test", "pkcs11"]);
     tested(tests.env("SOFTHSM2_CONF", &configuration))
+}
+
+/// Keys in a Secret Service of this run alone.
+fn key_store() -> Outcome {
+    heading("keys in the Secret Service");
+    installed("dbus-run-session", "--version", &["dbus-bin", "dbus-daemon"])?;
+    installed("gnome-keyring-daemon", "--version", &["gnome-keyring"])?;
+    let home = run::target_directory()?.join("interop/keyring");
+    let runtime = home.join("runtime");
+    if home.exists() {
+        fs::remove_dir_all(&home)?;
+    }
+    fs::create_dir_all(&runtime)?;
+    let words = ["test", "--locked", "-p", "keybound-client", "--features", "os-key-store", "--test", "os_key_store"];
+    let mut tests = Command::new("dbus-run-session");
+    // The daemon ends with its bus.
+    let script = "printf '\\n' | gnome-keyring-daemon --unlock --components=secrets > /dev/null && exec \"$@\"";
+    tests.args(["--", "sh", "-c", script, "sh"]).arg(run::command().get_program()).args(words);
+    // The data of that service alone: cargo keeps its own place.
+    tests.env("XDG_DATA_HOME", &home).env("XDG_RUNTIME_DIR", &runtime);
+    tested(&mut tests)
 }
 
 /// The cases of every store on a PostgreSQL server of their own.

@@ -3,14 +3,15 @@
 use std::io::{IsTerminal as _, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 use keybound::crypto::aws_lc::SoftwareKey;
 use keybound::crypto::{Alg, KeyKind, Signer as _};
 use keybound::jwk::PublicJwk;
-use keybound_client::files::{KeyFileError, KeyStore, is_former, parse_key, read_key, read_public_jwk};
+use keybound_client::files::{Keeper, KeyFileError, KeyStore, is_former, parse_key, read_key, read_public_jwk};
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
+use crate::access::variable;
 use crate::outcome::{Failure, Outcome, Result};
 use crate::output;
 use crate::style::{FAINT, PLAIN};
@@ -46,6 +47,10 @@ enum Command {
         /// The size of an RSA key in bits: 2048, 3072 or 4096 (default 2048)
         #[arg(long, value_name = "BITS")]
         size: Option<u32>,
+        /// Where the key is kept: in its file, or by the Secret Service of the desktop in builds that have that (default
+        /// $KEYBOUND_KEY_STORE, else file)
+        #[arg(long, value_enum, value_name = "WHERE")]
+        key_store: Option<Where>,
         /// Print JSON
         #[arg(long)]
         json: bool,
@@ -62,6 +67,10 @@ enum Command {
         /// The algorithm of its signatures, for RSA; else the one the key names, or the usual one of its kind
         #[arg(long)]
         alg: Option<Alg>,
+        /// Where the key is kept: in its file, or by the Secret Service of the desktop in builds that have that (default
+        /// $KEYBOUND_KEY_STORE, else file)
+        #[arg(long, value_enum, value_name = "WHERE")]
+        key_store: Option<Where>,
         /// Print JSON
         #[arg(long)]
         json: bool,
@@ -120,11 +129,27 @@ enum Command {
     },
 }
 
+/// Where a key is kept.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Where {
+    File,
+    Os,
+}
+
+impl Where {
+    const fn keeper(self) -> Keeper {
+        match self {
+            Self::File => Keeper::File,
+            Self::Os => Keeper::Os,
+        }
+    }
+}
+
 impl Key {
     pub(crate) fn run(&self) -> Result {
         match &self.command {
-            Command::New { name, alg, size, json } => new(name, *alg, *size, *json),
-            Command::Import { name, file, alg, json } => import(name, file, *alg, *json),
+            Command::New { name, alg, size, key_store, json } => add(name, &generate(*alg, *size)?, *key_store, *json),
+            Command::Import { name, file, alg, key_store, json } => add(name, &foreign(file, *alg)?, *key_store, *json),
             Command::Rotate { name, alg, size, json } => rotate(name, *alg, *size, *json),
             Command::Show { key, private } => show(key, *private),
             Command::Thumbprint { key } => {
@@ -137,10 +162,11 @@ impl Key {
     }
 }
 
-fn new(name: &str, alg: Alg, size: Option<u32>, as_json: bool) -> Result {
-    let key = generate(alg, size)?;
-    store()?.add(name, &key).map_err(failure)?;
-    said(name, &key, None, as_json)
+fn add(name: &str, key: &SoftwareKey, place: Option<Where>, as_json: bool) -> Result {
+    let keys = store()?;
+    let keys = if let Some(place) = place { keys.kept_by(place.keeper()) } else { keys };
+    keys.add(name, key).map_err(failure)?;
+    said(name, key, None, as_json)
 }
 
 fn generate(alg: Alg, size: Option<u32>) -> std::result::Result<SoftwareKey, Failure> {
@@ -154,7 +180,8 @@ fn generate(alg: Alg, size: Option<u32>) -> std::result::Result<SoftwareKey, Fai
     key.map_err(Failure::usage)
 }
 
-fn import(name: &str, file: &Path, alg: Option<Alg>, as_json: bool) -> Result {
+/// The key of another program, from a file or from standard input.
+fn foreign(file: &Path, alg: Option<Alg>) -> std::result::Result<SoftwareKey, Failure> {
     let key = if file == Path::new("-") {
         let mut text = Zeroizing::new(Vec::with_capacity(MAX_KEY));
         std::io::stdin().take(MAX_KEY as u64).read_to_end(&mut text).map_err(Failure::failed)?;
@@ -162,12 +189,10 @@ fn import(name: &str, file: &Path, alg: Option<Alg>, as_json: bool) -> Result {
     } else {
         read_key(file).map_err(failure)?
     };
-    let key = match alg {
-        Some(alg) => key.with_alg(alg).map_err(Failure::usage)?,
-        None => key,
-    };
-    store()?.add(name, &key).map_err(failure)?;
-    said(name, &key, None, as_json)
+    match alg {
+        Some(alg) => key.with_alg(alg).map_err(Failure::usage),
+        None => Ok(key),
+    }
 }
 
 fn rotate(name: &str, alg: Option<Alg>, size: Option<u32>, as_json: bool) -> Result {
@@ -277,9 +302,12 @@ fn delete(name: &str, yes: bool) -> Result {
     Ok(Outcome::Done)
 }
 
-/// The keys of this user.
+/// The keys of this user. New ones are kept where the environment says.
 pub(crate) fn store() -> std::result::Result<KeyStore, Failure> {
-    KeyStore::of_user().ok_or_else(|| Failure::usage("there is no home directory; set KEYBOUND_HOME"))
+    let keys = KeyStore::of_user().ok_or_else(|| Failure::usage("there is no home directory; set KEYBOUND_HOME"))?;
+    let Some(place) = variable("KEYBOUND_KEY_STORE")? else { return Ok(keys) };
+    let place = Where::from_str(&place, false).map_err(|_| Failure::usage("KEYBOUND_KEY_STORE is file or os"))?;
+    Ok(keys.kept_by(place.keeper()))
 }
 
 /// The key that an argument means: a name, or else a file.

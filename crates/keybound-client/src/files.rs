@@ -2,6 +2,7 @@
 //! not believed. On systems without such modes the user's own directory is what protects them.
 
 mod keys;
+mod os;
 mod tokens;
 
 use std::ffi::OsStr;
@@ -13,6 +14,7 @@ use tempfile::NamedTempFile;
 use zeroize::Zeroizing;
 
 pub use keys::{KeyFileError, KeyStore, is_former, parse_key, read_key, read_public_jwk};
+pub use os::Keeper;
 pub use tokens::TokenFiles;
 
 /// The largest file read here; a key of RSA-4096 takes 4 KiB.

@@ -251,3 +251,21 @@ fn a_key_is_rotated() {
         assert!(said.stderr.contains(expected), "{said:?}");
     }
 }
+
+// Without the feature for it, a key is not put elsewhere than asked for: that is said.
+#[cfg(not(feature = "os-key-store"))]
+#[test]
+fn a_keeper_that_is_not_in_this_build() {
+    let place = Place::new();
+    for (variables, args) in [
+        (&[][..], &["key", "new", "k", "--key-store", "os"][..]),
+        (&[("KEYBOUND_KEY_STORE", "os")], &["key", "new", "k"]),
+    ] {
+        let said = place.run_with(variables, args);
+        assert_eq!(said.status, 1, "{said:?}");
+        assert!(said.stderr.contains("is not in this build"), "{said:?}");
+    }
+    let said = place.run_with(&[("KEYBOUND_KEY_STORE", "safe")], &["key", "new", "k"]);
+    assert_eq!((said.status, &*said.stderr), (2, "error: KEYBOUND_KEY_STORE is file or os\n"));
+    place.run_with(&[("KEYBOUND_KEY_STORE", "os")], &["key", "new", "k", "--key-store", "file"]).good();
+}

@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 
 use keybound::crypto::aws_lc::{KeyError, SoftwareKey};
 use keybound::jwk::PublicJwk;
+use zeroize::Zeroizing;
 
+use super::os::{Keeper, Pointer, Unkept};
 use super::{Present, home, open_lock, read_private, read_public, sync_directory, write_private};
 
 /// The longest name of a key.
@@ -29,6 +31,7 @@ const MAX_NAME: usize = 100;
 #[derive(Clone, Debug)]
 pub struct KeyStore {
     directory: PathBuf,
+    keeper: Keeper,
 }
 
 impl KeyStore {
@@ -40,7 +43,14 @@ impl KeyStore {
     /// The keys in this directory, which is made when the first key is added.
     pub fn new(directory: impl Into<PathBuf>) -> Self {
         let directory = directory.into();
-        Self { directory }
+        Self { directory, keeper: Keeper::File }
+    }
+
+    /// Has keys that are added from now on kept there; their files say no more than where that is. Keys are found wherever they are.
+    #[must_use]
+    pub const fn kept_by(mut self, keeper: Keeper) -> Self {
+        self.keeper = keeper;
+        self
     }
 
     /// Where the files are.
@@ -54,7 +64,11 @@ impl KeyStore {
     ///
     /// [`KeyFileError`].
     pub fn add(&self, name: &str, key: &SoftwareKey) -> Result<(), KeyFileError> {
-        self.write(&file_name(name)?, key, Present::Keep)
+        let file = file_name(name)?;
+        if self.contains(name) {
+            return Err(KeyFileError::of(&self.directory.join(file), Fault::Exists)); // before a keeper is asked in vain
+        }
+        self.write(&file, key, self.keeper, Present::Keep)
     }
 
     /// The key of this name.
@@ -78,11 +92,14 @@ impl KeyStore {
         // Of two programs that do this at once, the second replaces the key of the first, which stays.
         let lock = open_lock(&self.directory, ".rotation").map_err(failed)?;
         lock.lock().map_err(failed)?;
-        let old = self.load(name)?;
+        let path = self.directory.join(&file);
+        read_key(&path)?; // what cannot be read stays where it is
+        let old = read_private(&path).map_err(|why| KeyFileError::of(&path, Fault::Io(why)))?;
+        let keeper = Pointer::read(&old).and_then(Result::ok).map_or(Keeper::File, |pointer| pointer.keeper());
         let number = self.former_numbers(name)?.first().map_or(1, |last| last + 1);
         let former = format!("{name}{FORMER}{number}");
-        self.write(&known_name(&former)?, &old, Present::Keep)?;
-        self.write(&file, key, Present::Replace)?;
+        write_private(&self.directory, &known_name(&former)?, &old, Present::Keep).map_err(failed)?;
+        self.write(&file, key, keeper, Present::Replace)?;
         Ok(former)
     }
 
@@ -105,12 +122,21 @@ impl KeyStore {
         Ok(numbers)
     }
 
-    fn write(&self, file: &OsStr, key: &SoftwareKey, present: Present) -> Result<(), KeyFileError> {
+    fn write(&self, file: &OsStr, key: &SoftwareKey, keeper: Keeper, present: Present) -> Result<(), KeyFileError> {
         let path = self.directory.join(file);
-        let text = key.to_private_jwk().map_err(|why| KeyFileError::of(&path, Fault::Key(why)))?;
-        write_private(&self.directory, file, text.as_bytes(), present).map_err(|why| match why.kind() {
-            io::ErrorKind::AlreadyExists => KeyFileError::of(&path, Fault::Exists),
-            _ => KeyFileError::of(&path, Fault::Io(why)),
+        let failed = |fault| KeyFileError::of(&path, fault);
+        let text = key.to_private_jwk().map_err(|why| failed(Fault::Key(why)))?;
+        let pointer = match keeper {
+            Keeper::File => None,
+            keeper => Some(
+                Pointer::put(keeper, key.thumbprint().to_string(), &text).map_err(|why| failed(Fault::Kept(why)))?,
+            ),
+        };
+        let text = pointer.as_ref().map_or(text, |pointer| Zeroizing::new(pointer.text()));
+        write_private(&self.directory, file, text.as_bytes(), present).map_err(|why| {
+            // Nobody knows of it then.
+            let _ = pointer.as_ref().map(Pointer::forget);
+            failed(if why.kind() == io::ErrorKind::AlreadyExists { Fault::Exists } else { Fault::Io(why) })
         })
     }
 
@@ -148,8 +174,17 @@ impl KeyStore {
     pub fn delete(&self, name: &str) -> Result<(), KeyFileError> {
         let path = self.directory.join(known_name(name)?);
         let failed = |why| KeyFileError::of(&path, Fault::Io(why));
+        let pointer = pointer_in(&path);
         fs::remove_file(&path).map_err(failed)?;
-        sync_directory(&self.directory).map_err(failed)
+        sync_directory(&self.directory).map_err(failed)?;
+        let Some(pointer) = pointer else { return Ok(()) };
+        // A rotation that was cut off leaves two files about one key.
+        let others = self.names()?;
+        let mut others = others.iter().filter_map(|other| pointer_in(&self.directory.join(known_name(other).ok()?)));
+        if others.any(|other| other.is_same(&pointer)) {
+            return Ok(());
+        }
+        pointer.forget().map_err(|why| KeyFileError::of(&path, Fault::Kept(why)))
     }
 }
 
@@ -194,7 +229,17 @@ fn family(name: &str) -> (&str, Reverse<u64>) {
 /// [`KeyFileError`].
 pub fn read_key(path: &Path) -> Result<SoftwareKey, KeyFileError> {
     let fault = match read_private(path) {
-        Ok(octets) => return parse_key(&octets).map_err(|why| KeyFileError { path: path.to_owned(), ..why }),
+        Ok(octets) => match Pointer::read(&octets) {
+            None => return parse_key(&octets).map_err(|why| KeyFileError { path: path.to_owned(), ..why }),
+            Some(pointer) => match pointer.and_then(|pointer| Ok((pointer.take()?, pointer.jkt))) {
+                Ok((text, jkt)) => match SoftwareKey::from_jwk(&text) {
+                    Ok(key) if key.thumbprint().to_string() == jkt => return Ok(key),
+                    Ok(_) => Fault::OtherKey,
+                    Err(why) => Fault::Key(why),
+                },
+                Err(why) => Fault::Kept(why),
+            },
+        },
         // Of a public key it is no matter who may read it.
         Err(_) if read_public(path).is_ok_and(|octets| is_public(&octets)) => Fault::Public,
         Err(why) => Fault::Io(why),
@@ -216,6 +261,11 @@ pub fn parse_key(text: &[u8]) -> Result<SoftwareKey, KeyFileError> {
     };
     let fault = |why| if is_public(text) { Fault::Public } else { Fault::Key(why) };
     key.map_err(|why| KeyFileError::of(Path::new(""), fault(why)))
+}
+
+/// Who keeps the key of this file, if it is elsewhere.
+fn pointer_in(path: &Path) -> Option<Pointer> {
+    Pointer::read(&read_private(path).ok()?)?.ok()
 }
 
 fn is_public(text: &[u8]) -> bool {
@@ -242,7 +292,9 @@ enum Fault {
     Name,
     Exists,
     Io(io::Error),
+    Kept(Unkept),
     Key(KeyError),
+    OtherKey,
     Public,
 }
 
@@ -278,7 +330,9 @@ impl fmt::Display for KeyFileError {
             }
             Fault::Exists => write!(f, "{path} is there already and stays; delete it first, or take another name"),
             Fault::Io(why) => write!(f, "{path}: {why}"),
+            Fault::Kept(why) => write!(f, "{path}: {why}"),
             Fault::Key(why) => write!(f, "{path}: {why}"),
+            Fault::OtherKey => write!(f, "{path}: another key than this file names is kept there"),
             Fault::Public => {
                 write!(f, "{path}: a public key; give the private one, or its JWK where a public key is enough")
             }

@@ -8,6 +8,7 @@ use futures_util::stream;
 use http::Method;
 use keybound_client::{Error, MetadataFault, PlainHttp};
 use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::support::{METADATA, Server, answer, metadata, token_response, with_issuer, with_token, world};
 
@@ -128,5 +129,86 @@ async fn nothing_secret_in_errors() {
     let error = client.request(Method::GET, &server.url("/r?secret=1")).send().await.unwrap_err();
     for text in [error.to_string(), format!("{error:?}"), format!("{client:?}")] {
         assert!(!text.contains("secret=1") && !text.contains("eyJ") && !text.contains('\u{1b}'), "{text}");
+    }
+}
+
+/// A server that sends this, octet after octet, for as long as somebody reads.
+async fn dripping(head: &'static str, drop: &'static str, pause: Duration) -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            tokio::spawn(async move { drip(stream, head, drop, pause).await });
+        }
+    });
+    url
+}
+
+/// Until nobody reads any more.
+async fn drip(
+    mut stream: tokio::net::TcpStream,
+    head: &'static str,
+    drop: &'static str,
+    pause: Duration,
+) -> std::io::Result<()> {
+    if stream.read(&mut [0; 4096]).await? == 0 {
+        return Ok(());
+    }
+    stream.write_all(head.as_bytes()).await?;
+    loop {
+        stream.write_all(drop.as_bytes()).await?;
+        tokio::time::sleep(pause).await;
+    }
+}
+
+// However the time goes by: before the head, within it, and with a body that never ends but for what is read whole.
+#[tokio::test]
+async fn slow_answers_have_their_time() {
+    let pause = Duration::from_millis(20);
+    let limit = Duration::from_millis(300);
+    for (head, drop) in
+        [("", "H"), ("HTTP/1.1 200 OK\r\n", "x-a: b\r\n"), ("HTTP/1.1 200 OK\r\ncontent-length: 60000\r\n\r\n", " ")]
+    {
+        let url = dripping(head, drop, pause).await;
+        let begun = std::time::Instant::now();
+        let error = with_issuer(&url).answer_timeout(limit).build().unwrap().token().await.unwrap_err();
+        let Error::TokenRequest(why) = &error else { panic!("{head}: {error:?}") };
+        assert!(matches!(**why, Error::Timeout { .. } | Error::Network { .. }), "{head}: {error:?}");
+        assert!(begun.elapsed() < Duration::from_secs(10), "{head}");
+    }
+    // A resource may send for as long as it likes, but not fall silent.
+    let url = dripping("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n", "a", Duration::from_secs(60)).await;
+    let mut response = with_token().answer_timeout(limit).build().unwrap().get(&url).send().await.unwrap();
+    assert_eq!(response.chunk().await.unwrap().unwrap(), "a");
+    assert!(matches!(response.chunk().await, Err(Error::Timeout { .. })));
+}
+
+// Fields without end: the connection is given up, and not all of the memory taken.
+#[tokio::test]
+async fn fields_without_end() {
+    let line = "x-a: bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb\r\n";
+    let url = dripping("HTTP/1.1 200 OK\r\n", line, Duration::ZERO).await;
+    let error = with_token().build().unwrap().get(&url).send().await.unwrap_err();
+    assert!(matches!(error, Error::Network { .. }), "{error:?}");
+}
+
+// R-NONCE-19, R-NONCE-20: the token endpoint demands nonces for ever, doubled, and malformed
+#[tokio::test]
+async fn an_issuer_that_is_never_content() {
+    for (nonces, asked) in [(&["a"][..], 2), (&["a", "b"], 1), (&["a\"b"], 1), (&[""], 1), (&[], 1)] {
+        let server = world(
+            move |_, _| {
+                let nonces: Vec<_> = nonces.iter().map(|nonce| ("dpop-nonce", *nonce)).collect();
+                answer(400, &nonces, json!({"error": "use_dpop_nonce"}).to_string())
+            },
+            |_, _| answer(200, &[], ""),
+        )
+        .await;
+        let error = with_issuer(&server.url("")).build().unwrap().token().await.unwrap_err();
+        let Error::TokenRequest(why) = &error else { panic!("{nonces:?}: {error:?}") };
+        assert!(matches!(**why, Error::TokenRefused { .. }), "{nonces:?}: {error:?}");
+        assert!(error.to_string().contains("use_dpop_nonce"), "{error}");
+        assert_eq!(server.count("/token"), asked, "{nonces:?}");
     }
 }

@@ -7,6 +7,7 @@ mod keys;
 mod layer;
 mod lies;
 mod logins;
+mod own_issuer;
 mod redirects;
 mod retries;
 mod support;
