@@ -168,7 +168,9 @@ fn sum(results: &[String], word: &str) -> u64 {
 
 /// The npm packages of `interop/node`, run by the Node that is among them.
 fn node() -> Outcome {
-    heading("interop/node: dpop, jose, oauth4webapi, oidc-provider, express-oauth2-jwt-bearer, Chromium");
+    heading(
+        "interop/node: dpop, jose, oauth4webapi, oidc-provider, express-oauth2-jwt-bearer, an OpenAPI validator, Chromium",
+    );
     let target = run::target_directory()?;
     let program = keybound(&target)?;
     let (folder, node) = npm("node", &target)?;

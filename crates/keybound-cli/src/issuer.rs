@@ -1,7 +1,12 @@
 //! `keybound issuer`: the authorization server alone, with a file, or without one as a self-contained default on loopback; and what
 //! is done with its store, a file for each subject.
 
+mod audit;
+mod client;
+mod entry;
 mod key;
+mod place;
+mod user;
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -10,6 +15,7 @@ use std::sync::{Arc, OnceLock};
 use clap::{Args, Subcommand};
 use keybound::crypto::aws_lc::random_array;
 use keybound::jws::encode_base64url;
+use keybound_gateway::admin::{Admin, Running, ShownIssuer};
 use keybound_gateway::config::{Config, Overrides, Reader};
 use keybound_gateway::engine::{issuer_alone, read_key_again};
 use keybound_gateway::front::{Front, Sockets, Stop};
@@ -24,11 +30,11 @@ use crate::style::{PLAIN, STRONG};
 /// What the tokens of the self-contained default are for: where `keybound serve` listens by default.
 const TRIAL_AUDIENCE: &str = "http://127.0.0.1:8080";
 
-/// Run the authorization server alone, or look after its keys
+/// Run the authorization server alone, or look after its clients, users and keys
 ///
 /// It issues tokens that are bound to the client's key. With --config, it reads [authorization_server] of the file, with
 /// [listen], [proof], [replay] and [limits]; gateways name it in [[issuer]]. Without, it is an issuer on loopback with one
-/// client, all in memory.
+/// client, all in memory. The commands work on the store: a running issuer sees at once what they change.
 #[derive(Debug, Args)]
 #[command(
     args_conflicts_with_subcommands = true,
@@ -36,6 +42,7 @@ const TRIAL_AUDIENCE: &str = "http://127.0.0.1:8080";
   keybound issuer
   keybound issuer --config issuer.toml
   keybound issuer --listen 127.0.0.1:8091
+  keybound issuer client add orders --config issuer.toml --grant client_credentials --scope read
   keybound issuer key list --config issuer.toml"
 )]
 pub(crate) struct Issuer {
@@ -48,12 +55,18 @@ pub(crate) struct Issuer {
 #[derive(Debug, Subcommand)]
 enum What {
     Key(key::SigningKeys),
+    Client(client::Clients),
+    User(user::Users),
+    Audit(audit::Entries),
 }
 
 impl Issuer {
     pub(crate) fn run(&self) -> Result {
         match &self.what {
             Some(What::Key(keys)) => keys.run(),
+            Some(What::Client(clients)) => clients.run(),
+            Some(What::User(users)) => users.run(),
+            Some(What::Audit(entries)) => entries.run(),
             None => self.serve(),
         }
     }
@@ -69,8 +82,10 @@ impl Issuer {
                 let running = Arc::new(OnceLock::new());
                 on_hangup(read_again(config.clone(), Arc::clone(&running)))?;
                 let front = self.service.bind("issuer", &config, &mut sockets)?;
+                let admin = config.listen.admin_is_chosen.then(|| Admin::bind_among(&mut sockets, &config.listen));
+                let admin = admin.transpose().map_err(Failure::failed)?;
                 sockets.finish().map_err(Failure::usage)?;
-                serve(front, &config, &stop, &running)
+                serve(front, admin, &config, &stop, &running)
             }
             None => {
                 stay_on_hangup("there is no configuration file to read again")?;
@@ -87,7 +102,7 @@ impl Issuer {
         let found = front.address().map_err(Failure::failed)?;
         let config = default_config(found, &secret)?;
         say_what_to_try(found, &secret);
-        serve(front, &config, stop, &OnceLock::new())
+        serve(front, None, &config, stop, &OnceLock::new())
     }
 }
 
@@ -105,13 +120,33 @@ fn read_again(config: Config, running: Arc<OnceLock<keybound_issuer::Issuer>>) -
     }
 }
 
-fn serve(front: Front, config: &Config, stop: &Stop, running: &OnceLock<keybound_issuer::Issuer>) -> Result {
+fn serve(
+    front: Front,
+    admin: Option<Admin>,
+    config: &Config,
+    stop: &Stop,
+    running: &OnceLock<keybound_issuer::Issuer>,
+) -> Result {
     let issuer = issuer_alone(config).map_err(Failure::configuration)?;
     let _ = running.set(issuer.clone());
     let address = front.address().map_err(Failure::failed)?;
+    let _shown = admin.map(|admin| show(admin, &issuer, config, stop)).transpose()?;
     tracing::info!(%address, issuer = issuer.identifier(), "listening");
     notify::ready();
     drained(front.run(|_| IssuerStack::new(&issuer, address), stop).map_err(Failure::failed)?)
+}
+
+/// Health, metrics and the administration, on a listener and a thread of their own.
+fn show(
+    admin: Admin,
+    issuer: &keybound_issuer::Issuer,
+    config: &Config,
+    stop: &Stop,
+) -> std::result::Result<Running, Failure> {
+    let address = admin.address().map_err(Failure::failed)?;
+    tracing::info!(admin = %address, "listening for administrators");
+    let shown = ShownIssuer::new(issuer, config.listen.admin_secret.clone(), stop);
+    admin.start_issuer(shown).map_err(Failure::failed)
 }
 
 fn default_config(address: SocketAddr, secret: &str) -> std::result::Result<Config, Failure> {

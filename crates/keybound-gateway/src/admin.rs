@@ -18,6 +18,7 @@ use crate::reload::Live;
 mod answer;
 mod guard;
 mod inspect;
+mod issuer;
 mod level;
 mod page;
 mod ready;
@@ -26,6 +27,7 @@ mod routes;
 mod serve;
 mod status;
 
+pub use issuer::ShownIssuer;
 pub use level::LogLevel;
 
 /// A port that has been taken for the console.
@@ -139,6 +141,19 @@ impl Admin {
     ///
     /// If there can be no thread for it.
     pub fn start(self, shown: Shown) -> io::Result<Running> {
+        self.show(shown)
+    }
+
+    /// The same for an issuer alone.
+    ///
+    /// # Errors
+    ///
+    /// If there can be no thread for it.
+    pub fn start_issuer(self, shown: ShownIssuer) -> io::Result<Running> {
+        self.show(shown)
+    }
+
+    fn show(self, shown: impl serve::Exhibit) -> io::Result<Running> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (end, ended) = oneshot::channel();
         let work = move || runtime.block_on(serve::until(ended, self.listener, Arc::new(shown)));

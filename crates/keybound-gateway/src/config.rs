@@ -384,6 +384,10 @@ pub struct AuthorizationServer {
     pub registration: Registration,
     /// Scopes those clients may have.
     pub registration_scope: Vec<String>,
+    /// How long the audit log stays in the store; `None`: it is not there.
+    pub audit_lifetime: Option<Duration>,
+    /// A file that the audit log is appended to.
+    pub audit_file: Option<PathBuf>,
     /// The user who is signed in and agrees to everything, on loopback.
     pub auto_approve: Option<String>,
     /// How long people stay signed in.

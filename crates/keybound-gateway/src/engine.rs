@@ -20,6 +20,8 @@ use keybound::request::{Origin, Origins};
 use keybound::time::UnixTime;
 use keybound::token::TokenPolicy;
 use keybound::verify::{self, Verifier};
+use keybound_issuer::admin::Administration;
+use keybound_issuer::audit::{self, Audit};
 use keybound_issuer::keys::SealingKeys;
 use keybound_issuer::store::{self, Location, Store};
 use keybound_issuer::users::NewUser;
@@ -94,6 +96,8 @@ struct Lasting {
     attestation_keys: Option<attestation::Keys>,
     /// Of the embedded issuer: its codes, tokens and clients.
     issuer_store: Option<Arc<dyn Store>>,
+    /// Where it notes what happens, and counts it.
+    issuer_audit: Option<Audit>,
     observe: Arc<Observe>,
 }
 
@@ -111,6 +115,7 @@ impl Lasting {
             issuer_keys: None,
             attestation_keys: None,
             issuer_store: None,
+            issuer_audit: None,
             observe,
         })
     }
@@ -175,7 +180,10 @@ impl Engine {
                     None => signing_keys(settings, &store)?,
                 };
                 lasting.issuer_keys = Some(keys.clone());
-                Some(embedded_issuer(settings, keys, &config, nonces.clone(), Arc::clone(&records), store)?)
+                let audit = lasting.issuer_audit.take().map_or_else(|| issuer_audit(settings), Ok)?;
+                lasting.issuer_audit = Some(audit.clone());
+                let parts = Parts { keys, store, audit };
+                Some(embedded_issuer(settings, &config, nonces.clone(), Arc::clone(&records), parts)?)
             }
             None => None,
         };
@@ -252,7 +260,25 @@ pub fn issuer_alone(config: &Config) -> Result<Issuer, EngineError> {
     let Lasting { store, nonce_key, .. } = Lasting::new(&config.replay, None)?;
     let nonces = StatelessNonces::new(nonce_key).lives(config.proof.nonce_lifetime);
     let kept = issuer_store(settings)?;
-    embedded_issuer(settings, signing_keys(settings, &kept)?, config, nonces, store, kept)
+    let keys = signing_keys(settings, &kept)?;
+    let parts = Parts { keys, store: kept, audit: issuer_audit(settings)? };
+    embedded_issuer(settings, config, nonces, store, parts)
+}
+
+/// Looks after the clients and users of the issuer that is configured so, on its store. Nothing runs.
+///
+/// # Errors
+///
+/// If there is no issuer, its store is in the memory of one, or cannot be opened.
+pub fn administration(config: &Config) -> Result<Administration, EngineError> {
+    let settings = settings_of_issuer(config)?;
+    if settings.store == Location::Memory {
+        let why = "is memory, which only the running issuer sees; ask it at its admin listener, or set a database";
+        return Err(EngineError::new("authorization_server.store", why));
+    }
+    let (store, audit) = (issuer_store(settings)?, issuer_audit(settings)?);
+    let administration = Administration::new(store, audit.clone(), Clock::system(), audit::COMMAND);
+    Ok(administration.with_configuration(&issuer_config(settings, config, audit)?))
 }
 
 /// An engine that is ready and not yet in force.
@@ -467,17 +493,41 @@ fn issuer_store(settings: &config::AuthorizationServer) -> Result<Arc<dyn Store>
         .map_err(|error| EngineError::new("authorization_server.store", error))
 }
 
+/// Where the embedded issuer notes what happens.
+fn issuer_audit(settings: &config::AuthorizationServer) -> Result<Audit, EngineError> {
+    Audit::new(settings.audit_lifetime, settings.audit_file.as_deref())
+        .map_err(|error| EngineError::new("authorization_server.audit_file", error))
+}
+
+/// What an issuer takes over from the one before.
+struct Parts {
+    keys: Keys,
+    store: Arc<dyn Store>,
+    audit: Audit,
+}
+
 fn embedded_issuer(
     settings: &config::AuthorizationServer,
-    keys: Keys,
     config: &Config,
     nonces: StatelessNonces,
     records: Arc<impl ReplayStore + 'static>,
-    store: Arc<dyn Store>,
+    parts: Parts,
 ) -> Result<Issuer, EngineError> {
+    let Parts { keys, store, audit } = parts;
+    let issuer = issuer_config(settings, config, audit)?;
+    let server = AuthorizationServer::new(verifier(&config.proof, nonces)?);
+    Issuer::with_store(issuer, keys, server, records, store, Clock::system())
+        .map_err(|error| EngineError::new("authorization_server", error))
+}
+
+fn issuer_config(
+    settings: &config::AuthorizationServer,
+    config: &Config,
+    audit: Audit,
+) -> Result<IssuerConfig, EngineError> {
     let origins = config.origins.iter().map(config::PublicUrl::as_str);
     let mut audience = origins.chain(settings.audience.iter().map(String::as_str));
-    let mut issuer = IssuerConfig::new(settings.url.as_str(), audience.next().unwrap_or_default());
+    let mut issuer = IssuerConfig::new(settings.url.as_str(), audience.next().unwrap_or_default()).audit(audit);
     for resource in audience {
         issuer = issuer.audience(resource);
     }
@@ -506,9 +556,7 @@ fn embedded_issuer(
     if let Some(user) = &settings.auto_approve {
         issuer = issuer.auto_approve(user.as_str());
     }
-    let server = AuthorizationServer::new(verifier(&config.proof, nonces)?);
-    Issuer::with_store(issuer, keys, server, records, store, Clock::system())
-        .map_err(|error| EngineError::new("authorization_server", error))
+    Ok(issuer)
 }
 
 fn person(user: &config::User) -> NewUser {

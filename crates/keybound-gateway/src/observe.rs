@@ -17,6 +17,7 @@ mod clients;
 mod codes;
 mod fetches;
 mod histogram;
+mod issuer;
 mod labels;
 mod log;
 mod meter;
@@ -48,6 +49,7 @@ pub struct Observe {
     families: Families,
     sampled: sample::Sampled,
     upstreams: upstreams::Upstreams,
+    issuers: issuer::Issuers,
     meters: Mutex<Vec<Arc<Meter>>>,
     /// What never reached a route.
     unrouted: Arc<Meter>,
@@ -90,6 +92,7 @@ impl Observe {
         let families = Families::register(ours);
         let sampled = sample::Sampled::register(ours);
         let upstreams = upstreams::Upstreams::register(ours);
+        let issuers = issuer::Issuers::register(ours);
         let spans = spans(ours);
         let traces = telemetry.map(|settings| Traces::new(settings, spans)).transpose()?;
         let unrouted = Arc::new(Meter::new(0, "", Terms::None, &families));
@@ -99,6 +102,7 @@ impl Observe {
             families,
             sampled,
             upstreams,
+            issuers,
             meters: Mutex::new(vec![Arc::clone(&unrouted)]),
             unrouted,
             clients: Clients::default(),
@@ -169,6 +173,33 @@ impl Observe {
     pub(crate) fn text(&self, engine: &crate::engine::Engine, open: &Open) -> String {
         self.sampled.take(engine, open);
         self.upstreams.take(engine);
+        if let Some(issuer) = &engine.issuer {
+            self.issuers.take(issuer);
+        }
+        let mut text = String::new();
+        // Writing to a string does not fail.
+        let _ = text::encode(&mut text, &self.registry);
+        text
+    }
+}
+
+/// The metrics of an issuer alone.
+#[derive(Debug)]
+pub(crate) struct OfIssuer {
+    registry: Registry,
+    issuers: issuer::Issuers,
+}
+
+impl OfIssuer {
+    pub(crate) fn new() -> Self {
+        let mut registry = Registry::default();
+        process(&mut registry, SystemTime::now());
+        let issuers = issuer::Issuers::register(registry.sub_registry_with_prefix("keybound"));
+        Self { registry, issuers }
+    }
+
+    pub(crate) fn text(&self, issuer: &keybound_issuer::Issuer) -> String {
+        self.issuers.take(issuer);
         let mut text = String::new();
         // Writing to a string does not fail.
         let _ = text::encode(&mut text, &self.registry);

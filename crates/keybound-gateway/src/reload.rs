@@ -182,6 +182,14 @@ fn needing_restart(present: &Config, wanted: &Config) -> Vec<String> {
         ("limits", present.limits != wanted.limits),
         ("authorization_server.store", servers.is_some_and(|(present, wanted)| present.store != wanted.store)),
         (
+            "authorization_server.audit_lifetime",
+            servers.is_some_and(|(present, wanted)| present.audit_lifetime != wanted.audit_lifetime),
+        ),
+        (
+            "authorization_server.audit_file",
+            servers.is_some_and(|(present, wanted)| present.audit_file != wanted.audit_file),
+        ),
+        (
             "authorization_server.signing_key",
             servers.is_some_and(|(present, wanted)| present.signing_key != wanted.signing_key),
         ),

@@ -16,11 +16,13 @@ use crate::users::{Noting, UserError, Users};
 mod clients;
 mod grants;
 mod http;
+mod sessions;
 mod users;
 
 pub use self::clients::{Listed, Shown};
 pub use self::grants::Grant;
 pub use self::http::OPENAPI;
+pub use self::sessions::{Session, Sessions};
 pub use self::users::Description;
 
 /// Looks after the store of an issuer. Clones share it.

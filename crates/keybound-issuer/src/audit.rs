@@ -11,9 +11,10 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use keybound::crypto::aws_lc::random_array;
-use keybound::refusal::Fault;
+use keybound::refusal::{Fault, Reason};
 use keybound::time::UnixTime;
 use parking_lot::Mutex;
 
@@ -21,7 +22,7 @@ use self::counts::Counts;
 use self::file::LogFile;
 use crate::grants::authorization_code::to_json;
 use crate::room::Room;
-use crate::store::{Change, Kind, Store};
+use crate::store::{Change, Kind, Store, Written};
 
 mod counts;
 mod entry;
@@ -46,6 +47,9 @@ const MOST_WAITING: usize = 4096;
 
 /// Refusals that share a write.
 const GROUP: usize = 256;
+
+/// Who did what a command does.
+pub const COMMAND: &str = "command";
 
 /// How long the answer to a refused request waits until it is noted; what is late is noted all the same.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -75,7 +79,7 @@ struct Inner {
     turn: tokio::sync::Mutex<()>,
     /// For refusals of those who did not authenticate.
     strangers: Room,
-    /// For their first requests, before they have a nonce: many where one is demanded, and of little interest.
+    /// For what is no failure: first requests, before they have a nonce, and devices that wait for their person. They are many.
     challenged: Room,
 }
 
@@ -131,7 +135,10 @@ impl Audit {
     /// What the entry says was done, and stands in the store: now the log, the file and the counters.
     pub(crate) fn tell(&self, entry: &Entry) {
         self.0.counts.count(entry);
-        entry.log(None);
+        // The log of a command is the terminal of whoever typed it.
+        if entry.by.as_deref() != Some(COMMAND) {
+            entry.log(None);
+        }
         self.append(entry);
     }
 
@@ -145,7 +152,8 @@ impl Audit {
         let code = entry.reason.as_deref().unwrap_or_default();
         let store_is_gone = [Fault::StoreUnavailable, Fault::StoreFull].iter().any(|fault| fault.code() == code);
         let Some(change) = self.change(&entry).filter(|_| !store_is_gone) else { return };
-        let room = if code.starts_with("nonce.") { &self.0.challenged } else { &self.0.strangers };
+        let is_usual = code.starts_with("nonce.") || code == Reason::DevicePending.code();
+        let room = if is_usual { &self.0.challenged } else { &self.0.strangers };
         let fits = is_known || room.take(entry.octets(), UnixTime::from_secs(entry.time)).is_ok();
         self.wait(change, fits);
         let _ = tokio::time::timeout(PATIENCE, self.write(store, UnixTime::from_secs(entry.time))).await;
@@ -165,7 +173,7 @@ impl Audit {
     async fn write(&self, store: &dyn Store, now: UnixTime) {
         let _turn = self.0.turn.lock().await;
         let Some(changes) = self.take(now) else { return };
-        if store.write(changes, now).await.is_err() {
+        if store.write(changes, now).await != Ok(Written::Done) {
             self.0.counts.failed();
             tracing::error!("refusals could not be written to the store");
         }
@@ -209,25 +217,34 @@ impl fmt::Debug for Audit {
 }
 
 /// Names of entries: the later, the smaller, so that a list of the store begins with the latest. Digits alone, which every
-/// database puts in the same order.
+/// database puts in the same order: the second by the clock of the issuer, the microsecond by that of the machine, which orders what
+/// several processes write, and what no other process has.
 struct Names {
-    /// What no other process has, as good as certainly.
     own: u32,
-    counted: AtomicU64,
+    /// The microsecond of the last one: no two are of the same.
+    last: AtomicU64,
 }
 
 /// Later than any second in this century.
 const LAST_SECOND: u64 = 9_999_999_999;
 
+/// And any microsecond.
+const LAST_MICROSECOND: u64 = 9_999_999_999_999_999;
+
 impl Names {
     fn new() -> Self {
         // Without randomness nothing is issued either.
-        Self { own: random_array().map(u32::from_be_bytes).unwrap_or_default(), counted: AtomicU64::new(0) }
+        let own = random_array().map(u32::from_be_bytes).unwrap_or_default();
+        Self { own: own % 100_000_000, last: AtomicU64::new(0) }
     }
 
     fn of(&self, now: UnixTime) -> Box<str> {
-        let counted = self.counted.fetch_add(1, Relaxed) % (LAST_SECOND + 1);
-        format!("{}{:010}{:010}", name_of_second(now), LAST_SECOND - counted, self.own).into()
+        let machine = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros();
+        let machine = u64::try_from(machine).unwrap_or(0);
+        let next = |last: u64| machine.max(last + 1);
+        let before = self.last.fetch_update(Relaxed, Relaxed, |last| Some(next(last)));
+        let unique = next(before.unwrap_or_else(|last| last));
+        format!("{}{:016}{:08}", name_of_second(now), LAST_MICROSECOND.saturating_sub(unique), self.own).into()
     }
 }
 

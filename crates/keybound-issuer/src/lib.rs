@@ -268,6 +268,17 @@ impl Issuer {
         administration.with_configuration(config)
     }
 
+    /// Where it notes what happens, and counts it.
+    pub fn audit(&self) -> &Audit {
+        &self.state.audit
+    }
+
+    /// Whether its store answers, as it must for anything to be issued.
+    pub async fn is_ready(&self) -> bool {
+        let asked = self.state.store.read(store::Kind::GRANT, "", self.state.clock.now());
+        tokio::time::timeout(Duration::from_secs(2), asked).await.is_ok_and(|answered| answered.is_ok())
+    }
+
     /// What its tokens are verified with, for a resource server in the same process. It follows every change of the keys.
     pub fn key_set(&self) -> &FixedKeys {
         &self.state.key_set

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName};
+use http::response::Parts;
 use http::{HeaderValue, Response, StatusCode};
 use http_body_util::Full;
 use serde_json::{Value, json};
@@ -25,13 +26,17 @@ const ALWAYS: [(HeaderName, HeaderValue); 5] = [
 
 /// This, of this type.
 pub(super) fn of(kind: &'static str, body: impl Into<Bytes>) -> Answer {
-    let mut answer = Response::new(Full::new(body.into()));
-    let fields = answer.headers_mut();
-    fields.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    let mut parts = Response::new(()).into_parts().0;
+    parts.headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    dressed(parts, body.into())
+}
+
+/// An answer of something else, with the fields that all have here.
+pub(super) fn dressed(mut parts: Parts, body: Bytes) -> Answer {
     for (name, value) in ALWAYS {
-        fields.insert(name, value);
+        parts.headers.insert(name, value);
     }
-    answer
+    Response::from_parts(parts, Full::new(body))
 }
 
 /// JSON.

@@ -13,10 +13,10 @@ use tokio::time::timeout;
 
 use super::answer::{self, Answer};
 use super::guard::{self, Stranger};
-use super::{Shown, inspect, page, ready, reasons, status};
+use super::{Shown, inspect, issuer, page, ready, reasons, status};
 
 /// As Prometheus asks for it since OpenMetrics 1.0.
-const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+pub(super) const METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// A proof and a token, with room for both at their longest.
 const MOST_BODY: usize = 64 << 10;
@@ -31,11 +31,12 @@ pub(super) async fn answer(request: Request<Incoming>, local: IpAddr, shown: &Sh
     let (parts, body) = request.into_parts();
     match guard::admit(&parts, local) {
         Ok(()) => {}
-        Err(Stranger::Host) => {
-            let words = "Host is neither localhost, a loopback address, nor the address of this connection";
-            return answer::error(StatusCode::MISDIRECTED_REQUEST, words);
-        }
-        Err(Stranger::Origin) => return answer::error(StatusCode::FORBIDDEN, "pages of other origins may not ask"),
+        Err(stranger) => return refused(stranger),
+    }
+    if issuer::is_administration(parts.uri.path()) {
+        let engine = shown.engine();
+        return issuer::administer(engine.issuer.as_ref(), engine.config.listen.admin_secret.as_ref(), parts, body)
+            .await;
     }
     let method = if parts.method == Method::HEAD { &Method::GET } else { &parts.method };
     let path = parts.uri.path();
@@ -52,7 +53,7 @@ pub(super) async fn answer(request: Request<Incoming>, local: IpAddr, shown: &Sh
     match (method, path) {
         (&Method::GET, "/metrics") => {
             let text = shown.engine().observe().text(&shown.engine(), &shown.open());
-            answer::of(OPEN_METRICS, text)
+            answer::of(METRICS, text)
         }
         (&Method::GET, "/status.json") => answer::json(StatusCode::OK, &status::status(shown)),
         (&Method::GET, "/decisions.json") => answer::json(StatusCode::OK, &status::decisions(shown)),
@@ -72,13 +73,24 @@ pub(super) async fn answer(request: Request<Incoming>, local: IpAddr, shown: &Sh
     }
 }
 
-fn stranger() -> Answer {
+/// Who may not ask is told why.
+pub(super) fn refused(stranger: Stranger) -> Answer {
+    match stranger {
+        Stranger::Host => {
+            let words = "Host is neither localhost, a loopback address, nor the address of this connection";
+            answer::error(StatusCode::MISDIRECTED_REQUEST, words)
+        }
+        Stranger::Origin => answer::error(StatusCode::FORBIDDEN, "pages of other origins may not ask"),
+    }
+}
+
+pub(super) fn stranger() -> Answer {
     let mut answer = answer::error(StatusCode::UNAUTHORIZED, "send listen.admin_secret as Authorization: Bearer");
     answer.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"keybound admin\""));
     answer
 }
 
-fn not_allowed(methods: &'static str) -> Answer {
+pub(super) fn not_allowed(methods: &'static str) -> Answer {
     let mut answer = answer::error(StatusCode::METHOD_NOT_ALLOWED, "not with this method");
     answer.headers_mut().insert(ALLOW, HeaderValue::from_static(methods));
     answer

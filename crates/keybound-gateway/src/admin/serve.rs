@@ -17,6 +17,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::{sleep, timeout};
 
+use super::answer::Answer;
 use super::{Shown, routes};
 use crate::health;
 
@@ -36,16 +37,35 @@ const MOST_HEADER: usize = 16 << 10;
 /// When the system has no more descriptors to give, trying again at once would only burn time.
 const NO_DESCRIPTOR: Duration = Duration::from_millis(100);
 
+/// What is shown at an admin listener.
+pub(super) trait Exhibit: Send + Sync + 'static {
+    /// The answer to a request on a connection to this address.
+    fn answer(&self, request: Request<Incoming>, local: IpAddr) -> impl Future<Output = Answer> + Send;
+
+    /// What is to be done meanwhile.
+    fn meanwhile(self: Arc<Self>) -> impl Future<Output = ()> + Send;
+}
+
+impl Exhibit for Shown {
+    async fn answer(&self, request: Request<Incoming>, local: IpAddr) -> Answer {
+        routes::answer(request, local, self).await
+    }
+
+    async fn meanwhile(self: Arc<Self>) {
+        let tending = tend(Arc::clone(&self));
+        let live = Arc::clone(&self.live);
+        let remembering = tend_replays(Arc::clone(&self));
+        tokio::join!(tending, remembering, health::look_after(&live));
+    }
+}
+
 /// Answers until `ended`.
-pub(super) async fn until(mut ended: oneshot::Receiver<()>, listener: TcpListener, shown: Arc<Shown>) {
+pub(super) async fn until(mut ended: oneshot::Receiver<()>, listener: TcpListener, shown: Arc<impl Exhibit>) {
     let listener = match tokio::net::TcpListener::from_std(listener) {
         Ok(listener) => listener,
         Err(error) => return tracing::error!(%error, "the admin listener cannot be used"),
     };
-    let tending = tokio::spawn(tend(Arc::clone(&shown)));
-    let remembering = tokio::spawn(tend_replays(Arc::clone(&shown)));
-    let live = Arc::clone(&shown.live);
-    let looking_after = tokio::spawn(async move { health::look_after(&live).await });
+    let meanwhile = tokio::spawn(Arc::clone(&shown).meanwhile());
     let room = Arc::new(Semaphore::new(MOST_CONNECTIONS));
     loop {
         let accepted = tokio::select! {
@@ -59,20 +79,18 @@ pub(super) async fn until(mut ended: oneshot::Receiver<()>, listener: TcpListene
         let Ok(permit) = Arc::clone(&room).try_acquire_owned() else { continue };
         let shown = Arc::clone(&shown);
         tokio::spawn(async move {
-            connection(stream, &shown).await;
+            connection(stream, &*shown).await;
             drop(permit);
         });
     }
-    tending.abort();
-    remembering.abort();
-    looking_after.abort();
+    meanwhile.abort();
 }
 
-async fn connection(stream: TcpStream, shown: &Shown) {
+async fn connection(stream: TcpStream, shown: &impl Exhibit) {
     let Ok(local) = stream.local_addr() else { return };
     let local: IpAddr = local.ip().to_canonical();
     let service =
-        service_fn(async |request: Request<Incoming>| Ok::<_, Infallible>(routes::answer(request, local, shown).await));
+        service_fn(async |request: Request<Incoming>| Ok::<_, Infallible>(shown.answer(request, local).await));
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(HEADER).max_buf_size(MOST_HEADER);
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));

@@ -77,6 +77,7 @@ pub(crate) const PRESETS: &[&str] = &["default", "fapi", "mcp"];
 pub(crate) const NONCES: &[&str] = &["off", "offer", "require"];
 pub(crate) const UNAVAILABLE: &[&str] = &["refuse", "nonce-only"];
 pub(crate) const LOG_FORMATS: &[&str] = &["text", "json"];
+pub(crate) const AUDITS: &[&str] = &["store", "log"];
 pub(crate) const LOGGED: &[&str] = &["refused", "all"];
 pub(crate) const PARENTS: &[&str] = &["follow", "ignore"];
 pub(crate) const ASKING_METHODS: &[&str] = &["client_secret_basic", "client_secret_post", "private_key_jwt"];
@@ -386,6 +387,14 @@ pub(crate) const KEYS: &[Key] = &[
         "What registration wants as Authorization: Bearer, with registration = \"token\"."),
     key("authorization_server.registration_scope", Texts, Is("[]"),
         "Scopes that clients may have which register themselves."),
+
+    key("authorization_server.audit", Choice(AUDITS), Is("\"store\""),
+        "Where it is noted what happens, besides the log. store: in the store too, what is issued in the very write that issues it.\n\
+         log: nowhere else, but for audit_file."),
+    key("authorization_server.audit_lifetime", Duration, Is("\"30d\""),
+        "How long that stays in the store."),
+    key("authorization_server.audit_file", Text, Unset("\"audit.jsonl\""),
+        "A file that it is appended to as well, a JSON object a line; made if there is none, and when it was moved away."),
 
     key("authorization_server.keys.algorithm", Choice(SIGNATURES), Is("\"ES256\""),
         "What they sign by. Another one than before is taken up by a rotation."),

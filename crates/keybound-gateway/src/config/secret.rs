@@ -37,6 +37,11 @@ impl AdminSecret {
         Self::parse(text.trim_end_matches(['\r', '\n'])).map_err(|fault| format!("what is in it {fault}"))
     }
 
+    /// The same for the administration of an issuer.
+    pub(crate) fn for_issuer(&self) -> Option<keybound_issuer::Secret> {
+        keybound_issuer::Secret::new(self.0.to_string()).ok()
+    }
+
     /// Whether this is it, in a time that says nothing about how much of it is right.
     pub(crate) fn is(&self, said: &[u8]) -> bool {
         self.0.as_bytes().ct_eq(said).into()

@@ -155,6 +155,18 @@ pub(super) struct QuestionLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct IssuedLabels {
+    pub(super) grant: Arc<str>,
+    pub(super) token_type: Arc<str>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct RefusedLabels {
+    pub(super) endpoint: Arc<str>,
+    pub(super) reason: Arc<str>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(super) struct UpstreamLabels {
     pub(super) upstream: Arc<str>,
 }

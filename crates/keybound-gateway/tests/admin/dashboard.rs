@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use crate::ready::{issuer, until_ready, up};
-use crate::scene::{Scene, folder};
-use crate::support::{Upstream, nobody};
+use crate::scene::{Scene, ask, folder};
+use crate::support::{Answer, Upstream, nobody};
 
 /// Every `expr` in it, however deep.
 fn queries(value: &Value, found: &mut Vec<String>) {
@@ -26,6 +26,18 @@ fn names(query: &str) -> impl Iterator<Item = &str> {
     words.filter(|word| word.starts_with("keybound_") || word.starts_with("process_"))
 }
 
+/// An issuer of its own, with a client of it.
+pub(crate) const EMBEDDED: &str = "[authorization_server]\nurl = \"https://as.example.com\"\n\
+    [[authorization_server.client]]\nclient_id = \"app\"\nclient_secret = \"0123456789abcdef\"\n\
+    token_endpoint_auth_method = \"client_secret_post\"\ngrant_types = [\"client_credentials\"]\n\
+    dpop_bound_access_tokens = false\n";
+
+/// A token request of that client.
+pub(crate) fn at_the_embedded(scene: &Scene, form: &str) -> Answer {
+    let fields = [("Content-Type", "application/x-www-form-urlencoded")];
+    ask(scene.front, "POST", "/token", "as.example.com", &fields, &format!("client_id=app&{form}"))
+}
+
 /// What `/metrics` says of a gateway with something of everything.
 pub(crate) fn metrics() -> String {
     let address = nobody();
@@ -37,8 +49,10 @@ pub(crate) fn metrics() -> String {
     );
     let asked = "[[issuer]]\nurl = \"https://opaque.example\"\naudience = [\"x\"]\n[issuer.introspection]\n\
                  endpoint = \"https://opaque.example/introspect\"\nclient_id = \"gateway\"\nclient_secret = \"secret\"\n";
-    let scene = Scene::new("", &(issuer(address) + asked + &checked));
+    let scene = Scene::new("", &(issuer(address) + asked + &checked + EMBEDDED));
     until_ready(&scene);
+    assert_eq!(at_the_embedded(&scene, "grant_type=client_credentials&client_secret=0123456789abcdef").status, 200);
+    assert_eq!(at_the_embedded(&scene, "grant_type=client_credentials").status, 401);
     // Metrics with a reason are there once there was one.
     assert_eq!(scene.get("/", &[]).status, 401);
     assert_eq!(scene.get("/report", &[]).status, 200);

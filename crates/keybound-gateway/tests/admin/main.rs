@@ -7,6 +7,7 @@ mod cast;
 #[expect(dead_code, reason = "the tests of the wire use the rest")]
 mod support;
 
+mod administration;
 mod counts;
 mod dashboard;
 mod guard;

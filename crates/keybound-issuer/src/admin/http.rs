@@ -53,6 +53,7 @@ impl Administration {
             .route("/v1/users/{name}/password", put(users::set_password).delete(users::no_password))
             .route("/v1/users/{name}/grants", get(users::grants).delete(users::revoke_grants))
             .route("/v1/users/{name}/grants/{grant}", delete(users::revoke_grant))
+            .route("/v1/users/{name}/sessions", get(users::sessions).delete(users::end_sessions))
             .route("/v1/audit", get(list_entries))
             .fallback(async || Problem::NOWHERE.answer())
             .method_not_allowed_fallback(async || Problem::METHOD.answer())

@@ -44,7 +44,7 @@ impl Counts {
     pub(super) fn count(&self, entry: &Entry) {
         let (numbers, names) = if *entry.event == *Event::TokenIssued.code() {
             (&self.issued, [&entry.grant_type, &entry.token_type])
-        } else if *entry.event == *Event::RequestRefused.code() {
+        } else if [Event::RequestRefused, Event::UserNotSignedIn].iter().any(|event| *entry.event == *event.code()) {
             (&self.refused, [&entry.endpoint, &entry.reason])
         } else {
             return;

@@ -64,7 +64,7 @@ events! {
     UserDeleted = "user.deleted", "a user is none any more";
     UserSignedIn = "user.signed_in", "somebody signed in as this user";
     UserNotSignedIn = "user.not_signed_in", "somebody tried to sign in; reason: password, passkey, provider or throttled";
-    UserSignedOut = "user.signed_out", "a browser signed out";
+    UserSignedOut = "user.signed_out", "a browser signed out, or an administrator ended every session of the user";
     EntriesLeftOut = "entries.left_out", "so many refusals are not here, for strangers brought about too many";
 }
 

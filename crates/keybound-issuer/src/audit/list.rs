@@ -42,13 +42,13 @@ pub struct Query {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Noted {
-    /// Of 30 digits; the later an entry, the smaller.
+    /// Of 34 digits; the later an entry, the smaller.
     pub id: Box<str>,
     /// What it says.
     pub entry: Entry,
 }
 
-/// Some entries, the latest first. Those of one second are in the order in which one issuer wrote them.
+/// Some entries, the latest first. Those of one second are in the order in which they were begun, as far as clocks of several machines agree.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Page {

@@ -1,8 +1,12 @@
 //! Users that an administrator looks after, and what they granted.
 
+use std::sync::Arc;
+
+use keybound::time::UnixTime;
+use keybound_issuer::store::{Change, Kind, MemoryStore, NEVER, Store, Written};
 use serde_json::{Value, json};
 
-use crate::support::{SECRET, Scene};
+use crate::support::{NOW, SECRET, Scene};
 
 #[tokio::test]
 async fn a_user_from_first_to_last() {
@@ -72,6 +76,8 @@ async fn one_thing_wrong_in_each() {
         ("GET", "/v1/users/nobody/grants", Value::Null),
         ("DELETE", "/v1/users/nobody/grants", Value::Null),
         ("DELETE", "/v1/users/nobody/grants/x", Value::Null),
+        ("GET", "/v1/users/nobody/sessions", Value::Null),
+        ("DELETE", "/v1/users/nobody/sessions", Value::Null),
     ] {
         assert_eq!(scene.admin(method, path, body).await.status, 404, "{method} {path}");
     }
@@ -104,6 +110,29 @@ async fn what_was_granted_can_be_revoked() {
     assert!(!active(&scene, &second).await);
     assert_eq!(scene.admin("DELETE", "/v1/users/alice/grants", Value::Null).await.json(), json!({ "revoked": 0 }));
     assert_eq!(scene.entries("event=grant.revoked&subject=alice").await.len(), 2);
+}
+
+#[tokio::test]
+async fn who_is_signed_in_can_be_signed_out() {
+    let store: Arc<dyn Store> = Arc::new(MemoryStore::new(UnixTime::from_secs(1_699_000_000)));
+    let scene = Scene::over(Arc::clone(&store), |config| config);
+    let bob = scene.admin("POST", "/v1/users", json!({ "name": "bob" })).await.json();
+    // As the pages keep it.
+    for (id, subject) in [("a", &bob["subject"]), ("b", &json!("somebody")), ("c", &bob["subject"])] {
+        let family = format!("sessions:{}", subject.as_str().unwrap()).into();
+        let body = json!({ "subject": subject, "auth_time": 7 }).to_string().into();
+        let insert = Change::Insert { kind: Kind::SESSION, id: id.into(), family, expires: NEVER, body };
+        assert_eq!(store.write(vec![insert], NOW).await, Ok(Written::Done));
+    }
+    let page = scene.admin("GET", "/v1/users/bob/sessions?limit=1", Value::Null).await.json();
+    assert_eq!((&page["sessions"][0]["since"], &page["next"]), (&json!(7), &json!("a")));
+    let rest = scene.admin("GET", "/v1/users/bob/sessions?after=a", Value::Null).await.json();
+    assert_eq!((rest["sessions"].as_array().unwrap().len(), &rest["next"]), (1, &Value::Null));
+    assert_eq!(scene.admin("DELETE", "/v1/users/bob/sessions", Value::Null).await.status, 204);
+    let none = scene.admin("GET", "/v1/users/bob/sessions", Value::Null).await.json();
+    assert_eq!(none["sessions"], json!([]));
+    assert!(store.read(Kind::SESSION, "b", NOW).await.unwrap().is_some());
+    assert_eq!(scene.entries("event=user.signed_out").await.len(), 1);
 }
 
 fn jti(token: &str) -> String {

@@ -15,6 +15,7 @@ use keybound::replay::memory::{MemoryLimits, MemoryStore};
 use keybound::request::TargetUri;
 use keybound::time::UnixTime;
 use keybound::verify::{NoncePolicy, Verifier};
+use keybound_issuer::audit::Query;
 use keybound_issuer::{Authentication, Client, Clock, GrantType, Issuer, IssuerConfig, Keys, Secret};
 use serde_json::Value;
 use tower::ServiceExt as _;
@@ -57,6 +58,12 @@ pub(crate) async fn send(issuer: &Issuer, request: Request<Body>) -> Answer {
     let (parts, body) = issuer.router().oneshot(request).await.expect("an answer").into_parts();
     let octets = body.collect().await.expect("a body").to_bytes();
     let body = serde_json::from_slice(&octets);
+    if let Ok(Value::String(reason)) = body.as_ref().map(|body: &Value| body["error_description"].clone()) {
+        // Every refusal is the latest entry of the audit log.
+        let page = issuer.administration().entries(&Query::default()).await.expect("a store that works");
+        let latest = page.entries.first().and_then(|noted| noted.entry.reason.clone());
+        assert_eq!(latest.as_deref(), Some(&*reason));
+    }
     let text = if body.is_ok() { String::new() } else { String::from_utf8_lossy(&octets).into_owned() };
     Answer { status: parts.status.as_u16(), headers: parts.headers, body: body.unwrap_or(Value::Null), text }
 }

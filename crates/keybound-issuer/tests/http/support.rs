@@ -1,9 +1,10 @@
 //! An issuer in this process under a clock turned by hand, a client that speaks in octets, and JWTs with anything in them.
 
+use std::collections::HashMap;
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ use keybound::replay::{Epoch, ReplayStore};
 use keybound::time::UnixTime;
 use keybound::token::jwt::KeySet;
 use keybound::verify::{NoncePolicy, Verifier, VerifierBuilder};
+use keybound_issuer::audit::Query;
 use keybound_issuer::store::Store;
 use keybound_issuer::{Authentication, Client as Registered, Clock, GrantType, Issuer, IssuerConfig, Keys, Secret};
 use serde_json::{Value, json};
@@ -169,7 +171,10 @@ impl Setup {
                 serving.serve(listener, async move { drop(stopped.await) }).await.unwrap();
             });
         });
-        (Server { address, issuer, seconds, stop: Some(stop), running: Some(running) }, first)
+        (
+            Server { address, issuer, seconds, refused: Mutex::default(), stop: Some(stop), running: Some(running) },
+            first,
+        )
     }
 }
 
@@ -218,6 +223,8 @@ pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     pub(crate) issuer: Issuer,
     seconds: Arc<AtomicU64>,
+    /// How often an answer said a reason.
+    refused: Mutex<HashMap<String, usize>>,
     stop: Option<oneshot::Sender<()>>,
     running: Option<JoinHandle<()>>,
 }
@@ -247,7 +254,43 @@ impl Server {
     pub(crate) fn raw(&self, octets: impl AsRef<[u8]>) -> Answer {
         let mut connection = Connection::to(self.address);
         connection.send(octets);
-        connection.answer().expect("a response")
+        let answer = connection.answer().expect("a response");
+        self.assert_noted(&answer);
+        answer
+    }
+
+    /// Every refusal is in the audit log, with its reason; and nothing that was given away is in an entry.
+    #[track_caller]
+    fn assert_noted(&self, answer: &Answer) {
+        let body: Value = serde_json::from_str(&answer.body).unwrap_or_default();
+        let reason = match answer.field("location").and_then(|uri| uri.split_once("error_description=")) {
+            Some((_, rest)) => rest.split('&').next(),
+            None => body["error_description"].as_str(),
+        };
+        let secrets = ["access_token", "refresh_token", "id_token", "device_code", "user_code", "request_uri"];
+        let secrets = secrets.into_iter().chain(["client_secret", "registration_access_token"]);
+        let secrets: Vec<&str> = secrets.filter_map(|name| body[name].as_str()).chain([SECRET]).collect();
+        if reason.is_none_or(|reason| reason.starts_with("store.")) && secrets.len() == 1 {
+            return;
+        }
+        let reason = reason.filter(|reason| !reason.starts_with("store."));
+        // Others may be refused at the same time: the answers up to here have their entries by now.
+        let answered = reason.map(|reason| {
+            let mut refused = self.refused.lock().unwrap();
+            let answered = refused.entry(reason.to_owned()).or_insert(0);
+            *answered += 1;
+            *answered
+        });
+        let administration = self.issuer.administration();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let page = runtime.block_on(administration.entries(&Query::default())).unwrap();
+        let entries: Vec<_> = page.entries.iter().map(|noted| &noted.entry).collect();
+        let noted = entries.iter().filter(|entry| reason.is_some() && entry.reason.as_deref() == reason).count();
+        assert!(answered.is_none_or(|answered| noted >= answered) || page.next.is_some(), "{noted}: {answer:?}");
+        let text = serde_json::to_string(&entries).unwrap();
+        for secret in secrets {
+            assert!(!text.contains(secret), "{secret} in {text}");
+        }
     }
 
     /// A token request, and what every answer of the token endpoint has, whatever else it says.

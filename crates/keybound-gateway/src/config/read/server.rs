@@ -39,6 +39,9 @@ pub(super) fn authorization_server(
     });
     let located = store.as_ref().map(|store| &store.value);
     let keys = signing_keys(section.inside("authorization_server.keys"), base, located, section.has("signing_key"));
+    let audit = section.choice("audit", "a place for the audit log", |text| Some(text == "store"));
+    let audit_lifetime = section.duration("audit_lifetime");
+    let audit_file = section.text("audit_file", |text| not_empty(text).map(|file| base.join(file)));
     let auto_approve = section.text("auto_approve", not_empty);
     let token = section.text("registration_token", long_enough);
     let registration = section.choice("registration", "a way to register", |text| match text {
@@ -80,6 +83,8 @@ pub(super) fn authorization_server(
         store: store?.value,
         registration: registration?.value,
         registration_scope: texts(registration_scope?),
+        audit_lifetime: Some(audit_lifetime?.value).filter(|_| audit.is_none_or(|audit| audit.value)),
+        audit_file: audit_file.map(|file| file.value),
         auto_approve: auto_approve.map(|user| user.value),
         signing_key: signing_key.map(|file| file.value),
         session_lifetime: session_lifetime?.value,

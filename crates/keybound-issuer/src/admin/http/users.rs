@@ -135,6 +135,32 @@ pub(super) async fn revoke_grant(
     Ok(done())
 }
 
+pub(super) async fn sessions(
+    State(administration): State<Administration>,
+    Path(name): Path<String>,
+    request: Request,
+) -> Result<Response> {
+    let (parts, _) = request.into_parts();
+    let form = parameters(&parts, &["after", "limit"])?;
+    let limit = limit(&form)?;
+    let subject = administration.subject(&name).await?;
+    let page = administration.sessions(&subject, form.get("after").unwrap_or_default(), limit).await?;
+    let rows = page
+        .sessions
+        .iter()
+        .map(|session| json!({ "id": session.id, "since": session.since, "expires": session.expires }));
+    Ok(told(StatusCode::OK, &json!({ "sessions": rows.collect::<Value>(), "next": page.next })))
+}
+
+pub(super) async fn end_sessions(
+    State(administration): State<Administration>,
+    Path(name): Path<String>,
+) -> Result<Response> {
+    let subject = administration.subject(&name).await?;
+    administration.end_sessions(&subject).await?;
+    Ok(done())
+}
+
 fn shown(user: &User) -> Value {
     json!({
         "name": user.name(),

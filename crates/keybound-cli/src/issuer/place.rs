@@ -1,0 +1,179 @@
+//! Where an administrator works: the store of a configuration, or one that is named. And what is asked of a person.
+
+use std::io::{self, IsTerminal as _, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use keybound_gateway::config::{Config, Overrides, Reader};
+use keybound_gateway::engine;
+use keybound_issuer::Clock;
+use keybound_issuer::admin::{AdminError, Administration};
+use keybound_issuer::audit::{Audit, COMMAND};
+use keybound_issuer::store::{self, Location};
+use zeroize::Zeroizing;
+
+use crate::outcome::Failure;
+use crate::output;
+use crate::service::environment;
+
+/// The longest secret that is read.
+const LONGEST: u64 = 4096;
+
+/// Which store.
+#[derive(Debug, Args)]
+pub(super) struct Place {
+    /// The configuration of the issuer, whose authorization_server.store it is
+    #[arg(long, value_name = "FILE", env = "KEYBOUND_CONFIG", required_unless_present = "store")]
+    config: Option<PathBuf>,
+    /// The store itself: sqlite:FILE, or postgres://USER@HOST/DATABASE
+    #[arg(long, value_name = "STORE")]
+    store: Option<Location>,
+}
+
+impl Place {
+    /// Opens it.
+    pub(super) fn open(&self) -> Result<Administration, Failure> {
+        match (&self.store, &self.config) {
+            (Some(Location::Memory), _) => {
+                Err(Failure::usage("what is in the memory of an issuer is there alone; ask it at its admin listener"))
+            }
+            (Some(location), _) => {
+                let store = store::open(location, std::time::SystemTime::now().into()).map_err(Failure::failed)?;
+                Ok(Administration::new(store, Audit::default(), Clock::system(), COMMAND))
+            }
+            (None, Some(file)) => configured(file),
+            (None, None) => Err(Failure::usage("give --config or --store")),
+        }
+    }
+}
+
+/// The file may be one of an issuer alone, or of a gateway with one in it.
+fn configured(file: &Path) -> Result<Administration, Failure> {
+    let load = |reader| Config::load(file, environment(), &Overrides::default().reader(reader));
+    let config = load(Reader::Issuer).or_else(|mistakes| load(Reader::Serve).map_err(|_| mistakes));
+    engine::administration(&config.map_err(Failure::configuration)?).map_err(Failure::configuration)
+}
+
+/// What is for whoever typed it to mend is told from what failed.
+pub(super) fn failure(error: AdminError) -> Failure {
+    match error {
+        AdminError::Failed(_) | AdminError::Changed => Failure::failed(error),
+        error => Failure::usage(error),
+    }
+}
+
+/// Whether a person agrees. Where nobody is there to be asked, `--yes` has to say it.
+pub(super) fn agreed(yes: bool, question: &str) -> Result<bool, Failure> {
+    if yes {
+        return Ok(true);
+    }
+    if !io::stdin().is_terminal() {
+        return Err(Failure::usage("nobody is here to be asked; give --yes"));
+    }
+    // The answer is read all the same.
+    let _ = write!(io::stderr(), "{question} [y/N] ");
+    let mut answer = String::new();
+    io::stdin().read_line(&mut answer).map_err(Failure::failed)?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}
+
+/// Where a password comes from. None of these is the command line, which others can read.
+#[derive(Debug, Args)]
+#[group(multiple = false)]
+pub(super) struct Source {
+    /// Read the password from this file, without its last line break
+    #[arg(long, value_name = "FILE")]
+    password_file: Option<PathBuf>,
+    /// Read it from standard input
+    #[arg(long)]
+    password_stdin: bool,
+    /// Make one, and print it
+    #[arg(long)]
+    generate: bool,
+    /// Give no password: the user signs in in other ways, or not at all
+    #[arg(long)]
+    no_password: bool,
+}
+
+/// A password.
+pub(super) enum Password {
+    None,
+    Known(Zeroizing<String>),
+    Made(Zeroizing<String>),
+}
+
+impl Password {
+    pub(super) fn as_deref(&self) -> Option<&str> {
+        match self {
+            Self::None => None,
+            Self::Known(text) | Self::Made(text) => Some(text),
+        }
+    }
+
+    pub(super) fn made(&self) -> Option<&str> {
+        if let Self::Made(text) = self { Some(text) } else { None }
+    }
+}
+
+impl Source {
+    /// The password; of a person at a terminal it is asked for, twice.
+    pub(super) fn read(&self) -> Result<Password, Failure> {
+        if self.no_password {
+            return Ok(Password::None);
+        }
+        if self.generate {
+            let octets: [u8; 18] = keybound::crypto::aws_lc::random_array().map_err(Failure::failed)?;
+            return Ok(Password::Made(Zeroizing::new(keybound::jws::encode_base64url(&octets))));
+        }
+        if let Some(file) = &self.password_file {
+            let opened = std::fs::File::open(file);
+            let read = opened.and_then(line).map_err(|error| Failure::usage(format!("{}: {error}", file.display())));
+            return read.map(Password::Known);
+        }
+        if self.password_stdin {
+            return line(io::stdin().lock()).map(Password::Known).map_err(Failure::failed);
+        }
+        if !io::stdin().is_terminal() {
+            let words = "nobody is here to be asked for a password; give --password-stdin, --password-file, --generate or \
+                         --no-password";
+            return Err(Failure::usage(words));
+        }
+        let ask = |prompt| rpassword::prompt_password(prompt).map(Zeroizing::new).map_err(Failure::failed);
+        let (first, second) = (ask("password: ")?, ask("once more: ")?);
+        if first == second { Ok(Password::Known(first)) } else { Err(Failure::usage("these are two passwords")) }
+    }
+}
+
+fn line(from: impl io::Read) -> io::Result<Zeroizing<String>> {
+    let mut text = Zeroizing::new(String::with_capacity(LONGEST as usize + 1));
+    from.take(LONGEST + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > LONGEST {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "is too long for a password"));
+    }
+    let end = text.trim_end_matches(['\r', '\n']).len();
+    text.truncate(end);
+    Ok(text)
+}
+
+/// Prints facts: as an object, or a line for each.
+pub(super) fn print(facts: &serde_json::Map<String, serde_json::Value>, json: bool) -> Result<(), Failure> {
+    if json {
+        return output::line(format_args!("{:#}", serde_json::Value::from(facts.clone())));
+    }
+    let width = facts.keys().map(String::len).max().unwrap_or(0);
+    for (name, value) in facts {
+        output::line(format_args!("{name:width$}  {}", plain(value)))?;
+    }
+    Ok(())
+}
+
+/// A value as people read it.
+pub(super) fn plain(value: &serde_json::Value) -> String {
+    match value {
+        serde_json::Value::String(text) => text.clone(),
+        serde_json::Value::Null => "-".to_owned(),
+        serde_json::Value::Array(values) if values.is_empty() => "-".to_owned(),
+        serde_json::Value::Array(values) => values.iter().map(plain).collect::<Vec<_>>().join(" "),
+        other => other.to_string(),
+    }
+}
