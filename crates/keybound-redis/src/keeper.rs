@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use keybound::replay::Epoch;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
 
 use crate::dial::Dialer;
@@ -34,24 +34,24 @@ const PIN: Duration = Duration::from_secs(10);
 pub(crate) struct Standing {
     /// Whether trying to pin has failed since there was trouble.
     pub(crate) away: AtomicBool,
+    /// How many new epochs have been asked for and have not begun.
+    pub(crate) raising: AtomicU64,
     pub(crate) pins: AtomicU64,
     pub(crate) epochs: AtomicU64,
 }
 
-/// Opens a new epoch, for these windows in seconds.
-#[derive(Debug)]
+/// Opens a new epoch, for these windows at least.
 pub(crate) struct Raise {
     pub(crate) windows: (Duration, Duration),
-    pub(crate) done: oneshot::Sender<Result<Epoch, ConnectError>>,
+    pub(crate) done: Box<dyn FnOnce(Epoch) + Send>,
 }
 
-#[derive(Debug)]
 pub(crate) struct Keeper {
     dialer: Dialer,
     scouts: Scouts,
     publish: watch::Sender<Arc<Pinned>>,
     troubles: mpsc::UnboundedReceiver<Trouble>,
-    raises: mpsc::Receiver<Raise>,
+    raises: mpsc::UnboundedReceiver<Raise>,
     standing: Arc<Standing>,
     turn: usize,
     /// Markers that count no more, until others are in their place.
@@ -62,7 +62,7 @@ impl Keeper {
     /// Pins for the first time.
     pub(crate) async fn begin(
         dialer: Dialer,
-        raises: mpsc::Receiver<Raise>,
+        raises: mpsc::UnboundedReceiver<Raise>,
         standing: Arc<Standing>,
     ) -> Result<(Self, watch::Receiver<Arc<Pinned>>), ConnectError> {
         let scouts = Scouts::default();
@@ -91,15 +91,15 @@ impl Keeper {
         }
     }
 
-    async fn raise(&mut self, raise: Raise, pinned: &Pinned) {
+    /// Nothing is recorded from before this was asked for until it is done.
+    async fn raise(&mut self, raise: Raise, pinned: &Arc<Pinned>) {
         let settings = &mut self.dialer.settings;
         (settings.max_age, settings.nonce_lifetime) =
             (settings.max_age.max(raise.windows.0), settings.nonce_lifetime.max(raise.windows.1));
         self.superseded = Some(Arc::clone(&pinned.markers));
-        let outcome = self.pin_again(pinned).await;
-        let outcome = outcome.map(|()| self.publish.borrow().epoch);
-        // Whoever asked may have given up.
-        let _ = raise.done.send(outcome);
+        self.mend(Trouble::Forgotten, pinned).await;
+        self.standing.raising.fetch_sub(1, Ordering::AcqRel);
+        (raise.done)(self.publish.borrow().epoch);
     }
 
     /// Pins again, however long it takes.

@@ -13,7 +13,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::runtime::Builder;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::dial::Dialer;
 use crate::error::ConnectError;
@@ -27,6 +27,9 @@ use crate::settings::{RedisSettings, Topology};
 /// What a record is kept for beyond the end of its proof, in milliseconds: the clock of the node that records and that of one that
 /// is shown the proof again may each be `APART` from the server's.
 const BEYOND: u64 = 2 * APART - 1000 * NODE_SKEW.as_secs();
+
+/// For a new epoch to open.
+const RAISE: Duration = Duration::from_secs(3);
 
 /// Remembers proofs in Redis or Valkey, for all nodes that use the same servers and prefix.
 ///
@@ -57,7 +60,7 @@ pub struct RedisStore {
 struct Shared {
     settings: RedisSettings,
     pinned: watch::Receiver<Arc<Pinned>>,
-    raises: mpsc::Sender<Raise>,
+    raises: mpsc::UnboundedSender<Raise>,
     standing: Arc<Standing>,
     unreachable: AtomicU64,
     full: AtomicU64,
@@ -117,7 +120,7 @@ impl RedisStore {
     }
 
     async fn begin(settings: RedisSettings) -> Result<(Self, Keeper), ConnectError> {
-        let (raises, to_raise) = mpsc::channel(1);
+        let (raises, to_raise) = mpsc::unbounded_channel();
         let standing = Arc::<Standing>::default();
         let dialer = Dialer::new(settings.clone())?;
         let (keeper, pinned) = Keeper::begin(dialer, to_raise, Arc::clone(&standing)).await?;
@@ -135,17 +138,39 @@ impl RedisStore {
     }
 
     /// Opens a new epoch on every server: for all nodes, what was judged before and is not recorded yet is
-    /// [`Seen::Forgotten`]. Called when proofs are recorded that were not, or for longer. Windows are the longest from now on.
+    /// [`Seen::Forgotten`]. Called when proofs are recorded that were not, or for longer: for these windows at least.
     ///
     /// # Errors
     ///
-    /// If a server is away; the epoch opens as soon as it is back.
+    /// If it takes longer than three seconds, because a server is away. Nothing is recorded here until the epoch has opened, as it
+    /// does once the server is back.
     pub async fn raise(&self, max_age: Duration, nonce_lifetime: Duration) -> Result<Epoch, ConnectError> {
-        let over = || ConnectError::passing("the runtime of the store has ended");
         let (done, outcome) = oneshot::channel();
-        let raise = Raise { windows: (max_age, nonce_lifetime), done };
-        self.shared.raises.send(raise).await.map_err(|_| over())?;
-        outcome.await.map_err(|_| over())?
+        // Whoever asked may have given up.
+        self.ask_to_raise((max_age, nonce_lifetime), move |epoch| {
+            let _ = done.send(epoch);
+        });
+        timeout(RAISE, outcome).await.ok().and_then(Result::ok).ok_or_else(late)
+    }
+
+    /// The same, for a thread that has no runtime or may not wait in it. The store has to be one of
+    /// [`RedisStore::connect_on_thread`].
+    ///
+    /// # Errors
+    ///
+    /// As [`RedisStore::raise`].
+    pub fn raise_blocking(&self, max_age: Duration, nonce_lifetime: Duration) -> Result<Epoch, ConnectError> {
+        let (done, outcome) = std::sync::mpsc::channel();
+        self.ask_to_raise((max_age, nonce_lifetime), move |epoch| {
+            let _ = done.send(epoch);
+        });
+        outcome.recv_timeout(RAISE).map_err(|_| late())
+    }
+
+    fn ask_to_raise(&self, windows: (Duration, Duration), done: impl FnOnce(Epoch) + Send + 'static) {
+        self.shared.standing.raising.fetch_add(1, Ordering::AcqRel);
+        // With nobody to take it, nothing is recorded any more anyway.
+        drop(self.shared.raises.send(Raise { windows, done: Box::new(done) }));
     }
 
     /// Whether every proof needs a nonce: [`RedisSettings::needs_nonces`].
@@ -179,6 +204,12 @@ impl RedisStore {
             let pinned = self.pinned();
             if entry.epoch().id() != pinned.epoch.id() {
                 return Ok(Seen::Forgotten);
+            }
+            if self.shared.standing.raising.load(Ordering::Acquire) > 0 {
+                if !self.another(&pinned, deadline).await {
+                    return Err(Fault::ReplayUnreachable);
+                }
+                continue;
             }
             let (answer, answered) = oneshot::channel();
             let job = self.job(&pinned, entry, now, answer);
@@ -230,6 +261,12 @@ impl RedisStore {
         let left = entry.expires().since(now).as_secs().saturating_add(1).saturating_add(longer);
         Job { lane, record, tally, keep: left.saturating_mul(1000).saturating_add(BEYOND), answer }
     }
+}
+
+fn late() -> ConnectError {
+    ConnectError::passing(
+        "no new epoch has opened in time; it will once the replay store is back, and until then nothing is recorded",
+    )
 }
 
 impl ReplayStore for RedisStore {
