@@ -145,7 +145,19 @@ fn redis() -> Outcome {
     heading("Redis");
     installed("redis-server", "--version", &["redis-server", "redis-tools"])?;
     let mut tests = run::command();
-    tested(tests.args(["test", "--locked", "-p", "redis-rig", "-p", "keybound-redis", "--tests", "--", "--ignored"]))
+    tested(tests.args([
+        "test",
+        "--locked",
+        "-p",
+        "redis-rig",
+        "-p",
+        "keybound-redis",
+        "-p",
+        "keybound-gateway",
+        "--tests",
+        "--",
+        "--ignored",
+    ]))
 }
 
 fn cargo_test(arguments: &[&str]) -> Outcome {

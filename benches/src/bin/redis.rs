@@ -125,7 +125,7 @@ fn empty(server: &Server, runtime: &Runtime, stores: &[&RedisStore]) {
     server.ask(&["FLUSHALL", "SYNC"]).expect("an answer");
     for (store, before) in stores.iter().zip(before) {
         while store.epoch() == before {
-            runtime.block_on(tokio::time::sleep(Duration::from_millis(10)));
+            runtime.block_on(async { tokio::time::sleep(Duration::from_millis(10)).await });
         }
     }
 }

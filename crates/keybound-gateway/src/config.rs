@@ -10,6 +10,7 @@ use http::{HeaderName, Method};
 use keybound::crypto::AlgSet;
 use keybound_issuer::store::Location;
 use keybound_issuer::{GrantType, PasswordHash};
+use keybound_redis::RedisSettings;
 
 mod check;
 mod document;
@@ -19,6 +20,7 @@ mod introspection;
 mod keys;
 mod mistake;
 mod read;
+mod redis;
 mod reference;
 mod secret;
 mod section;
@@ -287,11 +289,24 @@ pub enum NoncePolicy {
     Require,
 }
 
-/// `[replay]`, for the store in memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Where used proofs are remembered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+#[expect(clippy::large_enum_variant, reason = "there is one of it")]
+pub enum ReplayLocation {
+    /// In this process, which then is the only one.
+    Memory,
+    /// On Redis, which many processes share.
+    Redis(RedisSettings),
+}
+
+/// `[replay]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Replay {
-    /// Octets it may hold.
+    /// Where.
+    pub store: ReplayLocation,
+    /// Octets that the store in memory may hold.
     pub memory: u64,
     /// Live proofs of one key.
     pub per_key: u32,

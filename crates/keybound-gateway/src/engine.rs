@@ -102,9 +102,9 @@ struct Lasting {
 }
 
 impl Lasting {
-    fn new(replay: &config::Replay, telemetry: Option<&config::Telemetry>) -> Result<Self, EngineError> {
+    fn new(config: &Config, telemetry: Option<&config::Telemetry>) -> Result<Self, EngineError> {
         let secret = random_array().map_err(|error| EngineError::new("random numbers", error))?;
-        let store = Arc::new(Replays::open(replay)?);
+        let store = Arc::new(Replays::open(&config.replay, &config.proof)?);
         let observe = Observe::new(telemetry).map_err(|error| EngineError::new("telemetry", error))?;
         let nonce_key = NonceKey::new(1, secret);
         let generation = Generation::default();
@@ -129,7 +129,7 @@ impl Engine {
     ///
     /// What cannot be had: a key file, a policy that contradicts itself, random numbers.
     pub fn new(config: Config) -> Result<Self, EngineError> {
-        let lasting = Lasting::new(&config.replay, config.telemetry.as_ref())?;
+        let lasting = Lasting::new(&config, config.telemetry.as_ref())?;
         Self::build(config, lasting, &[], 0)
     }
 
@@ -257,7 +257,7 @@ impl Engine {
 /// The first thing that cannot be had.
 pub fn issuer_alone(config: &Config) -> Result<Issuer, EngineError> {
     let settings = settings_of_issuer(config)?;
-    let Lasting { store, nonce_key, .. } = Lasting::new(&config.replay, None)?;
+    let Lasting { store, nonce_key, .. } = Lasting::new(config, None)?;
     let nonces = StatelessNonces::new(nonce_key).lives(config.proof.nonce_lifetime);
     let kept = issuer_store(settings)?;
     let keys = signing_keys(settings, &kept)?;
@@ -302,7 +302,7 @@ impl Successor {
             // Whatever is accepted until the epoch is raised is accepted in this second or the next.
             let opened = UnixTime::from(SystemTime::now()).plus(Duration::from_secs(1));
             self.engine.lasting.generation.store(self.engine.generation, Ordering::Release);
-            self.engine.replays().raise(Epoch::new(id, opened));
+            self.engine.replays().raise(Epoch::new(id, opened), &self.engine.config.proof);
             tracing::info!("what proofs are judged by has changed: those of before need a nonce, once");
         }
         self.engine

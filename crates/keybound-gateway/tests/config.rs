@@ -204,11 +204,16 @@ fn each_mistake_has_its_line() {
             "[decisions]\nuri_field = \"x-forwarded-method\"",
             "1:2: decisions: names one field twice; each says something else",
         ),
+        ("[replay]\nstore = \"redis://\"", "1:2: replay.store: names no host, or a port that is none"),
         (
-            "[replay]\nstore = \"redis://127.0.0.1\"",
-            "1:2: replay.store: redis is not in this version; use \"memory\", in one process",
+            "[replay]\nstore = \"disk\"",
+            r#"1:2: replay.store: "disk" is not a store; use "memory" or redis://HOST:PORT"#,
         ),
-        ("[replay]\nstore = \"disk\"", r#"1:2: replay.store: "disk" is not a store; use "memory""#),
+        (
+            "[replay]\nstore = \"redis-cluster://h\"\n[proof]\nnonce = \"offer\"",
+            "1:2: replay.store: may fail over from one server to another, and then every proof needs a nonce; leave proof.nonce \
+             out, or write require",
+        ),
         (
             "[authorization_server]\nurl = \"https://as.example.com\"\nstore = \"mysql://user:password@db\"",
             r#"1:3: authorization_server.store: not a store; use "sqlite:keybound.db", "postgres://USER@HOST/DATABASE" or "memory""#,

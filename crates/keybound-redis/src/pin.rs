@@ -22,6 +22,7 @@ use crate::settings::Address;
 pub(crate) struct Pinned {
     pub(crate) map: Map,
     pub(crate) epoch: Epoch,
+    pub(crate) began: UnixTime,
     /// For which windows records are kept, in seconds.
     pub(crate) windows: (u64, u64),
     pub(crate) markers: Arc<[Marker]>,
@@ -90,7 +91,10 @@ impl Pinned {
         });
         let doors = doors.collect();
         let windows = markers.iter().map(Marker::windows).fold((0, 0), |all, one| (all.0.max(one.0), all.1.max(one.1)));
-        Ok(Self { epoch: epoch_of(&markers), windows, markers, at, doors, map })
+        let (id, began) = epoch_of(&markers);
+        // Where another server may take over, it may do so while this one goes on for some: then no time tells their proofs apart.
+        let epoch = if settings.needs_nonces() { Epoch::of_nonces_alone(id) } else { Epoch::new(id, began) };
+        Ok(Self { epoch, began, windows, markers, at, doors, map })
     }
 
     /// Hands a job to the server of its lane, unless there was trouble with it.
@@ -133,7 +137,7 @@ impl Pinned {
 }
 
 /// All nodes that see the same markers have the same epoch, and no two sets of markers share one.
-fn epoch_of(markers: &[Marker]) -> Epoch {
+fn epoch_of(markers: &[Marker]) -> (u64, UnixTime) {
     let opened = markers.iter().map(Marker::opened).max().unwrap_or_default();
     let id = match markers {
         [only] => only.id(),
@@ -143,5 +147,5 @@ fn epoch_of(markers: &[Marker]) -> Epoch {
             digest[..8].iter().fold(0, |id, octet| id << 8 | u64::from(*octet))
         }
     };
-    Epoch::new(id, UnixTime::from_secs(opened))
+    (id, UnixTime::from_secs(opened))
 }

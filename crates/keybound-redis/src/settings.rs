@@ -55,14 +55,14 @@ impl fmt::Display for Address {
 }
 
 /// Who asks.
-#[derive(Clone, Default)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub(crate) struct Login {
     pub(crate) username: Option<String>,
     pub(crate) password: Option<Zeroizing<String>>,
 }
 
 /// Whom to believe, and what to show.
-#[derive(Default)]
+#[derive(Default, PartialEq, Eq)]
 pub(crate) struct Tls {
     pub(crate) authorities: Vec<CertificateDer<'static>>,
     pub(crate) identity: Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>,
@@ -92,7 +92,7 @@ impl Clone for Tls {
 /// assert_eq!(format!("{settings:?}"), "RedisSettings(rediss://redis.internal:6380/1)");
 /// # Ok::<(), keybound_redis::SettingsError>(())
 /// ```
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 #[must_use]
 pub struct RedisSettings {
     pub(crate) addresses: Vec<Address>,

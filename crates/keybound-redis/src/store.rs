@@ -5,7 +5,6 @@ use core::time::Duration;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use keybound::nonce::NODE_SKEW;
 use keybound::refusal::Fault;
 use keybound::replay::{Epoch, ReplayEntry, ReplayStore, Seen};
 use keybound::time::UnixTime;
@@ -24,10 +23,6 @@ use crate::record::Job;
 use crate::server::APART;
 use crate::settings::{RedisSettings, Topology};
 
-/// What a record is kept for beyond the end of its proof, in milliseconds: the clock of the node that records and that of one that
-/// is shown the proof again may each be `APART` from the server's.
-const BEYOND: u64 = 2 * APART - 1000 * NODE_SKEW.as_secs();
-
 /// For a new epoch to open.
 const RAISE: Duration = Duration::from_secs(3);
 
@@ -45,7 +40,7 @@ const RAISE: Duration = Duration::from_secs(3);
 ///
 /// let settings = RedisSettings::from_url("redis-sentinel://10.0.0.1,10.0.0.2,10.0.0.3?master=proofs")?;
 /// let store = RedisStore::connect(settings).await?;
-/// // Hand it to `keybound_tower::ResourceServer::builder`; here, with NoncePolicy::Require:
+/// // Hand it to `keybound_tower::ResourceServer::builder`, and to the verifier NoncePolicy::Require:
 /// assert!(store.needs_nonces());
 /// # Ok(())
 /// # }
@@ -173,7 +168,8 @@ impl RedisStore {
         drop(self.shared.raises.send(Raise { windows, done: Box::new(done) }));
     }
 
-    /// Whether every proof needs a nonce: [`RedisSettings::needs_nonces`].
+    /// Whether every proof needs a nonce, whatever the policy of the verifier: [`RedisSettings::needs_nonces`]. The epochs of such a
+    /// store are [of nonces alone](Epoch::of_nonces_alone).
     pub fn needs_nonces(&self) -> bool {
         self.shared.settings.needs_nonces()
     }
@@ -181,6 +177,11 @@ impl RedisStore {
     /// The settings it was made of.
     pub fn settings(&self) -> &RedisSettings {
         &self.shared.settings
+    }
+
+    /// When the epoch in force began, whatever counts in it.
+    pub fn began(&self) -> UnixTime {
+        self.shared.pinned.borrow().began
     }
 
     /// How it stands.
@@ -202,7 +203,8 @@ impl RedisStore {
     async fn record_by(&self, entry: &ReplayEntry<'_>, now: UnixTime, deadline: Instant) -> Result<Seen, Fault> {
         loop {
             let pinned = self.pinned();
-            if entry.epoch().id() != pinned.epoch.id() {
+            // Judged in time, and recorded too late: a record of it may be gone, and this one would be for nobody.
+            if entry.epoch().id() != pinned.epoch.id() || now > entry.expires() {
                 return Ok(Seen::Forgotten);
             }
             if self.shared.standing.raising.load(Ordering::Acquire) > 0 {
@@ -259,7 +261,11 @@ impl RedisStore {
         let longer =
             pinned.windows.0.saturating_sub(self.windows.0).max(pinned.windows.1.saturating_sub(self.windows.1));
         let left = entry.expires().since(now).as_secs().saturating_add(1).saturating_add(longer);
-        Job { lane, record, tally, keep: left.saturating_mul(1000).saturating_add(BEYOND), answer }
+        // The clock of the node that records and that of one that is shown the proof again may each be `APART` from the server's,
+        // and the question may be under way for a while each time.
+        let waits = u64::try_from(self.shared.settings.timeout.as_millis()).unwrap_or(u64::MAX).saturating_mul(2);
+        let keep = left.saturating_mul(1000).saturating_add(2 * APART).saturating_add(waits);
+        Job { lane, record, tally, keep, answer }
     }
 }
 

@@ -21,7 +21,12 @@ pub(super) fn missing(shown: &Shown) -> Vec<String> {
 /// What does not work and does not keep the gateway from its work: upstreams that others stand in for, and routes without
 /// one, as long as another route has one.
 pub(super) fn degraded(shown: &Shown) -> Vec<String> {
-    health::checked(&shown.engine().upstreams).into_iter().filter_map(|address| address.trouble()).collect()
+    let engine = shown.engine();
+    // Every process that shares it is without it, and one that is taken away leaves none that is not.
+    let away = engine.replays().shared().filter(|(_, figures)| !figures.is_there);
+    let away = away.map(|(store, _)| format!("the replay store {store} is away"));
+    let upstreams = health::checked(&engine.upstreams);
+    away.into_iter().chain(upstreams.iter().filter_map(|address| address.trouble())).collect()
 }
 
 /// The routes whose upstreams are looked after, if none has a healthy one. While one has, taking the gateway away would take

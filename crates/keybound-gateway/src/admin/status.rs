@@ -152,11 +152,15 @@ fn proof(policy: &ProofPolicy) -> Value {
 
 fn replay(engine: &Engine) -> Value {
     let (replays, config) = (engine.replays(), &engine.config);
-    let opened = replays.kept_epoch().opened();
+    let opened = replays.began();
     let nonce_only = replays.nonce_only();
     let longest = config.proof.max_age.max(config.proof.nonce_lifetime);
     let now = UnixTime::from(SystemTime::now());
     json!({
+        "store": replays.shared().map_or_else(|| "memory".to_owned(), |(store, _)| store),
+        // null: it cannot be away.
+        "there": replays.shared().map(|(_, figures)| figures.is_there),
+        "unreachable": replays.shared().map(|(_, figures)| figures.unreachable),
         "entries": replays.entries(),
         "bytes": replays.bytes(),
         "limit": config.replay.memory,

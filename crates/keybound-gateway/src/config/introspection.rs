@@ -106,7 +106,7 @@ pub(super) fn ask_as(section: &Section<'_>, base: &Path) -> Option<AskAs> {
     Some(if method.value == "client_secret_post" { AskAs::SecretPost(secret) } else { AskAs::SecretBasic(secret) })
 }
 
-fn secret_in(base: &Path, text: &str) -> Result<String, String> {
+pub(super) fn secret_in(base: &Path, text: &str) -> Result<String, String> {
     let path = readable(base, text)?;
     let secret =
         file::text(&path, file::SMALL).map_err(|error| format!("{:?} cannot be read: {error}", shortened(text)))?;

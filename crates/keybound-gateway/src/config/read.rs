@@ -8,7 +8,7 @@ use super::mistake::Mistakes;
 use super::section::{Read, Section, child, shortened};
 use super::source::{Located, Value, unknown};
 use super::telemetry::telemetry;
-use super::{Config, Reader, keys};
+use super::{Config, NoncePolicy, Reader, ReplayLocation, keys};
 
 mod attestation;
 mod decisions;
@@ -45,8 +45,13 @@ pub(crate) fn config(root: &Located, base: &Path, reader: Reader, mistakes: &Mis
     let routes = each(root, "route", mistakes, |section| route(section, base, &around));
     let decisions = decisions(Section::single(root, "decisions", mistakes));
     let attestation = attestation(Section::single(root, "attestation", mistakes), base);
-    let proof = proof(Section::single(root, "proof", mistakes), base, root);
-    let replay = replay(Section::single(root, "replay", mistakes), root);
+    let mut proof = proof(Section::single(root, "proof", mistakes), base, root);
+    let replay = replay(Section::single(root, "replay", mistakes), root, base);
+    if let (Some(proof), Some(ReplayLocation::Redis(redis))) = (&mut proof, replay.as_ref().map(|replay| &replay.store))
+        && redis.needs_nonces()
+    {
+        proof.nonce = NoncePolicy::Require;
+    }
     let limits = limits(Section::single(root, "limits", mistakes));
     let log = log(Section::single(root, "log", mistakes));
     let section = Section::single(root, "telemetry", mistakes);

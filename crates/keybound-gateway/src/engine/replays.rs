@@ -7,10 +7,12 @@ use keybound::refusal::Fault;
 use keybound::replay::memory::{MemoryLimits, MemoryStore};
 use keybound::replay::{Epoch, ReplayEntry, ReplayStore, Seen};
 use keybound::time::UnixTime;
+use keybound_redis::{RedisSettings, RedisStore};
 use keybound_tower::{NonceOnly, NonceOnlyFigures};
+use parking_lot::RwLock;
 
 use super::{EngineError, random_epoch};
-use crate::config::{self, WhenUnavailable};
+use crate::config::{self, ProofPolicy, ReplayLocation, WhenUnavailable};
 
 /// The memory of used proofs.
 #[derive(Debug)]
@@ -28,11 +30,39 @@ enum Way {
 #[derive(Debug)]
 enum Kept {
     Memory(MemoryStore),
+    Redis(Redis),
+}
+
+/// A handle that goes by the windows in force.
+#[derive(Debug)]
+struct Redis(RwLock<RedisStore>);
+
+impl Redis {
+    fn open(settings: &RedisSettings, replay: &config::Replay, proof: &ProofPolicy) -> Result<Self, EngineError> {
+        let settings = settings.clone().windows(proof.max_age, proof.nonce_lifetime).per_key(replay.per_key);
+        let store = RedisStore::connect_on_thread(settings).map_err(|error| EngineError::new("replay.store", error))?;
+        Ok(Self(RwLock::new(store)))
+    }
+
+    fn handle(&self) -> RedisStore {
+        self.0.read().clone()
+    }
+
+    fn raise(&self, proof: &ProofPolicy) {
+        let handle = self.handle().judged_by(proof.max_age, proof.nonce_lifetime);
+        *self.0.write() = handle.clone();
+        if let Err(error) = handle.raise_blocking(proof.max_age, proof.nonce_lifetime) {
+            tracing::error!("{error}");
+        }
+    }
 }
 
 impl Replays {
-    pub(super) fn open(replay: &config::Replay) -> Result<Self, EngineError> {
-        let kept = Kept::Memory(memory(replay)?);
+    pub(super) fn open(replay: &config::Replay, proof: &ProofPolicy) -> Result<Self, EngineError> {
+        let kept = match &replay.store {
+            ReplayLocation::Memory => Kept::Memory(memory(replay)?),
+            ReplayLocation::Redis(settings) => Kept::Redis(Redis::open(settings, replay, proof)?),
+        };
         let fault = |error: &dyn core::fmt::Display| EngineError::new("replay", error);
         Ok(Self(match replay.when_unavailable {
             WhenUnavailable::Refuse => Way::Refuse(kept),
@@ -58,15 +88,31 @@ impl Replays {
         }
     }
 
-    /// The epoch of the store itself, whoever decides at the moment.
-    pub(crate) fn kept_epoch(&self) -> Epoch {
-        self.kept().epoch()
+    /// When the epoch of the store itself began, whoever decides at the moment.
+    pub(crate) fn began(&self) -> UnixTime {
+        match self.kept() {
+            Kept::Memory(store) => store.epoch().opened(),
+            Kept::Redis(store) => store.0.read().began(),
+        }
     }
 
-    /// Opens this epoch: what was judged before and is not recorded is [`Seen::Forgotten`].
-    pub(crate) fn raise(&self, epoch: Epoch) {
+    /// How it stands with Redis, if that is where proofs are remembered, and where that is.
+    pub fn shared(&self) -> Option<(String, keybound_redis::Figures)> {
+        match self.kept() {
+            Kept::Memory(_) => None,
+            Kept::Redis(store) => {
+                let store = store.0.read();
+                Some((store.settings().to_string(), store.figures()))
+            }
+        }
+    }
+
+    /// Opens this epoch, or one that the store itself draws: what was judged before and is not recorded is [`Seen::Forgotten`].
+    /// From now on proofs are judged by these windows.
+    pub(crate) fn raise(&self, epoch: Epoch, proof: &ProofPolicy) {
         match self.kept() {
             Kept::Memory(store) => store.raise(epoch),
+            Kept::Redis(store) => store.raise(proof),
         }
         if let Way::NonceOnly(guarded) = &self.0 {
             // As unknown to everybody as the other, and not the same.
@@ -78,6 +124,7 @@ impl Replays {
     pub fn entries(&self) -> usize {
         match self.kept() {
             Kept::Memory(store) => store.entries(),
+            Kept::Redis(_) => 0,
         }
     }
 
@@ -85,6 +132,7 @@ impl Replays {
     pub fn bytes(&self) -> usize {
         match self.kept() {
             Kept::Memory(store) => store.bytes(),
+            Kept::Redis(_) => 0,
         }
     }
 
@@ -92,6 +140,7 @@ impl Replays {
     pub fn refused_for_room(&self) -> u64 {
         match self.kept() {
             Kept::Memory(store) => store.refused_for_room(),
+            Kept::Redis(store) => store.0.read().figures().full,
         }
     }
 
@@ -107,6 +156,7 @@ impl Replays {
     pub(crate) async fn tend(&self, now: UnixTime) {
         match self.kept() {
             Kept::Memory(store) => store.sweep(now),
+            Kept::Redis(_) => {}
         }
         if let Way::NonceOnly(guarded) = &self.0 {
             guarded.tend(now).await;
@@ -131,12 +181,14 @@ impl ReplayStore for Kept {
     fn epoch(&self) -> Epoch {
         match self {
             Self::Memory(store) => store.epoch(),
+            Self::Redis(store) => store.0.read().epoch(),
         }
     }
 
     async fn record(&self, entry: &ReplayEntry<'_>, now: UnixTime) -> Result<Seen, Fault> {
         match self {
             Self::Memory(store) => store.record_now(entry, now),
+            Self::Redis(store) => store.handle().record(entry, now).await,
         }
     }
 }

@@ -34,6 +34,10 @@ pub(super) struct Sampled {
     entered: Counter,
     admitted: Counter,
     reserve_full: Counter,
+    there: Gauge,
+    unreachable: Counter,
+    reconnects: Counter,
+    epochs: Counter,
     usable: Family<IssuerLabels, Gauge>,
     age: Family<IssuerLabels, Real>,
 }
@@ -47,7 +51,7 @@ impl Sampled {
             "Connections that are open of proxies that ask, by the listener",
             sampled.deciding.clone(),
         );
-        registry.register("replay_entries", "Used proofs that are remembered", sampled.entries.clone());
+        registry.register("replay_entries", "Used proofs that are remembered in this process", sampled.entries.clone());
         registry.register_with_unit("replay_memory", "What they take", Unit::Bytes, sampled.bytes.clone());
         registry.register_with_unit("replay_memory_limit", "What they may take", Unit::Bytes, sampled.limit.clone());
         registry.register(
@@ -74,6 +78,22 @@ impl Sampled {
             sampled.reserve_full.clone(),
         );
         registry.register(
+            "replay_store_there",
+            "1 if used proofs can be recorded, 0 while Redis is away",
+            sampled.there.clone(),
+        );
+        registry.register(
+            "replay_store_unreachable",
+            "Proofs that could not be recorded because Redis did not answer in time",
+            sampled.unreachable.clone(),
+        );
+        registry.register(
+            "replay_store_reconnects",
+            "How often Redis was connected to again",
+            sampled.reconnects.clone(),
+        );
+        registry.register("replay_store_epochs", "How often Redis may have forgotten", sampled.epochs.clone());
+        registry.register(
             "issuer_keys_usable",
             "1 if tokens of the issuer can be judged, 0 if its keys are missing or too old",
             sampled.usable.clone(),
@@ -98,12 +118,19 @@ impl Sampled {
         self.bytes.set(count(replays.bytes()));
         self.limit.set(i64::try_from(engine.config.replay.memory).unwrap_or(i64::MAX));
         self.no_room.inner().store(replays.refused_for_room(), Relaxed);
-        self.epoch.set(replays.kept_epoch().opened().as_secs() as f64);
+        self.epoch.set(replays.began().as_secs() as f64);
         if let Some(figures) = replays.nonce_only() {
             self.nonce_only.set(i64::from(figures.is_nonce_only));
             self.entered.inner().store(figures.entered, Relaxed);
             self.admitted.inner().store(figures.admitted, Relaxed);
             self.reserve_full.inner().store(figures.no_room, Relaxed);
+        }
+        let shared = replays.shared().map(|(_, figures)| figures);
+        self.there.set(shared.map_or(1, |figures| i64::from(figures.is_there)));
+        if let Some(figures) = shared {
+            self.unreachable.inner().store(figures.unreachable, Relaxed);
+            self.reconnects.inner().store(figures.reconnects, Relaxed);
+            self.epochs.inner().store(figures.epochs, Relaxed);
         }
         // A new configuration may have other issuers.
         self.usable.clear();

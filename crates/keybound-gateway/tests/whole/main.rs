@@ -18,3 +18,4 @@ mod presets;
 mod reload;
 mod report;
 mod scene;
+mod shared;

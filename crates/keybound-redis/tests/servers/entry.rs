@@ -7,13 +7,13 @@ use keybound_redis::RedisStore;
 
 use crate::support::{Proof, node, now, server, settings};
 
-// R-SEC-03; the clocks of two nodes may each be ten seconds from the server's.
+// R-SEC-03; the clocks of two nodes may each be ten seconds from the server's, and each question half a second under way.
 #[tokio::test]
 #[ignore = "needs redis-server"]
 async fn a_record_is_kept_until_its_proof_is_over_by_every_clock() {
     let server = server();
     let node = node(&server.url()).await;
-    for seconds in [0, 20, 306, 86_706] {
+    for seconds in [5, 20, 306, 86_706] {
         server.ask(&["FLUSHALL"]).expect("an answer");
         let before = node.epoch();
         crate::support::new_epoch(&node, before).await;
@@ -22,9 +22,20 @@ async fn a_record_is_kept_until_its_proof_is_over_by_every_clock() {
         let longest =
             server.ask(&["EVAL", "return redis.call('PTTL', redis.call('KEYS', 'kb:????????????????')[1])", "0"]);
         let kept: u64 = longest.expect("an answer").parse().expect("a number");
-        let (least, most) = (seconds * 1000 + 14_000, (seconds + 1) * 1000 + 15_000);
+        let (least, most) = (seconds * 1000 + 20_000, (seconds + 1) * 1000 + 21_000);
         assert!((least..=most).contains(&kept), "{kept} ms for a proof that is over in {seconds} s");
     }
+}
+
+// A token may take seconds to be resolved between the judgement of a proof and its record.
+#[tokio::test]
+#[ignore = "needs redis-server"]
+async fn a_proof_that_is_over_when_it_is_to_be_recorded_is_never_new() {
+    let server = server();
+    let node = node(&server.url()).await;
+    let proof = Proof::new(1, "j").until(now().minus(Duration::from_secs(1)));
+    assert_eq!(proof.at(&node).await, Ok(Seen::Forgotten));
+    assert_eq!(server.ask(&["DBSIZE"]).expect("an answer"), "1", "the marker alone");
 }
 
 #[tokio::test]

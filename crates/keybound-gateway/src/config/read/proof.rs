@@ -4,9 +4,12 @@ use core::time::Duration;
 use std::path::Path;
 
 use crate::config::file::readable;
-use crate::config::section::{ChosenPreset, Section, child, shortened};
+use crate::config::mistake::Place;
+use crate::config::redis::redis;
+use crate::config::section::{ChosenPreset, Read, Section, child, shortened};
 use crate::config::source::{Located, Value};
-use crate::config::{IatWithNonce, NoncePolicy, ProofPolicy, Replay, WhenUnavailable};
+use crate::config::{IatWithNonce, NoncePolicy, ProofPolicy, Replay, ReplayLocation, WhenUnavailable};
+use keybound_redis::RedisSettings;
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -66,17 +69,8 @@ pub(super) fn proof(section: Section<'_>, base: &Path, root: &Located) -> Option
     policy()
 }
 
-pub(super) fn replay(section: Section<'_>, root: &Located) -> Option<Replay> {
-    let store = section.text("store", |text| {
-        let scheme = text.split_once(':').map_or(text, |(scheme, _)| scheme);
-        match scheme {
-            "memory" if text == scheme => Ok(()),
-            "redis" | "rediss" | "postgres" | "sqlite" => {
-                Err(format!("{scheme} is not in this version; use \"memory\", in one process"))
-            }
-            _ => Err(format!("{:?} is not a store; use \"memory\"", shortened(text))),
-        }
-    });
+pub(super) fn replay(section: Section<'_>, root: &Located, base: &Path) -> Option<Replay> {
+    let store = store(&section, root, base);
     let memory = section.size("memory");
     let per_key = section.count("per_key");
     let when_unavailable = section.choice("when_unavailable", "a way out", |text| match text {
@@ -100,11 +94,48 @@ pub(super) fn replay(section: Section<'_>, root: &Located) -> Option<Replay> {
         }
     }
     section.finish();
-    store?;
     Some(Replay {
+        store: store?,
         memory: memory?.value,
         per_key: per_key?.value,
         when_unavailable: when_unavailable?.value,
         reserve: reserve?.value,
     })
+}
+
+fn store(section: &Section<'_>, root: &Located, base: &Path) -> Option<ReplayLocation> {
+    let table = section.inside("replay.redis");
+    let store = section.text("store", |text| {
+        let scheme = text.split_once(':').map_or(text, |(scheme, _)| scheme);
+        match scheme {
+            "memory" if text == scheme => Ok(None),
+            "postgres" | "sqlite" => {
+                Err(format!("{scheme} is not in this version; use \"memory\" or redis://HOST:PORT"))
+            }
+            _ if scheme.starts_with("redis") => {
+                RedisSettings::from_url(text).map(Some).map_err(|error| error.to_string())
+            }
+            _ => Err(format!("{:?} is not a store; use \"memory\" or redis://HOST:PORT", shortened(text))),
+        }
+    })?;
+    let Some(settings) = store.value else {
+        if table.is_there() {
+            table.mistake("", table.place(), "goes with a replay.store that is Redis");
+        }
+        return Some(ReplayLocation::Memory);
+    };
+    if settings.needs_nonces() {
+        needs_nonces(section, &store.place, root);
+    }
+    redis(table, Read { value: settings, place: store.place, written: store.written }, base).map(ReplayLocation::Redis)
+}
+
+/// Where another server may take over, the nonce tells which one a proof is for.
+fn needs_nonces(section: &Section<'_>, place: &Place, root: &Located) {
+    let written = child(root, "proof").and_then(|proof| child(proof, "nonce"));
+    if written.is_some_and(|written| matches!(&written.value, Value::Text(text) if text == "off" || text == "offer")) {
+        let message = "may fail over from one server to another, and then every proof needs a nonce; leave proof.nonce out, or \
+                       write require";
+        section.mistake("store", place, message);
+    }
 }
