@@ -1,0 +1,55 @@
+//! A PostgreSQL server of the test's own, which whoever runs the test has started and tells of.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::{Duration, Instant};
+use std::{fs, thread};
+
+/// How long what was killed may take to be there again.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+pub(crate) struct Server {
+    url: String,
+    /// The folder of its data.
+    data: PathBuf,
+    /// A line for the shell that starts it and waits until it takes connections.
+    start: String,
+}
+
+impl Server {
+    /// The one that the environment names.
+    pub(crate) fn named() -> Self {
+        let named = |name| std::env::var(name).unwrap_or_else(|_| panic!("{name} is of a PostgreSQL server"));
+        Self {
+            url: named("KEYBOUND_TEST_POSTGRES"),
+            data: named("KEYBOUND_TEST_POSTGRES_DATA").into(),
+            start: named("KEYBOUND_TEST_POSTGRES_START"),
+        }
+    }
+
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// By SIGKILL, all of its processes.
+    pub(crate) fn kill(&self) {
+        let pid = fs::read_to_string(self.data.join("postmaster.pid")).expect("it runs");
+        let pid = pid.lines().next().expect("its number");
+        // The first one last: it starts the others.
+        let killed = shell(&format!("children=$(pgrep -P {pid}); kill -9 {pid} $children"));
+        assert!(killed, "nothing was killed");
+    }
+
+    /// Starts it again, once the system has cleared away what was killed.
+    pub(crate) fn start(&self) {
+        let deadline = Instant::now() + PATIENCE;
+        while !shell(&self.start) {
+            assert!(Instant::now() < deadline, "PostgreSQL does not start again");
+            thread::sleep(Duration::from_millis(50));
+        }
+    }
+}
+
+fn shell(line: &str) -> bool {
+    Command::new("sh").args(["-c", line]).status().expect("a shell").success()
+}
