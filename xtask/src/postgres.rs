@@ -35,11 +35,7 @@ pub(crate) fn start() -> io::Result<Server> {
             .args(["-U", "keybound", "-A", "trust"])
             .stdout(Stdio::null()),
     );
-    let options = format!("-p {port} -h 127.0.0.1 -k {}", server.folder.display());
-    let mut starting = as_its_user(&program("pg_ctl"));
-    starting.args(["start", "-w", "-t", "60", "-D"]).arg(&data).arg("-o").arg(options);
-    starting.arg("-l").arg(server.folder.join("log")).stdout(Stdio::null());
-    if made && run::succeeds(&mut starting) {
+    if made && run::succeeds(Command::new("sh").args(["-c", &server.starting()])) {
         Ok(server)
     } else {
         let log = fs::read_to_string(server.folder.join("log")).unwrap_or_default();
@@ -53,8 +49,18 @@ impl Server {
         format!("postgres://keybound@127.0.0.1:{}/postgres", self.port)
     }
 
-    fn data(&self) -> PathBuf {
+    /// Where its data is.
+    pub(crate) fn data(&self) -> PathBuf {
         self.folder.join("data")
+    }
+
+    /// A line for the shell that starts it, also after it was killed, and waits until it takes connections.
+    pub(crate) fn starting(&self) -> String {
+        let user = if is_root() { "cd / && exec runuser -u postgres -- " } else { "exec " };
+        let (folder, data) = (self.folder.display(), self.data());
+        let options = format!("-p {} -h 127.0.0.1 -k {folder}", self.port);
+        let (program, data) = (program("pg_ctl"), data.display());
+        format!("{user}'{program}' start -w -t 60 -D '{data}' -o '{options}' -l '{folder}/log' >/dev/null")
     }
 }
 

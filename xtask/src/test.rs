@@ -127,18 +127,23 @@ fn key_store() -> Outcome {
     tested(&mut tests)
 }
 
-/// The cases of every store on a PostgreSQL server of their own.
+/// What wants PostgreSQL, on a server of its own: the cases of every store, and what clients see, also when it is killed.
 fn postgres() -> Outcome {
     heading("PostgreSQL");
     let server = postgres::start()?;
     let mut tests = run::command();
-    let words = ["test", "--workspace", "--locked", "--lib", "--", "--ignored", "--exact", "store::tests::postgres"];
-    tests.args(words).env("KEYBOUND_TEST_POSTGRES", server.url());
+    tests.args(["test", "--workspace", "--locked", "--lib", "--test", "crash", "--test", "http"]);
+    tests.args(["--", "--ignored", "postgres"]);
+    tests.env("KEYBOUND_TEST_POSTGRES", server.url()).env("KEYBOUND_TEST_POSTGRES_DATA", server.data());
+    tests.env("KEYBOUND_TEST_POSTGRES_START", server.starting());
     let (passed, results) = run::watched(&mut tests, |line| line.starts_with("test result: "))?;
     let succeeded = sum(&results, " passed");
-    // A name that fits no test would pass, too.
-    Ok((passed && succeeded == 1, vec![format!("{succeeded} passed")]))
+    // Names that fit no test would pass, too.
+    Ok((passed && succeeded == POSTGRES, vec![format!("{succeeded} passed")]))
 }
+
+/// How many tests want it.
+const POSTGRES: u64 = 3;
 
 /// The tests that start Redis servers: alone, under Sentinel and in a Cluster.
 fn redis() -> Outcome {

@@ -156,7 +156,7 @@ fn a_killed_issuer_loses_nothing_and_issues_nothing_twice() {
 
 #[test]
 #[ignore = "wants a PostgreSQL server: cargo xtask test starts one and runs this"]
-fn a_killed_database_server_loses_nothing() {
+fn killed_postgres_loses_nothing_and_issues_nothing_twice() {
     let folder = tempfile::tempdir().unwrap();
     let server = postgres::Server::named();
     let location = Location::Postgres(server.url().into());
