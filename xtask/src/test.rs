@@ -21,6 +21,7 @@ pub(crate) fn all() -> ExitCode {
     outcomes.push(("Redis", redis()));
     outcomes.push(("interop/node", node()));
     outcomes.push(("interop/mcp", mcp()));
+    outcomes.push(("interop/python", python()));
     outcomes.push(("the book", book()));
     println!("\n== Summary");
     let mut passed = true;
@@ -186,7 +187,8 @@ fn sum(results: &[String], word: &str) -> u64 {
 /// The npm packages of `interop/node`, run by the Node that is among them.
 fn node() -> Outcome {
     heading(
-        "interop/node: dpop, jose, oauth4webapi, oidc-provider, express-oauth2-jwt-bearer, an OpenAPI validator, Chromium",
+        "interop/node: dpop, jose, oauth4webapi, openid-client, oidc-provider, express-oauth2-jwt-bearer, an OpenAPI \
+         validator, Chromium",
     );
     let target = run::target_directory()?;
     let program = keybound(&target)?;
@@ -273,6 +275,33 @@ fn npm(name: &str, target: &Path) -> io::Result<(PathBuf, PathBuf)> {
     let own = folder.join("node_modules/.bin/node");
     let node = if own.exists() { own } else { "node".into() };
     Ok((folder, node))
+}
+
+/// The packages of PyPI that `interop/python` pins by digest, in a folder of their own under `target`.
+fn python() -> Outcome {
+    heading("interop/python: requests_oauth2client");
+    let target = run::target_directory()?;
+    let program = keybound(&target)?;
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../interop/python");
+    let pinned = fs::read_to_string(folder.join("requirements.txt"))?;
+    let packages = target.join("interop/python");
+    let installed_before = packages.join("requirements.txt");
+    if !fs::read_to_string(&installed_before).is_ok_and(|before| before == pinned) {
+        installed_as(&["python3", "-m", "pip"], "--version", &["python3", "python3-pip"])?;
+        if packages.exists() {
+            fs::remove_dir_all(&packages)?;
+        }
+        let mut install = Command::new("python3");
+        install.args(["-m", "pip", "install", "--quiet", "--require-hashes", "--target"]).arg(&packages);
+        if !run::succeeds(install.arg("-r").arg(folder.join("requirements.txt"))) {
+            return Err(io::Error::other("pip could not install the packages"));
+        }
+        fs::write(installed_before, pinned)?;
+    }
+    let mut tests = Command::new("python3");
+    tests.arg("test_issuer.py").current_dir(folder).env("PYTHONPATH", packages).env("KEYBOUND", program);
+    tests.env("PYTHONDONTWRITEBYTECODE", "1");
+    run::watched(&mut tests, |line| line.starts_with("Ran ") || line.starts_with("FAILED"))
 }
 
 /// `docs/`, which has to build without a warning, and whose quick start has to go as it shows. The rest of what it says is
