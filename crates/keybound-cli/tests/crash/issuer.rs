@@ -99,7 +99,14 @@ impl Drop for Process {
     }
 }
 
+/// A database on the network holds keys only sealed, under one that is not in it.
+const SEALING: &str = r#"
+[authorization_server.keys]
+sealing_key = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
+"#;
+
 fn configuration(address: SocketAddr, store: &str) -> String {
+    let keys = if store.starts_with("sqlite:") { "" } else { SEALING };
     format!(
         r#"
 [listen]
@@ -112,6 +119,7 @@ url = "http://{address}"
 audience = ["https://api.example.com"]
 store = "{store}"
 auto_approve = "alice"
+{keys}
 [[authorization_server.client]]
 client_id = "app"
 token_endpoint_auth_method = "none"

@@ -108,14 +108,12 @@ pub(crate) fn code(peer: &mut Peer) -> Result<(String, String), Lost> {
     );
     let answer = match peer.get(&target) {
         Ok(answer) if answer.status == 303 => answer,
-        // A page for a person, or an error that goes back.
+        // A page for a person, who may come again.
+        Ok(answer) if answer.status == 503 && answer.fields.contains_key("retry-after") => return Err(Lost),
         Ok(answer) => panic!("no code: {answer:?}"),
         Err(_) => return Err(Lost),
     };
     let location = &answer.fields["location"];
-    if location.contains("error=temporarily_unavailable") || location.contains("error=server_error") {
-        return Err(Lost);
-    }
     let (_, code) = location.split_once("code=").unwrap_or_else(|| panic!("no code: {location}"));
     Ok((code.split('&').next().expect("the first part").to_owned(), verifier))
 }

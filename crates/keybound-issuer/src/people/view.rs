@@ -5,7 +5,9 @@ use std::sync::LazyLock;
 use askama::Template;
 use axum::response::Response;
 use data_encoding::BASE64;
-use http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS};
+use http::header::{
+    CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+};
 use http::{HeaderName, HeaderValue, StatusCode};
 use keybound::challenge::TokenErrorAnswer;
 use keybound::refusal::Denial;
@@ -230,7 +232,12 @@ pub(crate) fn refused(denial: &Denial) -> Response {
     let status = TokenErrorAnswer::new(denial, None).status();
     let text = format!("What was found: {meaning}.");
     let told = Told { style: STYLE, title: "This cannot go on", text: &text, code: Some(denial.code()) };
-    html(status, &told, None)
+    let mut response = html(status, &told, None);
+    if let Denial::Failed(_) = denial {
+        // It passes, as it does where programs ask.
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("5"));
+    }
+    response
 }
 
 /// The host of this server, for people to compare.
