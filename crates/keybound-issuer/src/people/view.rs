@@ -76,6 +76,8 @@ struct SignIn<'p> {
     is_device: bool,
     name: &'p str,
     problem: Option<Problem>,
+    /// Whether it has to do with the two fields.
+    is_mistyped: bool,
     provider: &'p str,
     ways: &'p Ways<'p>,
 }
@@ -157,6 +159,7 @@ pub(super) fn sign_in(page: Page, interaction: &Interaction, ways: Ways<'_>) -> 
             is_device: matches!(interaction.wanted, Wanted::Device { .. }),
             name: said.map(|said| &*said.name).or(hint).unwrap_or_default(),
             problem: said.map(|said| said.what),
+            is_mistyped: said.is_some_and(|said| matches!(said.what, Problem::Password | Problem::Wait(_))),
             provider: said.map(|said| &*said.provider).unwrap_or_default(),
             ways: &ways,
             page: &page,
