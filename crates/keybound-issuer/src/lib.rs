@@ -88,7 +88,7 @@ use self::metadata::Endpoints;
 use self::people::People;
 pub use self::people::{Connection, PasswordHash, PasswordHashError};
 use self::replays::Shared;
-use self::room::Room;
+use self::room::{Room, Shares};
 use self::store::{MemoryStore, Store};
 pub use self::test_issuer::TestIssuer;
 use self::upstream::Provider;
@@ -154,7 +154,7 @@ struct State {
     /// For the codes of their devices.
     devices: Room,
     /// For what browsers begin.
-    interactions: Room,
+    interactions: Shares,
     /// For clients that register themselves where anybody may.
     registrations: Room,
 }
@@ -249,7 +249,7 @@ impl Issuer {
                 clock,
                 pushed: Room::of(endpoints::PUSHED),
                 devices: Room::of(endpoints::DEVICES),
-                interactions: Room::of(people::interaction::LIFETIME),
+                interactions: Shares::of(people::interaction::LIFETIME),
                 registrations: Room::of(A_DAY),
             }),
         })

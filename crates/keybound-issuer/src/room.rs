@@ -1,7 +1,10 @@
 //! How much strangers may leave here. Who does not authenticate may still have something stored: a pushed request, a device's
 //! code, a registration. So many octets in a while, however many strangers there are; above it they wait, and nobody else does.
 
+use core::fmt;
+use core::net::IpAddr;
 use core::time::Duration;
+use std::hash::{BuildHasher as _, RandomState};
 
 use keybound::refusal::Fault;
 use keybound::time::UnixTime;
@@ -21,7 +24,7 @@ pub(crate) struct Room {
     counted: Mutex<Counted>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 struct Counted {
     step: u64,
     octets: usize,
@@ -53,9 +56,85 @@ impl Room {
     }
 }
 
+/// Counters of [`Shares`]; who shares one with another has a part of the same.
+const COUNTERS: usize = 4096;
+
+/// The part of a [`Room`] that one network may have.
+const PART: usize = MOST / 2 / 32;
+
+/// A room of which no network takes more than a part, where it is known who comes.
+pub(crate) struct Shares {
+    room: Room,
+    seed: RandomState,
+    counted: Mutex<Vec<Counted>>,
+}
+
+impl Shares {
+    /// For things that are kept for `span`.
+    pub(crate) fn of(span: Duration) -> Self {
+        let counted = Mutex::new(vec![Counted::default(); COUNTERS]);
+        Self { room: Room::of(span), seed: RandomState::new(), counted }
+    }
+
+    /// A place for a body of so many octets, of somebody in this network.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault::StoreFull`] if there is none, or none for that network.
+    pub(crate) fn take(&self, octets: usize, network: Option<IpAddr>, now: UnixTime) -> Result<(), Fault> {
+        if let Some(network) = network {
+            let step = now.as_secs() / self.room.span.as_secs().max(1);
+            let place = usize::try_from(self.seed.hash_one(network) % (COUNTERS as u64)).unwrap_or_default();
+            let mut counted = self.counted.lock();
+            let counted = &mut counted[place];
+            if step != counted.step {
+                *counted = Counted { step, octets: 0 };
+            }
+            if counted.octets + octets + AROUND > PART {
+                return Err(Fault::StoreFull);
+            }
+            counted.octets += octets + AROUND;
+        }
+        self.room.take(octets, now)
+    }
+}
+
+impl fmt::Debug for Shares {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Shares({:?})", self.room)
+    }
+}
+
+/// Whose a peer is: a household has a /64 of IPv6. `None` where nobody knows: behind a proxy of this machine everybody comes
+/// from loopback.
+pub(crate) fn network(peer: IpAddr) -> Option<IpAddr> {
+    let network = match peer.to_canonical() {
+        IpAddr::V6(peer) => IpAddr::V6((peer.to_bits() & !u128::from(u64::MAX)).into()),
+        peer => peer,
+    };
+    (!peer.to_canonical().is_loopback()).then_some(network)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_network_takes_everything() {
+        let shares = Shares::of(Duration::from_secs(900));
+        let now = UnixTime::from_secs(1_700_000_100);
+        let peer = |text: &str| network(text.parse().unwrap());
+        let mut taken = 0;
+        while shares.take(64 * 1024, peer("2001:db8::1"), now).is_ok() {
+            taken += 1;
+        }
+        assert!((30..=32).contains(&taken), "{taken} of some thousand");
+        assert!(shares.take(64 * 1024, peer("2001:db8::2"), now).is_err(), "the same network");
+        assert!(shares.take(64 * 1024, peer("2001:db8:0:1::1"), now).is_ok(), "another one");
+        assert_eq!((peer("127.0.0.1"), peer("::1"), peer("::ffff:127.0.0.1")), (None, None, None));
+        assert!(shares.take(64 * 1024, None, now).is_ok());
+        assert!(shares.take(64 * 1024, peer("2001:db8::1"), now.plus(Duration::from_secs(900))).is_ok());
+    }
 
     #[test]
     fn it_is_full_until_time_has_gone_by() {

@@ -52,9 +52,11 @@ async fn end(state: &State, parts: &Parts, form: &Form) -> Result<Response, Unfi
             Some(known.then_some(uri).ok_or(Reason::RedirectInvalid)?)
         }
     };
-    let cookies = match sign_out(state, parts, form, client.as_deref(), back).await? {
+    let (back, cookies) = match sign_out(state, parts, form, client.as_deref(), back).await? {
         Ended::Sees(page) => return Ok(page),
-        Ended::Nobody(cookies) => cookies,
+        Ended::Now(cookies) => (back, cookies),
+        // Nobody is sent on, unasked, to an address that a stranger registered.
+        Ended::Nobody => (back.filter(|_| client.is_some_and(|client| client.is_vouched_for())), Vec::new()),
     };
     let mut response = match back {
         Some(uri) => send_back(uri, form.get("state").map(|state| ("state", state))),

@@ -19,6 +19,7 @@ use crate::State;
 use crate::answer;
 use crate::audit::Refused;
 use crate::exchange::read_form;
+use crate::grants::scopes;
 use crate::replays::Shared;
 use crate::tokens;
 
@@ -82,7 +83,24 @@ async fn said(state: &State, claims: &serde_json::Map<String, serde_json::Value>
     if !tokens::is_alive(state, jti, state.clock.now()).await? {
         return Err(Reason::TokenInactive.into());
     }
-    Ok(json!({ "sub": claims.get("sub") }).to_string())
+    let text = |name: &str| claims.get(name).and_then(serde_json::Value::as_str).unwrap_or_default();
+    let mut said = json!({ "sub": text("sub") });
+    // OpenID Connect Core section 5.4.
+    let has = |scope: &str| scopes(text("scope")).any(|one| one == scope);
+    if (has("profile") || has("email"))
+        && let Some(user) = state.users.find_by_subject(text("sub"), state.clock.now()).await?
+    {
+        if has("profile") {
+            said["preferred_username"] = json!(user.name());
+            if let Some(name) = user.full_name() {
+                said["name"] = json!(name);
+            }
+        }
+        if let Some(email) = user.email().filter(|_| has("email")) {
+            said["email"] = json!(email);
+        }
+    }
+    Ok(said.to_string())
 }
 
 fn refused(state: &State, denial: &Denial, judgement: &Judgement) -> Response {

@@ -9,6 +9,7 @@ use keybound::refusal::{Fault, Reason};
 use keybound::time::UnixTime;
 use serde::{Deserialize, Serialize};
 
+use super::Connection;
 use super::cookies::Cookie;
 use super::session::Present;
 use crate::State;
@@ -17,6 +18,7 @@ use crate::endpoints::device::Found;
 use crate::exchange::write;
 use crate::grants::authorization_code::{parse, to_json};
 use crate::handle;
+use crate::room::network;
 use crate::store::{Change, Kind};
 
 /// How long a person may take. A pushed request waits with them.
@@ -152,7 +154,8 @@ impl Interaction {
         let id = handle::name()?;
         let expires = now.plus(LIFETIME);
         let body = to_json(&self);
-        state.interactions.take(body.len(), now)?;
+        let peer = parts.extensions.get::<Connection>().map(Connection::peer);
+        state.interactions.take(body.len(), peer.and_then(|peer| network(peer.ip())), now)?;
         let insert =
             Change::Insert { kind: Kind::INTERACTION, id: id.as_str().into(), family: "".into(), expires, body };
         let mut changes = vec![insert];

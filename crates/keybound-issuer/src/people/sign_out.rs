@@ -17,8 +17,10 @@ use crate::form::Form;
 pub(crate) enum Ended {
     /// A page asks, or says that nothing was ended.
     Sees(Response),
-    /// Nobody is signed in here; these cookies are to be set.
-    Nobody(Vec<HeaderValue>),
+    /// Nobody is signed in here.
+    Nobody,
+    /// The person said so; these cookies are to be set.
+    Now(Vec<HeaderValue>),
 }
 
 /// Ends the session of this browser, once its person has said so. `back` is where the browser goes afterwards.
@@ -30,7 +32,7 @@ pub(crate) async fn sign_out(
     back: Option<&str>,
 ) -> Result<Ended, Unfit> {
     let now = state.clock.now();
-    let Some(present) = session::present(state, parts, now).await? else { return Ok(Ended::Nobody(Vec::new())) };
+    let Some(present) = session::present(state, parts, now).await? else { return Ok(Ended::Nobody) };
     // A session without this cookie was never begun here; nothing but the session is in the token then.
     let browser = Cookie::Browser.read(state, parts).unwrap_or_default();
     let token = guard::token(browser, &["sign out", &present.id]);
@@ -44,7 +46,7 @@ pub(crate) async fn sign_out(
             let peer = parts.extensions.get::<Connection>().map(Connection::peer);
             let entry = Entry::new(Event::UserSignedOut, now).at("logout", peer).subject(present.user.subject());
             write_noted(state, session::end(state, parts).into_iter().collect(), &entry, now).await?.ok();
-            Ok(Ended::Nobody(vec![Cookie::Session.clear(state)]))
+            Ok(Ended::Now(vec![Cookie::Session.clear(state)]))
         }
         _ => {
             let kept = [

@@ -9,6 +9,8 @@ use std::hash::RandomState;
 use keybound::time::UnixTime;
 use parking_lot::Mutex;
 
+use crate::room::network;
+
 /// Counters; who shares one with another waits for the other's failures, a minute at most.
 const COUNTERS: usize = 16_384;
 
@@ -84,8 +86,7 @@ impl Throttle {
         match from {
             From::Known(browser) => [Some((self.place(("known", name, browser)), FREE)), None, None],
             From::Peer(peer) => {
-                // Behind a proxy of this machine everybody comes from loopback.
-                let network = peer.map(network).filter(|peer| !peer.is_loopback());
+                let network = peer.and_then(network);
                 [
                     Some((self.place(("both", name, network)), FREE)),
                     network.map(|network| (self.place(("peer", network)), FREE_OF_PEER)),
@@ -97,14 +98,6 @@ impl Throttle {
 
     fn place(&self, what: impl Hash) -> usize {
         usize::try_from(self.seed.hash_one(what) % (COUNTERS as u64)).unwrap_or_default()
-    }
-}
-
-/// A household has a /64 of IPv6.
-fn network(peer: IpAddr) -> IpAddr {
-    match peer.to_canonical() {
-        IpAddr::V6(peer) => IpAddr::V6((peer.to_bits() & !u128::from(u64::MAX)).into()),
-        peer => peer,
     }
 }
 

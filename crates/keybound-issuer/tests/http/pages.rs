@@ -320,6 +320,23 @@ fn what_others_call_themselves_is_text() {
     assert!(browser.press(&page, "allow", &[]).back("code").is_some(), "who says yes is");
 }
 
+/// RFC 9700 section 4.11.2, at the end of a session.
+#[test]
+fn nobody_signs_out_to_a_stranger_unasked() {
+    let server =
+        Setup::new().registering(|config| crate::browser::with_users(crate::registration::open(config))).start();
+    let metadata = json!({
+        "redirect_uris": ["https://zebra7.example/back"], "post_logout_redirect_uris": ["https://zebra7.example/bye"],
+        "token_endpoint_auth_method": "none"
+    });
+    let request = crate::people::to_local("POST /register").field("Content-Type: application/json");
+    let client = server.raw(request.body(metadata.to_string()).octets()).json();
+    let id = client["client_id"].as_str().unwrap();
+    let end = format!("/logout?client_id={id}&post_logout_redirect_uri=https%3A%2F%2Fzebra7.example%2Fbye");
+    let told = Browser::of(&server).open(&end);
+    assert_eq!((told.status, told.left_for.clone()), (200, None), "{told:?}");
+}
+
 /// No parameter of a page leads out of it.
 #[test]
 fn pages_send_nobody_elsewhere() {

@@ -2,10 +2,13 @@
 
 use keybound::crypto::aws_lc::SoftwareKey;
 use keybound::jws::encode_base64url;
+use keybound_issuer::users::NewUser;
+use keybound_issuer::{Authentication, Client, GrantType};
 use sha2::{Digest as _, Sha256};
 
+use crate::browser::{Browser, HASH};
 use crate::people::{Parameters, form, proof_for, to_local};
-use crate::support::{Answer, HOLDER, Jws, MARK, Request, Server, Setup, THIEF};
+use crate::support::{Answer, HOLDER, Jws, MARK, REDIRECT, Request, Server, Setup, THIEF};
 
 fn token(server: &Server, scope: &str, key: Option<&'static SoftwareKey>) -> String {
     let code = server.code(&Parameters::authorization().set("scope", scope));
@@ -55,6 +58,35 @@ fn userinfo_keeps_the_rules_of_resources() {
         assert_eq!(answer.status, status, "{reason}: {answer:?}");
         assert!(answer.has("www-authenticate: DPoP "), "{answer:?}");
         assert!(answer.body.contains(reason) && !answer.body.contains(MARK), "{reason}: {answer:?}");
+    }
+}
+
+// OpenID Connect Core section 5.4
+#[test]
+fn userinfo_says_what_was_allowed() {
+    let server = Setup::new()
+        .registering(|config| {
+            let client = Client::new("reader", Authentication::None).scope("openid profile email");
+            let client = client.grant_type(GrantType::AuthorizationCode).redirect_uri(REDIRECT);
+            let hash = HASH.parse().unwrap();
+            let alice = NewUser::new("alice").password(hash).full_name("Alice Liddell").email("alice@example.com");
+            config.user(alice).client(client)
+        })
+        .start();
+    let mut browser = Browser::of(&server);
+    for (scope, said) in [
+        ("openid", serde_json::json!({ "sub": "alice" })),
+        (
+            "openid profile",
+            serde_json::json!({ "sub": "alice", "preferred_username": "alice", "name": "Alice Liddell" }),
+        ),
+        ("openid email", serde_json::json!({ "sub": "alice", "email": "alice@example.com" })),
+    ] {
+        let code = browser.code(&Parameters::authorization().set("client_id", "reader").set("scope", scope));
+        let redemption = Parameters::redemption(&code).set("client_id", "reader");
+        let bound = server.redeem(&redemption, Some(&HOLDER)).access_token().text;
+        let answer = send(&server, &ask("DPoP", &bound).dpop(&proof(&server, &HOLDER, &bound)));
+        assert_eq!((answer.status, answer.json()), (200, said), "{scope}");
     }
 }
 
