@@ -103,7 +103,9 @@ fn hsm() -> Outcome {
         return Err(io::Error::other("softhsm2-util could not make a token"));
     }
     let mut tests = run::command();
-    tests.args(["test", "--locked", "-p", "keybound-client", "--features", "pkcs11", "--test", "pkcs11"]);
+    let crates = ["-p", "keybound-client", "-p", "keybound-gateway"];
+    let features = ["--features", "keybound-client/pkcs11,keybound-gateway/pkcs11", "--test", "pkcs11"];
+    tests.args(["test", "--locked"]).args(crates).args(features);
     tested(tests.env("SOFTHSM2_CONF", &configuration))
 }
 

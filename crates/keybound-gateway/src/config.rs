@@ -38,7 +38,7 @@ pub use introspection::Introspection;
 pub use mistake::{ConfigError, ConfigErrors, Place};
 pub use reference::reference_text;
 pub use secret::AdminSecret;
-pub use signing::{Sealing, SigningKeys};
+pub use signing::{KeyInModule, Sealing, SigningKeys};
 pub use telemetry::{ParentDecision, Telemetry};
 pub use tls::Tls;
 pub(crate) use tls::provider;

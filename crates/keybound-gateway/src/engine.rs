@@ -435,6 +435,9 @@ fn signing_keys(settings: &config::AuthorizationServer, store: &Arc<dyn Store>) 
     if let Some(key) = key_of_file(settings)? {
         return Ok(Keys::new(key));
     }
+    if let Some(key) = &settings.keys.module {
+        return key_in_module(key).map_err(|error| EngineError::new("authorization_server.keys.pkcs11", error));
+    }
     let sealing = settings.keys.sealing.clone();
     let sealing = move |is_used| match sealing {
         Sealing::Random => SealingKeys::generate().map_err(|error| error.to_string()),
@@ -443,6 +446,17 @@ fn signing_keys(settings: &config::AuthorizationServer, store: &Arc<dyn Store>) 
     };
     Keys::start(Arc::clone(store), sealing, &settings.keys.settings, Clock::system())
         .map_err(|error| EngineError::new("authorization_server.keys", error))
+}
+
+#[cfg(feature = "pkcs11")]
+fn key_in_module(key: &config::KeyInModule) -> Result<Keys, keybound_client::pkcs11::Pkcs11Error> {
+    let config::KeyInModule { module, token, key, pin, alg } = key;
+    keybound_client::pkcs11::Pkcs11Key::open(module, token, key, pin, *alg).map(Keys::waiting)
+}
+
+#[cfg(not(feature = "pkcs11"))]
+fn key_in_module(_: &config::KeyInModule) -> Result<Keys, &'static str> {
+    Err("this program was built without it")
 }
 
 /// The key of the file that is named, if one is.
@@ -461,6 +475,10 @@ pub fn issuer_keys(config: &Config) -> Result<Keys, EngineError> {
     if settings.signing_key.is_some() {
         let why = "it is the one key that signs, and you look after it: put another one in the file and send SIGHUP";
         return Err(EngineError::new("authorization_server.signing_key", why));
+    }
+    if settings.keys.module.is_some() {
+        let why = "it is the one key that signs, and you look after it";
+        return Err(EngineError::new("authorization_server.keys.pkcs11", why));
     }
     if settings.store == Location::Memory {
         let why = "keys in the memory of another process are out of reach";

@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
 use std::path::Path;
 
+use keybound::client::Secret;
 use keybound::crypto::Alg;
 use keybound::crypto::aws_lc::{KeyError, SoftwareKey};
 use keybound_issuer::keys::{SealingKeyError, SealingKeys};
@@ -63,6 +64,16 @@ pub(crate) fn sealing(path: &Path) -> Result<SealingKeys, String> {
     let octets = read(path).map_err(|error| failed(&error))?;
     let text = std::str::from_utf8(&octets).map_err(|_| failed(&SealingKeyError::Malformed))?;
     SealingKeys::parse(text).map_err(|error| failed(&error))
+}
+
+/// The one line of the file at `path`.
+pub(crate) fn secret(path: &Path) -> Result<Secret, String> {
+    let octets = read(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    let text = std::str::from_utf8(&octets).map_err(|_| format!("{}: not text", path.display()))?;
+    match text.trim_end_matches(['\r', '\n']) {
+        "" => Err(format!("{}: is empty", path.display())),
+        text => Ok(Secret::new(text)),
+    }
 }
 
 /// The same, made if there is no such file. But where something was sealed already, it was under the key of a file that is gone.

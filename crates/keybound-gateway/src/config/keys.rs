@@ -128,6 +128,8 @@ pub(crate) const SECTIONS: &[Section] = &[
     Section { path: "authorization_server.keys", repeated: false, optional: true,
         doc: "The keys its tokens are signed with: made by the issuer, kept sealed in its store, and followed by one another. The next\n\
               key is always published beside the one that signs. Nothing here but published_ahead holds for signing_key." },
+    Section { path: "authorization_server.keys.pkcs11", repeated: false, optional: true,
+        doc: "One key in a module of PKCS#11 (an HSM) signs, by keys.algorithm: ES256, ES384 or PS256. For builds with the feature pkcs11." },
     Section { path: "authorization_server.client", repeated: true, optional: true,
         doc: "A client of the embedded issuer, by the names of RFC 7591." },
     Section { path: "authorization_server.user", repeated: true, optional: true,
@@ -432,6 +434,15 @@ pub(crate) const KEYS: &[Key] = &[
          a file beside the SQLite database, made with it; postgres:// needs one of the two."),
     key("authorization_server.keys.sealing_key", Text, Unset("\"256 bits in base64\""),
         "The same as a value, for the environment."),
+
+    key("authorization_server.keys.pkcs11.module", Text, Required("\"/usr/lib/softhsm/libsofthsm2.so\""),
+        "The library of the module."),
+    key("authorization_server.keys.pkcs11.token", Text, Required("\"keybound\""),
+        "The label of the token."),
+    key("authorization_server.keys.pkcs11.key", Text, Required("\"issuer\""),
+        "The label of both halves of the key."),
+    key("authorization_server.keys.pkcs11.pin_file", Text, Required("\"hsm.pin\""),
+        "The PIN of the token's user, in a file that its owner alone may read."),
 
     key("authorization_server.client.client_id", Text, Required("\"demo\""), "Its name."),
     key("authorization_server.client.client_name", Text, Unset("\"Orders\""),

@@ -3,11 +3,13 @@
 use core::time::Duration;
 use std::path::{Path, PathBuf};
 
+use keybound::client::Secret;
 use keybound::crypto::Alg;
 use keybound_issuer::keys::{KeySettings, SealingKeys, SettingsError};
 use keybound_issuer::store::Location;
 
 use super::file::readable;
+use super::read::not_empty;
 use super::section::{Read, Section};
 use crate::signing_key;
 
@@ -19,7 +21,34 @@ pub struct SigningKeys {
     pub settings: KeySettings,
     /// What they are sealed under.
     pub sealing: Sealing,
+    /// What signs instead of them.
+    pub module: Option<KeyInModule>,
 }
+
+/// `[authorization_server.keys.pkcs11]`: a key in a module of PKCS#11.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct KeyInModule {
+    /// The library of the module.
+    pub module: PathBuf,
+    /// The label of the token.
+    pub token: String,
+    /// The label of the key.
+    pub key: String,
+    /// Of the token's user.
+    pub pin: Secret,
+    /// What it signs by.
+    pub alg: Alg,
+}
+
+impl PartialEq for KeyInModule {
+    fn eq(&self, other: &Self) -> bool {
+        let place = |key: &Self| (key.module.clone(), key.token.clone(), key.key.clone(), key.alg);
+        place(self) == place(other) && self.pin.expose() == other.pin.expose()
+    }
+}
+
+impl Eq for KeyInModule {}
 
 /// What private keys are sealed under before they are stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,6 +80,9 @@ pub(super) fn signing_keys(
         }
     }
     let alg = section.choice("algorithm", "an algorithm to sign by", Alg::from_name);
+    let table = section.inside("authorization_server.keys.pkcs11");
+    let own = own || table.is_there();
+    let module = if table.is_there() { Some(module(table, base, alg.as_ref().map(|alg| alg.value))) } else { None };
     let [every, ahead] = ["rotate_every", "published_ahead"].map(|name| section.duration(name));
     let file = section.text("sealing_key_file", |text| {
         let path = readable(base, text)?;
@@ -77,7 +109,21 @@ pub(super) fn signing_keys(
     };
     let settings = settings(&section, alg, every, ahead);
     section.finish();
-    Some(SigningKeys { settings: settings?, sealing: sealing? })
+    let module = module.map_or(Some(None), |module| module.map(Some))?;
+    Some(SigningKeys { settings: settings?, sealing: sealing?, module })
+}
+
+fn module(section: Section<'_>, base: &Path, alg: Option<Alg>) -> Option<KeyInModule> {
+    if !cfg!(feature = "pkcs11") {
+        section.mistake("", section.place(), "is for builds with the feature pkcs11, which this is not");
+    }
+    let module = section.text("module", |text| readable(base, text));
+    let token = section.text("token", not_empty);
+    let key = section.text("key", not_empty);
+    let pin = section.text("pin_file", |text| signing_key::secret(&readable(base, text)?));
+    section.finish();
+    let (module, pin) = (module?.value, pin?.value);
+    Some(KeyInModule { module, token: token?.value, key: key?.value, pin, alg: alg? })
 }
 
 fn settings(
