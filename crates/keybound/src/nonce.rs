@@ -12,6 +12,10 @@ use zeroize::{Zeroize as _, ZeroizeOnDrop};
 use crate::jws::{decode_exact, encode_base64url};
 use crate::time::UnixTime;
 
+mod ring;
+
+pub use self::ring::{NonceRing, RingError};
+
 /// How long a nonce lives unless set otherwise.
 pub const DEFAULT_LIFETIME: Duration = Duration::from_secs(300);
 
@@ -151,8 +155,8 @@ impl fmt::Debug for NonceKey {
     }
 }
 
-/// Stateless nonces under a ring of two keys: new ones are made with the current key, those of the previous one are known
-/// until they have expired. Nodes that share the ring know each other's nonces (R-NONCE-14).
+/// Stateless nonces under a ring of keys: new ones are made with the current key, those of the previous and of the next one are
+/// known. Nodes that share the ring know each other's nonces (R-NONCE-14).
 ///
 /// ```
 /// use keybound::nonce::{NonceKey, NonceSource, Purpose, Role, StatelessNonces, Verdict};
@@ -169,21 +173,25 @@ impl fmt::Debug for NonceKey {
 /// ```
 #[derive(Clone, Debug)]
 pub struct StatelessNonces {
-    current: NonceKey,
-    previous: Option<NonceKey>,
+    ring: NonceRing,
     lifetime: Duration,
 }
 
 impl StatelessNonces {
     /// Nonces that live [`DEFAULT_LIFETIME`], under one key.
     pub const fn new(current: NonceKey) -> Self {
-        Self { current, previous: None, lifetime: DEFAULT_LIFETIME }
+        Self::of(NonceRing::new(current))
+    }
+
+    /// The same, under the keys of a ring.
+    pub const fn of(ring: NonceRing) -> Self {
+        Self { ring, lifetime: DEFAULT_LIFETIME }
     }
 
     /// Knows the nonces of an earlier key as well.
     #[must_use]
     pub fn previous(mut self, previous: NonceKey) -> Self {
-        self.previous = Some(previous);
+        self.ring.previous = Some(previous);
         self
     }
 
@@ -192,10 +200,6 @@ impl StatelessNonces {
     pub const fn lives(mut self, lifetime: Duration) -> Self {
         self.lifetime = lifetime;
         self
-    }
-
-    fn key(&self, id: u8) -> Option<&NonceKey> {
-        core::iter::once(&self.current).chain(&self.previous).find(|key| key.id == id)
     }
 }
 
@@ -224,8 +228,9 @@ impl Opened {
     }
 }
 
-impl NonceSource for StatelessNonces {
-    fn issue(&self, purpose: Purpose<'_>, now: UnixTime) -> Nonce {
+impl NonceRing {
+    /// A new nonce, by the current key.
+    pub fn issue(&self, purpose: Purpose<'_>, now: UnixTime) -> Nonce {
         let mut body = [0; BODY];
         let parts = [self.current.id].into_iter().chain(now.as_secs().to_be_bytes()).chain(purpose.epoch.to_be_bytes());
         body.iter_mut().zip(parts).for_each(|(to, from)| *to = from);
@@ -233,7 +238,8 @@ impl NonceSource for StatelessNonces {
         Nonce(encode_base64url(&[&body[..], &tag[..]].concat()).into())
     }
 
-    fn judge(&self, nonce: &str, purpose: Purpose<'_>, now: UnixTime) -> Verdict {
+    /// Whether `nonce` was made by one of the keys, for `purpose`, and not longer ago than `lifetime`.
+    pub fn judge(&self, nonce: &str, purpose: Purpose<'_>, lifetime: Duration, now: UnixTime) -> Verdict {
         let Some(opened) = Opened::read(nonce) else {
             return Verdict::Unknown;
         };
@@ -245,13 +251,23 @@ impl NonceSource for StatelessNonces {
         }
         let issued = opened.issued;
         let age = now.since(issued);
-        if opened.epoch != purpose.epoch || age > self.lifetime || issued > now.plus(NODE_SKEW) {
+        if opened.epoch != purpose.epoch || age > lifetime || issued > now.plus(NODE_SKEW) {
             Verdict::Stale
-        } else if age.saturating_mul(2) > self.lifetime {
+        } else if age.saturating_mul(2) > lifetime {
             Verdict::Aging { issued }
         } else {
             Verdict::Current { issued }
         }
+    }
+}
+
+impl NonceSource for StatelessNonces {
+    fn issue(&self, purpose: Purpose<'_>, now: UnixTime) -> Nonce {
+        self.ring.issue(purpose, now)
+    }
+
+    fn judge(&self, nonce: &str, purpose: Purpose<'_>, now: UnixTime) -> Verdict {
+        self.ring.judge(nonce, purpose, self.lifetime, now)
     }
 
     fn lifetime(&self) -> Duration {

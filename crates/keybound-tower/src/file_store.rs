@@ -1,0 +1,170 @@
+//! A memory of used proofs that a restart does not empty, for one process whose clients take no nonces.
+
+use core::fmt;
+use core::hash::Hasher as _;
+use std::io;
+use std::path::Path;
+
+use keybound::crypto::aws_lc::random_array;
+use keybound::jwk::Thumbprint;
+use keybound::jws::encode_base64url;
+use keybound::refusal::Fault;
+use keybound::replay::memory::{LimitsError, MemoryLimits};
+use keybound::replay::{Epoch, MemoryStore, ReplayEntry, ReplayStore, Seen};
+use keybound::time::UnixTime;
+use siphasher::sip128::{Hasher128 as _, SipHasher24};
+use tokio::sync::oneshot;
+
+use self::folder::{Begun, Folder, Head};
+use self::log::Line;
+use self::writer::{Job, Writer};
+
+mod folder;
+mod log;
+mod writer;
+
+/// Remembers proofs in a folder of this process, and finds them again after a restart.
+///
+/// A proof is new once it is on the disk: what was answered is never forgotten, also if the power fails. Proofs that arrive during a
+/// flush share the next one. So the epoch outlives the process, and no barrier is raised at its start, but for the very first.
+/// It begins anew when what proofs are judged by differs from the time before, and when a file is damaged.
+///
+/// All that is looked at is in memory as well, in a [`MemoryStore`]; the files are read at the start alone. Each holds proofs that
+/// expire within four minutes of each other and is removed whole. One process has the folder; another is refused.
+///
+/// Whoever puts an older copy of the folder back must remove it instead. After a failed write nothing is recorded any more until
+/// a restart: nobody knows what the disk has.
+#[derive(Debug)]
+pub struct FileStore {
+    memory: MemoryStore,
+    folder: Folder,
+    key: [u8; 16],
+    writer: Writer,
+}
+
+/// Why there can be no [`FileStore`].
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum FileStoreError {
+    /// The folder or a file in it.
+    Io(io::Error),
+    /// Another process has the folder.
+    Taken,
+    /// What is in the folder is not of this kind, or of a later version.
+    Foreign,
+    /// What is in the folder does not fit into these limits.
+    TooSmall,
+    /// The limits themselves.
+    Limits(LimitsError),
+}
+
+impl fmt::Display for FileStoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Io(error) => error.fmt(f),
+            Self::Taken => f.write_str("another process has this folder"),
+            Self::Foreign => f.write_str("there is something else in this folder, or of a later version"),
+            Self::TooSmall => {
+                f.write_str("the proofs that are in it do not fit into the memory or the quota that is set")
+            }
+            Self::Limits(error) => error.fmt(f),
+        }
+    }
+}
+
+impl core::error::Error for FileStoreError {}
+
+impl From<io::Error> for FileStoreError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl FileStore {
+    /// Opens the folder, which is made if it is not there, with a memory of these limits.
+    ///
+    /// `judged_by` says in any words what proofs are judged by: windows, nonce policy, for which paths they are recorded.
+    ///
+    /// # Errors
+    ///
+    /// [`FileStoreError`].
+    pub fn open(folder: &Path, limits: MemoryLimits, judged_by: &str, now: UnixTime) -> Result<Self, FileStoreError> {
+        let Begun { folder, mut head } = Folder::open(folder, judged_by, now)?;
+        let found = folder.lines(&head.key, now)?;
+        if found.damaged {
+            tracing::warn!("a file of used proofs is damaged: those of before need a nonce, once");
+            head = folder.begin(head.key, judged_by, now)?;
+        }
+        let secret = random_array().map_err(|_| io::Error::other("there are no random numbers"))?;
+        let memory = MemoryStore::new(limits, secret, head.epoch).map_err(FileStoreError::Limits)?;
+        for line in &found.lines {
+            match put(&memory, line, head.epoch, now) {
+                // It has expired, or stands there twice because its answer was lost.
+                Ok(Seen::Never | Seen::Before | Seen::Forgotten) => {}
+                _ => return Err(FileStoreError::TooSmall),
+            }
+        }
+        let writer = Writer::start(folder.path(), head.key)?;
+        Ok(Self { memory, folder, key: head.key, writer })
+    }
+
+    /// Opens a new epoch, which a restart finds again: what was judged before and is not recorded yet is [`Seen::Forgotten`]. Called
+    /// when what proofs are judged by changes.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be written down. It is opened all the same, and again after a restart.
+    pub fn raise(&self, judged_by: &str, epoch: Epoch) -> io::Result<()> {
+        let written = self.folder.write(&Head::new(epoch, self.key, judged_by));
+        self.memory.raise(epoch);
+        written
+    }
+
+    /// What is looked at, for its figures.
+    pub const fn memory(&self) -> &MemoryStore {
+        &self.memory
+    }
+
+    /// Gives back memory and files of what has expired.
+    pub fn sweep(&self, now: UnixTime) {
+        self.memory.sweep(now);
+        self.writer.sweep(now);
+    }
+
+    fn line(&self, entry: &ReplayEntry<'_>) -> Line {
+        let mut digest = SipHasher24::new_with_key(&self.key);
+        entry.digest_input(|octets| digest.write(octets));
+        let mut jkt = [0; 16];
+        jkt.iter_mut().zip(entry.jkt().as_bytes()).for_each(|(to, from)| *to = *from);
+        Line { jkt, digest: digest.finish128().as_bytes(), expires: entry.expires() }
+    }
+}
+
+impl ReplayStore for FileStore {
+    fn epoch(&self) -> Epoch {
+        self.memory.epoch()
+    }
+
+    async fn record(&self, entry: &ReplayEntry<'_>, now: UnixTime) -> Result<Seen, Fault> {
+        let line = self.line(entry);
+        let seen = put(&self.memory, &line, entry.epoch(), now)?;
+        if seen != Seen::Never {
+            return Ok(seen);
+        }
+        let (done, written) = oneshot::channel();
+        self.writer.write(Job { line, now, done })?;
+        // Whoever comes with the same meanwhile is told that it was here: at worst nobody is admitted.
+        written.await.unwrap_or(Err(Fault::ReplayUnreachable)).map(|()| Seen::Never)
+    }
+}
+
+/// Records what a line says of a proof, which is less than the proof and as good.
+fn put(memory: &MemoryStore, line: &Line, epoch: Epoch, now: UnixTime) -> Result<Seen, Fault> {
+    let mut jkt = [0; 32];
+    jkt.iter_mut().zip(line.jkt).for_each(|(to, from)| *to = from);
+    let jti = encode_base64url(&line.digest);
+    memory.record_now(&ReplayEntry::new(Thumbprint::from_bytes(jkt), &jti, "", epoch, line.expires), now)
+}
+
+#[cfg(test)]
+mod tests;

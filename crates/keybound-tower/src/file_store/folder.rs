@@ -1,0 +1,174 @@
+//! The folder: whose it is, its epoch, and what is in its files.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::hash::Hasher as _;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use keybound::crypto::aws_lc::random_array;
+use keybound::replay::Epoch;
+use keybound::time::UnixTime;
+use siphasher::sip::SipHasher13;
+
+use super::FileStoreError;
+use super::log::{self, Found};
+
+/// In front of the head: what it is, and its version.
+const MAGIC: [u8; 8] = *b"kbproof1";
+
+const HEAD: usize = 8 + 8 + 8 + 16 + 8 + 8;
+
+/// The folder, as long as it is held.
+#[derive(Debug)]
+pub(super) struct Folder {
+    path: PathBuf,
+    /// Locked.
+    _lock: File,
+}
+
+/// What stands in the file `head`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Head {
+    pub(super) epoch: Epoch,
+    /// Of digests and checks.
+    pub(super) key: [u8; 16],
+    judged_by: u64,
+}
+
+/// A folder and what its head says.
+pub(super) struct Begun {
+    pub(super) folder: Folder,
+    pub(super) head: Head,
+}
+
+impl Head {
+    pub(super) fn new(epoch: Epoch, key: [u8; 16], judged_by: &str) -> Self {
+        let mut digest = SipHasher13::new_with_key(&key);
+        digest.write(judged_by.as_bytes());
+        Self { epoch, key, judged_by: digest.finish() }
+    }
+
+    fn to_octets(self) -> Vec<u8> {
+        let mut octets = Vec::with_capacity(HEAD);
+        octets.extend(MAGIC);
+        octets.extend(self.epoch.id().to_be_bytes());
+        octets.extend(self.epoch.opened().as_secs().to_be_bytes());
+        octets.extend(self.key);
+        octets.extend(self.judged_by.to_be_bytes());
+        octets.extend(self.check(&octets).to_be_bytes());
+        octets
+    }
+
+    fn read(octets: &[u8]) -> Option<Self> {
+        let rest = octets.strip_prefix(&MAGIC)?;
+        let (id, rest) = rest.split_first_chunk::<8>()?;
+        let (opened, rest) = rest.split_first_chunk::<8>()?;
+        let (key, rest) = rest.split_first_chunk::<16>()?;
+        let (judged_by, check) = rest.split_first_chunk::<8>()?;
+        let epoch = Epoch::new(u64::from_be_bytes(*id), UnixTime::from_secs(u64::from_be_bytes(*opened)));
+        let head = Self { epoch, key: *key, judged_by: u64::from_be_bytes(*judged_by) };
+        let body = octets.get(..HEAD - 8)?;
+        (check == head.check(body).to_be_bytes()).then_some(head)
+    }
+
+    fn check(&self, body: &[u8]) -> u64 {
+        let mut check = SipHasher13::new_with_key(&self.key);
+        check.write(body);
+        check.finish()
+    }
+}
+
+impl Folder {
+    pub(super) fn open(path: &Path, judged_by: &str, now: UnixTime) -> Result<Begun, FileStoreError> {
+        let mut builder = DirBuilder::new();
+        #[cfg(unix)]
+        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+        match builder.create(path) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error.into()),
+            _ => {}
+        }
+        let lock = private().create(true).truncate(false).write(true).open(path.join("lock"))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(fs::TryLockError::WouldBlock) => return Err(FileStoreError::Taken),
+            Err(fs::TryLockError::Error(error)) => return Err(error.into()),
+        }
+        let folder = Self { path: path.to_owned(), _lock: lock };
+        let head = match fs::read(path.join("head")) {
+            Ok(octets) => {
+                let head = Head::read(&octets).ok_or(FileStoreError::Foreign)?;
+                let same = Head::new(head.epoch, head.key, judged_by).judged_by == head.judged_by;
+                if same { head } else { folder.begin(head.key, judged_by, now)? }
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                if folder.numbers()?.next().is_some() {
+                    return Err(FileStoreError::Foreign);
+                }
+                folder.begin(random()?, judged_by, now)?
+            }
+            Err(error) => return Err(error.into()),
+        };
+        Ok(Begun { folder, head })
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// A new epoch.
+    pub(super) fn begin(&self, key: [u8; 16], judged_by: &str, now: UnixTime) -> io::Result<Head> {
+        let head = Head::new(Epoch::new(u64::from_be_bytes(random()?), now), key, judged_by);
+        self.write(&head)?;
+        Ok(head)
+    }
+
+    /// The whole head, or the one before.
+    pub(super) fn write(&self, head: &Head) -> io::Result<()> {
+        let beside = self.path.join("head.new");
+        let mut file = private().create(true).truncate(true).write(true).open(&beside)?;
+        file.write_all(&head.to_octets())?;
+        file.sync_all()?;
+        fs::rename(beside, self.path.join("head"))?;
+        File::open(&self.path)?.sync_all()
+    }
+
+    /// What is in the files that have not expired; the others are removed, and what was not finished is cut off.
+    pub(super) fn lines(&self, key: &[u8; 16], now: UnixTime) -> io::Result<Found> {
+        let mut all = Found::default();
+        for number in self.numbers()? {
+            let path = self.path.join(log::name_of(number));
+            if number < log::number_of(now) {
+                fs::remove_file(path)?;
+                continue;
+            }
+            let octets = fs::read(&path)?;
+            let found = log::read(&octets, key);
+            if found.good < octets.len() {
+                let file = OpenOptions::new().write(true).open(path)?;
+                file.set_len(u64::try_from(found.good).unwrap_or(u64::MAX))?;
+                file.sync_all()?;
+            }
+            all.damaged |= found.damaged;
+            all.lines.extend(found.lines);
+        }
+        Ok(all)
+    }
+
+    fn numbers(&self) -> io::Result<impl Iterator<Item = u64>> {
+        let names = fs::read_dir(&self.path)?.map(|entry| entry.map(|entry| entry.file_name()));
+        let names: Vec<_> = names.collect::<io::Result<_>>()?;
+        Ok(names.into_iter().filter_map(|name| log::number_in(name.to_str()?)))
+    }
+}
+
+/// For this user alone: who could write there could make proofs that fall together.
+pub(super) fn private() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options
+}
+
+fn random<const N: usize>() -> io::Result<[u8; N]> {
+    random_array().map_err(|_| io::Error::other("there are no random numbers"))
+}

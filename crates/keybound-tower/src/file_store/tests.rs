@@ -1,0 +1,167 @@
+use core::time::Duration;
+use std::fs;
+use std::path::PathBuf;
+
+use super::*;
+use keybound::replay::suite;
+
+const NOW: UnixTime = UnixTime::from_secs(1_700_000_000);
+
+fn open(folder: &Path, now: UnixTime) -> Result<FileStore, FileStoreError> {
+    FileStore::open(folder, MemoryLimits::new(), "300 s", now)
+}
+
+fn entry<'t>(store: &FileStore, jti: &'t str, lives: u64) -> ReplayEntry<'t> {
+    let expires = NOW.plus(Duration::from_secs(lives));
+    ReplayEntry::new(Thumbprint::from_bytes([1; 32]), jti, "https://a/", store.epoch(), expires)
+}
+
+fn proof_files(folder: &Path) -> Vec<PathBuf> {
+    let paths = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    paths.filter(|path| path.extension().is_some_and(|extension| extension == "proofs")).collect()
+}
+
+#[tokio::test]
+async fn it_is_a_store() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path(), NOW).unwrap();
+    suite::run(&store, "first", NOW).await;
+    assert!(matches!(open(folder.path(), NOW), Err(FileStoreError::Taken)));
+}
+
+// R-SEC-02, R-SEC-03: a restart forgets nothing, and no barrier is raised.
+#[tokio::test]
+async fn a_restart_remembers() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path(), NOW).unwrap();
+    let epoch = store.epoch();
+    for lives in [20, 306, 86_400] {
+        assert_eq!(store.record(&entry(&store, &lives.to_string(), lives), NOW).await, Ok(Seen::Never));
+    }
+    drop(store);
+    let later = NOW.plus(Duration::from_secs(306));
+    let store = open(folder.path(), later).unwrap();
+    assert_eq!(store.epoch(), epoch);
+    assert_eq!(store.record(&entry(&store, "306", 306), later).await, Ok(Seen::Before));
+    assert_eq!(store.record(&entry(&store, "86400", 86_400), later).await, Ok(Seen::Before));
+    assert_eq!(store.record(&entry(&store, "20", 20), later).await, Ok(Seen::Forgotten));
+    assert_eq!(store.record(&entry(&store, "new", 600), later).await, Ok(Seen::Never));
+    assert_eq!(store.memory().entries(), 3);
+}
+
+#[tokio::test]
+async fn files_go_whole_with_their_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path(), NOW).unwrap();
+    for lives in [10, 300, 5000] {
+        assert_eq!(store.record(&entry(&store, &lives.to_string(), lives), NOW).await, Ok(Seen::Never));
+    }
+    assert_eq!(proof_files(folder.path()).len(), 3);
+    store.sweep(NOW.plus(Duration::from_secs(700)));
+    drop(store);
+    assert_eq!(proof_files(folder.path()).len(), 1);
+}
+
+// A change of what proofs are judged by over a restart is as good as one in between.
+#[test]
+fn other_windows_begin_an_epoch() {
+    let folder = tempfile::tempdir().unwrap();
+    let epoch = open(folder.path(), NOW).unwrap().epoch();
+    let opened = |judged_by| {
+        FileStore::open(folder.path(), MemoryLimits::new(), judged_by, NOW.plus(Duration::from_secs(9)))
+            .unwrap()
+            .epoch()
+    };
+    assert_eq!(opened("300 s"), epoch);
+    let other = opened("600 s");
+    assert!(other.id() != epoch.id() && other.opened() > epoch.opened());
+    assert_eq!(opened("600 s"), other);
+}
+
+#[tokio::test]
+async fn an_epoch_that_was_raised_is_found_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path(), NOW).unwrap();
+    let judged = entry(&store, "a", 300);
+    store.raise("600 s", Epoch::new(77, NOW)).unwrap();
+    assert_eq!(store.record(&judged, NOW).await, Ok(Seen::Forgotten));
+    drop(store);
+    let store = FileStore::open(folder.path(), MemoryLimits::new(), "600 s", NOW).unwrap();
+    assert_eq!(store.epoch(), Epoch::new(77, NOW));
+}
+
+// What was being written when the power failed was not answered: it goes, and the rest stays, under the same epoch.
+#[tokio::test]
+async fn an_unfinished_line_is_cut_off_and_a_broken_one_is_noticed() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path(), NOW).unwrap();
+    let epoch = store.epoch();
+    for jti in ["a", "b", "c"] {
+        assert_eq!(store.record(&entry(&store, jti, 300), NOW).await, Ok(Seen::Never));
+    }
+    drop(store);
+    let file = proof_files(folder.path()).remove(0);
+    let whole = fs::read(&file).unwrap();
+    for (cut, kept) in [(1, 2), (log::LINE - 1, 2), (log::LINE, 2), (log::LINE + 1, 1)] {
+        fs::write(&file, &whole[..whole.len() - cut]).unwrap();
+        let store = open(folder.path(), NOW).unwrap();
+        assert_eq!((store.epoch(), store.memory().entries()), (epoch, kept), "{cut} octets less");
+        // What follows is appended where the good part ends.
+        assert_eq!(store.record(&entry(&store, "d", 300), NOW).await, Ok(Seen::Never));
+        drop(store);
+        assert_eq!(open(folder.path(), NOW).unwrap().memory().entries(), kept + 1, "{cut} octets less");
+    }
+    // A line in the midst was answered once, perhaps.
+    for position in [0, 20, 47, log::LINE, 2 * log::LINE - 1] {
+        let mut broken = whole.clone();
+        broken[position] ^= 1;
+        fs::write(&file, &broken).unwrap();
+        let store = open(folder.path(), NOW).unwrap();
+        assert_ne!(store.epoch().id(), epoch.id(), "octet {position}");
+        assert_eq!(store.memory().entries(), 2);
+    }
+}
+
+#[test]
+fn what_is_not_of_this_kind_is_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(open(folder.path(), NOW).unwrap());
+    let head = folder.path().join("head");
+    let whole = fs::read(&head).unwrap();
+    for position in 0..whole.len() {
+        let mut broken = whole.clone();
+        broken[position] ^= 1;
+        fs::write(&head, &broken).unwrap();
+        assert!(matches!(open(folder.path(), NOW), Err(FileStoreError::Foreign)), "octet {position}");
+        assert_eq!(fs::read(&head).unwrap(), broken);
+    }
+    fs::remove_file(&head).unwrap();
+    fs::write(folder.path().join("1.proofs"), "").unwrap();
+    assert!(matches!(open(folder.path(), NOW), Err(FileStoreError::Foreign)));
+}
+
+// What cannot be written is not admitted, and whatever comes after it neither.
+#[tokio::test]
+async fn a_disk_that_fails_admits_nobody() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path(), NOW).unwrap();
+    assert_eq!(store.record(&entry(&store, "a", 300), NOW).await, Ok(Seen::Never));
+    // In place of the file that comes next there is a folder.
+    fs::create_dir(folder.path().join(log::name_of(log::number_of(NOW.plus(Duration::from_secs(5000)))))).unwrap();
+    assert_eq!(store.record(&entry(&store, "b", 5000), NOW).await, Err(Fault::ReplayUnreachable));
+    assert_eq!(store.record(&entry(&store, "c", 300), NOW).await, Err(Fault::ReplayUnreachable));
+    assert_eq!(store.record(&entry(&store, "a", 300), NOW).await, Ok(Seen::Before));
+}
+
+#[test]
+fn what_does_not_fit_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let store = open(folder.path(), NOW).unwrap();
+    for jti in ["a", "b"] {
+        assert_eq!(runtime.block_on(store.record(&entry(&store, jti, 300), NOW)), Ok(Seen::Never));
+    }
+    drop(store);
+    let small = FileStore::open(folder.path(), MemoryLimits::new().per_key(1), "300 s", NOW);
+    assert!(matches!(small, Err(FileStoreError::TooSmall)));
+}
