@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use keybound_gateway::config::{Config, ConfigErrors, Overrides, Place, Reader, default_text, schema};
+use keybound_gateway::nonce_ring;
 use serde_json::{Value, json};
 
 use crate::outcome::{Failure, Outcome, Result};
@@ -45,6 +46,24 @@ enum What {
     #[command(after_help = "Example:
   keybound config schema > keybound.schema.json")]
     Schema,
+    /// Make the ring of nonce keys that processes share (proof.nonce_keys), or turn it: the next key becomes the current one. Prints
+    /// its number, and no key
+    #[command(after_help = "Examples:
+  keybound config nonce-keys nonce-ring.json
+  keybound config nonce-keys --turn nonce-ring.json
+
+Processes that have the ring from before a turn and from after it know each other's nonces. Hand the file to all of them
+before it is turned again, and leave at least proof.nonce_lifetime in between.")]
+    NonceKeys {
+        /// The file; a new one is readable by its owner alone
+        file: PathBuf,
+        /// Turn the ring that is there
+        #[arg(long)]
+        turn: bool,
+        /// Print an object
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 impl ConfigCommand {
@@ -54,6 +73,7 @@ impl ConfigCommand {
                 let reader = if *issuer { Reader::Issuer } else { Reader::Serve };
                 return check(file, reader, *json);
             }
+            What::NonceKeys { file, turn, json } => return nonce_keys(file, *turn, *json),
             What::Default => output::write(default_text().as_bytes())?,
             What::Schema => output::line(format_args!("{:#}", schema()))?,
         }
@@ -71,6 +91,18 @@ fn check(file: &Path, reader: Reader, json: bool) -> Result {
             return Err(Failure::configuration(""));
         }
         Err(errors) => return Err(Failure::configuration(errors)),
+    }
+    Ok(Outcome::Done)
+}
+
+fn nonce_keys(file: &Path, turn: bool, json: bool) -> Result {
+    let done = if turn { nonce_ring::turn(file) } else { nonce_ring::make(file) };
+    let ring = done.map_err(|error| Failure::failed(format!("{}: {error}", file.display())))?;
+    let id = ring.current_id();
+    if json {
+        output::line(json!({"file": file, "current": id}))?;
+    } else {
+        output::line(format_args!("{}: nonces are made by key {id}", file.display()))?;
     }
     Ok(Outcome::Done)
 }

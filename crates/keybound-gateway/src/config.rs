@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use http::{HeaderName, Method};
 use keybound::crypto::AlgSet;
+use keybound::nonce::NonceRing;
 use keybound_issuer::store::Location;
 use keybound_issuer::{GrantType, PasswordHash};
 use keybound_redis::RedisSettings;
@@ -71,6 +72,8 @@ pub struct Config {
     pub attestation: Attestation,
     /// What is asked of a proof.
     pub proof: ProofPolicy,
+    /// The keys of nonces that processes share; `None`: random ones of this process.
+    pub nonce_ring: Option<NonceRingAt>,
     /// The memory of used proofs.
     pub replay: Replay,
     /// What one client, request or upstream may take.
@@ -265,6 +268,15 @@ pub struct ProofPolicy {
     pub iat_with_nonce: IatWithNonce,
     /// Whether the preset is `fapi`: the embedded issuer keeps to that profile too.
     pub fapi: bool,
+}
+
+/// `proof.nonce_keys` or `proof.nonce_ring`.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct NonceRingAt {
+    /// The file, which is looked at while the process runs; `None`: the ring stands in the configuration.
+    pub file: Option<PathBuf>,
+    pub(crate) ring: NonceRing,
 }
 
 /// How far off the `iat` of a proof with a nonce may be.

@@ -14,7 +14,7 @@ use std::time::SystemTime;
 
 use keybound::authorization_server::AuthorizationServer;
 use keybound::crypto::aws_lc::{AwsLc, SoftwareKey, random_array};
-use keybound::nonce::{NonceKey, StatelessNonces};
+use keybound::nonce::{NonceKey, NonceRing};
 use keybound::replay::{Epoch, ReplayStore};
 use keybound::request::{Origin, Origins};
 use keybound::time::UnixTime;
@@ -28,7 +28,9 @@ use keybound_issuer::users::NewUser;
 use keybound_issuer::{Authentication, Clock, Issuer, IssuerConfig, Keys, Registration, Secret};
 use keybound_tower::fetch::HttpFetch;
 use keybound_tower::introspection::{HttpAsk, Introspection};
-use keybound_tower::{DiscoveredKeys, FixedKeys, IssuerKeys, Policy, ProofHandling, ResourceServer, Voucher};
+use keybound_tower::{
+    DiscoveredKeys, FixedKeys, IssuerKeys, Policy, ProofHandling, ResourceServer, RingNonces, Voucher,
+};
 
 use self::records::{Generation, Records};
 pub use self::replays::Replays;
@@ -36,6 +38,7 @@ use crate::attestation::{self, Attestor};
 use crate::config::{self, ClientAuthentication, Config, IatWithNonce, KeySource, Mode, NoncePolicy, Sealing};
 use crate::health::{self, Address};
 use crate::metadata::{Accepted, Resource};
+use crate::nonce_ring::Watched;
 use crate::observe::{Meter, Observe, Terms};
 use crate::signing_key;
 
@@ -91,7 +94,7 @@ pub struct Engine {
 struct Lasting {
     store: Arc<Replays>,
     generation: Generation,
-    nonce_key: NonceKey,
+    nonces: RingNonces,
     issuer_keys: Option<Keys>,
     attestation_keys: Option<attestation::Keys>,
     /// Of the embedded issuer: its codes, tokens and clients.
@@ -103,15 +106,14 @@ struct Lasting {
 
 impl Lasting {
     fn new(config: &Config, telemetry: Option<&config::Telemetry>) -> Result<Self, EngineError> {
-        let secret = random_array().map_err(|error| EngineError::new("random numbers", error))?;
         let store = Arc::new(Replays::open(&config.replay, &config.proof)?);
         let observe = Observe::new(telemetry).map_err(|error| EngineError::new("telemetry", error))?;
-        let nonce_key = NonceKey::new(1, secret);
+        let nonces = RingNonces::new(nonce_ring(config)?);
         let generation = Generation::default();
         Ok(Self {
             store,
             generation,
-            nonce_key,
+            nonces,
             issuer_keys: None,
             attestation_keys: None,
             issuer_store: None,
@@ -136,6 +138,15 @@ impl Engine {
     /// The memory of used proofs. It outlives the engine.
     pub fn replays(&self) -> &Replays {
         &self.lasting.store
+    }
+
+    /// Takes over the nonce ring from its file, if that has changed.
+    pub(crate) fn look_at_ring(&self, watched: &mut Watched) {
+        let file = self.config.nonce_ring.as_ref().and_then(|shared| shared.file.as_ref());
+        if let Some(ring) = file.and_then(|file| watched.look(file)) {
+            tracing::info!(key = ring.current_id(), "the nonce ring was read");
+            self.lasting.nonces.replace(ring);
+        }
     }
 
     /// Where its requests are counted, and those of every engine before and after it.
@@ -164,7 +175,7 @@ impl Engine {
         let origins = config.origins.iter().map(|origin| origin.as_str().parse());
         let origins = origins.collect::<Result<Vec<_>, _>>().map_err(|error| EngineError::new("origin", error))?;
         let origins = Origins::new(origins).map_err(|error| EngineError::new("origin", error))?;
-        let nonces = StatelessNonces::new(lasting.nonce_key.clone()).lives(config.proof.nonce_lifetime);
+        let nonces = lasting.nonces.lives(config.proof.nonce_lifetime);
         let records = Arc::new(Records::new(Arc::clone(&lasting.store), Arc::clone(&lasting.generation), generation));
         let kept = lasting.issuer_keys.take();
         let mut next_key = None;
@@ -257,8 +268,8 @@ impl Engine {
 /// The first thing that cannot be had.
 pub fn issuer_alone(config: &Config) -> Result<Issuer, EngineError> {
     let settings = settings_of_issuer(config)?;
-    let Lasting { store, nonce_key, .. } = Lasting::new(config, None)?;
-    let nonces = StatelessNonces::new(nonce_key).lives(config.proof.nonce_lifetime);
+    let Lasting { store, nonces, .. } = Lasting::new(config, None)?;
+    let nonces = nonces.lives(config.proof.nonce_lifetime);
     let kept = issuer_store(settings)?;
     let keys = signing_keys(settings, &kept)?;
     let parts = Parts { keys, store: kept, audit: issuer_audit(settings)? };
@@ -293,6 +304,9 @@ impl Successor {
     /// The engine, now that the replay memory has the epoch it records under. What the engine before is about to record is
     /// [`Forgotten`](keybound::replay::Seen::Forgotten) from now on.
     pub(crate) fn take_over(mut self) -> Engine {
+        if let Some(shared) = &self.engine.config.nonce_ring {
+            self.engine.lasting.nonces.replace(shared.ring.clone());
+        }
         let settings = self.engine.config.authorization_server.as_ref();
         if let (Some(next), Some(issuer), Some(settings)) = (self.engine.next_key.take(), &self.engine.issuer, settings)
         {
@@ -307,6 +321,13 @@ impl Successor {
         }
         self.engine
     }
+}
+
+/// The ring that processes share, or one of this process.
+fn nonce_ring(config: &Config) -> Result<NonceRing, EngineError> {
+    let secret = random_array().map_err(|error| EngineError::new("random numbers", error))?;
+    let own = || NonceRing::new(NonceKey::new(1, secret));
+    Ok(config.nonce_ring.as_ref().map_or_else(own, |shared| shared.ring.clone()))
 }
 
 /// The origin of an issuer that has one of its own.
@@ -330,7 +351,7 @@ fn resources(server: &ResourceServer<Records<Replays>>, config: &Config, own: Op
     origins.flat_map(|(position, origin)| Resource::at(origin, position, config, &all, algs)).collect()
 }
 
-fn verifier(proof: &config::ProofPolicy, nonces: StatelessNonces) -> Result<Verifier, EngineError> {
+fn verifier(proof: &config::ProofPolicy, nonces: RingNonces) -> Result<Verifier, EngineError> {
     let policy = match proof.nonce {
         NoncePolicy::Off => verify::NoncePolicy::Off,
         NoncePolicy::Offer => verify::NoncePolicy::Offer,
@@ -527,7 +548,7 @@ struct Parts {
 fn embedded_issuer(
     settings: &config::AuthorizationServer,
     config: &Config,
-    nonces: StatelessNonces,
+    nonces: RingNonces,
     records: Arc<impl ReplayStore + 'static>,
     parts: Parts,
 ) -> Result<Issuer, EngineError> {

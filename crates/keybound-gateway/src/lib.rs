@@ -15,6 +15,7 @@ pub mod front;
 mod health;
 pub mod issuer;
 mod metadata;
+pub mod nonce_ring;
 pub mod notify;
 pub mod observe;
 mod passage;

@@ -108,7 +108,8 @@ fn parse(octets: &[u8]) -> Result<SoftwareKey, KeyError> {
     SoftwareKey::from_pem(text, None)
 }
 
-fn read(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
+/// What is in a file that its owner alone may read.
+pub(crate) fn read(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
     // Before it is opened, for opening a pipe would wait for whoever writes it.
     let about = fs::metadata(path)?;
     if !about.is_file() {
@@ -134,7 +135,7 @@ fn check_mode(about: &fs::Metadata, path: &Path) -> io::Result<()> {
     Err(io::Error::new(io::ErrorKind::PermissionDenied, why))
 }
 
-fn folder_of(path: &Path) -> &Path {
+pub(crate) fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 

@@ -150,6 +150,10 @@ fn each_mistake_has_its_line() {
             r#"1:2: proof.nonce_keys: is set while replay.store is "memory": processes that share nonces and not the memory of used proofs accept each proof once each; leave nonce_keys out"#,
         ),
         (
+            "[proof]\nnonce_ring = \"{}\"",
+            "1:2: proof.nonce_ring: this is not a nonce ring: an object with turned, current, and perhaps previous and next",
+        ),
+        (
             "[[origin]]\nurl = \"https://api.example.com\"",
             r#"1:4: origin[1].url: "https://api.example.com" stands in line 2 already"#,
         ),
@@ -1007,7 +1011,9 @@ fn every_example_of_the_printed_default_is_a_setting() {
             "is for keys that the issuer makes",
         ];
         let expected = said.iter().any(|said| error.message.contains(said));
-        assert!(expected, "{error:?}");
+        // No secret stands there that somebody could copy.
+        let is_elided = &*error.path == "proof.nonce_ring" && error.message.starts_with("a secret is not");
+        assert!(expected || is_elided, "{error:?}");
     }
 }
 

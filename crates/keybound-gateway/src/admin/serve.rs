@@ -20,6 +20,7 @@ use tokio::time::{sleep, timeout};
 use super::answer::Answer;
 use super::{Shown, routes};
 use crate::health;
+use crate::nonce_ring::Watched;
 
 /// So many connections at once; others are closed.
 const MOST_CONNECTIONS: usize = 64;
@@ -114,11 +115,13 @@ async fn tend(shown: Arc<Shown>) {
     }
 }
 
-/// The same for the memory of used proofs: what has expired, and whether it is back.
+/// The same for the memory of used proofs, what has expired and whether it is back, and for the nonce ring.
 async fn tend_replays(shown: Arc<Shown>) {
     const OFTEN: Duration = Duration::from_secs(1);
+    let mut ring = Watched::default();
     loop {
         let engine = shown.engine();
+        engine.look_at_ring(&mut ring);
         engine.replays().tend(SystemTime::now().into()).await;
         drop(engine);
         sleep(OFTEN).await;

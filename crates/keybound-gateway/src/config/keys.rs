@@ -289,7 +289,10 @@ pub(crate) const KEYS: &[Key] = &[
     key("proof.nonce_lifetime", Duration, Is("\"300s\""),
         "How long a nonce is good; at most 24h."),
     key("proof.nonce_keys", Text, Unset("\"nonce-ring.json\""),
-        "The key ring of nonces that several processes share. Without it, random for this process. Not with the memory store."),
+        "File of the key ring of nonces that several processes share, made and turned by keybound config nonce-keys; its owner alone may\n\
+         read it. It is read again when it changes and on SIGHUP. Without it, random for this process. Not with the memory store."),
+    key("proof.nonce_ring", Text, Unset("'{\"turned\":1700000000,\"current\":{\"id\":1,\"secret\":\"…\"}}'"),
+        "The same ring as a text, for the environment (KEYBOUND_PROOF_NONCE_RING); in place of nonce_keys."),
     key("proof.algorithms", Algorithms, ByPreset {
         default: "[\"ES256\", \"Ed25519\", \"ES384\", \"ES512\", \"PS256\", \"PS384\", \"PS512\", \"RS256\", \"RS384\", \"RS512\", \"EdDSA\"]",
         fapi: "[\"ES256\", \"Ed25519\", \"PS256\", \"EdDSA\"]",

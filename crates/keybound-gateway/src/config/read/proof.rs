@@ -3,12 +3,15 @@
 use core::time::Duration;
 use std::path::Path;
 
+use keybound::nonce::NonceRing;
+
 use crate::config::file::readable;
 use crate::config::mistake::Place;
 use crate::config::redis::redis;
 use crate::config::section::{ChosenPreset, Read, Section, child, shortened};
 use crate::config::source::{Located, Value};
-use crate::config::{IatWithNonce, NoncePolicy, ProofPolicy, Replay, ReplayLocation, WhenUnavailable};
+use crate::config::{IatWithNonce, NoncePolicy, NonceRingAt, ProofPolicy, Replay, ReplayLocation, WhenUnavailable};
+use crate::nonce_ring;
 use keybound_redis::RedisSettings;
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -16,7 +19,12 @@ const DAY: Duration = Duration::from_secs(86_400);
 /// The hard cap on `proof.max_future`: what the barrier after a restart relies on.
 const MOST_FUTURE: Duration = Duration::from_secs(60);
 
-pub(super) fn proof(section: Section<'_>, base: &Path, root: &Located) -> Option<ProofPolicy> {
+pub(super) fn proof(
+    section: Section<'_>,
+    base: &Path,
+    root: &Located,
+    ring: &mut Option<NonceRingAt>,
+) -> Option<ProofPolicy> {
     let preset = section.choice("preset", "a preset", |text| match text {
         "default" => Some(ChosenPreset::Default),
         "fapi" => Some(ChosenPreset::Fapi),
@@ -41,15 +49,7 @@ pub(super) fn proof(section: Section<'_>, base: &Path, root: &Located) -> Option
         _ => None,
     });
     let nonce_lifetime = most("nonce_lifetime", DAY, "24h");
-    let ring = section.text("nonce_keys", |text| readable(base, text));
-    let memory = child(root, "replay").and_then(|replay| child(replay, "store"));
-    if let Some(ring) = ring
-        && memory.is_none_or(|store| matches!(&store.value, Value::Text(text) if text == "memory"))
-    {
-        let message = "is set while replay.store is \"memory\": processes that share nonces and not the memory of used proofs \
-                       accept each proof once each; leave nonce_keys out";
-        section.mistake("nonce_keys", &ring.place, message);
-    }
+    *ring = nonce_ring(&section, base, root);
     let algorithms = section.algorithms("algorithms");
     section.finish();
     let policy = || {
@@ -67,6 +67,40 @@ pub(super) fn proof(section: Section<'_>, base: &Path, root: &Located) -> Option
         })
     };
     policy()
+}
+
+/// `None` if there is none, or there is a mistake.
+fn nonce_ring(section: &Section<'_>, base: &Path, root: &Located) -> Option<NonceRingAt> {
+    const NAMES: [&str; 2] = ["nonce_keys", "nonce_ring"];
+    let file = section.text(NAMES[0], |text| readable(base, text));
+    let here = section.text(NAMES[1], NonceRing::parse);
+    let (name, place) = match (&file, &here) {
+        (Some(_), Some(here)) => {
+            section.mistake(NAMES[1], &here.place, "is set besides proof.nonce_keys; leave one of them out");
+            return None;
+        }
+        (Some(file), None) => (NAMES[0], file.place.clone()),
+        (None, here) => (NAMES[1], here.as_ref()?.place.clone()),
+    };
+    let memory = child(root, "replay").and_then(|replay| child(replay, "store"));
+    if memory.is_none_or(|store| matches!(&store.value, Value::Text(text) if text == "memory")) {
+        let message = format!(
+            "is set while replay.store is \"memory\": processes that share nonces and not the memory of used proofs accept \
+             each proof once each; leave {name} out"
+        );
+        section.mistake(name, &place, message);
+        return None;
+    }
+    let Some(file) = file else {
+        return here.map(|here| NonceRingAt { file: None, ring: here.value });
+    };
+    match nonce_ring::read(&file.value) {
+        Ok(ring) => Some(NonceRingAt { file: Some(file.value), ring }),
+        Err(why) => {
+            section.mistake(name, &place, why);
+            None
+        }
+    }
 }
 
 pub(super) fn replay(section: Section<'_>, root: &Located, base: &Path) -> Option<Replay> {
