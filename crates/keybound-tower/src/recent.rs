@@ -66,7 +66,7 @@ impl<S: ReplayStore> Recent<S> {
     }
 
     fn with<T>(&self, digest: u128, work: impl FnOnce(&mut Place) -> T) -> Option<T> {
-        let spread = usize::try_from(digest >> 64 & 0xffff_ffff).unwrap_or(0);
+        let spread = usize::try_from((digest >> 64) & 0xffff_ffff).unwrap_or(0);
         let mut shard = self.shards.get(spread % SHARDS)?.lock();
         let places = shard.len();
         shard.get_mut(spread / SHARDS % places).map(work)

@@ -88,7 +88,7 @@ fn write_all(queue: &Receiver<Order>, mut files: Files) {
             }
         }
         let outcome = files.write(&group);
-        let answer = outcome.as_ref().map(|()| ()).map_err(|_| Fault::ReplayUnreachable);
+        let answer = outcome.as_ref().copied().map_err(|_| Fault::ReplayUnreachable);
         for job in group {
             let _ = job.done.send(answer);
         }
