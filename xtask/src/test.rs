@@ -13,6 +13,7 @@ pub(crate) type Outcome = io::Result<(bool, Vec<String>)>;
 /// Runs every suite, also behind one that failed, and closes with a line for each.
 pub(crate) fn all() -> ExitCode {
     let mut outcomes = vec![("cargo test --workspace", workspace())];
+    outcomes.push(("orders of threads", orders()));
     outcomes.push(("examples behind real proxies", proxies()));
     outcomes.push(("packaging", packaged::all()));
     outcomes.push(("keys in SoftHSM2", hsm()));
@@ -45,6 +46,16 @@ pub(crate) fn heading(what: &str) {
 fn workspace() -> Outcome {
     heading("cargo test --workspace");
     cargo_test(&["--workspace", "--locked", "--no-fail-fast"])
+}
+
+/// The replay memory under a scheduler that tries out in which order threads may run.
+fn orders() -> Outcome {
+    heading("orders of threads");
+    let mut tests = run::command();
+    tests.args(["test", "--locked", "-p", "keybound", "--no-default-features", "--test", "shuttle", "--target-dir"]);
+    // Apart, for everything is compiled with another flag.
+    tests.arg(run::target_directory()?.join("orders"));
+    tested(tests.env("RUSTFLAGS", "--cfg keybound_shuttle"))
 }
 
 /// The configurations of `examples/`, run by the proxies they are for.

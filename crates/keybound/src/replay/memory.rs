@@ -3,14 +3,14 @@
 use core::fmt;
 use core::future::{self, Future};
 use core::hash::Hasher as _;
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::Ordering;
 
-use parking_lot::{Mutex, RwLock};
 use siphasher::sip;
 use siphasher::sip128::{self, Hasher128 as _};
 
 use self::room::Room;
 use self::shard::{Mark, Shard, bucket_of};
+use self::sync::{AtomicU64, Mutex, RwLock};
 use super::{Epoch, ReplayEntry, ReplayStore, Seen};
 use crate::refusal::Fault;
 use crate::time::UnixTime;
@@ -21,6 +21,7 @@ mod marks;
 mod quota;
 mod room;
 mod shard;
+mod sync;
 
 /// How many bytes a store may allocate unless set otherwise: room for some eleven million entries.
 pub const DEFAULT_BYTES: usize = 256 << 20;

@@ -1,7 +1,8 @@
 //! The bytes a store may allocate, and those it has.
 
-use core::sync::atomic::{AtomicUsize, Ordering};
+use core::sync::atomic::Ordering;
 
+use super::sync::AtomicUsize;
 use crate::refusal::Fault;
 
 /// Everything a store allocates is taken from here first and given back here last.
@@ -12,7 +13,7 @@ pub(super) struct Room {
 }
 
 impl Room {
-    pub(super) const fn new(limit: usize, used: usize) -> Self {
+    pub(super) fn new(limit: usize, used: usize) -> Self {
         Self { limit, used: AtomicUsize::new(used) }
     }
 
