@@ -58,14 +58,29 @@ impl Issuer {
 
     /// Starts it, and waits for nothing.
     pub(crate) fn spawn(&mut self) -> &mut Child {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_keybound"));
+        self.process = Some(Process(self.command().spawn().expect("the program starts")));
+        &mut self.process.as_mut().expect("it was put there").0
+    }
+
+    /// The program, with nothing of the surrounding environment that it reads.
+    pub(crate) fn command(&self) -> Command {
+        let mut command = Command::new("sh");
+        // For a file that may grow no more: a full disk sends no signal, and the limit that plays it does.
+        command.args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_keybound")]);
         for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("KEYBOUND_")) {
             command.env_remove(name);
         }
         command.args(["issuer", "--config", "issuer.toml"]).current_dir(&self.folder);
         command.env("KEYBOUND_HOME", self.folder.join("home")).stdout(Stdio::null()).stderr(Stdio::piped());
-        let process = Process(command.spawn().expect("the program starts"));
-        &mut self.process.insert(process).0
+        command
+    }
+
+    /// From now on its files may be so long and no longer, until there is `unlimited` room.
+    pub(crate) fn limit_files(&self, octets: &str) {
+        let process = self.process.as_ref().expect("it was started");
+        let (pid, limit) = (process.0.id().to_string(), format!("--fsize={octets}:unlimited"));
+        let limited = Command::new("prlimit").args(["--pid", &pid, &limit]).status().expect("prlimit");
+        assert!(limited.success());
     }
 
     /// Starts it, and waits until it listens.

@@ -4,6 +4,7 @@
 //! The instants come of a seed that is printed; `KEYBOUND_CRASH_SEED` has a run again, as far as threads allow.
 
 mod check;
+mod faults;
 mod http;
 mod issuer;
 mod postgres;

@@ -56,6 +56,7 @@ pub(crate) struct Story {
 }
 
 /// There was no answer, so there is nothing more to be done.
+#[derive(Debug)]
 pub(crate) struct Lost;
 
 impl Story {
@@ -86,9 +87,7 @@ impl Story {
 
     fn begin(&mut self, mut peer: Peer, random: &mut Random) -> Result<(), Lost> {
         let (code, verifier) = code(&mut peer)?;
-        let form = format!(
-            "grant_type=authorization_code&client_id=app&code={code}&redirect_uri={REDIRECT}&code_verifier={verifier}"
-        );
+        let form = redemption(&code, &verifier);
         self.chains.push(Chain { peer, links: vec![Once::good(form)], issued: Vec::new(), lost: 0 });
         let chain = self.chains.last_mut().expect("it was pushed");
         for _ in 0..random.below(4) {
@@ -116,6 +115,11 @@ pub(crate) fn code(peer: &mut Peer) -> Result<(String, String), Lost> {
     let location = &answer.fields["location"];
     let (_, code) = location.split_once("code=").unwrap_or_else(|| panic!("no code: {location}"));
     Ok((code.split('&').next().expect("the first part").to_owned(), verifier))
+}
+
+/// The token request that redeems it.
+pub(crate) fn redemption(code: &str, verifier: &str) -> String {
+    format!("grant_type=authorization_code&client_id=app&code={code}&redirect_uri={REDIRECT}&code_verifier={verifier}")
 }
 
 impl Chain {
