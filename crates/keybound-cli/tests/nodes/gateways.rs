@@ -1,0 +1,174 @@
+//! The gateways: processes of the real program, each before an upstream of its own that keeps the ledger.
+
+use std::fmt::Write as _;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use keybound::crypto::aws_lc::SoftwareKey;
+use keybound::crypto::{Alg, Signer as _};
+use tempfile::TempDir;
+
+use crate::ledger::Ledger;
+
+pub(crate) const ISSUER: &str = "https://id.example.com";
+pub(crate) const ORIGIN: &str = "https://api.example.com";
+
+/// Which field tells the upstream what proof a request had.
+pub(crate) const PROOF_NUMBER: &str = "x-proof-number";
+
+/// `replay.when_unavailable`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum WhenUnavailable {
+    Refuse,
+    NonceOnly,
+}
+
+pub(crate) struct Gateways {
+    pub(crate) issuer: SoftwareKey,
+    all: Vec<Gateway>,
+    _folder: TempDir,
+}
+
+/// One of them, whether it runs or not.
+pub(crate) struct Gateway {
+    pub(crate) address: SocketAddr,
+    config: PathBuf,
+    process: Mutex<Option<Child>>,
+}
+
+impl Gateways {
+    /// Starts so many, all with these servers for their memory of used proofs.
+    pub(crate) fn start(count: usize, store: &str, when_unavailable: WhenUnavailable, ledger: &Ledger) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let issuer = SoftwareKey::generate(Alg::Es256).unwrap();
+        let jwks = format!(r#"{{"keys":[{}]}}"#, issuer.public_jwk().to_json());
+        std::fs::write(folder.path().join("jwks.json"), jwks).unwrap();
+        let new = |number| Gateway::new(number, folder.path(), store, when_unavailable, ledger);
+        let all: Vec<Gateway> = (0..count).map(new).collect();
+        all.iter().for_each(Gateway::begin);
+        for gateway in &all {
+            assert!(gateway.answers_within(Duration::from_secs(30)), "a gateway does not start");
+        }
+        Self { issuer, all, _folder: folder }
+    }
+
+    pub(crate) fn all(&self) -> &[Gateway] {
+        &self.all
+    }
+}
+
+impl Gateway {
+    fn new(number: usize, folder: &Path, store: &str, when_unavailable: WhenUnavailable, ledger: &Ledger) -> Self {
+        let (address, admin) = (free_address(), free_address());
+        let upstream = upstream(number, ledger.clone());
+        let when_unavailable = match when_unavailable {
+            WhenUnavailable::Refuse => "refuse",
+            WhenUnavailable::NonceOnly => "nonce-only",
+        };
+        let mut text = String::new();
+        let _ = write!(
+            text,
+            "[listen]\naddress = \"{address}\"\nadmin = \"{admin}\"\nworkers = 2\n\
+             [[origin]]\nurl = {ORIGIN:?}\n\
+             [[issuer]]\nurl = {ISSUER:?}\naudience = [{ORIGIN:?}]\njwks_file = \"jwks.json\"\n\
+             [[route]]\npath = \"/\"\nupstream = [\"http://{upstream}\"]\n\
+             [replay]\nstore = {store:?}\nwhen_unavailable = {when_unavailable:?}\n"
+        );
+        let config = folder.join(format!("gateway-{number}.toml"));
+        std::fs::write(&config, text).unwrap();
+        Self { address, config, process: Mutex::default() }
+    }
+
+    fn process(&self) -> MutexGuard<'_, Option<Child>> {
+        self.process.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Starts it, unless it runs. One that cannot reach its servers ends, and has to be started again.
+    pub(crate) fn begin(&self) {
+        let mut process = self.process();
+        if process.as_mut().is_some_and(|process| matches!(process.try_wait(), Ok(None))) {
+            return;
+        }
+        let mut command = Command::new(env!("CARGO_BIN_EXE_keybound"));
+        command.arg("serve").arg("--config").arg(&self.config).env("KEYBOUND_LOG", "warn");
+        command.stdin(Stdio::null()).stdout(Stdio::null());
+        if std::env::var_os("KEYBOUND_NODES_LOUD").is_none() {
+            command.stderr(Stdio::null());
+        }
+        *process = Some(command.spawn().expect("the binary starts"));
+    }
+
+    /// Ends it as a power cut would.
+    pub(crate) fn kill(&self) {
+        if let Some(mut process) = self.process().take() {
+            let _ = process.kill();
+            let _ = process.wait();
+        }
+    }
+
+    /// Sends its process a signal.
+    pub(crate) fn signal(&self, name: &str) {
+        if let Some(process) = &*self.process() {
+            let sent = Command::new("kill").arg(name).arg(process.id().to_string()).status();
+            assert!(sent.is_ok_and(|status| status.success()), "no signal {name}");
+        }
+    }
+
+    /// Whether it takes connections, before so long; started again as often as it ends.
+    pub(crate) fn answers_within(&self, patience: Duration) -> bool {
+        let end = Instant::now() + patience;
+        while Instant::now() < end {
+            if TcpStream::connect_timeout(&self.address, Duration::from_millis(200)).is_ok() {
+                return true;
+            }
+            self.begin();
+            thread::sleep(Duration::from_millis(50));
+        }
+        false
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn free_address() -> SocketAddr {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap()
+}
+
+/// Answers everything, and notes which proof came with it.
+fn upstream(gateway: usize, ledger: Ledger) -> SocketAddr {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        for connection in listener.incoming().flatten() {
+            let ledger = ledger.clone();
+            thread::spawn(move || serve(gateway, connection, &ledger));
+        }
+    });
+    address
+}
+
+fn serve(gateway: usize, connection: TcpStream, ledger: &Ledger) {
+    let Ok(mut answers) = connection.try_clone() else { return };
+    let mut line = String::new();
+    let mut lines = BufReader::new(connection);
+    while lines.read_line(&mut line).is_ok_and(|read| read > 0) {
+        if line == "\r\n" && answers.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").is_err() {
+            return;
+        }
+        if let Some((name, value)) = line.split_once(':')
+            && name.eq_ignore_ascii_case(PROOF_NUMBER)
+        {
+            ledger.came_through(value.trim().parse().expect("a number"), gateway);
+        }
+        line.clear();
+    }
+}

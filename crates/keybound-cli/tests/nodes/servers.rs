@@ -1,0 +1,121 @@
+//! The Redis servers, and what can be done to them.
+
+use redis_rig::{Cluster, Proxy, Sentinels, Server, Settings};
+
+use crate::chance::Chance;
+
+/// One of the servers, and the ways to it.
+pub(crate) struct Node<'s> {
+    pub(crate) server: &'s mut Server,
+    pub(crate) ways: Vec<&'s Proxy>,
+}
+
+/// Some arrangement of servers.
+pub(crate) trait Servers {
+    fn url(&self) -> String;
+
+    /// How many servers there are that may be hit.
+    fn count(&self) -> usize;
+
+    fn node(&mut self, number: usize) -> Node<'_>;
+
+    /// Something that is done to the whole, and what it was.
+    fn turn_over(&mut self, _chance: &mut Chance) -> Option<String> {
+        None
+    }
+
+    /// Waits until they are one again; everything runs by now.
+    fn settled(&mut self);
+}
+
+/// One server.
+pub(crate) struct Alone {
+    server: Server,
+    proxy: Proxy,
+}
+
+impl Alone {
+    pub(crate) fn start(keeps_a_log: bool) -> Self {
+        let settings = if keeps_a_log { Settings::new().append_only() } else { Settings::new() };
+        let server = Server::start(settings).expect("redis-server");
+        let proxy = Proxy::to(server.address()).expect("a proxy");
+        Self { server, proxy }
+    }
+}
+
+impl Servers for Alone {
+    fn url(&self) -> String {
+        format!("redis://{}", self.proxy.address())
+    }
+
+    fn count(&self) -> usize {
+        1
+    }
+
+    fn node(&mut self, _: usize) -> Node<'_> {
+        Node { server: &mut self.server, ways: vec![&self.proxy] }
+    }
+
+    fn settled(&mut self) {}
+}
+
+pub(crate) fn sentinels() -> Sentinels {
+    Sentinels::start(2, &Settings::new()).expect("redis-server")
+}
+
+/// The servers first, then the Sentinels.
+impl Servers for Sentinels {
+    fn url(&self) -> String {
+        Self::url(self)
+    }
+
+    fn count(&self) -> usize {
+        6
+    }
+
+    fn node(&mut self, number: usize) -> Node<'_> {
+        let watcher = if number < 3 { &mut self.nodes()[number] } else { &mut self.sentinels()[number - 3] };
+        Node { server: &mut watcher.server, ways: vec![&watcher.proxy] }
+    }
+
+    fn turn_over(&mut self, chance: &mut Chance) -> Option<String> {
+        let sentinel = chance.below(3);
+        let answer = self.sentinels()[sentinel].server.ask(&["SENTINEL", "FAILOVER", "proofs"]);
+        Some(format!("a failover is asked for: {answer:?}"))
+    }
+
+    fn settled(&mut self) {
+        Self::settled(self).expect("one primary");
+    }
+}
+
+pub(crate) fn cluster() -> Cluster {
+    Cluster::start(3, &Settings::new()).expect("redis-server")
+}
+
+impl Servers for Cluster {
+    fn url(&self) -> String {
+        Self::url(self)
+    }
+
+    fn count(&self) -> usize {
+        6
+    }
+
+    fn node(&mut self, number: usize) -> Node<'_> {
+        let member = &mut self.nodes()[number];
+        Node { server: &mut member.server, ways: vec![&member.proxy, &member.bus] }
+    }
+
+    fn turn_over(&mut self, chance: &mut Chance) -> Option<String> {
+        let slot = u16::try_from(chance.below(16384)).expect("a slot");
+        let primaries = self.primaries();
+        let to = *primaries.get(chance.below(primaries.len().max(1)))?;
+        let moved = self.move_slot(slot, to);
+        Some(format!("slot {slot} moves to {to}: {moved:?}"))
+    }
+
+    fn settled(&mut self) {
+        Self::settled(self).expect("a whole cluster");
+    }
+}
