@@ -52,7 +52,7 @@ impl<'g> Callers<'g> {
     /// Calls until it is over, now as a client and now as a thief.
     pub(crate) fn call(&self, number: usize, mut chance: Chance, over: &AtomicBool) {
         let client = &self.clients[number % self.clients.len()];
-        let mut nonces: Vec<Option<String>> = vec![None; self.gateways.all().len()];
+        let mut nonce: Option<String> = None;
         while !over.load(Ordering::Acquire) {
             // Leaves the machine time for the servers.
             thread::sleep(chance.pause(0, 10));
@@ -63,12 +63,12 @@ impl<'g> Callers<'g> {
                 self.send(&old, at);
                 continue;
             }
-            let request = self.request(client, nonces[at].as_deref());
+            let request = self.request(client, nonce.as_deref());
             let answer = if chance.once_in(3) { self.everywhere(&request, at) } else { self.send(&request, at) };
-            if let Some(nonce) = answer.nonce {
-                nonces[at] = Some(nonce);
+            if answer.nonce.is_some() {
+                nonce = answer.nonce;
                 if answer.status == 401 {
-                    self.send(&self.request(client, nonces[at].as_deref()), at);
+                    self.everywhere(&self.request(client, nonce.as_deref()), at);
                 }
             }
         }

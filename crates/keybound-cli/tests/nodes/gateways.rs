@@ -1,16 +1,19 @@
 //! The gateways: processes of the real program, each before an upstream of its own that keeps the ledger.
 
 use std::fmt::Write as _;
+use std::fs::OpenOptions;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
-use keybound::crypto::aws_lc::SoftwareKey;
+use keybound::crypto::aws_lc::{SoftwareKey, random_array};
 use keybound::crypto::{Alg, Signer as _};
+use keybound::nonce::NonceRing;
 use tempfile::TempDir;
 
 use crate::ledger::Ledger;
@@ -48,6 +51,7 @@ impl Gateways {
         let issuer = SoftwareKey::generate(Alg::Es256).unwrap();
         let jwks = format!(r#"{{"keys":[{}]}}"#, issuer.public_jwk().to_json());
         std::fs::write(folder.path().join("jwks.json"), jwks).unwrap();
+        share_nonce_keys(&folder.path().join("nonce-ring.json"));
         let new = |number| Gateway::new(number, folder.path(), store, when_unavailable, ledger);
         let all: Vec<Gateway> = (0..count).map(new).collect();
         all.iter().for_each(Gateway::begin);
@@ -77,6 +81,7 @@ impl Gateway {
              [[origin]]\nurl = {ORIGIN:?}\n\
              [[issuer]]\nurl = {ISSUER:?}\naudience = [{ORIGIN:?}]\njwks_file = \"jwks.json\"\n\
              [[route]]\npath = \"/\"\nupstream = [\"http://{upstream}\"]\n\
+             [proof]\nnonce_keys = \"nonce-ring.json\"\n\
              [replay]\nstore = {store:?}\nwhen_unavailable = {when_unavailable:?}\n"
         );
         let config = folder.join(format!("gateway-{number}.toml"));
@@ -137,6 +142,13 @@ impl Drop for Gateway {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// Any gateway takes any other's nonces: what keeps them from admitting the same proof is their servers alone.
+fn share_nonce_keys(path: &Path) {
+    let ring = NonceRing::generate(random_array().unwrap(), random_array().unwrap(), SystemTime::now().into());
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).unwrap();
+    file.write_all(ring.to_text().as_bytes()).unwrap();
 }
 
 fn free_address() -> SocketAddr {
