@@ -20,6 +20,7 @@ pub(crate) fn all() -> ExitCode {
     outcomes.push(("keys in the Secret Service", key_store()));
     outcomes.push(("the issuer's store in PostgreSQL", postgres()));
     outcomes.push(("Redis", redis()));
+    outcomes.push(("gateways that share Redis, under faults", nodes()));
     outcomes.push(("interop/node", node()));
     outcomes.push(("interop/mcp", mcp()));
     outcomes.push(("interop/python", python()));
@@ -177,6 +178,16 @@ fn redis() -> Outcome {
         "--",
         "--ignored",
     ]))
+}
+
+/// Faults at random for a while. A failure says its seed; `KEYBOUND_NODES_SECONDS` makes each of the tests last longer.
+fn nodes() -> Outcome {
+    heading("gateways that share Redis, under faults");
+    let seconds = std::env::var("KEYBOUND_NODES_SECONDS").unwrap_or_else(|_| "20".to_owned());
+    let mut tests = run::command();
+    tests.args(["test", "--locked", "-p", "keybound-cli", "--test", "nodes", "--", "--ignored", "--nocapture"]);
+    // Two at a time: each is a dozen processes.
+    tested(tests.arg("--test-threads=2").env("KEYBOUND_NODES_SECONDS", seconds))
 }
 
 fn cargo_test(arguments: &[&str]) -> Outcome {
