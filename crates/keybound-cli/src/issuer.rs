@@ -109,13 +109,16 @@ impl Issuer {
 /// What SIGHUP does: the file of the signing key is read again, the configuration is not.
 fn read_again(config: Config, running: Arc<OnceLock<keybound_issuer::Issuer>>) -> impl Fn() + Send + 'static {
     move || {
-        if let Some(issuer) = running.get()
-            && let Err(error) = read_key_again(&config, issuer)
-        {
-            tracing::error!("{error}");
-            return notify::kept();
+        match running.get().map_or(Ok(false), |issuer| read_key_again(&config, issuer)) {
+            Ok(true) => {
+                tracing::warn!("SIGHUP: signing_key was read again; the rest of the configuration waits for a restart");
+            }
+            Ok(false) => tracing::warn!("SIGHUP: the configuration is not read again while the issuer runs"),
+            Err(error) => {
+                tracing::error!("{error}");
+                return notify::kept();
+            }
         }
-        tracing::warn!("SIGHUP: signing_key was read again; the rest of the configuration waits for a restart");
         notify::ready();
     }
 }

@@ -508,17 +508,17 @@ pub fn issuer_keys(config: &Config) -> Result<Keys, EngineError> {
     signing_keys(settings, &issuer_store(settings)?)
 }
 
-/// Reads the file of the one signing key again, if that is what signs. Another key in it is published at once, and signs later.
+/// Reads the file of the one signing key again, if that is what signs; whether it is. Another key in it is published at once, and
+/// signs later.
 ///
 /// # Errors
 ///
 /// Why the file has no key; the one before goes on.
-pub fn read_key_again(config: &Config, issuer: &Issuer) -> Result<(), EngineError> {
+pub fn read_key_again(config: &Config, issuer: &Issuer) -> Result<bool, EngineError> {
     let settings = settings_of_issuer(config)?;
-    if let Some(key) = key_of_file(settings)? {
-        issuer.keys().follow_with(key, settings.keys.settings.ahead(), SystemTime::now().into());
-    }
-    Ok(())
+    let Some(key) = key_of_file(settings)? else { return Ok(false) };
+    issuer.keys().follow_with(key, settings.keys.settings.ahead(), SystemTime::now().into());
+    Ok(true)
 }
 
 fn settings_of_issuer(config: &Config) -> Result<&config::AuthorizationServer, EngineError> {
