@@ -20,12 +20,14 @@ fn config(when: &str, upstream: &Upstream) -> String {
 /// Puts proofs of many keys into the memory until most keys find no room.
 fn fill(gateway: &Running) {
     let engine = gateway.live.engine();
-    let (replays, expires) = (engine.replays(), now().plus(Duration::from_secs(300)));
+    let replays = engine.replays();
     let epoch = replays.epoch();
     let mut in_a_row = 0;
     for number in 0_u32.. {
         let mut key = [0; 32];
         key[..4].copy_from_slice(&number.to_be_bytes());
+        // Of every second in which the proof of a request can end.
+        let expires = now().plus(Duration::from_secs(u64::from(300 + number % 16)));
         let entry = ReplayEntry::new(Thumbprint::from_bytes(key), "x", "https://a/", epoch, expires);
         match pin!(replays.record(&entry, now())).poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(Ok(Seen::Never)) => in_a_row = 0,
