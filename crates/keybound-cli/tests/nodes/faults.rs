@@ -20,8 +20,8 @@ enum Hit {
     GatewayStopped(usize),
 }
 
-/// One fault or two, for a while. Returns whether clients are to be looked after now, with everything mended.
-pub(crate) fn one(servers: &mut impl Servers, gateways: &Gateways, chance: &mut Chance, ledger: &Ledger) -> bool {
+/// One fault or two, for a while.
+pub(crate) fn one(servers: &mut impl Servers, gateways: &Gateways, chance: &mut Chance, ledger: &Ledger) {
     thread::sleep(chance.pause(50, 800));
     let mut hits = vec![hit(servers, gateways, chance, ledger)];
     if chance.once_in(3) {
@@ -32,15 +32,15 @@ pub(crate) fn one(servers: &mut impl Servers, gateways: &Gateways, chance: &mut 
     for hit in hits.into_iter().flatten() {
         mend(&hit, servers, gateways, ledger);
     }
-    let looked_after = chance.once_in(2);
-    if looked_after {
-        servers.settled();
-        for gateway in gateways.all() {
-            assert!(gateway.answers_within(START), "a gateway does not start again\n{}", ledger.story());
-        }
-        ledger.tell("all is well");
+}
+
+/// Waits until the servers are one again and every gateway runs.
+pub(crate) fn over(servers: &mut impl Servers, gateways: &Gateways, ledger: &Ledger) {
+    servers.settled();
+    for gateway in gateways.all() {
+        assert!(gateway.answers_within(START), "a gateway does not start again\n{}", ledger.story());
     }
-    looked_after
+    ledger.tell("all is well");
 }
 
 fn hit(servers: &mut impl Servers, gateways: &Gateways, chance: &mut Chance, ledger: &Ledger) -> Option<Hit> {

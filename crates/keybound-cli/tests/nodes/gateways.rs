@@ -7,6 +7,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
@@ -68,7 +69,7 @@ impl Gateways {
 
 impl Gateway {
     fn new(number: usize, folder: &Path, store: &str, when_unavailable: WhenUnavailable, ledger: &Ledger) -> Self {
-        let (address, admin) = (free_address(), free_address());
+        let (address, admin) = own_addresses();
         let upstream = upstream(number, ledger.clone());
         let when_unavailable = match when_unavailable {
             WhenUnavailable::Refuse => "refuse",
@@ -151,8 +152,12 @@ fn share_nonce_keys(path: &Path) {
     file.write_all(ring.to_text().as_bytes()).unwrap();
 }
 
-fn free_address() -> SocketAddr {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap()
+/// Two addresses on an interface of its own: on 127.0.0.1, a connection of a client may take the port while a gateway is down.
+fn own_addresses() -> (SocketAddr, SocketAddr) {
+    static NEXT: AtomicU8 = AtomicU8::new(1);
+    let own = Ipv4Addr::new(127, 77, NEXT.fetch_add(1, Ordering::Relaxed), 1);
+    let (one, other) = (TcpListener::bind((own, 0)).unwrap(), TcpListener::bind((own, 0)).unwrap());
+    (one.local_addr().unwrap(), other.local_addr().unwrap())
 }
 
 /// Answers everything, and notes which proof came with it.

@@ -47,8 +47,9 @@ fn run(name: &str, mut servers: impl Servers, when_unavailable: WhenUnavailable)
         let end = Instant::now() + Duration::from_secs(seconds);
         let mut longest = Duration::ZERO;
         while Instant::now() < end && ledger.twice().is_empty() {
-            let mended = faults::one(&mut servers, &gateways, &mut chance, &ledger);
-            if mended || Instant::now() >= end {
+            faults::one(&mut servers, &gateways, &mut chance, &ledger);
+            if chance.once_in(2) || Instant::now() >= end {
+                faults::over(&mut servers, &gateways, &ledger);
                 longest = longest.max(callers.recovery(RECOVERY));
             }
         }
