@@ -1,8 +1,9 @@
 //! The pages on which people sign in and decide, as a browser sees them, and as whoever means ill uses them.
 
+use keybound_issuer::{IssuerConfig, Registration};
 use serde_json::json;
 
-use crate::browser::{Browser, PASSWORD, Shown};
+use crate::browser::{Browser, PASSWORD, Shown, with_users};
 use crate::people::{Parameters, form, of_web, proof_for};
 use crate::support::{HOLDER, LOCAL, MARK, REDIRECT, Server, Setup};
 
@@ -287,8 +288,8 @@ fn nobody_frames_stores_or_scripts_a_page() {
 #[test]
 fn what_others_call_themselves_is_text() {
     let evil = "<script>alert(1)</script>\u{202e}\"'>";
-    let server =
-        Setup::new().registering(|config| crate::browser::with_users(crate::registration::open(config))).start();
+    let open = |config: IssuerConfig| with_users(config.registration(Registration::Open, "openid read write"));
+    let server = Setup::new().registering(open).start();
     let metadata = json!({
         "client_name": evil, "redirect_uris": ["https://zebra7.example/back"], "token_endpoint_auth_method": "none"
     });
@@ -323,8 +324,8 @@ fn what_others_call_themselves_is_text() {
 /// RFC 9700 section 4.11.2, at the end of a session.
 #[test]
 fn nobody_signs_out_to_a_stranger_unasked() {
-    let server =
-        Setup::new().registering(|config| crate::browser::with_users(crate::registration::open(config))).start();
+    let open = |config: IssuerConfig| with_users(config.registration(Registration::Open, "openid read write"));
+    let server = Setup::new().registering(open).start();
     let metadata = json!({
         "redirect_uris": ["https://zebra7.example/back"], "post_logout_redirect_uris": ["https://zebra7.example/bye"],
         "token_endpoint_auth_method": "none"
@@ -335,6 +336,14 @@ fn nobody_signs_out_to_a_stranger_unasked() {
     let end = format!("/logout?client_id={id}&post_logout_redirect_uri=https%3A%2F%2Fzebra7.example%2Fbye");
     let told = Browser::of(&server).open(&end);
     assert_eq!((told.status, told.left_for.clone()), (200, None), "{told:?}");
+
+    // A person who is signed in is asked, and goes where the page said.
+    let mut browser = Browser::of(&server);
+    browser.code(&of_web_asked());
+    let page = browser.open(&end);
+    assert!(page.left_for.is_none() && page.text().contains("zebra7.example"), "{page:?}");
+    let done = browser.press(&page, "sign_out", &[]);
+    assert_eq!(done.left_for.as_deref(), Some("https://zebra7.example/bye"));
 }
 
 /// No parameter of a page leads out of it.
