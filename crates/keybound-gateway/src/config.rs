@@ -361,6 +361,7 @@ pub struct Limits {
     pub upstream_idle_timeout: Duration,
     pub drain_delay: Option<Duration>,
     pub drain_timeout: Duration,
+    pub drain_idle_timeout: Duration,
 }
 
 /// `[log]`

@@ -372,7 +372,9 @@ pub(crate) const KEYS: &[Key] = &[
          notice that. Without it the port is closed at once."),
     key("limits.drain_timeout", Duration, Is("\"30s\""),
         "On SIGTERM, once the port is closed: how long requests in flight may still take. Connections are told to end with their next\n\
-         answer; those from which no request comes are closed after 1 s."),
+         answer."),
+    key("limits.drain_idle_timeout", Duration, Is("\"1s\""),
+        "And how long those are kept from which no request comes: one may be on its way already, and is answered."),
 
     key("log.format", Choice(LOG_FORMATS), Is("\"text\""),
         "text: for people. json: an object a line, for machines. Neither ever holds a token or a proof."),

@@ -59,18 +59,21 @@ impl Drop for Ended {
     }
 }
 
-/// How long a connection without a request is kept once the front drains. Its next request may be on the way already, and would
-/// be lost; the answer to it says that it was the last.
-const FAREWELL: Duration = Duration::from_secs(1);
-
 /// Tells every connection of a worker to finish what it is at and close.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Draining {
+    /// How long a connection without a request is kept. Its next request may be on the way already, and would be lost; the
+    /// answer to it says that it was the last.
+    farewell: Duration,
     since: Cell<Option<Instant>>,
     told: Notify,
 }
 
 impl Draining {
+    fn new(farewell: Duration) -> Self {
+        Self { farewell, since: Cell::default(), told: Notify::new() }
+    }
+
     pub(crate) fn begin(&self) {
         self.since.set(Some(Instant::now()));
         self.told.notify_waiters();
@@ -90,12 +93,12 @@ impl Draining {
     /// Returns when it has begun and a connection from which nothing comes has waited long enough.
     pub(crate) async fn farewell(&self) {
         self.beginning().await;
-        sleep(FAREWELL).await;
+        sleep(self.farewell).await;
     }
 
     /// When a connection goes that rests since then.
     fn leave(&self, resting_since: Instant) -> Option<Instant> {
-        Some(self.since.get()?.max(resting_since) + FAREWELL)
+        Some(self.since.get()?.max(resting_since) + self.farewell)
     }
 }
 
@@ -119,7 +122,8 @@ impl<H> Shop<H> {
         if limits.header_fields != LIBRARY_FIELDS {
             builder.max_headers(limits.header_fields);
         }
-        Self { handler, limits, builder, draining: Draining::default() }
+        let draining = Draining::new(limits.drain_idle_timeout);
+        Self { handler, limits, builder, draining }
     }
 }
 

@@ -33,6 +33,7 @@ pub(super) fn limits(section: Section<'_>) -> Option<Limits> {
     let upstream_idle_timeout = time("upstream_idle_timeout");
     let drain_delay = time("drain_delay");
     let drain_timeout = time("drain_timeout");
+    let drain_idle_timeout = time("drain_idle_timeout");
     section.finish();
     Some(Limits {
         connections: connections?.value,
@@ -53,6 +54,7 @@ pub(super) fn limits(section: Section<'_>) -> Option<Limits> {
         upstream_idle_timeout: upstream_idle_timeout?,
         drain_delay,
         drain_timeout: drain_timeout?,
+        drain_idle_timeout: drain_idle_timeout?,
     })
 }
 
