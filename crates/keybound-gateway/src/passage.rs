@@ -6,7 +6,7 @@ use http::header::{ACCESS_CONTROL_ALLOW_METHODS, ALLOW, CONTENT_ENCODING, ORIGIN
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Response, Uri};
-use keybound::refusal::{Denial, Refusal};
+use keybound::refusal::{Denial, Reason, Refusal};
 use keybound::request::{Origin, Presented, RequestPath, authority};
 use keybound_tower::{Access, Cors, Judgement, Policy};
 
@@ -25,6 +25,8 @@ pub(crate) struct Passage<'e> {
     pub(crate) number: usize,
     pub(crate) route: &'e Route,
     pub(crate) policy: &'e Policy,
+    /// Whether servers that read the path in another way would take it for that of another route.
+    pub(crate) disputed: bool,
 }
 
 impl Engine {
@@ -46,8 +48,13 @@ impl Engine {
 
     /// The route for a path at an origin.
     pub(crate) fn passage(&self, origin: usize, path: &RequestPath<'_>) -> Option<Passage<'_>> {
-        let number = self.config.routes.iter().position(|route| route.path.covers(path.as_str()))?;
-        Some(Passage { number, route: &self.config.routes[number], policy: &self.policies[origin][number] })
+        let chosen = |path: &str| self.config.routes.iter().position(|route| route.path.covers(path));
+        let number = chosen(path.as_str())?;
+        let route = &self.config.routes[number];
+        // Behind a route that is named with parameters, servers know of them.
+        let disputed =
+            path.shortened().is_some_and(|path| chosen(&path) != Some(number)) && !route.path.has_parameters();
+        Some(Passage { number, route, policy: &self.policies[origin][number], disputed })
     }
 
     /// Decides about credentials, for a request to the origin at this position.
@@ -126,6 +133,10 @@ impl Passage<'_> {
     pub(crate) fn target(&self, uri: &Uri, path: RequestPath<'_>) -> Result<Uri, Refusal> {
         let path = match self.route.ambiguous_paths {
             AmbiguousPaths::Allow => path,
+            AmbiguousPaths::Refuse if self.disputed => {
+                let detail = "servers that drop parameters and empty segments would take the path for another route's";
+                return Err(Refusal::with_detail(Reason::PathAmbiguous, detail));
+            }
             AmbiguousPaths::Refuse => path.unambiguous()?,
         };
         if uri.path() == path.as_str() {

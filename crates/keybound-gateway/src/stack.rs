@@ -134,7 +134,8 @@ impl Serving {
         }
         let Some(passage) = self.engine.passage(origin, &path).filter(|passage| !passage.route.upstreams.is_empty())
         else {
-            return Problem::RouteUnknown.answer();
+            // No route allows it, then.
+            return path.unambiguous().map_or_else(refuse, |_| Problem::RouteUnknown.answer());
         };
         watch.routed(&self.engine.meters[passage.number]);
         if let Some(response) = passage.method_unlisted(&parts, &self.cors) {
@@ -145,7 +146,7 @@ impl Serving {
             Err(refusal) => return self.engine.refuse(&parts, refusal, passage.policy, &self.cors, watch),
         };
         parts.uri = target;
-        let Passage { number, route, policy } = passage;
+        let Passage { number, route, policy, .. } = passage;
         let errand = Errand { route, policy, origin, upstreams: &self.upstreams[number], watch };
         self.pass(errand, parts, body, peer).await
     }

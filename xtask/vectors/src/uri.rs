@@ -249,6 +249,7 @@ fn paths(world: &World) -> Vec<Case<'_>> {
         ambiguous("escaped-dots", "/x/%2e%2E/orders", "an escaped double dot segment"),
         ambiguous("half-escaped-dots", "/x/.%2e/orders", "a double dot segment, half escaped"),
         ambiguous("dots-at-the-end", "/orders/..", "a double dot segment at the end"),
+        ambiguous("dots-with-parameters", "/x/..;v=1/orders", "a double dot segment that has parameters"),
         malformed("backslash", "/x\\..\\orders", "a backslash"),
         malformed("broken-escape", "/orders%zz", "an escape that is none"),
         malformed("cut-escape", "/orders%2", "an escape that breaks off"),

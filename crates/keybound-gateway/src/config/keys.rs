@@ -247,7 +247,8 @@ pub(crate) const KEYS: &[Key] = &[
     key("route.upstream_authorization", Choice(AUTHORIZATIONS), Is("\"strip\""),
         "The upstream's Authorization: strip: none. pass: as it came. bearer: the same token under the scheme Bearer."),
     key("route.ambiguous_paths", Choice(AMBIGUOUS), Is("\"refuse\""),
-        "Paths with an encoded slash, backslash or null, which servers read in different ways."),
+        "Paths that servers read in different ways: with an encoded slash, backslash or null, with dot segments, be it with\n\
+         parameters (/..;/), or with parameters or empty segments without which another route would be chosen (//admin, /admin;v=1)."),
 
     key("route.health.path", Text, Required("\"/healthz\""),
         "What is asked for, as the upstream has it: strip_prefix and rewrite do not touch it."),

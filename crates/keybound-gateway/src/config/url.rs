@@ -205,6 +205,11 @@ impl Prefix {
         }
     }
 
+    /// Whether a segment of it has some (RFC 3986 section 3.3).
+    pub(crate) fn has_parameters(&self) -> bool {
+        self.0.contains(';') || self.0.contains("%3B")
+    }
+
     /// Nothing, for `/`.
     fn bare(&self) -> &str {
         if &*self.0 == "/" { "" } else { &self.0 }

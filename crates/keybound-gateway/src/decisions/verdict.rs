@@ -53,7 +53,12 @@ pub(super) async fn decide<'e>(engine: &'e Engine, parts: &mut Parts, body: &[u8
         Ok(arrival) => arrival,
         Err(refusal) => return refuse(parts, refusal, &Policy::required()),
     };
-    let Some(passage) = engine.passage(origin, &path) else { return problem(Problem::RouteUnknown) };
+    let Some(passage) = engine.passage(origin, &path) else {
+        return match path.unambiguous() {
+            Err(refusal) => refuse(parts, refusal, &Policy::required()),
+            Ok(_) => problem(Problem::RouteUnknown),
+        };
+    };
     watch.routed(&engine.meters[passage.number]);
     if let Some(response) = passage.method_unlisted(parts, &cors) {
         return Verdict::Answered(with_reason(response, Problem::MethodUnlisted.code()));

@@ -60,6 +60,9 @@ fn method_and_target_of_the_question_are_not_those_of_the_request() {
     assert_eq!(ask(&service, "/orders", &elsewhere).reason(), "htu.mismatch");
     let answer = ask(&service, "/orders%2F17", &scene.credentials(Method::GET, "/orders%2F17", Some(&nonce)));
     assert_eq!((answer.status, &*answer.reason()), (400, "path.ambiguous"));
+    for path in ["/orders/../x", "/..;/orders", "//open", "/open/..;/"] {
+        assert_eq!(ask(&service, path, "").reason(), "path.ambiguous", "{path}");
+    }
     let normal = scene.credentials(Method::GET, "/orders/~a", Some(&nonce));
     assert_eq!(ask(&service, "/orders/%7Ea", &normal).status, 200);
     let two = format!("{normal}{}", scene.credentials(Method::GET, "/orders", None).split_once("\r\n").unwrap().1);

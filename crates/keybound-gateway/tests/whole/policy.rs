@@ -148,3 +148,56 @@ fn decisions_know_of_methods() {
     assert_eq!((answer.status, answer.field("allow")), (405, Some("GET, HEAD")));
     assert_eq!(answer.field("keybound-reason"), Some("method.unlisted"));
 }
+
+/// A server behind it may drop parameters, or take two slashes for one: what is open must not be a way to what is not.
+#[test]
+fn no_path_of_one_route_is_another_s_behind_it() {
+    let (scene, upstream) = (Scene::new(), Upstream::echo());
+    let open = "mode = \"open\"";
+    let routes = [
+        route("/", upstream.address, open),
+        route("/admin", upstream.address, ""),
+        route("/admin/any", upstream.address, &format!("{open}\nambiguous_paths = \"allow\"")),
+        route("/v;1", upstream.address, open),
+    ];
+    let gateway = scene.gateway(&routes.concat());
+    let status = |path: &str| {
+        let answer = gateway.get(path, "");
+        (answer.status, if answer.status == 200 { String::new() } else { answer.reason() })
+    };
+    for path in [
+        "//admin",
+        "/admin;v=1",
+        "/admin%3bv=1/x",
+        "/;/admin",
+        "/a//..;/admin",
+        "/a/..;v=1/admin",
+        "/a/.%2e%3B/b",
+        "/admin//any",
+        "/a/../admin",
+        "/admin/any;v=1/..;/x",
+    ] {
+        assert_eq!(status(path), (400, "path.ambiguous".to_owned()), "{path}");
+    }
+    for path in ["/a//b;v=1/", "//", "/admins;v=1", "/v;1/x;2"] {
+        assert_eq!(status(path), (200, String::new()), "{path}");
+    }
+    assert_eq!(status("/admin/any/..;/x//y"), (200, String::new()));
+    assert_eq!(status("/admin//x;v=1"), (401, "credentials.missing".to_owned()));
+}
+
+/// Whether or not there is a route where the path leads by its normal form.
+#[test]
+fn a_path_without_a_route_is_ambiguous_first() {
+    let (scene, upstream) = (Scene::new(), Upstream::echo());
+    let gateway = scene.gateway(&route("/orders", upstream.address, ""));
+    for (path, status, reason) in [
+        ("/orders/%2e%2e/x", 400, "path.ambiguous"),
+        ("/orders%2Fx", 400, "path.ambiguous"),
+        ("/..;/orders", 400, "path.ambiguous"),
+        ("//orders", 404, "route.unknown"),
+    ] {
+        let answer = gateway.get(path, "");
+        assert_eq!((answer.status, &*answer.reason()), (status, reason), "{path}");
+    }
+}

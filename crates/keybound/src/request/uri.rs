@@ -231,7 +231,9 @@ impl<'r> RequestPath<'r> {
         let normal = normal_path(path).map_err(|_| Reason::PathMalformed)?;
         let plain = normal.len() == path.len() || !has_dot_segments(path);
         let escapes = normal.contains('%');
-        let ambiguous = !plain || escapes && ["%2F", "%5C", "%00"].iter().any(|escape| normal.contains(escape));
+        let ambiguous = !plain
+            || escapes && ["%2F", "%5C", "%00"].iter().any(|escape| normal.contains(escape))
+            || has_parameters(&normal) && normal.split('/').map(without_parameters).any(is_dots);
         Ok(Self { normal, ambiguous })
     }
 
@@ -240,8 +242,23 @@ impl<'r> RequestPath<'r> {
         &self.normal
     }
 
+    /// The path as servers take it that drop what follows a `;` in a segment, and empty segments; nothing if those take it for
+    /// what it is.
+    pub fn shortened(&self) -> Option<String> {
+        if !has_parameters(&self.normal) && !self.normal.contains("//") {
+            return None;
+        }
+        let segments = self.normal.split('/').map(without_parameters).filter(|segment| !segment.is_empty());
+        let mut shortened = String::with_capacity(self.normal.len());
+        for segment in segments {
+            shortened.push('/');
+            shortened.push_str(segment);
+        }
+        Some(if shortened.is_empty() { "/".to_owned() } else { shortened })
+    }
+
     /// The same path, unless two programs might read it in two ways: it holds an encoded slash, backslash or null, or had
-    /// dot segments once decoded (`design.md`: paths).
+    /// dot segments once decoded, or has them once parameters are dropped (`/..;/`).
     ///
     /// # Errors
     ///
@@ -253,7 +270,21 @@ impl<'r> RequestPath<'r> {
 
 /// Whether a segment is `.` or `..` once its unreserved characters are decoded.
 fn has_dot_segments(path: &str) -> bool {
-    decode_unreserved(path).is_ok_and(|decoded| decoded.split('/').any(|segment| matches!(segment, "." | "..")))
+    decode_unreserved(path).is_ok_and(|decoded| decoded.split('/').any(is_dots))
+}
+
+fn is_dots(segment: &str) -> bool {
+    matches!(segment, "." | "..")
+}
+
+fn has_parameters(path: &str) -> bool {
+    path.contains(';') || path.contains("%3B")
+}
+
+/// A segment of a path in normal form, up to the `;` that its parameters begin with (RFC 3986 section 3.3).
+fn without_parameters(segment: &str) -> &str {
+    let bare = segment.split(';').next().unwrap_or(segment);
+    bare.split("%3B").next().unwrap_or(bare)
 }
 
 /// Scheme-based normalization of any absolute URI with an authority (RFC 3986 section 6.2).

@@ -177,10 +177,25 @@ fn paths_that_two_programs_read_in_two_ways() {
         ("/a/%2e%2E/b", "/b", true),
         ("/a/.%2e", "/", true),
         ("/.", "/", true),
+        ("/a;v=1/b", "/a;v=1/b", false),
+        ("/a;..", "/a;..", false),
+        ("/a/..;/b", "/a/..;/b", true),
+        ("/a/%2E.;v=1", "/a/..;v=1", true),
+        ("/a/.%3b/b", "/a/.%3B/b", true),
     ] {
         let read = RequestPath::parse(path).unwrap();
         assert_eq!(read.as_str(), normal, "{path}");
         assert_eq!(read.unambiguous().is_err(), ambiguous, "{path}");
+    }
+    for (path, shortened) in [
+        ("/", None),
+        ("/a/b/", None),
+        ("//", Some("/")),
+        ("//a", Some("/a")),
+        ("/a//b/", Some("/a/b")),
+        ("/a;v=1/;/b%3bc", Some("/a/b")),
+    ] {
+        assert_eq!(RequestPath::parse(path).unwrap().shortened().as_deref(), shortened, "{path}");
     }
     for path in ["a", "*", "/a\\b", "/a b", "/%", "/ä"] {
         assert_eq!(RequestPath::parse(path).unwrap_err().reason(), Reason::PathMalformed, "{path}");
