@@ -164,11 +164,6 @@ impl<'r> Credentials<'r> {
     }
 }
 
-/// Whether the client tried HTTP Basic, so that the refusal has a challenge of that scheme.
-pub(crate) fn tried_basic(headers: &HeaderMap) -> bool {
-    headers.get(AUTHORIZATION).is_some_and(|field| basic_payload(field.as_bytes()).is_some())
-}
-
 /// Identifier and secret, each form-encoded before they were joined (RFC 6749 section 2.3.1, RFC 7617 section 2).
 fn basic(field: &[u8]) -> Option<(Zeroizing<String>, Zeroizing<String>)> {
     let payload = basic_payload(field)?;

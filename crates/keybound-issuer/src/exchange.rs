@@ -23,7 +23,7 @@ use zeroize::Zeroizing;
 use crate::State;
 use crate::answer;
 use crate::audit::{Entry, Event, Refused};
-use crate::authenticate::{Authenticated, Credentials, tried_basic};
+use crate::authenticate::{Authenticated, Credentials};
 use crate::client::{Client, GrantType};
 use crate::config::Registration;
 use crate::form::Form;
@@ -240,10 +240,7 @@ impl<'r> Exchange<'r> {
             Denial::Refused(refusal) => (refusal.detail(), refusal.demands_nonce()),
             _ => (None, false),
         };
-        let mut answer = TokenErrorAnswer::new(denial, None);
-        if tried_basic(self.headers) {
-            answer = answer.tried_basic(&self.state.realm);
-        }
+        let mut answer = TokenErrorAnswer::new(denial, None).takes_basic(&self.state.realm);
         if let Some(seconds) = self.learnt.retry_after {
             answer = answer.retry_after(seconds);
         }

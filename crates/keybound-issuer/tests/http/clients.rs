@@ -190,15 +190,16 @@ fn requests_of_the_wrong_client_or_for_the_wrong_thing_are_refused() {
     }
 }
 
-/// RFC 6749 section 5.2: the challenge is that of the scheme that was tried, and of no other.
+/// RFC 6749 section 5.2, RFC 9110 section 15.5.2: whoever tried Basic is challenged for it, and no 401 is without a challenge.
 #[test]
-fn who_tried_basic_is_challenged_for_basic() {
+fn who_did_not_authenticate_is_challenged() {
     let server = Setup::new().start();
-    let answer = server.token(&Request::token().basic("basic", MARK));
-    assert_eq!(answer.field("www-authenticate"), Some("Basic realm=\"token endpoint\""));
-    for tried in [Request::token(), Request::token().with("client_id=post&client_secret=no")] {
-        assert_eq!(server.token(&tried).field("www-authenticate"), None);
+    let wrong_secret = Request::token().with("client_id=post&client_secret=no");
+    for tried in [Request::token().basic("basic", MARK), Request::token(), wrong_secret] {
+        let answer = server.token(&tried);
+        assert_eq!((answer.status, answer.field("www-authenticate")), (401, Some("Basic realm=\"token endpoint\"")));
     }
+    assert_eq!(server.token(&Request::of_basic().body("grant_type=zebra7")).field("www-authenticate"), None);
 }
 
 /// R-AS-23: what was refused for another reason has not used up the proof.

@@ -48,9 +48,10 @@ impl TokenErrorAnswer {
         Self { status, error, code: denial.code(), basic: None, retry_after, nonce: nonce.cloned() }
     }
 
-    /// For a client that tried to authenticate by HTTP Basic: an `invalid_client` then has a challenge of that scheme
-    /// (RFC 6749 section 5.2). Other answers stay as they are.
-    pub fn tried_basic(mut self, realm: &Realm) -> Self {
+    /// From a server where clients may authenticate by HTTP Basic: an `invalid_client` then has a challenge of that scheme, which
+    /// a client that tried it must get (RFC 6749 section 5.2), and every 401 has one (RFC 9110 section 15.5.2). Other answers stay as
+    /// they are.
+    pub fn takes_basic(mut self, realm: &Realm) -> Self {
         if self.status == StatusCode::UNAUTHORIZED {
             self.basic = HeaderValue::try_from(format!("Basic realm=\"{}\"", realm.quoted())).ok();
         }
@@ -151,7 +152,7 @@ mod tests {
     fn no_answer_holds_a_dpop_challenge() {
         let realm = Realm::new("tokens").unwrap();
         for reason in Reason::ALL {
-            let answer = TokenErrorAnswer::new(&(*reason).into(), None).tried_basic(&realm);
+            let answer = TokenErrorAnswer::new(&(*reason).into(), None).takes_basic(&realm);
             let mut headers = HeaderMap::new();
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("DPoP"));
             answer.apply(&mut headers);
@@ -166,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn basic_is_offered_to_those_who_tried_it() {
+    fn basic_is_offered_by_servers_that_take_it() {
         let mut headers = HeaderMap::new();
         TokenErrorAnswer::new(&Reason::ClientAuthentication.into(), None).apply(&mut headers);
         assert!(!headers.contains_key(WWW_AUTHENTICATE));
