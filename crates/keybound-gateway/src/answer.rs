@@ -4,7 +4,8 @@ use core::fmt;
 
 use bytes::Bytes;
 use http::header::{
-    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER,
+    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE,
+    RETRY_AFTER,
 };
 use http::{HeaderValue, Response, StatusCode};
 
@@ -135,7 +136,15 @@ problems! {
 impl Problem {
     /// Whether the connection must not be used again: what comes next on it may be no request, or not the client's.
     const fn spoils_connection(self) -> bool {
-        !matches!(self, Self::UpstreamUnreachable | Self::UpstreamInvalid | Self::UpstreamTimeout)
+        !matches!(
+            self,
+            Self::RouteUnknown
+                | Self::MethodUnlisted
+                | Self::AttestationFailed
+                | Self::UpstreamUnreachable
+                | Self::UpstreamInvalid
+                | Self::UpstreamTimeout
+        )
     }
 
     /// The answer. The problem is in its extensions.
@@ -151,6 +160,10 @@ impl Problem {
         fields.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("WWW-Authenticate, DPoP-Nonce"));
         if self.spoils_connection() {
             fields.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        if matches!(self, Self::MethodRefused) {
+            // Of no route: what each allows is not known here.
+            fields.insert(ALLOW, HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
         }
         if matches!(self, Self::Overload) {
             fields.insert(RETRY_AFTER, HeaderValue::from_static("1"));

@@ -100,6 +100,20 @@ fn a_route_serves_its_methods_and_no_others() {
     }
 }
 
+/// Nothing is wrong with the connection, and the next request on it may be a better one.
+#[test]
+fn a_connection_outlives_what_no_route_serves() {
+    let (scene, upstream) = (Scene::new(), Upstream::echo());
+    let gateway = scene.gateway(&route("/open", upstream.address, "mode = \"open\"\nmethods = [\"GET\"]"));
+    let mut client = Client::to(gateway.address);
+    for (request, status) in [("GET /nowhere", 404), ("PUT /open", 405), ("POST /nowhere", 404), ("GET /open", 200)] {
+        let (fields, body) = if request.starts_with('G') { ("", "") } else { ("Content-Length: 5\r\n", "hello") };
+        client.send(format!("{request} HTTP/1.1\r\nHost: api.example.com\r\n{fields}\r\n{body}"));
+        let answer = client.answer();
+        assert_eq!((answer.status, answer.field("connection")), (status, None), "{request}");
+    }
+}
+
 #[test]
 fn head_follows_get() {
     let scene = Scene::new();

@@ -126,6 +126,8 @@ fn ambiguous_requests_are_refused_and_the_connection_ends() {
         assert_eq!((answer.status, answer.reason().as_str()), (*status, *reason), "{name}: {answer:?}");
         assert_eq!(answer.field("connection"), Some("close"), "{name}");
         assert_eq!(answer.field("content-type"), Some("application/json"), "{name}");
+        // RFC 9110 section 15.5.6
+        assert_eq!(answer.field("allow").is_some(), *status == 405, "{name}: {answer:?}");
         assert!(answer.field("date").is_some(), "{name}: {answer:?}");
         assert!(client.is_over(), "{name}: the connection goes on");
     }
