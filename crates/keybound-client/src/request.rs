@@ -1,6 +1,7 @@
 //! A request and all that may come of it: a nonce demanded, a token refused, a redirect.
 
 use std::convert::Infallible;
+use std::fmt;
 
 use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LOCATION, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
@@ -8,6 +9,7 @@ use keybound::challenge::DpopChallenge;
 use keybound::client::{Answer, Attempt, Replay, Sent, Verdict, choose_alg, same_origin};
 use keybound::crypto::AlgSet;
 use keybound::nonce::Role;
+use reqwest::Url;
 
 use crate::bearer;
 use crate::body::Body;
@@ -27,11 +29,27 @@ pub struct RequestBuilder {
     url: String,
     fields: HeaderMap,
     body: Body,
+    within: Option<Within>,
+}
+
+/// Which redirects are followed.
+struct Within(Box<dyn Fn(&Url) -> bool + Send + Sync>);
+
+impl fmt::Debug for Within {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Within(..)")
+    }
 }
 
 impl RequestBuilder {
     pub(crate) fn new(client: Client, method: Method, url: &str) -> Self {
-        Self { client, method, url: url.to_owned(), fields: HeaderMap::new(), body: Body::empty() }
+        Self { client, method, url: url.to_owned(), fields: HeaderMap::new(), body: Body::empty(), within: None }
+    }
+
+    /// Follows a redirect only to a URL of which `inside` says so, and within the origin as ever. Any other is the answer.
+    pub fn redirects_within(mut self, inside: impl Fn(&Url) -> bool + Send + Sync + 'static) -> Self {
+        self.within = Some(Within(Box::new(inside)));
+        self
     }
 
     /// Adds a field. `Authorization`, `DPoP`, `Host` and the fields of framing are this client's own.
@@ -70,6 +88,9 @@ impl RequestBuilder {
                 let (from, to) = (target.uri().clone(), next.uri().origin().into());
                 let response = Box::new(exchange.finish(response, target));
                 return Err(Error::RedirectAcross { from, to, response });
+            }
+            if self.within.as_ref().is_some_and(|Within(inside)| !inside(next.url())) {
+                return Ok(exchange.finish(response, target));
             }
             exchange.follow(response.status(), &target, hops)?;
             core.transport.discard(response).await;

@@ -51,6 +51,22 @@ async fn token_and_proof_never_go_to_another_server() {
     assert_eq!(thief.seen().len(), 0);
 }
 
+// R-CLI-18: the caller may keep them closer
+#[tokio::test]
+async fn redirects_stay_where_the_caller_wants_them() {
+    let server = Server::start(|seen, _| match &*seen.target {
+        "/v1/in" => answer(302, &[("location", "/v1/out")], ""),
+        _ => answer(302, &[("location", "/admin")], ""),
+    })
+    .await;
+    let request = with_token().build().unwrap().get(&server.url("/v1/in"));
+    let response = request.redirects_within(|url| url.path().starts_with("/v1/")).send().await.unwrap();
+    assert_eq!((response.status().as_u16(), response.tries()), (302, 2));
+    assert_eq!(response.headers()["location"], "/admin");
+    let targets: Vec<_> = server.seen().iter().map(|seen| seen.target.clone()).collect();
+    assert_eq!(targets, ["/v1/in", "/v1/out"]);
+}
+
 #[tokio::test]
 async fn redirects_end() {
     let server = Server::start(|_, before| answer(302, &[("location", &format!("/{before}"))], "")).await;
