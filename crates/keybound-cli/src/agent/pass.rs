@@ -79,8 +79,8 @@ impl Agency {
         if let Err(stranger) = admit(request.uri(), request.headers(), self.secret.as_ref(), &self.hosts) {
             return turned_away(stranger, proxied);
         }
-        let url = match self.targets.find(request.uri(), proxied) {
-            Ok(url) => url,
+        let (target, url) = match self.targets.find(request.uri(), proxied) {
+            Ok((target, url)) => (target.clone(), url),
             Err(Astray::Elsewhere(host)) => {
                 return own(
                     StatusCode::FORBIDDEN,
@@ -106,14 +106,16 @@ impl Agency {
         };
         let mut named = head.headers;
         fields::onward(&mut named);
-        let mut outward = self.client.request(head.method, &url).body(body);
+        let outward = self.client.request(head.method, &url).body(body);
+        // A redirect that leads away from the target is for the program to follow, or not.
+        let mut outward = outward.redirects_within(move |next| target.holds(next.as_str()));
         for (name, value) in &named {
             outward = outward.header(name.clone(), value.clone());
         }
         match outward.send().await {
             Ok(response) => back(response),
             Err(Error::Refused(refused)) => back(refused.into_response()),
-            // It leads away from the target, without token and proof: for the program to follow, or not.
+            // The same, to another server.
             Err(Error::RedirectAcross { response, .. }) => back(*response),
             Err(error) => failed(&error),
         }

@@ -2,6 +2,7 @@
 
 use http::Uri;
 use keybound::request::TargetUri;
+use percent_encoding::percent_decode_str;
 
 use crate::access;
 use crate::outcome::Failure;
@@ -31,16 +32,43 @@ impl Target {
         self.base.get(self.origin.len()..).unwrap_or_default()
     }
 
-    /// `url`, if it is inside of this target once its dots are followed, by which a path leads elsewhere; also for a server that
-    /// takes an encoded slash for one.
-    fn within(&self, url: String) -> Option<String> {
-        let inside = |url: &str| {
-            TargetUri::parse(url).is_ok_and(|uri| uri.origin() == self.origin && is_below(self.path(), uri.path()))
-        };
-        let path = url.split('?').next()?;
-        let plain = ["%2f", "%2F", "%5c", "%5C"].iter().fold(path.to_owned(), |path, slash| path.replace(slash, "/"));
-        (inside(&url) && inside(&plain)).then_some(url)
+    /// Whether requests may go to `url`. Of a target with a path, no server behind may read anything else out of it.
+    pub(super) fn holds(&self, url: &str) -> bool {
+        let inside =
+            TargetUri::parse(url).is_ok_and(|uri| uri.origin() == self.origin && is_below(self.path(), uri.path()));
+        let path = url.split(['?', '#']).next().and_then(|url| url.strip_prefix(&self.origin));
+        inside && (self.path().is_empty() || path.is_some_and(is_plain))
     }
+}
+
+/// Whether all servers take this path for the same one: it has no dot segments, however they are written or hidden, and what stands
+/// encoded in it is no slash and no end of a segment, however often it is decoded.
+fn is_plain(path: &str) -> bool {
+    let mut path = path.to_owned();
+    for decoded in 0..=MOST_DECODED {
+        let slashes = path.matches('/').count();
+        if path.contains(['\\', '\u{fffd}']) || path.contains(char::is_control) || path.split('/').any(is_dots) {
+            return false;
+        }
+        let next = percent_decode_str(&path).decode_utf8_lossy().into_owned();
+        if next == path {
+            return !path.to_ascii_lowercase().contains("%u"); // another way to encode, which some servers know
+        }
+        if next.matches('/').count() != slashes || decoded == MOST_DECODED {
+            return false;
+        }
+        path = next;
+    }
+    false
+}
+
+/// How often a path may be decoded until it stays as it is.
+const MOST_DECODED: usize = 3;
+
+/// Whether a segment is one or two dots, to servers that cut off parameters or spaces as well.
+fn is_dots(segment: &str) -> bool {
+    let name = segment.split(';').next().unwrap_or_default();
+    matches!(name.trim(), "." | "..")
 }
 
 /// `[NAME=]URL`.
@@ -89,8 +117,8 @@ impl Targets {
         Ok(Self(targets))
     }
 
-    /// The URL that a request is for, by the form its target came in.
-    pub(super) fn find(&self, uri: &Uri, proxied: bool) -> Result<String, Astray> {
+    /// The target that a request is for, and its URL, by the form it came in.
+    pub(super) fn find(&self, uri: &Uri, proxied: bool) -> Result<(&Target, String), Astray> {
         match uri.authority().filter(|_| proxied) {
             Some(authority) => self.by_url(authority.as_str(), uri),
             None => self.by_place(uri),
@@ -98,17 +126,17 @@ impl Targets {
     }
 
     /// The absolute form, as a proxy gets it: plain http on the way to the agent, the target's own scheme from there on.
-    fn by_url(&self, authority: &str, uri: &Uri) -> Result<String, Astray> {
+    fn by_url(&self, authority: &str, uri: &Uri) -> Result<(&Target, String), Astray> {
         let authority = authority.to_ascii_lowercase();
         let authority = authority.strip_suffix(":80").unwrap_or(&authority);
         let authority = authority.strip_suffix(":443").unwrap_or(authority);
-        let mut known = self.0.iter().filter(|target| target.authority() == authority);
-        let url = known.find_map(|target| target.within(format!("{}{}", target.origin, path_and_query(uri))));
-        url.ok_or_else(|| Astray::Elsewhere(authority.to_owned()))
+        let known = self.0.iter().filter(|target| target.authority() == authority);
+        let mut urls = known.map(|target| (target, format!("{}{}", target.origin, path_and_query(uri))));
+        urls.find(|(target, url)| target.holds(url)).ok_or_else(|| Astray::Elsewhere(authority.to_owned()))
     }
 
     /// The path at the agent: below the name of a target, else the one without a name.
-    fn by_place(&self, uri: &Uri) -> Result<String, Astray> {
+    fn by_place(&self, uri: &Uri) -> Result<(&Target, String), Astray> {
         let whole = path_and_query(uri);
         let named = self.0.iter().find_map(|target| {
             let rest = whole.strip_prefix('/')?.strip_prefix(target.name.as_deref()?)?;
@@ -116,7 +144,8 @@ impl Targets {
         });
         let plain = || self.0.iter().find(|target| target.name.is_none()).map(|target| (target, whole));
         let (target, rest) = named.or_else(plain).ok_or(Astray::NoPlace)?;
-        target.within(format!("{}{rest}", target.base)).ok_or(Astray::NoPlace)
+        let url = format!("{}{rest}", target.base);
+        if target.holds(&url) { Ok((target, url)) } else { Err(Astray::NoPlace) }
     }
 }
 
@@ -156,26 +185,60 @@ mod tests {
             ("http://api.example.com:8080/v1", Err("api.example.com:8080")),
             ("http://evil.example/v1", Err("evil.example")),
         ] {
-            let found = targets().find(&sent.parse().unwrap(), sent.starts_with("http"));
+            let targets = targets();
+            let found = targets.find(&sent.parse().unwrap(), sent.starts_with("http")).map(|(_, url)| url);
             let expected = expected.map(str::to_owned).map_err(|name: &str| Astray::Elsewhere(name.to_owned()));
             assert_eq!(found, expected, "{sent}");
         }
     }
 
+    /// Each of them leads a server of some kind out of /v1.
     #[test]
     fn dots_lead_nowhere() {
         for path in [
             "/../admin",
             "/a/../../admin",
+            "/a/../b",
+            "/./b",
+            "/..",
             "/%2e%2e/admin",
+            "/.%2e/admin",
             "/a/%2E%2E/../admin",
             "/..%2fadmin/../../x",
             "/..%2Fadmin",
             "/a%5c..%5C..%2fadmin",
+            "/..;/admin",
+            "/..;x=1/admin",
+            "/a/..;/..;/admin",
+            "/%2e%2e;/admin",
+            "/%2e%2e%3b/admin",
+            "/%252e%252e/admin",
+            "/%25252e%25252e/admin",
+            "/%2525252525252e/admin",
+            "/..%252fadmin",
+            "/a%2fb",
+            "/a%5cb",
+            "/..%5cadmin",
+            "/..%20/admin",
+            "/..%09/admin",
+            "/..%00/admin",
+            "/a%00b",
+            "/%c0%ae%c0%ae/admin",
+            "/%u002e%u002e/admin",
+            "/%25u002e%25u002e/admin",
         ] {
-            assert_eq!(targets().find(&path.parse().unwrap(), false), Err(Astray::NoPlace), "{path}");
+            let Ok(uri) = path.parse::<Uri>() else { panic!("{path}") };
+            assert_eq!(targets().find(&uri, false).map(|(_, url)| url), Err(Astray::NoPlace), "{path}");
+            let whole = format!("http://api.example.com/v1{path}");
+            assert!(targets().find(&whole.parse().unwrap(), true).is_err(), "{whole}");
         }
-        assert!(targets().find(&"/a/../b".parse().unwrap(), false).is_ok());
+        for path in
+            ["/a;v=1/b", "/...", "/.well-known/x", "/a..b", "/100%25", "/caf%C3%A9", "/a%20b", "/?q=../%2e%2e/%5c"]
+        {
+            assert!(targets().find(&path.parse().unwrap(), false).is_ok(), "{path}");
+        }
+        // Where all of the origin is the target, there is nowhere else to lead to.
+        assert!(targets().find(&"/local/a%2Fb/..%2f".parse().unwrap(), false).is_ok());
     }
 
     #[test]

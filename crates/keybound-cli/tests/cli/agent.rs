@@ -274,6 +274,39 @@ fn what_is_between_two_stays_there() {
     assert!(answer.starts_with("HTTP/1.1 404"), "{answer}");
 }
 
+// R-CLI-18: token and proof go nowhere outside of a target's path, neither by what a program asks for nor by a redirect
+#[test]
+fn nothing_leads_out_of_the_path_of_a_target() {
+    let place = Place::new();
+    place.run(&["key", "new", "k"]).good();
+    let moved = |to: &str| {
+        let text = format!("HTTP/1.1 307 Moved\r\nLocation: {to}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+        &*Box::leak(text.into_boxed_str())
+    };
+    let ways = ["/admin", "/v1/../admin", "/v1/..;/admin", "/v1/%252e%252e/admin", "/v12"];
+    let inside = [moved("/v1/next"), "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok"];
+    let (to, seen) = target(inside.into_iter().chain(ways.map(moved)).collect());
+    let base = format!("http://{to}/v1");
+    let args = ["agent", "--key", "k", "--token", "abc", "--listen", "127.0.0.1:0", "--secret-file", "s"];
+    let mut agent = place.start(&[&args[..], &["--target", &base]].concat());
+    let address = agent.address();
+    let word = std::fs::read_to_string(place.work().join("s")).unwrap();
+    let fields = format!("Host: {address}\r\nKeybound-Agent-Secret: {}\r\nConnection: close\r\n\r\n", word.trim());
+    let ask = |path: &str| raw(address, &format!("GET {path} HTTP/1.1\r\n{fields}"));
+    assert!(ask("/in").ends_with("ok"));
+    for way in ways {
+        let answer = ask("/away");
+        assert!(answer.starts_with("HTTP/1.1 307") && answer.contains(&format!("location: {way}\r\n")), "{answer}");
+    }
+    for path in ["/../admin", "/..;/admin", "/%2e%2e;/admin", "/%252e%252e/admin", "/..%5cadmin", "/..%2fadmin"] {
+        assert!(ask(path).starts_with("HTTP/1.1 404"), "{path}");
+    }
+    let asked: Vec<String> =
+        seen.join().unwrap().iter().map(|request| request.lines().next().unwrap_or_default().to_owned()).collect();
+    let away = ["GET /v1/away HTTP/1.1"; 5];
+    assert_eq!(asked, [&["GET /v1/in HTTP/1.1", "GET /v1/next HTTP/1.1"], &away[..]].concat());
+}
+
 #[test]
 fn mistakes_are_said_before_anybody_waits() {
     let scene = Scene::new();
