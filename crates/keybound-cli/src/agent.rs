@@ -3,6 +3,7 @@
 
 mod fields;
 mod guard;
+mod lines;
 mod listen;
 mod pass;
 mod targets;

@@ -8,31 +8,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::server::conn::{http1, http2};
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::timeout;
 
 use super::guard::Hosts;
+use super::lines::Lines;
 use super::pass::Agency;
 use crate::outcome::Failure;
-
-/// Connections at once: more than the programs of one user open.
-const CONNECTIONS: usize = 512;
-
-/// How long a program may take to send the fields of a request.
-const HEAD: Duration = Duration::from_secs(30);
-
-/// Requests at once on one connection of HTTP/2.
-const STREAMS: u32 = 100;
-
-/// How HTTP/2 begins where it is not negotiated (RFC 9113 section 3.4).
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// How long requests may take to their end once the agent is to end.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -167,73 +150,30 @@ impl End {
 
 /// Serves until a signal says that it is enough.
 pub(super) async fn serve(door: Door, agency: Arc<Agency>, mut end: End) {
-    let (room, connections) = (Arc::new(Semaphore::new(CONNECTIONS)), GracefulShutdown::new());
+    let lines = Lines::new();
+    let mut waiting = None;
     loop {
-        let next = async {
-            let permit = Arc::clone(&room).acquire_owned().await.ok();
-            (permit, door.next().await)
-        };
         tokio::select! {
             _ = end.interrupt.recv() => break,
             _ = end.terminate.recv() => break,
             _ = end.hangup.recv() => agency.rotate(),
-            next = next => match next {
-                (Some(permit), Ok(stream)) => connection(stream, permit, &connections, &agency),
-                (_, Err(why)) => {
+            next = door.next(), if waiting.is_none() => match next {
+                Ok(stream) => waiting = Some(stream),
+                Err(why) => {
                     tracing::warn!(%why, "a connection was not accepted");
                     tokio::time::sleep(Duration::from_millis(100)).await; // no descriptors: some may come free
                 }
-                (None, _) => break,
+            },
+            place = lines.place(), if waiting.is_some() => {
+                if let (Some(place), Some(stream)) = (place, waiting.take()) {
+                    let agency = Arc::clone(&agency);
+                    tokio::spawn(place.serve(stream, move |request, asked| Arc::clone(&agency).answer(request, asked)));
+                }
             }
         }
     }
     drop(door);
-    if tokio::time::timeout(DRAIN, connections.shutdown()).await.is_err() {
+    if tokio::time::timeout(DRAIN, lines.end()).await.is_err() {
         tracing::warn!("requests were not finished in time and were cut off");
     }
-}
-
-fn connection(stream: Box<dyn Stream>, permit: OwnedSemaphorePermit, all: &GracefulShutdown, agency: &Arc<Agency>) {
-    let (agency, watcher) = (Arc::clone(agency), all.watcher());
-    tokio::spawn(async move {
-        let service = service_fn(move |request| Arc::clone(&agency).answer(request));
-        let ended = match timeout(HEAD, opening(stream)).await {
-            Ok(Ok((stream, true))) => {
-                watcher.watch(multiplexed().serve_connection(TokioIo::new(stream), service)).await
-            }
-            Ok(Ok((stream, false))) => watcher.watch(simple().serve_connection(TokioIo::new(stream), service)).await,
-            Ok(Err(why)) => return tracing::debug!(%why, "a connection broke off"),
-            Err(_) => return tracing::debug!("a connection said nothing"),
-        };
-        if let Err(why) = ended {
-            tracing::debug!(%why, "a connection broke off");
-        }
-        drop(permit);
-    });
-}
-
-fn simple() -> http1::Builder {
-    let mut builder = http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(HEAD);
-    builder
-}
-
-fn multiplexed() -> http2::Builder<TokioExecutor> {
-    let mut builder = http2::Builder::new(TokioExecutor::new());
-    builder.timer(TokioTimer::new()).max_concurrent_streams(STREAMS).keep_alive_interval(HEAD).keep_alive_timeout(HEAD);
-    builder
-}
-
-/// Reads until it can be told whether this is HTTP/2, and gives back all of it.
-async fn opening(mut stream: Box<dyn Stream>) -> io::Result<(impl AsyncRead + AsyncWrite + Send + Unpin, bool)> {
-    let mut read = Vec::with_capacity(PREFACE.len());
-    while read.len() < PREFACE.len() && PREFACE.starts_with(&read) {
-        let mut rest = (&mut stream).take((PREFACE.len() - read.len()) as u64);
-        if rest.read_buf(&mut read).await? == 0 {
-            break;
-        }
-    }
-    let http2 = read == PREFACE;
-    let (from, to) = tokio::io::split(stream);
-    Ok((tokio::io::join(io::Cursor::new(read).chain(from), to), http2))
 }

@@ -4,8 +4,8 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, PROXY_AUTHENTICATE, UPGRADE, WWW_AUTHENTICATE};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
+use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, PROXY_AUTHENTICATE, UPGRADE, WWW_AUTHENTICATE};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
@@ -13,6 +13,7 @@ use keybound_client::{Client, Error};
 
 use super::fields;
 use super::guard::{Hosts, Secret, Stranger, admit};
+use super::lines::{Asked, Keeping};
 use super::targets::{Astray, Targets};
 use super::upload::{self, Broken};
 use crate::access::Access;
@@ -21,7 +22,9 @@ use crate::access::Access;
 const AGENT_ERROR: HeaderName = HeaderName::from_static("keybound-agent-error");
 
 /// The body of an answer.
-pub(super) type Answer = Response<BoxBody<Bytes, Error>>;
+type Body = BoxBody<Bytes, Error>;
+
+type Answer = Response<Body>;
 
 /// What all requests share.
 pub(super) struct Agency {
@@ -59,26 +62,47 @@ impl Agency {
     }
 
     /// Answers one request, and says so in the log.
-    pub(super) async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Result<Answer, Infallible> {
-        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-        let answer = self.pass(request).await;
+    pub(super) async fn answer(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+        asked: Asked,
+    ) -> Result<Response<Keeping<Body>>, Infallible> {
+        let (method, path, version) = (request.method().clone(), request.uri().path().to_owned(), request.version());
+        let (answer, busy) = match self.admit(&request) {
+            Ok(proxied) => {
+                let busy = asked.admitted();
+                (self.pass(request, proxied).await, Some(busy))
+            }
+            Err(mut answer) => {
+                asked.refused();
+                if version != Version::HTTP_2 {
+                    answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                }
+                (*answer, None)
+            }
+        };
         let status = answer.status().as_u16();
         match answer.headers().get(AGENT_ERROR).and_then(|code| code.to_str().ok()) {
             None => tracing::info!(%method, path, status, "passed on"),
             Some(code) => tracing::warn!(%method, path, status, code, "not passed on"),
         }
-        Ok(answer)
+        Ok(answer.map(|body| Keeping::new(body, busy)))
     }
 
-    async fn pass(&self, request: Request<Incoming>) -> Answer {
+    /// Lets a request in, and says whether the agent is a proxy to it.
+    fn admit(&self, request: &Request<Incoming>) -> Result<bool, Box<Answer>> {
         if request.method() == Method::CONNECT {
-            return own(StatusCode::METHOD_NOT_ALLOWED, "connect", CONNECT);
+            return Err(Box::new(own(StatusCode::METHOD_NOT_ALLOWED, "connect", CONNECT)));
         }
         let named = request.uri().authority();
         let proxied = named.is_some_and(|named| !self.hosts.are_meant(named.as_str(), request.version()));
-        if let Err(stranger) = admit(request.uri(), request.headers(), self.secret.as_ref(), &self.hosts) {
-            return turned_away(stranger, proxied);
+        match admit(request.uri(), request.headers(), self.secret.as_ref(), &self.hosts) {
+            Ok(()) => Ok(proxied),
+            Err(stranger) => Err(Box::new(turned_away(stranger, proxied))),
         }
+    }
+
+    async fn pass(&self, request: Request<Incoming>, proxied: bool) -> Answer {
         let (target, url) = match self.targets.find(request.uri(), proxied) {
             Ok((target, url)) => (target.clone(), url),
             Err(Astray::Elsewhere(host)) => {

@@ -187,12 +187,66 @@ fn grpc_goes_through() {
         assert!(body.data().await.is_none());
         assert_eq!(body.trailers().await.unwrap().unwrap()["grpc-status"], "0");
 
-        // A stranger is told so, and one who gives up is heard.
-        let (response, _) = client.send_request(request("guess"), true).unwrap();
-        assert_eq!(response.await.unwrap().status(), 401);
+        // One who gives up is heard. A stranger is told so, and has to connect again.
         let (_, mut to) = client.send_request(request(&secret), false).unwrap();
         to.send_reset(Reason::CANCEL);
+        let (response, _) = client.send_request(request("guess"), true).unwrap();
+        assert_eq!(response.await.unwrap().status(), 401);
+        let closed = std::future::poll_fn(|context| client.poll_ready(context)).await.unwrap_err();
+        assert!(closed.is_go_away() || closed.is_io(), "{closed:?}");
     };
     runtime.block_on(async { tokio::time::timeout(Duration::from_secs(60), called).await.unwrap() });
     assert_eq!(agent.terminate(), Some(0));
+}
+
+/// A connection of HTTP/2 that answers every ping and asks for nothing.
+async fn idle(address: SocketAddr) -> tokio::task::JoinHandle<()> {
+    let stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    let (client, connection) = client::handshake(stream).await.unwrap();
+    tokio::spawn(async move {
+        let _ended = connection.await;
+        drop(client);
+    })
+}
+
+// Who does not know the secret takes no place from those who do, with however many connections.
+#[test]
+fn strangers_take_no_room() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let target = listener.local_addr().unwrap();
+    let answered = thread::spawn(move || {
+        for _ in 0..2 {
+            let (mut stream, _) = listener.accept().unwrap();
+            head(&mut stream);
+            stream.write_all(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok").unwrap();
+        }
+    });
+    let place = Place::new();
+    let (_agent, address, secret) = agent(&place, target, &[]);
+    let fields = format!("Host: {address}\r\nKeybound-Agent-Secret: {secret}\r\n\r\n");
+    let mut early = connect(address);
+    write!(early, "GET /early HTTP/1.1\r\n{fields}").unwrap();
+    assert!(head(&mut early).starts_with("HTTP/1.1 200"));
+    let mut body = [0; 2];
+    early.read_exact(&mut body).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let mut idle_ones = Vec::new();
+        for _ in 0..600 {
+            idle_ones.push(idle(address).await);
+        }
+        // This one is new, and has its answer at once.
+        let late = tokio::task::spawn_blocking(move || {
+            let mut late = connect(address);
+            write!(late, "GET /late HTTP/1.1\r\n{fields}").unwrap();
+            head(&mut late)
+        });
+        let answer = tokio::time::timeout(Duration::from_secs(10), late).await.expect("an answer in time").unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        idle_ones.iter().for_each(tokio::task::JoinHandle::abort);
+    });
+    answered.join().unwrap();
+    // The one that was let in before has kept its place.
+    write!(early, "GET /none HTTP/1.1\r\nHost: {address}\r\n\r\n").unwrap();
+    assert!(head(&mut early).starts_with("HTTP/1.1 401"));
 }
