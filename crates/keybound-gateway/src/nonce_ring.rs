@@ -36,6 +36,8 @@ pub fn make(path: &Path) -> io::Result<NonceRing> {
 ///
 /// If it cannot be read or written. It stays as it is then.
 pub fn turn(path: &Path) -> io::Result<NonceRing> {
+    // Not the link that may lead to it: where that is, others may find it too.
+    let path = &fs::canonicalize(path)?;
     let secret = random_array().map_err(|error| io::Error::other(error.to_string()))?;
     let ring = read(path).map_err(io::Error::other)?.turned(secret, now());
     written(path, &ring)?.persist(path).map_err(|failed| failed.error)?;
@@ -102,6 +104,18 @@ fn now() -> UnixTime {
 mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt as _;
+
+    #[test]
+    fn a_ring_is_turned_where_a_link_leads() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, link) = (folder.path().join("ring.json"), folder.path().join("link.json"));
+        make(&path).unwrap();
+        std::os::unix::fs::symlink("ring.json", &link).unwrap();
+        assert_eq!(turn(&link).unwrap().current_id(), 2);
+        assert_eq!(read(&path).unwrap().current_id(), 2);
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(turn(&folder.path().join("none")).unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
 
     #[test]
     fn a_ring_is_made_once_turned_often_and_noticed() {
