@@ -1,5 +1,6 @@
 //! `keybound config`: checks a file, prints the documented default, prints the schema.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
@@ -97,7 +98,13 @@ fn check(file: &Path, reader: Reader, json: bool) -> Result {
 
 fn nonce_keys(file: &Path, turn: bool, json: bool) -> Result {
     let done = if turn { nonce_ring::turn(file) } else { nonce_ring::make(file) };
-    let ring = done.map_err(|error| Failure::failed(format!("{}: {error}", file.display())))?;
+    let ring = done.map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => {
+            Failure::usage(format!("{} is there already and stays; --turn turns it", file.display()))
+        }
+        io::ErrorKind::NotFound => Failure::usage(format!("{}: {error}", file.display())),
+        _ => Failure::failed(format!("{}: {error}", file.display())),
+    })?;
     let id = ring.current_id();
     if json {
         output::line(json!({"file": file, "current": id}))?;

@@ -117,7 +117,13 @@ fn make_directory(directory: &Path) -> io::Result<()> {
     builder.recursive(true);
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(directory)
+    builder.create(directory).map_err(|why| {
+        let kind = match why.kind() {
+            io::ErrorKind::AlreadyExists => io::ErrorKind::NotADirectory, // in its place is something else
+            kind => kind,
+        };
+        io::Error::new(kind, format!("the directory {} cannot be made: {why}", directory.display()))
+    })
 }
 
 /// A name is on the disk once its directory is.

@@ -36,7 +36,7 @@ impl Secret {
             }
             (Some(path), _) => {
                 let secret = random()?;
-                write(path, &secret.0).map_err(|why| Failure::failed(format!("{}: {why}", path.display())))?;
+                write(path, &secret.0).map_err(|why| unwritten(path, &why))?;
                 Ok(Some(secret))
             }
         }
@@ -52,6 +52,16 @@ impl Secret {
         let own =
             fields.get(AGENT_SECRET).and_then(|value| value.to_str().ok()).map(|text| Zeroizing::new(text.to_owned()));
         credentials.chain(own).any(|shown| shown.as_bytes().ct_eq(self.0.as_bytes()).into())
+    }
+}
+
+/// A name that leads to nothing, or to a link that does, is for whoever typed it to mend.
+fn unwritten(path: &Path, why: &io::Error) -> Failure {
+    let path = path.display();
+    match why.kind() {
+        io::ErrorKind::AlreadyExists => Failure::usage(format!("{path} is a link that leads to nothing")),
+        io::ErrorKind::NotFound => Failure::usage(format!("{path}: {why}")),
+        _ => Failure::failed(format!("{path}: {why}")),
     }
 }
 

@@ -69,6 +69,10 @@ impl SigningKeys {
             What::List { config, json } => show(&open(config)?, *json),
             What::Rotate { config, revoke, json } => {
                 let keys = open(config)?;
+                let now = UnixTime::from(SystemTime::now());
+                if revoke.as_ref().is_some_and(|kid| keys.list(now).iter().all(|key| *key.kid != **kid)) {
+                    return Err(Failure::usage("there is no key of this name"));
+                }
                 let changing = async {
                     match revoke {
                         Some(kid) => keys.revoke(kid).await,

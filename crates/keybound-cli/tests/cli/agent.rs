@@ -313,6 +313,7 @@ fn mistakes_are_said_before_anybody_waits() {
     let place = &scene.place;
     place.run(&["key", "new", "k"]).good();
     place.write("open", "secret\n");
+    std::os::unix::fs::symlink("nothing", place.work().join("link")).unwrap();
     let issuer = format!("{}/issuer", scene.base);
     let given = ["agent", "--key", "k", "--token", "abc"];
     for (args, status, expected) in [
@@ -333,6 +334,18 @@ fn mistakes_are_said_before_anybody_waits() {
                 .concat(),
             1,
             "chmod 600 open",
+        ),
+        (
+            [&given[..], &["--target", "https://a.example", "--listen", "127.0.0.1:0", "--secret-file", "none/secret"]]
+                .concat(),
+            2,
+            "none/secret: No such file",
+        ),
+        (
+            [&given[..], &["--target", "https://a.example", "--listen", "127.0.0.1:0", "--secret-file", "link"]]
+                .concat(),
+            2,
+            "link is a link that leads to nothing",
         ),
         (vec!["agent", "--target", "https://a.example"], 2, "there is no token"),
         (

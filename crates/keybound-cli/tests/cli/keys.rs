@@ -269,3 +269,36 @@ fn a_keeper_that_is_not_in_this_build() {
     assert_eq!((said.status, &*said.stderr), (2, "error: KEYBOUND_KEY_STORE is file or os\n"));
     place.run_with(&[("KEYBOUND_KEY_STORE", "os")], &["key", "new", "k", "--key-store", "file"]).good();
 }
+
+// Whatever is in the way is named.
+#[test]
+fn a_file_where_keys_and_tokens_are_to_be() {
+    let place = Place::new();
+    let home = place.write("home", "a file").display().to_string();
+    let variables: [(&str, &str); 1] = [("KEYBOUND_HOME", &home)];
+    let issuer = ["token", "--issuer", "http://127.0.0.1:1", "--client-id", "a"];
+    for words in [&["key", "new", "k"][..], &issuer] {
+        let said = place.run_with(&variables, words);
+        assert!(said.status == 1 && said.stderr.contains(&home), "{said:?}");
+        assert!(!said.stderr.contains("is there already"), "{said:?}");
+    }
+    std::fs::remove_file(&home).unwrap();
+    std::fs::create_dir(&home).unwrap();
+    place.write("home/tokens", "a file");
+    let said = place.run_with(&variables, &issuer);
+    assert!(said.status == 1 && said.stderr.contains(&format!("{home}/tokens")), "{said:?}");
+}
+
+#[test]
+fn a_ring_of_nonce_keys_is_made_once_and_turned_where_it_is() {
+    let place = Place::new();
+    let run = |words: &[&str]| place.run(&[&["config", "nonce-keys"], words].concat());
+    let said = run(&["--turn", "ring.json"]);
+    assert!(said.status == 2 && said.stderr.contains("ring.json: No such file"), "{said:?}");
+    assert_eq!(run(&["--json", "ring.json"]).json()["current"], 1);
+    let said = run(&["ring.json"]);
+    assert!(said.status == 2 && said.stderr.contains("ring.json is there already and stays"), "{said:?}");
+    assert_eq!(run(&["--turn", "--json", "ring.json"]).json()["current"], 2);
+    place.write("open.json", "{}");
+    assert_eq!(run(&["--turn", "open.json"]).status, 1);
+}

@@ -31,6 +31,11 @@ impl TokenFiles {
         let directory = directory.into();
         Self { directory }
     }
+
+    /// The same, with the name of where it happened.
+    fn about(&self, why: &io::Error) -> io::Error {
+        io::Error::new(why.kind(), format!("{}: {why}", self.directory.display()))
+    }
 }
 
 fn file_name(id: &TokenId) -> OsString {
@@ -63,11 +68,11 @@ impl TokenStore for TokenFiles {
 
     /// By a lock on a file beside it, which the system takes back when a program ends.
     fn claim(&self, id: &TokenId) -> io::Result<Option<Box<dyn Send + Sync>>> {
-        let file = open_lock(&self.directory, &format!("{}.lock", id.digest()))?;
+        let file = open_lock(&self.directory, &format!("{}.lock", id.digest())).map_err(|why| self.about(&why))?;
         match file.try_lock() {
             Ok(()) => Ok(Some(Box::new(file))),
             Err(TryLockError::WouldBlock) => Ok(None),
-            Err(TryLockError::Error(why)) => Err(why),
+            Err(TryLockError::Error(why)) => Err(self.about(&why)),
         }
     }
 
@@ -86,5 +91,6 @@ impl TokenStore for TokenFiles {
         });
         let text = Zeroizing::new(object.to_string());
         write_private(&self.directory, &file_name(id), text.as_bytes(), Present::Replace)
+            .map_err(|why| self.about(&why))
     }
 }
