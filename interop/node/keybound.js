@@ -50,26 +50,40 @@ export async function serve(nonce = 'offer', { people = false, signs = 'ES256' }
   const [port, admin] = [await freePort(), await freePort()]
   const url = `http://127.0.0.1:${port}`
   await writeFile(join(directory, 'keybound.toml'), configuration({ url, port, admin, upstream: upstream.port, nonce, people, signs }))
-  const child = spawn(PROGRAM, ['serve', '--config', join(directory, 'keybound.toml')], {
-    env: { PATH: process.env.PATH, KEYBOUND_HOME: join(directory, 'home') },
-    stdio: ['ignore', 'inherit', 'pipe'],
-  })
-  const log = []
-  await listening(child, log)
+  const service = await start('serve', directory)
   return {
     url,
     issuer: new URL(`${url}/issuer`),
     signer: signer.privateKey,
     started: Date.now(),
     /** What the program wrote to its log. */
-    log,
+    log: service.log,
     /** Runs a command of the program as one of its users; what it printed. */
     run: (...words) => run(directory, words),
+    async stop() {
+      try {
+        await service.stop()
+      } finally {
+        upstream.server.close()
+      }
+    },
+  }
+}
+
+/** Starts the program with the configuration in this directory, which goes when it is stopped. */
+export async function start(command, directory) {
+  const child = spawn(PROGRAM, [command, '--config', join(directory, 'keybound.toml')], {
+    env: { PATH: process.env.PATH, KEYBOUND_HOME: join(directory, 'home') },
+    stdio: ['ignore', 'inherit', 'pipe'],
+  })
+  const log = []
+  await listening(child, log)
+  return {
+    log,
     async stop() {
       const ended = once(child, 'exit')
       child.kill('SIGTERM')
       const [status] = await ended
-      upstream.server.close()
       await rm(directory, { recursive: true })
       assert.equal(status, 0, log.join('\n'))
     },
@@ -131,7 +145,7 @@ ${people ? user : ''}
 }
 
 /** Resolves when the program says that it listens, and fails with its log if it ends instead or says nothing. */
-export function listening(child, log) {
+function listening(child, log) {
   // However this process ends, the program ends with it.
   process.on('exit', () => child.kill())
   return new Promise((resolve, reject) => {

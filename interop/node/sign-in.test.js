@@ -2,9 +2,8 @@
 // provider whose users come.
 
 import assert from 'node:assert/strict'
-import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -14,7 +13,7 @@ import * as oauth from 'oauth4webapi'
 import { Provider } from 'oidc-provider'
 import { chromium } from 'playwright-core'
 
-import { PERSON, PROGRAM, SECRET, freePort, listening } from './keybound.js'
+import { PERSON, SECRET, freePort, start } from './keybound.js'
 
 const plain = { [oauth.allowInsecureRequests]: true }
 const client = { client_id: 'app' }
@@ -32,7 +31,7 @@ before(async () => {
   // Passkeys are for hosts with a name.
   const url = `http://localhost:${await freePort()}`
   provider = await provide(url)
-  issuer = await start(url)
+  issuer = await issue(url)
   browser = await chromium.launch({
     executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
     args: ['--no-sandbox', '--disable-gpu', '--disable-background-networking'],
@@ -79,7 +78,7 @@ async function provide(home) {
 }
 
 /** The issuer alone, with one user of its own. */
-async function start(url) {
+async function issue(url) {
   const directory = await mkdtemp(join(tmpdir(), 'keybound-interop-'))
   const provided = (name, shown, of, more = '') => `
 [[authorization_server.sign_in]]
@@ -111,23 +110,7 @@ ${provided('work', 'Example Inc.', provider.url)}
 ${provided('guests', 'Guests', provider.url, 'users = "create"')}
 ${provided('gone', 'Gone Ltd.', `http://127.0.0.1:${nobody}`)}
 `)
-  const child = spawn(PROGRAM, ['issuer', '--config', join(directory, 'keybound.toml')], {
-    env: { PATH: process.env.PATH, KEYBOUND_HOME: join(directory, 'home') },
-    stdio: ['ignore', 'inherit', 'pipe'],
-  })
-  const log = []
-  await listening(child, log)
-  return {
-    url,
-    log,
-    async stop() {
-      const ended = once(child, 'exit')
-      child.kill('SIGTERM')
-      const [status] = await ended
-      await rm(directory, { recursive: true })
-      assert.equal(status, 0, log.join('\n'))
-    },
-  }
+  return { url, ...await start('issuer', directory) }
 }
 
 /** A new browser, with an authenticator that says yes, and what our pages complain of. */

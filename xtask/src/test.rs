@@ -216,6 +216,7 @@ fn node() -> Outcome {
     );
     let target = run::target_directory()?;
     let program = keybound(&target)?;
+    installed("chromium", "--version", &["chromium"])?;
     let (folder, node) = npm("node", &target)?;
     let mut tests = Command::new(node);
     tests
@@ -288,7 +289,6 @@ fn mcp_checks(folder: &Path) -> io::Result<Vec<String>> {
 fn npm(name: &str, target: &Path) -> io::Result<(PathBuf, PathBuf)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../interop").join(name).canonicalize()?;
     installed("npm", "--version", &["npm"])?;
-    installed("chromium", "--version", &["chromium"])?;
     let cache = target.join("interop/npm");
     fs::create_dir_all(&cache)?;
     let mut install = Command::new("npm");
