@@ -308,6 +308,8 @@ pub enum NoncePolicy {
 pub enum ReplayLocation {
     /// In this process, which then is the only one.
     Memory,
+    /// In this folder, for one process at a time.
+    File(PathBuf),
     /// On Redis, which many processes share.
     Redis(RedisSettings),
 }

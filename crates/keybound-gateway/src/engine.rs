@@ -33,7 +33,7 @@ use keybound_tower::{
 };
 
 use self::records::{Generation, Records};
-pub use self::replays::Replays;
+pub use self::replays::{Replays, Standing};
 use crate::attestation::{self, Attestor};
 use crate::config::{self, ClientAuthentication, Config, IatWithNonce, KeySource, Mode, NoncePolicy, Sealing};
 use crate::health::{self, Address};
@@ -106,7 +106,7 @@ struct Lasting {
 
 impl Lasting {
     fn new(config: &Config, telemetry: Option<&config::Telemetry>) -> Result<Self, EngineError> {
-        let store = Arc::new(Replays::open(&config.replay, &config.proof)?);
+        let store = Arc::new(Replays::open(config)?);
         let observe = Observe::new(telemetry).map_err(|error| EngineError::new("telemetry", error))?;
         let nonces = RingNonces::new(nonce_ring(config)?);
         let generation = Generation::default();
@@ -316,8 +316,10 @@ impl Successor {
             // Whatever is accepted until the epoch is raised is accepted in this second or the next.
             let opened = UnixTime::from(SystemTime::now()).plus(Duration::from_secs(1));
             self.engine.lasting.generation.store(self.engine.generation, Ordering::Release);
-            self.engine.replays().raise(Epoch::new(id, opened), &self.engine.config.proof);
+            self.engine.replays().raise(Epoch::new(id, opened), &self.engine.config);
             tracing::info!("what proofs are judged by has changed: those of before need a nonce, once");
+        } else {
+            self.engine.replays().judge_by(&self.engine.config);
         }
         self.engine
     }

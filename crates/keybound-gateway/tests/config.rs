@@ -211,7 +211,25 @@ fn each_mistake_has_its_line() {
         ("[replay]\nstore = \"redis://\"", "1:2: replay.store: names no host, or a port that is none"),
         (
             "[replay]\nstore = \"disk\"",
-            r#"1:2: replay.store: "disk" is not a store; use "memory" or redis://HOST:PORT"#,
+            r#"1:2: replay.store: "disk" is not a store; use "memory", "file:FOLDER" or redis://HOST:PORT"#,
+        ),
+        ("[replay]\nstore = \"file:\"", r#"1:2: replay.store: names no folder; write it like "file:proofs""#),
+        (
+            "[replay]\nstore = \"file:///proofs\"",
+            r#"1:2: replay.store: "file:///proofs" has slashes of a URL; write file: and the folder, like "file:proofs""#,
+        ),
+        ("[replay]\nstore = \"file:Cargo.toml\"", r#"1:2: replay.store: "Cargo.toml" is there and is no folder"#),
+        (
+            "[replay]\nstore = \"file:no-such/proofs\"",
+            r#"1:2: replay.store: there is no folder "no-such" to make it in"#,
+        ),
+        (
+            "[replay]\nstore = \"file:proofs\"\n[proof]\nnonce_keys = \"Cargo.toml\"",
+            r#"1:4: proof.nonce_keys: is set while replay.store is "file:": processes that share nonces and not the memory of used proofs accept each proof once each; leave nonce_keys out"#,
+        ),
+        (
+            "[replay]\nstore = \"file:proofs\"\n[replay.redis]\nprefix = \"a\"",
+            "1:3: replay.redis: goes with a replay.store that is Redis",
         ),
         (
             "[replay]\nstore = \"redis-cluster://h\"\n[proof]\nnonce = \"offer\"",

@@ -32,14 +32,29 @@ mod writer;
 /// All that is looked at is in memory as well, in a [`MemoryStore`]; the files are read at the start alone. Each holds proofs that
 /// expire within four minutes of each other and is removed whole. One process has the folder; another is refused.
 ///
-/// Whoever puts an older copy of the folder back must remove it instead. After a failed write nothing is recorded any more until
-/// a restart: nobody knows what the disk has.
+/// A file that was cut off is noticed at the start, and begins an epoch. Whoever puts an older copy of the folder back, or takes files out of
+/// it, must remove it instead. On a full disk proofs are [`Fault::ReplayFull`] until there is room again. After any other failure
+/// nothing is recorded any more until a restart: nobody knows what the disk has.
+///
+/// On the disk means that the operating system has said so (`fdatasync`); a disk that says so too early, and loses its power, forgets.
 #[derive(Debug)]
 pub struct FileStore {
     memory: MemoryStore,
     folder: Folder,
     key: [u8; 16],
     writer: Writer,
+}
+
+/// How it stands with a [`FileStore`], and what was counted since it was opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct FileStoreFigures {
+    /// Whether anything can be recorded before a restart.
+    pub is_there: bool,
+    /// Proofs that found no room on the disk.
+    pub no_room: u64,
+    /// Proofs that were not written down because the disk failed or too many waited.
+    pub unwritten: u64,
 }
 
 /// Why there can be no [`FileStore`].
@@ -90,14 +105,18 @@ impl FileStore {
     /// [`FileStoreError`].
     pub fn open(folder: &Path, limits: MemoryLimits, judged_by: &str, now: UnixTime) -> Result<Self, FileStoreError> {
         let Begun { folder, mut head } = Folder::open(folder, judged_by, now)?;
-        let found = folder.lines(&head.key, now)?;
-        if found.damaged {
-            tracing::warn!("a file of used proofs is damaged: those of before need a nonce, once");
+        let found = folder.found(&head.key, now)?;
+        if found.iter().any(|(_, found)| found.damaged) {
+            tracing::warn!(
+                "used proofs may be missing in a file of them: a new epoch begins, and those of before need a nonce, once"
+            );
             head = folder.begin(head.key, judged_by, now)?;
         }
+        // Only now: the damage is no more to be seen then.
+        folder.mend(&found, &head.key)?;
         let secret = random_array().map_err(|_| io::Error::other("there are no random numbers"))?;
         let memory = MemoryStore::new(limits, secret, head.epoch).map_err(FileStoreError::Limits)?;
-        for line in &found.lines {
+        for line in found.iter().flat_map(|(_, found)| &found.lines) {
             match put(&memory, line, head.epoch, now) {
                 // It has expired, or stands there twice because its answer was lost.
                 Ok(Seen::Never | Seen::Before | Seen::Forgotten) => {}
@@ -118,6 +137,24 @@ impl FileStore {
         let written = self.folder.write(&Head::new(epoch, self.key, judged_by));
         self.memory.raise(epoch);
         written
+    }
+
+    /// Writes down what proofs are judged by from now on, where that costs no new epoch: a restart compares with it.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be written down.
+    pub fn judge_by(&self, judged_by: &str) -> io::Result<()> {
+        self.folder.write(&Head::new(self.memory.epoch(), self.key, judged_by))
+    }
+
+    /// How it stands.
+    pub fn figures(&self) -> FileStoreFigures {
+        FileStoreFigures {
+            is_there: self.writer.is_there(),
+            no_room: self.writer.no_room(),
+            unwritten: self.writer.unwritten(),
+        }
     }
 
     /// What is looked at, for its figures.

@@ -43,7 +43,7 @@ mod tokens;
 pub use clock::{Clock, SystemClock};
 pub use cors::{Cors, Preflight};
 pub use discovery::IssuerError;
-pub use file_store::{FileStore, FileStoreError};
+pub use file_store::{FileStore, FileStoreError, FileStoreFigures};
 pub use judgement::{Access, Judgement};
 pub use jwks::DiscoveredKeys;
 pub use nonce_only::{NonceOnly, NonceOnlyError, NonceOnlyFigures};

@@ -4,6 +4,7 @@ mod administration;
 mod agent;
 mod agent_streams;
 mod demo;
+mod durable;
 mod issuer;
 mod keys;
 mod load;

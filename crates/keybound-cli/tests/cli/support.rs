@@ -194,6 +194,13 @@ impl Service {
         assert!(sent.success());
     }
 
+    /// From now on its files may be so long and no longer, until there is `unlimited` room.
+    pub(crate) fn limit_files(&self, octets: &str) {
+        let (pid, limit) = (self.child.id().to_string(), format!("--fsize={octets}:unlimited"));
+        let limited = Command::new("prlimit").args(["--pid", &pid, &limit]).status().expect("prlimit");
+        assert!(limited.success());
+    }
+
     /// The most memory it has had so far, in KiB.
     #[cfg(target_os = "linux")]
     pub(crate) fn peak(&self) -> u64 {

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::Shown;
 use super::answer::{self, Answer};
-use crate::engine::Engine;
+use crate::engine::{Engine, Standing};
 use crate::health;
 
 /// What is missing, in words; empty if nothing is.
@@ -15,7 +15,11 @@ pub(super) fn missing(shown: &Shown) -> Vec<String> {
     let engine = shown.engine();
     let states = engine.server.key_states();
     let keys = states.iter().filter(|state| !state.usable).map(words);
-    draining.into_iter().chain(keys).chain(upstreams(&engine)).collect()
+    // A restart mends it, and nothing else.
+    let broken = engine.replays().standing().filter(|store| !store.is_there && !store.is_shared);
+    let broken = broken.filter(|_| engine.replays().nonce_only().is_none());
+    let broken = broken.map(|Standing { store, .. }| format!("the replay store {store} could not be written to"));
+    draining.into_iter().chain(broken).chain(keys).chain(upstreams(&engine)).collect()
 }
 
 /// What does not work and does not keep the gateway from its work: upstreams that others stand in for, and routes without
@@ -23,8 +27,8 @@ pub(super) fn missing(shown: &Shown) -> Vec<String> {
 pub(super) fn degraded(shown: &Shown) -> Vec<String> {
     let engine = shown.engine();
     // Every process that shares it is without it, and one that is taken away leaves none that is not.
-    let away = engine.replays().shared().filter(|(_, figures)| !figures.is_there);
-    let away = away.map(|(store, _)| format!("the replay store {store} is away"));
+    let away = engine.replays().standing().filter(|store| !store.is_there);
+    let away = away.map(|Standing { store, .. }| format!("the replay store {store} is away"));
     let upstreams = health::checked(&engine.upstreams);
     away.into_iter().chain(upstreams.iter().filter_map(|address| address.trouble())).collect()
 }

@@ -153,14 +153,14 @@ fn proof(policy: &ProofPolicy) -> Value {
 fn replay(engine: &Engine) -> Value {
     let (replays, config) = (engine.replays(), &engine.config);
     let opened = replays.began();
-    let nonce_only = replays.nonce_only();
+    let (standing, nonce_only) = (replays.standing(), replays.nonce_only());
     let longest = config.proof.max_age.max(config.proof.nonce_lifetime);
     let now = UnixTime::from(SystemTime::now());
     json!({
-        "store": replays.shared().map_or_else(|| "memory".to_owned(), |(store, _)| store),
+        "store": standing.as_ref().map_or("memory", |standing| &standing.store),
         // null: it cannot be away.
-        "there": replays.shared().map(|(_, figures)| figures.is_there),
-        "unreachable": replays.shared().map(|(_, figures)| figures.unreachable),
+        "there": standing.as_ref().map(|standing| standing.is_there),
+        "unreachable": standing.as_ref().map(|standing| standing.unreachable),
         "entries": replays.entries(),
         "bytes": replays.bytes(),
         "limit": config.replay.memory,

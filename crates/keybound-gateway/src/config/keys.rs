@@ -291,7 +291,7 @@ pub(crate) const KEYS: &[Key] = &[
         "How long a nonce is good; at most 24h."),
     key("proof.nonce_keys", Text, Unset("\"nonce-ring.json\""),
         "File of the key ring of nonces that several processes share, made and turned by keybound config nonce-keys; its owner alone may\n\
-         read it. It is read again when it changes and on SIGHUP. Without it, random for this process. Not with the memory store."),
+         read it. It is read again when it changes and on SIGHUP. Without it, random for this process. Not with memory and file:."),
     key("proof.nonce_ring", Text, Unset("'{\"turned\":1700000000,\"current\":{\"id\":1,\"secret\":\"…\"}}'"),
         "The same ring as a text, for the environment (KEYBOUND_PROOF_NONCE_RING); in place of nonce_keys."),
     key("proof.algorithms", Algorithms, ByPreset {
@@ -301,11 +301,12 @@ pub(crate) const KEYS: &[Key] = &[
         "Signature algorithms of proofs; the list that is accepted is the list that is advertised."),
 
     key("replay.store", Text, Is("\"memory\""),
-        "memory: of this one process. redis://[USER:PASSWORD@]HOST[:PORT][/DATABASE]: of all processes that use that server.\n\
+        "memory: of this one process. file:FOLDER: of this one process, and found again after a restart, for which it waits for the disk at\n\
+         each proof. redis://[USER:PASSWORD@]HOST[:PORT][/DATABASE]: of all processes that use that server.\n\
          redis-sentinel://HOST:PORT,HOST:PORT?master=NAME and redis-cluster://HOST:PORT,HOST:PORT: the same where another server may\n\
          take over; every proof needs a nonce then. With rediss for redis, through TLS."),
     key("replay.memory", Size, Is("\"256MiB\""),
-        "What the store in memory may hold, about 30 octets a live proof. When it is full, when_unavailable says what happens."),
+        "What may be held in memory of memory and file:, about 30 octets a live proof. When it is full, when_unavailable says what happens."),
     key("replay.per_key", count(1, u32::MAX as u64), Is("100000"),
         "Live proofs of one client key; beyond it: 429."),
     key("replay.when_unavailable", Choice(UNAVAILABLE), Is("\"refuse\""),

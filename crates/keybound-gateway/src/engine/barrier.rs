@@ -1,7 +1,7 @@
 //! When a change of configuration needs a barrier: when what was recorded so far does not tell any more which proofs were
 //! used.
 
-use crate::config::{Config, Mode, ProofHandling, Route};
+use crate::config::{Config, Mode, ProofHandling, ProofPolicy, Route};
 
 /// Whether a proof that was used under `before` could pass under `after` without anybody noticing.
 pub(crate) fn is_due(before: &Config, after: &Config) -> bool {
@@ -25,6 +25,20 @@ fn is_recorded_newly(before: &Config, after: &Config) -> bool {
     // Every boundary of both configurations lies at the path of a route.
     let mut paths = before.routes.iter().chain(&after.routes).map(|route| route.path.as_str());
     paths.any(|path| was_passed(path) && now_recorded(path))
+}
+
+/// The same in words, for a memory that compares over a restart, when the configuration before is gone. It tells more apart than
+/// [`is_due`] does.
+pub(crate) fn judged_by(config: &Config) -> String {
+    let ProofPolicy { max_age, max_future, nonce, nonce_lifetime, iat_with_nonce, .. } = &config.proof;
+    let mut text = format!("{max_age:?} {max_future:?} {nonce:?} {nonce_lifetime:?} {iat_with_nonce:?}");
+    let mut routes: Vec<_> = config.routes.iter().map(|route| (route.path.as_str(), records(route))).collect();
+    routes.sort_unstable();
+    for (path, is_recorded) in routes {
+        text.push_str(if is_recorded { "\nrecorded " } else { "\npassed " });
+        text.push_str(path);
+    }
+    text
 }
 
 fn chosen<'c>(config: &'c Config, path: &str) -> Option<&'c Route> {
@@ -64,6 +78,7 @@ mod tests {
         ] {
             let [before, after] = [before, after].map(|proof| config(&format!("[proof]\n{proof}\n{root}")));
             assert_eq!(is_due(&before, &after), expected, "{:?} to {:?}", before.proof, after.proof);
+            assert_eq!(judged_by(&before) != judged_by(&after), expected, "{:?} to {:?}", before.proof, after.proof);
         }
     }
 
@@ -83,7 +98,10 @@ mod tests {
             (required.clone(), required.clone() + &orders("mode = \"open\""), false),
             (orders(""), required, false),
         ] {
-            assert_eq!(is_due(&config(&before), &config(&after)), expected, "{before} to {after}");
+            let (before, after) = (config(&before), config(&after));
+            assert_eq!(is_due(&before, &after), expected, "{:?} to {:?}", before.routes, after.routes);
+            // Whatever is due is due after a restart as well.
+            assert!(!expected || judged_by(&before) != judged_by(&after), "{:?} to {:?}", before.routes, after.routes);
         }
     }
 }

@@ -8,11 +8,15 @@ use keybound::replay::memory::{MemoryLimits, MemoryStore};
 use keybound::replay::{Epoch, ReplayEntry, ReplayStore, Seen};
 use keybound::time::UnixTime;
 use keybound_redis::{RedisSettings, RedisStore};
-use keybound_tower::{NonceOnly, NonceOnlyFigures};
+use keybound_tower::{FileStore, NonceOnly, NonceOnlyFigures, Recent};
 use parking_lot::RwLock;
 
+use super::barrier::judged_by;
 use super::{EngineError, random_epoch};
-use crate::config::{self, ProofPolicy, ReplayLocation, WhenUnavailable};
+use crate::config::{self, Config, ProofPolicy, ReplayLocation, WhenUnavailable};
+
+/// For so many proofs it is remembered here that they are in a store that others share: 2 MiB of them.
+const RECENT: usize = 1 << 16;
 
 /// The memory of used proofs.
 #[derive(Debug)]
@@ -30,7 +34,30 @@ enum Way {
 #[derive(Debug)]
 enum Kept {
     Memory(MemoryStore),
-    Redis(Redis),
+    File {
+        store: FileStore,
+        name: String,
+    },
+    /// A proof that comes again to this process costs no way there.
+    Redis(Recent<Redis>),
+}
+
+/// How it stands with a store that may fail, and what was counted since the process began.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Standing {
+    /// As its setting names it, without what is secret.
+    pub store: String,
+    /// Whether it takes records, as far as is known.
+    pub is_there: bool,
+    /// Whether it may come back by itself, and whether other processes have it too.
+    pub is_shared: bool,
+    /// Records that it did not answer in time.
+    pub unreachable: u64,
+    /// How often it was connected to again.
+    pub reconnects: u64,
+    /// How often that began a new epoch.
+    pub epochs: u64,
 }
 
 /// A handle that goes by the windows in force.
@@ -58,10 +85,21 @@ impl Redis {
 }
 
 impl Replays {
-    pub(super) fn open(replay: &config::Replay, proof: &ProofPolicy) -> Result<Self, EngineError> {
+    pub(super) fn open(config: &Config) -> Result<Self, EngineError> {
+        let (replay, proof) = (&config.replay, &config.proof);
+        let random = |error| EngineError::new("random numbers", error);
         let kept = match &replay.store {
             ReplayLocation::Memory => Kept::Memory(memory(replay)?),
-            ReplayLocation::Redis(settings) => Kept::Redis(Redis::open(settings, replay, proof)?),
+            ReplayLocation::File(folder) => {
+                let (name, limits) = (format!("file:{}", folder.display()), limits(replay.memory, replay.per_key));
+                let store = FileStore::open(folder, limits, &judged_by(config), SystemTime::now().into());
+                let store = store.map_err(|error| EngineError::new("replay.store", format!("{name}: {error}")))?;
+                Kept::File { store, name }
+            }
+            ReplayLocation::Redis(settings) => {
+                let store = Redis::open(settings, replay, proof)?;
+                Kept::Redis(Recent::new(store, RECENT).map_err(random)?)
+            }
         };
         let fault = |error: &dyn core::fmt::Display| EngineError::new("replay", error);
         Ok(Self(match replay.when_unavailable {
@@ -92,27 +130,52 @@ impl Replays {
     pub(crate) fn began(&self) -> UnixTime {
         match self.kept() {
             Kept::Memory(store) => store.epoch().opened(),
-            Kept::Redis(store) => store.0.read().began(),
+            Kept::File { store, .. } => store.epoch().opened(),
+            Kept::Redis(store) => store.store().0.read().began(),
         }
     }
 
-    /// How it stands with Redis, if that is where proofs are remembered, and where that is.
-    pub fn shared(&self) -> Option<(String, keybound_redis::Figures)> {
+    /// How it stands with the store, unless that is the memory of this process.
+    pub fn standing(&self) -> Option<Standing> {
         match self.kept() {
             Kept::Memory(_) => None,
+            Kept::File { store, name } => {
+                let figures = store.figures();
+                Some(Standing {
+                    store: name.clone(),
+                    is_there: figures.is_there,
+                    is_shared: false,
+                    unreachable: figures.unwritten,
+                    reconnects: 0,
+                    epochs: 0,
+                })
+            }
             Kept::Redis(store) => {
-                let store = store.0.read();
-                Some((store.settings().to_string(), store.figures()))
+                let store = store.store().0.read();
+                let figures = store.figures();
+                Some(Standing {
+                    store: store.settings().to_string(),
+                    is_there: figures.is_there,
+                    is_shared: true,
+                    unreachable: figures.unreachable,
+                    reconnects: figures.reconnects,
+                    epochs: figures.epochs,
+                })
             }
         }
     }
 
     /// Opens this epoch, or one that the store itself draws: what was judged before and is not recorded is [`Seen::Forgotten`].
-    /// From now on proofs are judged by these windows.
-    pub(crate) fn raise(&self, epoch: Epoch, proof: &ProofPolicy) {
+    /// From now on proofs are judged by this configuration.
+    pub(crate) fn raise(&self, epoch: Epoch, config: &Config) {
         match self.kept() {
             Kept::Memory(store) => store.raise(epoch),
-            Kept::Redis(store) => store.raise(proof),
+            Kept::File { store, name } => {
+                if let Err(error) = store.raise(&judged_by(config), epoch) {
+                    not_written(name, &error);
+                }
+            }
+            Kept::Redis(store) => store.store().raise(&config.proof),
         }
         if let Way::NonceOnly(guarded) = &self.0 {
             // As unknown to everybody as the other, and not the same.
@@ -120,10 +183,20 @@ impl Replays {
         }
     }
 
+    /// From now on proofs are judged by this configuration, under the same epoch.
+    pub(crate) fn judge_by(&self, config: &Config) {
+        if let Kept::File { store, name } = self.kept()
+            && let Err(error) = store.judge_by(&judged_by(config))
+        {
+            not_written(name, &error);
+        }
+    }
+
     /// How many entries are held in this process, expired ones that were not dropped yet included.
     pub fn entries(&self) -> usize {
         match self.kept() {
             Kept::Memory(store) => store.entries(),
+            Kept::File { store, .. } => store.memory().entries(),
             Kept::Redis(_) => 0,
         }
     }
@@ -132,6 +205,7 @@ impl Replays {
     pub fn bytes(&self) -> usize {
         match self.kept() {
             Kept::Memory(store) => store.bytes(),
+            Kept::File { store, .. } => store.memory().bytes(),
             Kept::Redis(_) => 0,
         }
     }
@@ -140,7 +214,8 @@ impl Replays {
     pub fn refused_for_room(&self) -> u64 {
         match self.kept() {
             Kept::Memory(store) => store.refused_for_room(),
-            Kept::Redis(store) => store.0.read().figures().full,
+            Kept::File { store, .. } => store.memory().refused_for_room() + store.figures().no_room,
+            Kept::Redis(store) => store.store().0.read().figures().full,
         }
     }
 
@@ -156,6 +231,7 @@ impl Replays {
     pub(crate) async fn tend(&self, now: UnixTime) {
         match self.kept() {
             Kept::Memory(store) => store.sweep(now),
+            Kept::File { store, .. } => store.sweep(now),
             Kept::Redis(_) => {}
         }
         if let Way::NonceOnly(guarded) = &self.0 {
@@ -181,16 +257,33 @@ impl ReplayStore for Kept {
     fn epoch(&self) -> Epoch {
         match self {
             Self::Memory(store) => store.epoch(),
-            Self::Redis(store) => store.0.read().epoch(),
+            Self::File { store, .. } => store.epoch(),
+            Self::Redis(store) => store.epoch(),
         }
     }
 
     async fn record(&self, entry: &ReplayEntry<'_>, now: UnixTime) -> Result<Seen, Fault> {
         match self {
             Self::Memory(store) => store.record_now(entry, now),
-            Self::Redis(store) => store.handle().record(entry, now).await,
+            Self::File { store, .. } => store.record(entry, now).await,
+            Self::Redis(store) => store.record(entry, now).await,
         }
     }
+}
+
+impl ReplayStore for Redis {
+    fn epoch(&self) -> Epoch {
+        self.0.read().epoch()
+    }
+
+    async fn record(&self, entry: &ReplayEntry<'_>, now: UnixTime) -> Result<Seen, Fault> {
+        self.handle().record(entry, now).await
+    }
+}
+
+/// Proofs go on to be judged by it; a restart may take it for what it was before, and then begins an epoch, or none.
+fn not_written(store: &str, error: &std::io::Error) {
+    tracing::error!(%store, %error, "what proofs are judged by cannot be written down; remove the folder before a restart");
 }
 
 fn memory(replay: &config::Replay) -> Result<MemoryStore, EngineError> {

@@ -79,20 +79,24 @@ impl Sampled {
         );
         registry.register(
             "replay_store_there",
-            "1 if used proofs can be recorded, 0 while Redis is away",
+            "1 if used proofs can be recorded, 0 while their store is away or cannot be written to",
             sampled.there.clone(),
         );
         registry.register(
             "replay_store_unreachable",
-            "Proofs that could not be recorded because Redis did not answer in time",
+            "Proofs that could not be recorded because their store did not answer in time or failed",
             sampled.unreachable.clone(),
         );
         registry.register(
             "replay_store_reconnects",
-            "How often Redis was connected to again",
+            "How often their store was connected to again",
             sampled.reconnects.clone(),
         );
-        registry.register("replay_store_epochs", "How often Redis may have forgotten", sampled.epochs.clone());
+        registry.register(
+            "replay_store_epochs",
+            "How often a store that others share may have forgotten",
+            sampled.epochs.clone(),
+        );
         registry.register(
             "issuer_keys_usable",
             "1 if tokens of the issuer can be judged, 0 if its keys are missing or too old",
@@ -125,12 +129,12 @@ impl Sampled {
             self.admitted.inner().store(figures.admitted, Relaxed);
             self.reserve_full.inner().store(figures.no_room, Relaxed);
         }
-        let shared = replays.shared().map(|(_, figures)| figures);
-        self.there.set(shared.map_or(1, |figures| i64::from(figures.is_there)));
-        if let Some(figures) = shared {
-            self.unreachable.inner().store(figures.unreachable, Relaxed);
-            self.reconnects.inner().store(figures.reconnects, Relaxed);
-            self.epochs.inner().store(figures.epochs, Relaxed);
+        let standing = replays.standing();
+        self.there.set(standing.as_ref().map_or(1, |standing| i64::from(standing.is_there)));
+        if let Some(standing) = standing {
+            self.unreachable.inner().store(standing.unreachable, Relaxed);
+            self.reconnects.inner().store(standing.reconnects, Relaxed);
+            self.epochs.inner().store(standing.epochs, Relaxed);
         }
         // A new configuration may have other issuers.
         self.usable.clear();

@@ -67,6 +67,8 @@ fn a_redis_that_is_away_is_503_and_one_that_has_restarted_a_barrier() {
     let answer = gateway.get("/orders", &scene.credentials(Method::GET, "/orders", Some(&nonce)));
     assert_eq!((answer.status, &*answer.reason()), (503, "replay.unreachable"));
     assert!(answer.field("retry-after").is_some());
+    // What this gateway has recorded itself it need not ask about.
+    assert_eq!(get(&gateway, &used), refused("replay.seen", 401));
     let before = gateway.live.engine().replays().epoch();
     server.restart().expect("a server");
     redis_rig::wait_until("the epoch", || gateway.live.engine().replays().epoch() != before).expect("a new epoch");

@@ -14,7 +14,7 @@ use super::FileStoreError;
 use super::log::{self, Found};
 
 /// In front of the head: what it is, and its version.
-const MAGIC: [u8; 8] = *b"kbproof1";
+const MAGIC: [u8; 8] = *b"kbproof2";
 
 const HEAD: usize = 8 + 8 + 8 + 16 + 8 + 8;
 
@@ -124,34 +124,29 @@ impl Folder {
 
     /// The whole head, or the one before.
     pub(super) fn write(&self, head: &Head) -> io::Result<()> {
-        let beside = self.path.join("head.new");
-        let mut file = private().create(true).truncate(true).write(true).open(&beside)?;
-        file.write_all(&head.to_octets())?;
-        file.sync_all()?;
-        fs::rename(beside, self.path.join("head"))?;
-        File::open(&self.path)?.sync_all()
+        put(&self.path, "head", &head.to_octets())
     }
 
-    /// What is in the files that have not expired; the others are removed, and what was not finished is cut off.
-    pub(super) fn lines(&self, key: &[u8; 16], now: UnixTime) -> io::Result<Found> {
-        let mut all = Found::default();
+    /// What is in the files that have not expired, by their numbers; the others are removed.
+    pub(super) fn found(&self, key: &[u8; 16], now: UnixTime) -> io::Result<Vec<(u64, Found)>> {
+        let mut all = Vec::new();
         for number in self.numbers()? {
             let path = self.path.join(log::name_of(number));
             if number < log::number_of(now) {
                 fs::remove_file(path)?;
-                continue;
+            } else {
+                all.push((number, log::read(&fs::read(path)?, key)));
             }
-            let octets = fs::read(&path)?;
-            let found = log::read(&octets, key);
-            if found.good < octets.len() {
-                let file = OpenOptions::new().write(true).open(path)?;
-                file.set_len(u64::try_from(found.good).unwrap_or(u64::MAX))?;
-                file.sync_all()?;
-            }
-            all.damaged |= found.damaged;
-            all.lines.extend(found.lines);
         }
         Ok(all)
+    }
+
+    /// Makes whole what is not: what was not finished is left out, and what was damaged.
+    pub(super) fn mend(&self, found: &[(u64, Found)], key: &[u8; 16]) -> io::Result<()> {
+        for (number, found) in found.iter().filter(|(_, found)| !found.is_whole) {
+            put(&self.path, &log::name_of(*number), &log::whole(&found.lines, key))?;
+        }
+        Ok(())
     }
 
     fn numbers(&self) -> io::Result<impl Iterator<Item = u64>> {
@@ -159,6 +154,16 @@ impl Folder {
         let names: Vec<_> = names.collect::<io::Result<_>>()?;
         Ok(names.into_iter().filter_map(|name| log::number_in(name.to_str()?)))
     }
+}
+
+/// A whole file of this name, which is found after a power failure too, or what was there before.
+pub(super) fn put(folder: &Path, name: &str, octets: &[u8]) -> io::Result<()> {
+    let beside = folder.join("new");
+    let mut file = private().create(true).truncate(true).write(true).open(&beside)?;
+    file.write_all(octets)?;
+    file.sync_all()?;
+    fs::rename(beside, folder.join(name))?;
+    File::open(folder)?.sync_all()
 }
 
 /// For this user alone: who could write there could make proofs that fall together.

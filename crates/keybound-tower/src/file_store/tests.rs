@@ -78,6 +78,18 @@ fn other_windows_begin_an_epoch() {
     assert_eq!(opened("600 s"), other);
 }
 
+// A change that needs no epoch is noticed by a restart that would need one.
+#[test]
+fn what_proofs_are_judged_by_is_written_down() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path(), NOW).unwrap();
+    let epoch = store.epoch();
+    store.judge_by("300 s, /open is not recorded").unwrap();
+    assert_eq!(store.epoch(), epoch);
+    drop(store);
+    assert_ne!(open(folder.path(), NOW).unwrap().epoch().id(), epoch.id());
+}
+
 #[tokio::test]
 async fn an_epoch_that_was_raised_is_found_again() {
     let folder = tempfile::tempdir().unwrap();
@@ -92,34 +104,57 @@ async fn an_epoch_that_was_raised_is_found_again() {
 
 // What was being written when the power failed was not answered: it goes, and the rest stays, under the same epoch.
 #[tokio::test]
-async fn an_unfinished_line_is_cut_off_and_a_broken_one_is_noticed() {
+async fn an_unfinished_line_is_cut_off() {
     let folder = tempfile::tempdir().unwrap();
-    let store = open(folder.path(), NOW).unwrap();
-    let epoch = store.epoch();
-    for jti in ["a", "b", "c"] {
-        assert_eq!(store.record(&entry(&store, jti, 300), NOW).await, Ok(Seen::Never));
-    }
-    drop(store);
-    let file = proof_files(folder.path()).remove(0);
+    let (epoch, file) = three(folder.path()).await;
     let whole = fs::read(&file).unwrap();
-    for (cut, kept) in [(1, 2), (log::LINE - 1, 2), (log::LINE, 2), (log::LINE + 1, 1)] {
-        fs::write(&file, &whole[..whole.len() - cut]).unwrap();
+    for more in [1, log::LINE - 1, log::LINE, log::LINE + 1] {
+        fs::write(&file, [&whole[..], &vec![7; more]].concat()).unwrap();
         let store = open(folder.path(), NOW).unwrap();
-        assert_eq!((store.epoch(), store.memory().entries()), (epoch, kept), "{cut} octets less");
+        assert_eq!((store.epoch(), store.memory().entries()), (epoch, 3), "{more} octets more");
         // What follows is appended where the good part ends.
         assert_eq!(store.record(&entry(&store, "d", 300), NOW).await, Ok(Seen::Never));
         drop(store);
-        assert_eq!(open(folder.path(), NOW).unwrap().memory().entries(), kept + 1, "{cut} octets less");
+        let store = open(folder.path(), NOW).unwrap();
+        assert_eq!((store.epoch(), store.memory().entries()), (epoch, 4), "{more} octets more");
     }
-    // A line in the midst was answered once, perhaps.
-    for position in [0, 20, 47, log::LINE, 2 * log::LINE - 1] {
+}
+
+// What was answered and is gone could be used again: the epoch is another one, once.
+#[tokio::test]
+async fn a_file_that_has_lost_something_begins_an_epoch() {
+    let folder = tempfile::tempdir().unwrap();
+    let (before, file) = three(folder.path()).await;
+    let head = fs::read(folder.path().join("head")).unwrap();
+    let whole = fs::read(&file).unwrap();
+    let cut = |octets| (format!("{octets} octets left"), whole[..octets].to_vec());
+    let shorter = [0, 1, log::LINE - 1, log::LINE, 2 * log::LINE, 4 * log::LINE - 1].map(cut);
+    let broken = [0, 15, log::LINE, log::LINE + 20, 4 * log::LINE - 1].map(|position| {
         let mut broken = whole.clone();
         broken[position] ^= 1;
-        fs::write(&file, &broken).unwrap();
+        (format!("octet {position}"), broken)
+    });
+    for (what, octets) in shorter.into_iter().chain(broken) {
+        fs::write(folder.path().join("head"), &head).unwrap();
+        fs::write(&file, octets).unwrap();
         let store = open(folder.path(), NOW).unwrap();
-        assert_ne!(store.epoch().id(), epoch.id(), "octet {position}");
-        assert_eq!(store.memory().entries(), 2);
+        assert_ne!(store.epoch().id(), before.id(), "{what}");
+        let epoch = store.epoch();
+        assert_eq!(store.record(&entry(&store, "d", 300), NOW).await, Ok(Seen::Never));
+        drop(store);
+        let store = open(folder.path(), NOW).unwrap();
+        assert_eq!(store.epoch(), epoch, "{what}");
+        assert_eq!(store.record(&entry(&store, "d", 300), NOW).await, Ok(Seen::Before));
     }
+}
+
+/// Three proofs in one file.
+async fn three(folder: &Path) -> (Epoch, PathBuf) {
+    let store = open(folder, NOW).unwrap();
+    for jti in ["a", "b", "c"] {
+        assert_eq!(store.record(&entry(&store, jti, 300), NOW).await, Ok(Seen::Never));
+    }
+    (store.epoch(), proof_files(folder).remove(0))
 }
 
 #[test]
@@ -151,6 +186,8 @@ async fn a_disk_that_fails_admits_nobody() {
     assert_eq!(store.record(&entry(&store, "b", 5000), NOW).await, Err(Fault::ReplayUnreachable));
     assert_eq!(store.record(&entry(&store, "c", 300), NOW).await, Err(Fault::ReplayUnreachable));
     assert_eq!(store.record(&entry(&store, "a", 300), NOW).await, Ok(Seen::Before));
+    let FileStoreFigures { is_there, no_room, unwritten } = store.figures();
+    assert_eq!((is_there, no_room, unwritten), (false, 0, 2));
 }
 
 #[test]

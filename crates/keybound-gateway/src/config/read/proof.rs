@@ -1,18 +1,22 @@
 //! `[proof]` and `[replay]`: a preset of the one decides what is allowed in the other.
 
 use core::time::Duration;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use keybound::nonce::NonceRing;
 
 use crate::config::file::readable;
 use crate::config::mistake::Place;
+use crate::config::read::not_empty;
 use crate::config::redis::redis;
 use crate::config::section::{ChosenPreset, Read, Section, child, shortened};
 use crate::config::source::{Located, Value};
 use crate::config::{IatWithNonce, NoncePolicy, NonceRingAt, ProofPolicy, Replay, ReplayLocation, WhenUnavailable};
 use crate::nonce_ring;
 use keybound_redis::RedisSettings;
+
+/// What `replay.store` may be.
+const STORES: &str = "\"memory\", \"file:FOLDER\" or redis://HOST:PORT";
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -82,10 +86,16 @@ fn nonce_ring(section: &Section<'_>, base: &Path, root: &Located) -> Option<Nonc
         (Some(file), None) => (NAMES[0], file.place.clone()),
         (None, here) => (NAMES[1], here.as_ref()?.place.clone()),
     };
-    let memory = child(root, "replay").and_then(|replay| child(replay, "store"));
-    if memory.is_none_or(|store| matches!(&store.value, Value::Text(text) if text == "memory")) {
+    let store = child(root, "replay").and_then(|replay| child(replay, "store"));
+    let own = match store.map(|store| &store.value) {
+        None => Some("memory"),
+        Some(Value::Text(text)) if text == "memory" => Some("memory"),
+        Some(Value::Text(text)) if text.starts_with("file:") => Some("file:"),
+        Some(_) => None,
+    };
+    if let Some(own) = own {
         let message = format!(
-            "is set while replay.store is \"memory\": processes that share nonces and not the memory of used proofs accept \
+            "is set while replay.store is \"{own}\": processes that share nonces and not the memory of used proofs accept \
              each proof once each; leave {name} out"
         );
         section.mistake(name, &place, message);
@@ -140,28 +150,45 @@ pub(super) fn replay(section: Section<'_>, root: &Located, base: &Path) -> Optio
 fn store(section: &Section<'_>, root: &Located, base: &Path) -> Option<ReplayLocation> {
     let table = section.inside("replay.redis");
     let store = section.text("store", |text| {
-        let scheme = text.split_once(':').map_or(text, |(scheme, _)| scheme);
+        let (scheme, rest) = text.split_once(':').unwrap_or((text, ""));
         match scheme {
-            "memory" if text == scheme => Ok(None),
-            "postgres" | "sqlite" => {
-                Err(format!("{scheme} is not in this version; use \"memory\" or redis://HOST:PORT"))
-            }
+            "memory" if text == scheme => Ok(ReplayLocation::Memory),
+            "file" if rest.starts_with("//") => Err(format!(
+                "{:?} has slashes of a URL; write file: and the folder, like \"file:proofs\"",
+                shortened(text)
+            )),
+            "file" => folder(base, rest).map(ReplayLocation::File),
+            "postgres" | "sqlite" => Err(format!("{scheme} is not in this version; use {STORES}")),
             _ if scheme.starts_with("redis") => {
-                RedisSettings::from_url(text).map(Some).map_err(|error| error.to_string())
+                RedisSettings::from_url(text).map(ReplayLocation::Redis).map_err(|error| error.to_string())
             }
-            _ => Err(format!("{:?} is not a store; use \"memory\" or redis://HOST:PORT", shortened(text))),
+            _ => Err(format!("{:?} is not a store; use {STORES}", shortened(text))),
         }
     })?;
-    let Some(settings) = store.value else {
+    let Read { value: location, place, written } = store;
+    let ReplayLocation::Redis(settings) = location else {
         if table.is_there() {
             table.mistake("", table.place(), "goes with a replay.store that is Redis");
         }
-        return Some(ReplayLocation::Memory);
+        return Some(location);
     };
     if settings.needs_nonces() {
-        needs_nonces(section, &store.place, root);
+        needs_nonces(section, &place, root);
     }
-    redis(table, Read { value: settings, place: store.place, written: store.written }, base).map(ReplayLocation::Redis)
+    redis(table, Read { value: settings, place, written }, base).map(ReplayLocation::Redis)
+}
+
+/// It is made when it is not there; what it is in has to be.
+fn folder(base: &Path, name: &str) -> Result<PathBuf, String> {
+    let folder = base.join(not_empty(name).map_err(|_| "names no folder; write it like \"file:proofs\"".to_owned())?);
+    let around = folder.parent().filter(|around| !around.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
+    if folder.exists() && !folder.is_dir() {
+        return Err(format!("{:?} is there and is no folder", shortened(&folder.display().to_string())));
+    }
+    if !around.is_dir() {
+        return Err(format!("there is no folder {:?} to make it in", shortened(&around.display().to_string())));
+    }
+    Ok(folder)
 }
 
 /// Where another server may take over, the nonce tells which one a proof is for.
