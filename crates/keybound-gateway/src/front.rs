@@ -13,6 +13,7 @@ mod arrival;
 mod bind;
 mod certificates;
 mod connection;
+mod descriptors;
 mod guard;
 mod head;
 mod hygiene;

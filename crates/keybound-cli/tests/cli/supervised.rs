@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
 use crate::serve::{gateway, sample};
-use crate::support::{PATIENCE, Place, Service, get};
+use crate::support::{PATIENCE, Place, Service, after, get};
 
 /// The shell hands its standard input on as the first socket that is passed in, under its own process number.
 fn passing(place: &Place, socket: &TcpListener, name: &str, arguments: &[&str]) -> Command {
@@ -157,4 +157,51 @@ fn a_supervisor_is_told() {
     service.signal("TERM");
     assert_eq!(told(), "STOPPING=1\nSTATUS=finishing the requests in flight\n");
     assert_eq!(service.ended().code(), Some(0));
+}
+
+/// Somebody connects as often as the limit on open files allows, and asks for nothing: who is connected is served, who comes is
+/// told, and the admin listener answers.
+#[test]
+fn descriptors_are_left_for_upstreams_and_the_admin_listener() {
+    let place = Place::new();
+    let text =
+        gateway("127.0.0.1:0", "http://127.0.0.1:9", &sample()).replace("[[route]]", "[[route]]\nmode = \"open\"");
+    place.write(
+        "keybound.toml",
+        &text.replace("[listen]", "[listen]\nworkers = 2").replace("http://127.0.0.1:0", "https://a.example"),
+    );
+    let plain = place.command(&SERVE);
+    let mut command = Command::new("sh");
+    command.args(["-c", r#"ulimit -n 128; exec "$0" "$@""#]).arg(plain.get_program()).args(plain.get_args());
+    let mut service = Service::start({
+        command.current_dir(place.work()).stdin(Stdio::null());
+        command
+    });
+    service.line("leaves 16 connections of clients, fewer than limits.connections, 10000");
+    let address = service.address();
+    let line = service.line("listening address=");
+    let admin: SocketAddr = after(&line, "admin=").split_whitespace().next().unwrap().parse().unwrap();
+    let connect = || TcpStream::connect(address).unwrap();
+    let mut known = connect();
+    known.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut is_served = || {
+        known.write_all(b"GET / HTTP/1.1\r\nHost: a.example\r\n\r\n").unwrap();
+        let (mut answer, mut piece) = (String::new(), [0; 4096]);
+        while !answer.ends_with("the sample answers") {
+            let length = known.read(&mut piece).unwrap();
+            assert_ne!(length, 0, "{answer}");
+            answer.push_str(std::str::from_utf8(&piece[..length]).unwrap());
+        }
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    };
+    is_served();
+    let mut garbage: Vec<_> = (0..20).map(|_| connect()).collect();
+    garbage.iter_mut().for_each(|stream| stream.write_all(b"GET / HT").unwrap());
+    is_served();
+    let told = get(address, "/", "");
+    assert!(told.starts_with("HTTP/1.1 503 ") && told.contains("limits.connections"), "{told}");
+    garbage.extend((0..150).map(|_| connect()));
+    is_served();
+    assert!(get(admin, "/healthz", "").starts_with("HTTP/1.1 200 "));
+    drop(garbage);
 }

@@ -20,6 +20,7 @@ use tokio_rustls::TlsAcceptor;
 use super::arrival::Arrival;
 use super::bind::{BindError, Port};
 use super::connection::{Shop, TurnedAway};
+use super::descriptors;
 use super::guard::Shared;
 use super::peer::{Counted, OwnCount};
 use super::{Certificates, Handler, Peer, Sockets, Stop};
@@ -86,7 +87,7 @@ impl Front {
         let certificates = listen.tls.as_ref().map(Certificates::new);
         let acceptor = certificates.as_ref().map(Certificates::acceptor).transpose();
         let settings = Settings {
-            limits: *limits,
+            limits: within_descriptors(*limits, workers(listen)),
             trusted_peers: listen.trusted_peers.clone(),
             proxy_protocol_peers: listen.proxy_protocol_peers.clone(),
             acceptor: acceptor.map_err(|error| BindError::new(listen.address, io::Error::other(error)))?,
@@ -145,7 +146,7 @@ impl Front {
     ) -> Result<Self, BindError> {
         let listener = sockets.listen(asked.address, port)?;
         let settings = Settings {
-            limits,
+            limits: within_descriptors(limits, workers(listen)),
             trusted_peers: asked.peers.clone(),
             proxy_protocol_peers: Vec::new(),
             acceptor: None,
@@ -206,6 +207,18 @@ impl Front {
             Ok(Drained { cut_off })
         })
     }
+}
+
+/// Fewer connections of clients than asked for, where the system does not give so many descriptors.
+fn within_descriptors(limits: Limits, workers: usize) -> Limits {
+    let connections = descriptors::for_clients(workers).map_or(limits.connections, |room| limits.connections.min(room));
+    if connections < limits.connections {
+        let asked = limits.connections;
+        tracing::warn!(
+            "the limit on open files leaves {connections} connections of clients, fewer than limits.connections, {asked}"
+        );
+    }
+    Limits { connections, ..limits }
 }
 
 fn workers(listen: &Listen) -> usize {
@@ -306,13 +319,17 @@ fn take<H: Handler>(
 ) {
     let (counted, open) = Counted::one(&settings.open, own);
     let most = settings.limits.connections;
-    // Some above the limit are told so; beyond that there is no room for words.
-    if open > most + most / 8 + 8 {
+    if open > most + told_of_overload(most) {
         return;
     }
     // Without it small pieces of a streamed body would wait for each other; it still works without.
     let _ = stream.set_nodelay(true);
     Arrival { stream, address, counted, overload: open > most }.start(settings, shop);
+}
+
+/// So many above the limit are told so; beyond that there is no room for words.
+pub(crate) const fn told_of_overload(most: usize) -> usize {
+    most / 8 + 8
 }
 
 impl Settings {
