@@ -135,7 +135,9 @@ impl<R: RingSource> RingKeeper<R> {
         let ring = NonceRing::parse(&text)?;
         // What is in force from now on is known to all who have looked since the turn before.
         self.nonces.replace(ring.clone());
-        if now.since(ring.last_turn()) >= self.every {
+        // One from so far ahead was made by a clock that was wrong, and would stay for as long as that was.
+        let is_of_later = ring.last_turn() > now.plus(Duration::from_secs(LEAST));
+        if is_of_later || now.since(ring.last_turn()) >= self.every {
             let turned = ring.turned(random_array()?, now);
             if self.source.replace(Some(&text), &turned.to_text()).await? {
                 self.nonces.replace(turned);
@@ -234,6 +236,24 @@ mod tests {
             ids.insert(node.nonces().ring().current_id());
         }
         assert_eq!(ids.len(), 24, "turned every hour: {ids:?}");
+    }
+
+    // Made by a node whose clock is a year ahead.
+    #[tokio::test]
+    async fn a_ring_of_later_is_turned_at_once_and_from_then_on_in_time() {
+        let shelf = Shelf::default();
+        let year = NOW.plus(Duration::from_secs(365 * 86_400));
+        *shelf.0.lock() = Some(NonceRing::generate([1; 32], [2; 32], year).to_text().to_string());
+        let node = keeper(&shelf).await;
+        for (seconds, id) in [(0, 2), (3599, 2), (3600, 3)] {
+            node.look(NOW.plus(Duration::from_secs(seconds))).await.unwrap();
+            assert_eq!(node.nonces().ring().current_id(), id, "{seconds}");
+        }
+        // Clocks of nodes differ by a little.
+        let ahead = keeper(&shelf).await;
+        ahead.look(NOW.plus(Duration::from_secs(7205))).await.unwrap();
+        node.look(NOW.plus(Duration::from_secs(7200))).await.unwrap();
+        assert_eq!(node.nonces().ring().current_id(), 4);
     }
 
     #[tokio::test]
