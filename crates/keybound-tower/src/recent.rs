@@ -15,8 +15,9 @@ const SHARDS: usize = 16;
 
 /// A store with a small memory in front, for proofs that come again at once: those are told [`Seen::Before`] without asking the store.
 ///
-/// It never says [`Seen::Never`] by itself. It holds what the store has said of a proof, until that proof has expired or another
-/// takes its place, so that what it says is what the store would have said.
+/// It never says [`Seen::Never`] by itself. It holds which proofs the store has said to know, until one has expired or another takes
+/// its place. Such a proof was used, whatever epoch the store is in since: it stays [`Seen::Before`] where the store would say
+/// [`Seen::Forgotten`], which would make a client try again.
 ///
 /// ```
 /// use keybound::replay::MemoryStore;
