@@ -112,7 +112,7 @@ impl Keeper {
         let mut pause = FIRST_PAUSE;
         while let Err(error) = self.pin_again(pinned).await {
             if error.is_configuration() {
-                // As the server is now, it may drop what it has recorded.
+                // As the server is now, it may drop what it has recorded. What that is, it drops whole; but nobody should rely on it.
                 self.superseded = Some(Arc::clone(&pinned.markers));
             }
             self.standing.away.store(true, Ordering::Release);

@@ -1,5 +1,5 @@
-//! Where in a Cluster a proof is recorded: in one of 256 lanes, by the key that signed it. A lane is a hash tag, so that the record,
-//! the tally of its key and the marker of the epoch are in one slot, and one script may touch all three.
+//! Where in a Cluster a proof is recorded: in one of 256 lanes, by the key that signed it. A lane is one key of Redis, with the marker
+//! of the epoch in it, and a hash tag, so that the tallies of its clients are in the same slot and one script may touch them too.
 
 use std::sync::LazyLock;
 

@@ -6,6 +6,10 @@
 //! of a server is believed for one connection; a connection that breaks, and a server that says something else, are looked at
 //! again before anything more is recorded. So nothing is ever recorded at a server that may have forgotten.
 //!
+//! Records and marker are members of one key, a sorted set by the times when they go, and go by no clock but that of a script: so
+//! whatever else may take a record away (a clock of the server that jumps, a policy by which it evicts, a slot that is moved and not
+//! arrived) takes the marker away too.
+//!
 //! # Where what is
 //!
 //! | file | what |

@@ -150,7 +150,7 @@ impl Exchange {
 
     fn operands(&self, lane: usize, jobs: &[Job]) -> Operands {
         let mut operands = Operands::default();
-        operands.key(server::marker_key(&self.settings, lane));
+        operands.key(server::lane_key(&self.settings, lane));
         operands
             .argument(*self.markers[lane].octets())
             .argument(self.life.line.as_str())
@@ -159,9 +159,8 @@ impl Exchange {
             .argument(self.settings.per_key.to_string());
         let prefix = server::prefix(&self.settings, lane);
         for job in jobs {
-            operands.key([&prefix, &job.record[..]].concat());
             operands.key([&prefix, &b"q"[..], &job.tally].concat());
-            operands.argument(job.keep.to_string());
+            operands.argument(job.record).argument(job.keep.to_string());
         }
         operands
     }
@@ -176,7 +175,8 @@ impl Exchange {
 fn refused(jobs: Vec<Job>, error: &RedisError) -> Result<(), Trouble> {
     let fault = match error.code().unwrap_or_default() {
         "OOM" => Fault::ReplayFull,
-        // One slot is on its way to another server. Whether that is to be asked will be seen when it has arrived.
+        // One slot is on its way to another server. Whether that is to be asked will be seen when it has arrived; if it is given
+        // up, a lane that had gone already is missed by its marker.
         "ASK" | "TRYAGAIN" => Fault::ReplayUnreachable,
         _ => return Err(Trouble::Failed(ConnectError::answered(error))),
     };

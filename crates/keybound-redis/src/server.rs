@@ -128,10 +128,10 @@ fn field<'i>(info: &'i str, name: &str) -> Option<&'i str> {
     info.lines().find_map(|line| line.trim_end().strip_prefix(name)?.strip_prefix(':'))
 }
 
-/// The key of a lane's marker.
-pub(crate) fn marker_key(settings: &RedisSettings, lane: usize) -> Vec<u8> {
+/// The key of a lane: of its records and the marker among them.
+pub(crate) fn lane_key(settings: &RedisSettings, lane: usize) -> Vec<u8> {
     let mut key = prefix(settings, lane);
-    key.push(b'e');
+    key.push(b'p');
     key
 }
 
@@ -157,7 +157,7 @@ pub(crate) async fn open(
     let id: [u8; 8] = random_array().map_err(|error| ConnectError::passing(error.to_string()))?;
     let mut operands = Operands::default();
     operands
-        .key(marker_key(settings, lane))
+        .key(lane_key(settings, lane))
         .argument(life.line.as_str())
         .argument(life.tie)
         .argument(id)

@@ -121,10 +121,9 @@ impl Cluster {
     /// If a node does not do its part.
     pub fn move_slot(&self, slot: u16, to: usize) -> io::Result<()> {
         let from = self.owner(slot).ok_or_else(|| io::Error::other("nobody owns the slot"))?;
-        let (source, target, slot) = (&self.nodes[from], &self.nodes[to], slot.to_string());
-        target.server.ask(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &source.id])?;
-        source.server.ask(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &target.id])?;
-        self.move_keys(from, to, &slot)?;
+        self.begin_move(slot, from, to)?;
+        self.move_keys(slot, from, to, "*")?;
+        let (target, slot) = (&self.nodes[to], slot.to_string());
         target.server.ask(&["CLUSTER", "SETSLOT", &slot, "NODE", &target.id])?;
         for number in self.primaries() {
             self.nodes[number].server.ask(&["CLUSTER", "SETSLOT", &slot, "NODE", &target.id])?;
@@ -132,14 +131,44 @@ impl Cluster {
         Ok(())
     }
 
-    /// Keys may hold any octet, which `redis-cli` cannot be told: a script on the server names them.
-    fn move_keys(&self, from: usize, to: usize, slot: &str) -> io::Result<()> {
+    /// Opens a slot at both ends, and moves nothing yet.
+    ///
+    /// # Errors
+    ///
+    /// If a node does not do its part.
+    pub fn begin_move(&self, slot: u16, from: usize, to: usize) -> io::Result<()> {
+        let (source, target, slot) = (&self.nodes[from], &self.nodes[to], slot.to_string());
+        target.server.ask(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &source.id])?;
+        source.server.ask(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &target.id])?;
+        Ok(())
+    }
+
+    /// Moves the keys of a slot that are like this, as of `KEYS`. They may hold any octet, which `redis-cli` cannot be told: a
+    /// script on the server names them.
+    ///
+    /// # Errors
+    ///
+    /// If a node does not do its part.
+    pub fn move_keys(&self, slot: u16, from: usize, to: usize, pattern: &str) -> io::Result<()> {
         let address = self.nodes[to].server.address();
-        let script = "local keys = redis.call('CLUSTER', 'GETKEYSINSLOT', ARGV[1], 1000) \
-                      for _, key in ipairs(keys) do redis.call('MIGRATE', ARGV[2], ARGV[3], key, 0, 5000) end \
-                      return #keys";
+        let script = "local wanted = {} for _, key in ipairs(redis.call('KEYS', ARGV[4])) do wanted[key] = true end \
+                      local moved = 0 for _, key in ipairs(redis.call('CLUSTER', 'GETKEYSINSLOT', ARGV[1], 1000)) do \
+                      if wanted[key] then redis.call('MIGRATE', ARGV[2], ARGV[3], key, 0, 5000) moved = moved + 1 end end \
+                      return moved";
         let (ip, port) = (address.ip().to_string(), address.port().to_string());
-        while self.nodes[from].server.ask(&["EVAL", script, "0", slot, &ip, &port])? != "0" {}
+        while self.nodes[from].server.ask(&["EVAL", script, "0", &slot.to_string(), &ip, &port, pattern])? != "0" {}
+        Ok(())
+    }
+
+    /// Closes a slot that was opened, as somebody does who leaves it with its owner.
+    ///
+    /// # Errors
+    ///
+    /// If a node does not do its part.
+    pub fn give_up_move(&self, slot: u16, from: usize, to: usize) -> io::Result<()> {
+        for node in [from, to] {
+            self.nodes[node].server.ask(&["CLUSTER", "SETSLOT", &slot.to_string(), "STABLE"])?;
+        }
         Ok(())
     }
 

@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::SystemTime;
 
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
@@ -22,6 +23,7 @@ pub struct Settings {
     for_cli: Vec<String>,
     tls: bool,
     keeps: bool,
+    own_clock: bool,
 }
 
 impl Settings {
@@ -39,6 +41,12 @@ impl Settings {
     /// Keeps an append-only file, written at every command, so that it remembers over a restart.
     pub fn append_only(mut self) -> Self {
         self.keeps = true;
+        self
+    }
+
+    /// Has a clock of its own, for [`Server::turn_clock`]. Needs `cc`, as every build does.
+    pub fn own_clock(mut self) -> Self {
+        self.own_clock = true;
         self
     }
 
@@ -165,6 +173,23 @@ impl Server {
         Ok(())
     }
 
+    /// Puts its clock so many seconds ahead of everybody else's, or behind. It has to have one of its own.
+    ///
+    /// # Errors
+    ///
+    /// If it does not tell that time.
+    pub fn turn_clock(&self, ahead: i64) -> io::Result<()> {
+        let new = self.folder().join("clock.new");
+        std::fs::write(&new, format!("{ahead:+}"))?;
+        std::fs::rename(new, self.clock())?;
+        wait_until("its clock to be turned", || {
+            let time = self.ask(&["TIME"]).unwrap_or_default();
+            let told = time.lines().next().and_then(|seconds| seconds.parse::<i64>().ok());
+            let here = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+            told.zip(i64::try_from(here.as_secs()).ok()).is_some_and(|(told, here)| (told - here - ahead).abs() <= 1)
+        })
+    }
+
     /// Whether it was stopped.
     pub const fn is_stopped(&self) -> bool {
         self.stopped
@@ -224,6 +249,10 @@ impl Server {
         self.folder().join("redis.conf")
     }
 
+    fn clock(&self) -> PathBuf {
+        self.folder().join("clock")
+    }
+
     fn configuration(&self) -> String {
         let (ip, port) = (self.address.ip(), self.port());
         let ports = if self.settings.tls { format!("port 0\ntls-port {port}") } else { format!("port {port}") };
@@ -247,6 +276,12 @@ impl Server {
         if self.sentinel {
             command.arg("--sentinel");
         }
+        if self.settings.own_clock {
+            if !self.clock().exists() {
+                std::fs::write(self.clock(), "+0")?;
+            }
+            command.env("LD_PRELOAD", clock_library(self.folder())?).env("CLOCK", self.clock());
+        }
         self.child = Some(command.spawn()?);
         self.stopped = false;
         let ready = wait_until("redis-server", || {
@@ -269,6 +304,14 @@ impl Drop for Server {
     fn drop(&mut self) {
         let _ = self.kill();
     }
+}
+
+/// Builds the library that is put before every other.
+fn clock_library(folder: &Path) -> io::Result<PathBuf> {
+    let (source, library) = (folder.join("clock.c"), folder.join("clock.so"));
+    std::fs::write(&source, include_str!("clock.c"))?;
+    let built = Command::new("cc").args(["-shared", "-fPIC", "-o"]).args([&library, &source]).status()?;
+    built.success().then_some(library).ok_or_else(|| io::Error::other("cc did not build the clock"))
 }
 
 pub(crate) fn free_port(ip: Ipv4Addr) -> io::Result<u16> {

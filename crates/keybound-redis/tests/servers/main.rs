@@ -1,5 +1,6 @@
 //! The store on real servers. Each test starts its own; they need `redis-server`, and `cargo xtask test` runs them.
 
+mod clock;
 mod cluster;
 mod entry;
 mod refused;

@@ -50,8 +50,8 @@ async fn passwords_are_asked_for_and_checked() {
 }
 
 /// The rules that the documentation gives.
-const RULES: &str =
-    "user replays on >secret ~kb:* resetchannels -@all +info +eval +evalsha +get +set +del +exists +time";
+const RULES: &str = "user replays on >secret ~kb:* resetchannels -@all +info +time +eval +evalsha +get +set +pttl +pexpire \
+     +zadd +zrem +zscore +zmscore +zcount +zrange +zremrangebyrank";
 
 #[tokio::test]
 #[ignore = "needs redis-server"]
@@ -67,7 +67,8 @@ async fn a_user_with_the_rules_of_the_documentation_is_enough() {
 #[tokio::test]
 #[ignore = "needs redis-server"]
 async fn a_user_who_may_not_is_told_what() {
-    for (missing, expected) in [("+info", "info"), ("+eval ", "eval"), ("+set", "run this command"), ("~kb:*", "key")] {
+    for (missing, expected) in [("+info", "info"), ("+eval ", "eval"), ("+zadd", "run this command"), ("~kb:*", "key")]
+    {
         let rules = RULES.replace(missing, "");
         let server = Server::start(Settings::new().line(rules)).expect("a server");
         let url = format!("redis://replays:secret@{}", server.address());

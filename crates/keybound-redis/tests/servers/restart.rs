@@ -33,7 +33,7 @@ async fn a_server_that_brings_back_its_marker_is_a_new_epoch_too() {
     let proof = Proof::new(1, "j");
     assert_eq!(proof.at(&one).await, Ok(Seen::Never));
     server.restart().expect("a server");
-    assert!(server.ask(&["EXISTS", "kb:e"]).is_ok_and(|found| found == "1"));
+    assert!(server.ask(&["EXISTS", "kb:p"]).is_ok_and(|found| found == "1"));
     let after = new_epoch(&one, before).await;
     assert_eq!(proof.under(before, &one).await, Ok(Seen::Forgotten));
     assert_eq!(proof.under(after, &one).await, Ok(Seen::Before), "what it has kept, it knows");
@@ -80,12 +80,12 @@ async fn a_server_that_was_a_replica_meanwhile_is_a_new_epoch() {
     let (server, emptier) = (server(), server());
     let one = node(&server.url()).await;
     let before = one.epoch();
-    let marker = || server.ask(&["--no-raw", "GET", "kb:e"]).expect("an answer");
+    let marker = || server.ask(&["--no-raw", "ZRANGE", "kb:p", "+inf", "+inf", "BYSCORE"]).expect("an answer");
     let first = marker();
-    assert_eq!(Proof::new(1, "j").at(&one).await, Ok(Seen::Never));
     // The other server has the marker, as an old copy would, and no proof.
     let (ip, port) = (emptier.address().ip().to_string(), emptier.port().to_string());
-    server.ask(&["MIGRATE", &ip, &port, "kb:e", "0", "5000", "COPY"]).expect("a copy");
+    server.ask(&["MIGRATE", &ip, &port, "kb:p", "0", "5000", "COPY"]).expect("a copy");
+    assert_eq!(Proof::new(1, "j").at(&one).await, Ok(Seen::Never));
     server.ask(&["REPLICAOF", &ip, &port]).expect("an answer");
     redis_rig::wait_until("a replica", || {
         server.info("replication", "master_link_status").is_ok_and(|status| status == "up")

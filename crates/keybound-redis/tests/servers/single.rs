@@ -2,26 +2,17 @@
 
 use std::sync::Arc;
 
-use keybound::replay::{ReplayStore as _, Seen, suite};
+use keybound::replay::Seen;
 use keybound_redis::RedisStore;
 use tokio::task::JoinSet;
 
-use crate::support::{Proof, node, now, server, settings};
-
-#[tokio::test]
-#[ignore = "needs redis-server"]
-async fn does_what_every_store_must() {
-    let server = server();
-    suite::run(&node(&server.url()).await, "first", now()).await;
-}
+use crate::support::{Proof, every_duty, node, server, settings};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs redis-server"]
-async fn several_nodes_are_one_store() {
+async fn does_what_every_store_must() {
     let server = server();
-    let (one, other) = (node(&server.url()).await, node(&server.url()).await);
-    assert_eq!(one.epoch(), other.epoch(), "who comes later takes the epoch that is there");
-    suite::shared(&one, &other, "shared", now()).await;
+    assert!(!every_duty(&server.url()).await.needs_nonces());
 }
 
 // R-SEC-02, over nodes: each proof at all of them at once.

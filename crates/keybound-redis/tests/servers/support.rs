@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use keybound::jwk::Thumbprint;
 use keybound::refusal::Fault;
-use keybound::replay::{Epoch, ReplayEntry, ReplayStore as _, Seen};
+use keybound::replay::{Epoch, ReplayEntry, ReplayStore as _, Seen, suite};
 use keybound::time::UnixTime;
 use keybound_redis::{ConnectError, RedisSettings, RedisStore};
 use redis_rig::{Server, Settings};
@@ -25,6 +25,15 @@ pub(crate) async fn node(url: &str) -> RedisStore {
     RedisStore::connect(settings(url)).await.unwrap_or_else(|error| panic!("{error}"))
 }
 
+/// What the store must do whoever it is, on two nodes and on one, which it gives back.
+pub(crate) async fn every_duty(url: &str) -> RedisStore {
+    let (one, other) = (node(url).await, node(url).await);
+    assert_eq!(one.epoch(), other.epoch(), "who comes later takes the epoch that is there");
+    suite::shared(&one, &other, "shared", now()).await;
+    suite::run(&one, "first", now()).await;
+    one
+}
+
 pub(crate) async fn refused(settings: RedisSettings) -> ConnectError {
     RedisStore::connect(settings).await.expect_err("no store")
 }
@@ -36,14 +45,22 @@ pub(crate) fn now() -> UnixTime {
 /// A proof of the key of this number.
 #[derive(Clone)]
 pub(crate) struct Proof {
-    key: u8,
+    jkt: [u8; 32],
     jti: String,
     expires: UnixTime,
 }
 
 impl Proof {
     pub(crate) fn new(key: u8, jti: impl Into<String>) -> Self {
-        Self { key, jti: jti.into(), expires: now().plus(Duration::from_secs(306)) }
+        // Bits of every octet differ from key to key, so that in a Cluster keys lie far apart.
+        Self { jkt: [key; 32], jti: jti.into(), expires: now().plus(Duration::from_secs(306)) }
+    }
+
+    /// Of another key, in the same lane of a Cluster.
+    pub(crate) fn beside(key: u8, jti: impl Into<String>) -> Self {
+        let mut other = Self::new(key, jti);
+        other.jkt[0] = !key;
+        other
     }
 
     pub(crate) const fn until(mut self, expires: UnixTime) -> Self {
@@ -58,8 +75,7 @@ impl Proof {
 
     /// Judged when this was the epoch.
     pub(crate) async fn under(&self, epoch: Epoch, node: &RedisStore) -> Result<Seen, Fault> {
-        // Bits of every octet differ from key to key, so that in a Cluster keys lie far apart.
-        let jkt = Thumbprint::from_bytes([self.key; 32]);
+        let jkt = Thumbprint::from_bytes(self.jkt);
         node.record(&ReplayEntry::new(jkt, &self.jti, HTU, epoch, self.expires), now()).await
     }
 }

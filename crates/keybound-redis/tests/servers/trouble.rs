@@ -71,6 +71,77 @@ async fn a_server_that_begins_to_evict_is_left_and_comes_back_as_a_new_epoch() {
     new_epoch(&node, before).await;
 }
 
+// Nobody has to see the policy while it is bad: what it takes, it takes with the marker.
+#[tokio::test]
+#[ignore = "needs redis-server"]
+async fn a_server_that_has_evicted_for_a_moment_is_a_new_epoch() {
+    let server = server();
+    let node = node(&server.url()).await;
+    let (before, proof) = (node.epoch(), Proof::new(1, "j"));
+    assert_eq!(proof.at(&node).await, Ok(Seen::Never));
+    server.ask(&["CONFIG", "SET", "maxmemory-policy", "volatile-ttl", "maxmemory", "1"]).expect("an answer");
+    // It makes room before a command that needs some, and refuses that if there is none.
+    redis_rig::wait_until("an eviction", || {
+        let _ = server.ask(&["SET", "other", "1"]);
+        server.info("stats", "evicted_keys").is_ok_and(|evicted| evicted != "0")
+            && server.ask(&["EXISTS", "kb:p"]).is_ok_and(|found| found == "0")
+    })
+    .expect("an eviction");
+    server.ask(&["CONFIG", "SET", "maxmemory-policy", "noeviction", "maxmemory", "0"]).expect("an answer");
+    assert_ne!(proof.under(before, &node).await, Ok(Seen::Never));
+    new_epoch(&node, before).await;
+    assert_eq!(proof.under(before, &node).await, Ok(Seen::Forgotten));
+}
+
+// What it answers to a write: that there are too few replicas, that its disk fails.
+#[tokio::test]
+#[ignore = "needs redis-server"]
+async fn a_server_that_takes_no_writes_is_away_and_not_asked_all_the_time() {
+    let server = server();
+    let node = node(&server.url()).await;
+    let (before, proof) = (node.epoch(), Proof::new(1, "j"));
+    assert_eq!(proof.at(&node).await, Ok(Seen::Never));
+    let connections = || -> u32 {
+        let all = server.info("stats", "total_connections_received").expect("a field");
+        all.parse().expect("a number")
+    };
+    let no_disk = || {
+        // Where its file should be is something else.
+        std::fs::create_dir(server.folder().join("dump.rdb")).expect("a folder");
+        server.ask(&["CONFIG", "SET", "save", "3600 1"]).expect("an answer");
+        server.ask(&["BGSAVE"]).expect("an answer");
+        redis_rig::wait_until("a failure", || {
+            server.info("persistence", "rdb_last_bgsave_status").is_ok_and(|status| status == "err")
+        })
+        .expect("a failure");
+    };
+    let set = |name: &str, value: &str| drop(server.ask(&["CONFIG", "SET", name, value]).expect("an answer"));
+    type Step<'s> = &'s dyn Fn();
+    let faults: [(Step<'_>, Step<'_>); 2] = [
+        (&|| set("min-replicas-to-write", "1"), &|| set("min-replicas-to-write", "0")),
+        (&no_disk, &|| set("save", "")),
+    ];
+    for (begins, ends) in faults {
+        begins();
+        eventually("it to be noticed", async || !node.figures().is_there).await;
+        let (asked, began) = (connections(), Instant::now());
+        while began.elapsed() < Duration::from_secs(2) {
+            let answer = Proof::new(1, "another").at(&node).await;
+            assert_eq!(answer, Err(Fault::ReplayUnreachable));
+            assert!(!node.figures().is_there);
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        // Two of them are these questions.
+        assert!(connections() - asked <= 12, "{} connections in two seconds", connections() - asked);
+        let error = refused(settings(&server.url())).await;
+        assert!(!error.is_configuration(), "{error}");
+        ends();
+        eventually("the way back", async || node.figures().is_there).await;
+        assert_eq!(proof.at(&node).await, Ok(Seen::Before));
+        assert_eq!(node.epoch(), before);
+    }
+}
+
 #[tokio::test]
 #[ignore = "needs redis-server"]
 async fn a_primary_that_becomes_a_replica_records_nothing() {
