@@ -1,4 +1,4 @@
-//! Who calls: a key and the token bound to it.
+//! Who calls: a key, and the token bound to it if there is one.
 
 use core::fmt;
 use std::sync::Arc;
@@ -21,12 +21,13 @@ pub struct Caller(Arc<Inner>);
 struct Inner {
     signer: Arc<dyn Signer>,
     prover: Prover,
-    credentials: RwLock<Credentials>,
+    credentials: RwLock<Option<Credentials>>,
 }
 
-/// What makes one request this caller's: both fields, good for one sending.
+/// What makes one request this caller's: its fields, good for one sending.
 pub(crate) struct Signed {
-    pub(crate) authorization: HeaderValue,
+    /// Where there is a token.
+    pub(crate) authorization: Option<HeaderValue>,
     pub(crate) proof: HeaderValue,
 }
 
@@ -37,9 +38,21 @@ impl Caller {
     ///
     /// [`LoadError::Key`], [`LoadError::Token`].
     pub fn new(signer: Arc<dyn Signer>, token: &str) -> Result<Self, LoadError> {
+        Self::with(signer, Some(Credentials::new(token)?))
+    }
+
+    /// Holds this key and no token: for the token endpoint of an issuer, whose proofs have no `ath`.
+    ///
+    /// # Errors
+    ///
+    /// [`LoadError::Key`].
+    pub fn without_token(signer: Arc<dyn Signer>) -> Result<Self, LoadError> {
+        Self::with(signer, None)
+    }
+
+    fn with(signer: Arc<dyn Signer>, credentials: Option<Credentials>) -> Result<Self, LoadError> {
         let prover = Prover::of(&*signer)?;
-        let credentials = RwLock::new(Credentials::new(token)?);
-        Ok(Self(Arc::new(Inner { signer, prover, credentials })))
+        Ok(Self(Arc::new(Inner { signer, prover, credentials: RwLock::new(credentials) })))
     }
 
     /// From now on has this token. Proofs that were signed before keep the old one.
@@ -48,7 +61,7 @@ impl Caller {
     ///
     /// [`LoadError::Token`].
     pub fn renew(&self, token: &str) -> Result<(), LoadError> {
-        *self.0.credentials.write() = Credentials::new(token)?;
+        *self.0.credentials.write() = Some(Credentials::new(token)?);
         Ok(())
     }
 
@@ -61,13 +74,16 @@ impl Caller {
     ) -> Result<Signed, SigningFailed> {
         let credentials = self.0.credentials.read().clone();
         let jti = random_array().map_err(|_| SigningFailed::new("there are no random numbers"))?;
-        let mut claims = ProofClaims::new(method, target, jti, now).credentials(&credentials);
+        let mut claims = ProofClaims::new(method, target, jti, now);
+        if let Some(credentials) = &credentials {
+            claims = claims.credentials(credentials);
+        }
         if let Some(nonce) = nonce {
             claims = claims.nonce(nonce);
         }
         let proof = self.0.prover.prepare(&claims).sign(&*self.0.signer)?;
         let proof = HeaderValue::from_str(proof.as_str()).map_err(|_| SigningFailed::new("no field value"))?;
-        Ok(Signed { authorization: credentials.field().clone(), proof })
+        Ok(Signed { authorization: credentials.map(|credentials| credentials.field().clone()), proof })
     }
 }
 

@@ -97,8 +97,16 @@ pub(crate) fn reason(fields: &HeaderMap, body: &[u8]) -> Option<String> {
     let known = |code: &&str| Reason::from_code(code).is_some() || Fault::from_code(code).is_some();
     let described = challenge.as_ref().and_then(DpopChallenge::error_description).filter(known);
     let json: Option<Value> = serde_json::from_slice(body).ok();
-    let told = || json.as_ref()?.get("reason")?.as_str();
+    let member = |name: &str| json.as_ref()?.get(name)?.as_str();
+    // A gateway calls it the reason, an issuer describes its error by it.
+    let told = || member("reason").or_else(|| member("error_description").filter(known));
     let error = || challenge.as_ref()?.error_text();
     let text = described.or_else(told).or_else(error)?;
     Some(text.chars().filter(|char| !char.is_control()).take(MAX_REASON).collect())
+}
+
+/// The `error` of JSON as authorization servers answer it (RFC 6749 section 5.2).
+pub(crate) fn error_of(body: &[u8]) -> Option<String> {
+    let json: Value = serde_json::from_slice(body).ok()?;
+    Some(json.get("error")?.as_str()?.to_owned())
 }

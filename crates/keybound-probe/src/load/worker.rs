@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use http::header::AUTHORIZATION;
-use http::{HeaderMap, Method, Request, StatusCode};
+use http::{HeaderMap, Method, Request, StatusCode, response};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use keybound::challenge::{DPOP, DPOP_NONCE, DpopChallenge, ErrorCode};
@@ -23,7 +23,7 @@ use super::mint::{Batch, Mint};
 use super::pace::{Budget, Schedule};
 use super::report::Failure;
 use super::running::Progress;
-use super::tally::{Tally, reason};
+use super::tally::{Tally, error_of, reason};
 use super::target::Target;
 
 /// The most that is looked at of the body of a refusal.
@@ -217,7 +217,9 @@ impl Worker {
         *request.headers_mut() = job.fields.clone();
         let Some(mint) = &job.mint else { return Some((request, 0)) };
         let (signed, generation) = self.proof(mint).await?;
-        request.headers_mut().insert(AUTHORIZATION, signed.authorization);
+        if let Some(authorization) = signed.authorization {
+            request.headers_mut().insert(AUTHORIZATION, authorization);
+        }
         request.headers_mut().insert(&DPOP, signed.proof);
         Some((request, generation))
     }
@@ -286,12 +288,23 @@ impl Worker {
                 kept.extend_from_slice(&data[..data.len().min(MAX_REFUSAL - kept.len())]);
             }
         }
-        let error = || DpopChallenge::find(&head.headers).and_then(|challenge| challenge.error());
         Ok(Answer {
             status: head.status,
             octets,
             reason: if refused { reason(&head.headers, &kept) } else { None },
-            wants_nonce: head.status == StatusCode::UNAUTHORIZED && error() == Some(ErrorCode::UseDpopNonce),
+            wants_nonce: wants_nonce(&head, &kept),
         })
+    }
+}
+
+/// A resource says so in its challenge, an authorization server in its JSON (RFC 9449 sections 8 and 9).
+fn wants_nonce(head: &response::Parts, body: &[u8]) -> bool {
+    match head.status {
+        StatusCode::UNAUTHORIZED => {
+            let challenge = DpopChallenge::find(&head.headers);
+            challenge.and_then(|challenge| challenge.error()) == Some(ErrorCode::UseDpopNonce)
+        }
+        StatusCode::BAD_REQUEST => error_of(body).as_deref() == Some(ErrorCode::UseDpopNonce.as_str()),
+        _ => false,
     }
 }

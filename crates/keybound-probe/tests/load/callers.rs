@@ -2,10 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 
-use keybound_probe::load::{Load, Report};
+use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::{HeaderValue, Method};
+use keybound::crypto::Alg;
+use keybound::crypto::aws_lc::SoftwareKey;
+use keybound_probe::load::{Caller, Load, Report};
 
-use crate::support::{Gateway, Manner, Service};
+use crate::support::{BASIC, Gateway, Manner, Service};
 
 fn run(load: Load) -> Report {
     load.start().unwrap().finish().unwrap()
@@ -63,6 +68,26 @@ fn nonces_are_followed() {
     let report = run(load);
     assert_eq!(statuses(&report), [(200, 1_000)].into(), "{report:?}");
     assert!(report.nonce_retries() >= 1, "the first request has none");
+}
+
+// R-NONCE-19 at a token endpoint, which demands its nonces by 400 and JSON
+#[test]
+fn tokens_are_asked_for_by_proofs_alone() {
+    let service = Service::start(Manner::Prompt);
+    let gateway = Gateway::before(&service, "nonce = \"require\"");
+    let caller = Caller::without_token(Arc::new(SoftwareKey::generate(Alg::Es256).unwrap())).unwrap();
+    let asking = |secret: &'static str| {
+        let load = Load::new(&gateway.url("/issuer/token")).unwrap().method(Method::POST).caller(caller.clone());
+        let form = HeaderValue::from_static("application/x-www-form-urlencoded");
+        let load = load.field(AUTHORIZATION, HeaderValue::from_static(secret)).field(CONTENT_TYPE, form);
+        load.body("grant_type=client_credentials").requests(200)
+    };
+    let report = run(asking(BASIC));
+    assert_eq!(statuses(&report), [(200, 200)].into(), "{report:?}");
+    assert!(report.nonce_retries() >= 1, "the first request has none");
+    let report = run(asking("Basic YmVuY2g6YW5vdGhlci1vbmUtdGhhbi1pdC1oYXM="));
+    assert_eq!(statuses(&report), [(401, 200)].into(), "{report:?}");
+    assert_eq!(report.reasons().collect::<Vec<_>>(), [("client.authentication", 200)]);
 }
 
 #[test]

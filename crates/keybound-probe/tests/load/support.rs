@@ -128,6 +128,9 @@ pub(crate) struct Gateway {
 
 const SECRET: &str = "correct-horse-battery-staple";
 
+/// The same as the client sends it: `bench:` and the secret.
+pub(crate) const BASIC: &str = "Basic YmVuY2g6Y29ycmVjdC1ob3JzZS1iYXR0ZXJ5LXN0YXBsZQ==";
+
 impl Gateway {
     /// With `/open`, `/bound`, and `/passed`, where the service sees token and proof.
     pub(crate) fn before(service: &Service, proof: &str) -> Self {
