@@ -68,7 +68,7 @@ impl fmt::Display for Figure {
 }
 
 /// How many rounds a figure is the median of.
-const ROUNDS: usize = 9;
+pub const ROUNDS: usize = 9;
 
 /// What was measured, round by round.
 #[derive(Clone, Debug, Default)]
@@ -78,10 +78,15 @@ pub struct Rounds(BTreeMap<String, Vec<f64>>);
 pub type Round = Rounds;
 
 /// Runs `work` once to warm up and then nine times, so that everything it measures meets the same neighbours.
-pub fn interleaved(mut work: impl FnMut(&mut Round)) -> Rounds {
+pub fn interleaved(work: impl FnMut(&mut Round)) -> Rounds {
+    repeated(ROUNDS, work)
+}
+
+/// The same with another number of rounds.
+pub fn repeated(times: usize, mut work: impl FnMut(&mut Round)) -> Rounds {
     work(&mut Rounds::default());
     let mut rounds = Rounds::default();
-    (0..ROUNDS).for_each(|_| work(&mut rounds));
+    (0..times).for_each(|_| work(&mut rounds));
     rounds
 }
 

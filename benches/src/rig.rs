@@ -1,10 +1,13 @@
-//! What gateways are measured in: an upstream, nginx as a proxy to it, and the gateway, each a process of its own. Whatever is
-//! measured runs on one processor, and everything else, this process included, on another, if there are two.
+//! What gateways and issuers are measured in: an upstream, nginx as a proxy to it, the gateway, the issuer, each a process of its
+//! own. Whatever is measured runs on one processor, and everything else, this process included, on another, if there are two.
 
 mod child;
 mod gateway;
+mod issuer;
 mod lost;
 mod nginx;
+mod postgres;
+mod refreshing;
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
@@ -14,8 +17,11 @@ use keybound_probe::load::{Load, Report};
 
 pub use child::Child;
 pub use gateway::Gateway;
+pub use issuer::Issuer;
 pub use lost::Lost;
 pub use nginx::Nginx;
+pub use postgres::Postgres;
+pub use refreshing::{Refreshed, Refreshing};
 
 /// The processor for what is measured, and the one for all else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,12 +60,12 @@ pub fn prepare() {
     let _ = Command::new("renice").args(["-n", "-10", "-p", &process]).output();
 }
 
-/// A load on this proxy, and the processor time it took of it for each request, in nanoseconds.
-pub fn measure(proxy: &Child, load: &Load) -> (f64, Report) {
-    let before = proxy.cpu_time();
+/// A load on this server, and the processor time it took of it for each request, in nanoseconds.
+pub fn measure(server: &Child, load: &Load) -> (f64, Report) {
+    let before = server.cpu_time();
     let report = load.clone().warm_up(WARM_UP).duration(DURATION).start().and_then(|running| running.finish());
     let report = report.expect("a load on loopback");
-    let spent = proxy.cpu_time().saturating_sub(before);
+    let spent = server.cpu_time().saturating_sub(before);
     assert!(report.is_good(), "{report:?}");
     let requests = report.answers() + report.warm_up() + report.nonce_retries();
     (spent.as_nanos() as f64 / requests as f64, report)

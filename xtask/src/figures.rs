@@ -1,25 +1,22 @@
 //! `cargo xtask figures`: runs the benchmarks and prints each figure beside its yardstick of the same run.
 
+use std::io;
 use std::process::{ExitCode, Stdio};
 
 use serde_json::{Map, Value, json};
 
-use crate::run;
-use crate::test::installed;
+use crate::test::{installed, npm};
+use crate::{postgres, run};
 
 /// Every benchmark, by the name of its program in `benches/`.
-const NAMES: [&str; 8] = ["verify", "prove", "replay", "start", "gateway", "dpop-price", "client", "redis"];
-
-/// Promised, and not there yet.
-const WAITING: [&str; 1] = ["issuer"];
+const NAMES: [&str; 9] = ["verify", "prove", "replay", "start", "gateway", "dpop-price", "client", "redis", "issuer"];
 
 /// Runs the benchmarks of these names, or all of them.
 pub(crate) fn print(words: &[&str]) -> ExitCode {
     let json = words.contains(&"--json");
     let wanted: Vec<&str> = words.iter().copied().filter(|word| *word != "--json").collect();
     if let Some(unknown) = wanted.iter().find(|name| !NAMES.contains(name)) {
-        let why = if WAITING.contains(unknown) { "is not built yet" } else { "does not exist" };
-        eprintln!("the figure {unknown:?} {why}; there are {}", NAMES.join(", "));
+        eprintln!("the figure {unknown:?} does not exist; there are {}", NAMES.join(", "));
         return ExitCode::from(2);
     }
     let mut all = Map::new();
@@ -55,10 +52,29 @@ fn measure(name: &str) -> Option<Vec<Value>> {
         eprintln!("{error}");
         return None;
     }
+    if name == "issuer" {
+        return beside_oidc_provider(&arguments).unwrap_or_else(|error| {
+            eprintln!("{error}");
+            None
+        });
+    }
     let program = if name == "start" { Some(build_keybound()?) } else { None };
     if let Some(program) = &program {
         arguments.extend(["--", program]);
     }
+    measured(name, &arguments)
+}
+
+/// The issuer's, with Node, the packages of `interop/node` and a PostgreSQL server, which ends with it.
+fn beside_oidc_provider(arguments: &[&str]) -> io::Result<Option<Vec<Value>>> {
+    let (_, node) = npm("node", &run::target_directory()?)?;
+    let server = postgres::start()?;
+    let (node, url, process) = (node.display().to_string(), server.url(), server.process()?);
+    Ok(measured("issuer", &[arguments, &["--", &node, &url, &process]].concat()))
+}
+
+/// Runs cargo with these arguments for the figures it prints.
+fn measured(name: &str, arguments: &[&str]) -> Option<Vec<Value>> {
     let output = run::command().args(arguments).stderr(Stdio::inherit()).output().ok()?;
     if !output.status.success() {
         eprintln!("the benchmark {name} failed");

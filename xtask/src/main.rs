@@ -15,7 +15,7 @@ const USAGE: &str = "\
 cargo xtask test                       every test: of the workspace, and against real peers, which it installs
 cargo xtask docs                       the book of docs/, into target/book
 cargo xtask figures [NAME…] [--json]   the benchmarks: verify, prove, replay, start, gateway, dpop-price,
-                                       client, redis
+                                       client, redis, issuer
 cargo xtask scale [NAME=NUMBER…]        what many nodes need, reckoned from measured costs (docs/scale.md)
 cargo xtask package [--static]         the Debian package, or one binary that needs nothing of its machine
 cargo xtask vectors [--all]            write the test vectors that are missing, or all of them";

@@ -49,6 +49,12 @@ impl Server {
         format!("postgres://keybound@127.0.0.1:{}/postgres", self.port)
     }
 
+    /// The number of its first process.
+    pub(crate) fn process(&self) -> io::Result<String> {
+        let file = fs::read_to_string(self.data().join("postmaster.pid"))?;
+        Ok(file.lines().next().unwrap_or_default().to_owned())
+    }
+
     /// Where its data is.
     pub(crate) fn data(&self) -> PathBuf {
         self.folder.join("data")

@@ -286,7 +286,7 @@ fn mcp_checks(folder: &Path) -> io::Result<Vec<String>> {
 
 /// Installs the npm packages of a folder of `interop`, and says where it is and which Node runs them: the one among them, if
 /// there is one for this machine.
-fn npm(name: &str, target: &Path) -> io::Result<(PathBuf, PathBuf)> {
+pub(crate) fn npm(name: &str, target: &Path) -> io::Result<(PathBuf, PathBuf)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../interop").join(name).canonicalize()?;
     installed("npm", "--version", &["npm"])?;
     let cache = target.join("interop/npm");

@@ -134,7 +134,7 @@ dpop_bound_access_tokens = true
 }
 
 /// The program, as it is in the work tree now.
-fn build() -> &'static Path {
+pub(super) fn build() -> &'static Path {
     static BUILT: LazyLock<PathBuf> = LazyLock::new(build_anew);
     &BUILT
 }
