@@ -43,6 +43,7 @@ pub struct Refreshing<'i> {
 
 /// What some requests came to.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct Refreshed {
     /// Processor time of the issuer for each, in nanoseconds.
     pub nanos: f64,

@@ -1,13 +1,14 @@
 //! Client authentication (RFC 6749 section 2.3, RFC 7523): what came, and whether it is the client's. A proof is no
 //! authentication and plays no part here (R-AS-27).
 
+use core::time::Duration;
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use data_encoding::BASE64;
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
-use keybound::authorization_server::{ASSERTION_TYPE, ClientAssertion, VerifiedAssertion};
+use keybound::authorization_server::{ALLOWANCE, ASSERTION_TYPE, ClientAssertion, MAX_LIFETIME, VerifiedAssertion};
 use keybound::refusal::{Denial, Fault, Reason, Refusal};
 use keybound::replay::{Epoch, Seen};
 use keybound::time::UnixTime;
@@ -21,6 +22,9 @@ use crate::grants::authorization_code::parse;
 use crate::handle;
 use crate::registered::Registered;
 use crate::store::{Change, Kind};
+
+/// No assertion is remembered for longer.
+pub(crate) const ASSERTIONS_KEPT: Duration = Duration::from_secs(MAX_LIFETIME.as_secs() + 2 * ALLOWANCE.as_secs());
 
 /// The clients: those of the configuration at hand, those that registered themselves in the store.
 #[derive(Debug)]
@@ -47,9 +51,9 @@ impl Assertion {
         Change::Insert { kind: Kind::ASSERTION, id, family: "".into(), expires: entry.expires(), body: "{}".into() }
     }
 
-    /// It was used before.
-    pub(crate) fn refuse(self) -> Refusal {
-        self.0.authenticate(Seen::Before).err().unwrap_or_else(|| Reason::ClientAuthentication.into())
+    /// It was used before, or there are too many of its client.
+    pub(crate) fn refuse(self, seen: Seen) -> Refusal {
+        self.0.authenticate(seen).err().unwrap_or_else(|| Reason::ClientAuthentication.into())
     }
 }
 

@@ -22,6 +22,9 @@ pub const DEFAULT_REFRESH_LIFETIME: Duration = Duration::from_secs(30 * 24 * 360
 /// How long somebody who signed in stays signed in.
 pub const DEFAULT_SESSION_LIFETIME: Duration = Duration::from_secs(12 * 3600);
 
+/// How many assertions of one client are remembered at once unless set otherwise: some 300 a second.
+pub const DEFAULT_ASSERTIONS_PER_CLIENT: u32 = 100_000;
+
 pub(crate) const MAX_TOKEN_LIFETIME: Duration = Duration::from_secs(24 * 3600);
 
 /// What an issuer is called, whom it knows and what its tokens are good for.
@@ -52,6 +55,7 @@ pub struct IssuerConfig {
     pub(crate) registration_scope: Box<str>,
     pub(crate) audit: Audit,
     pub(crate) sign_in: Vec<SignInProvider>,
+    pub(crate) assertions_per_client: u32,
 }
 
 /// Who may register clients at run time (RFC 7591).
@@ -84,6 +88,7 @@ impl IssuerConfig {
             registration_scope: Box::default(),
             audit: Audit::default(),
             sign_in: Vec::new(),
+            assertions_per_client: DEFAULT_ASSERTIONS_PER_CLIENT,
         }
     }
 
@@ -151,6 +156,13 @@ impl IssuerConfig {
     pub fn registration(mut self, who: Registration, scope: impl Into<Box<str>>) -> Self {
         self.registration = who;
         self.registration_scope = scope.into();
+        self
+    }
+
+    /// How many assertions of one client (`private_key_jwt`) are remembered at once, by this process; one more gets 429 with
+    /// `Retry-After`. A client with a good key cannot fill the store for all others. [`DEFAULT_ASSERTIONS_PER_CLIENT`] unless set.
+    pub const fn assertions_per_client(mut self, most: u32) -> Self {
+        self.assertions_per_client = most;
         self
     }
 

@@ -164,19 +164,32 @@ impl<'r> Exchange<'r> {
     }
 
     /// Uses up the client's assertion, if it authenticated by one, and makes these changes, in one atomic step. Whether they
-    /// found what they need.
+    /// found what they need. What was not kept does not count for the quota of the client: whoever sends an assertion of it once
+    /// more does it no harm.
     pub(crate) async fn commit(
-        &self,
+        &mut self,
         authenticated: Authenticated,
         mut changes: Vec<Change>,
     ) -> Result<Result<(), Lost>, Denial> {
         let Some(assertion) = authenticated.assertion else {
             return write(self.state, changes, self.now).await.map_err(Denial::from);
         };
+        let quota = &self.state.assertions;
+        let place = match quota.take(authenticated.client.id(), self.now) {
+            Ok(place) => place,
+            Err(retry_after) => {
+                self.learnt.retry_after = Some(retry_after);
+                return Err(assertion.refuse(Seen::OverQuota { retry_after }).into());
+            }
+        };
         changes.insert(0, assertion.change());
-        match self.state.store.write(changes, self.now).await? {
+        let written = self.state.store.write(changes, self.now).await;
+        if written != Ok(Written::Done) {
+            quota.give_back(place);
+        }
+        match written? {
             Written::Done => Ok(Ok(())),
-            Written::Conflict(0) => Err(assertion.refuse().into()),
+            Written::Conflict(0) => Err(assertion.refuse(Seen::Before).into()),
             Written::Conflict(_) => Ok(Err(Lost)),
         }
     }
@@ -220,16 +233,15 @@ impl<'r> Exchange<'r> {
 
     /// The same as [`Exchange::commit`], with the entry of what is done. It is told once it is done.
     pub(crate) async fn commit_noted(
-        &self,
+        &mut self,
         authenticated: Authenticated,
         mut changes: Vec<Change>,
         entry: &Entry,
     ) -> Result<Result<(), Lost>, Denial> {
-        let audit = &self.state.audit;
-        changes.extend(audit.change(entry));
+        changes.extend(self.state.audit.change(entry));
         let committed = self.commit(authenticated, changes).await?;
         if committed.is_ok() {
-            audit.tell(entry);
+            self.state.audit.tell(entry);
         }
         Ok(committed)
     }

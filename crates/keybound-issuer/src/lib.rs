@@ -79,8 +79,8 @@ use self::authenticate::Clients;
 pub use self::client::{Authentication, Client, EmptySecret, GrantType, Secret, UnknownGrantType};
 pub use self::clock::Clock;
 pub use self::config::{
-    ConfigError, ConfigErrors, DEFAULT_REFRESH_LIFETIME, DEFAULT_SESSION_LIFETIME, DEFAULT_TOKEN_LIFETIME,
-    IssuerConfig, LONG_TOKEN_LIFETIME, Registration, is_redirect_uri,
+    ConfigError, ConfigErrors, DEFAULT_ASSERTIONS_PER_CLIENT, DEFAULT_REFRESH_LIFETIME, DEFAULT_SESSION_LIFETIME,
+    DEFAULT_TOKEN_LIFETIME, IssuerConfig, LONG_TOKEN_LIFETIME, Registration, is_redirect_uri,
 };
 use self::endpoints::userinfo::Guard;
 pub use self::keys::Keys;
@@ -88,7 +88,7 @@ use self::metadata::Endpoints;
 use self::people::People;
 pub use self::people::{Connection, PasswordHash, PasswordHashError};
 use self::replays::Shared;
-use self::room::{Room, Shares};
+use self::room::{Quota, Room, Shares};
 use self::store::{MemoryStore, Store};
 pub use self::test_issuer::TestIssuer;
 use self::upstream::Provider;
@@ -157,6 +157,8 @@ struct State {
     interactions: Shares,
     /// For clients that register themselves where anybody may.
     registrations: Room,
+    /// For the assertions of each client.
+    assertions: Quota,
 }
 
 impl State {
@@ -234,6 +236,7 @@ impl Issuer {
                 userinfo,
                 replays,
                 audit: config.audit.clone(),
+                assertions: Quota::of(authenticate::ASSERTIONS_KEPT, config.assertions_per_client),
                 config,
                 endpoints,
                 origins,

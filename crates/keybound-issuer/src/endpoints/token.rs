@@ -57,7 +57,7 @@ async fn run(exchange: &mut Exchange<'_>, body: &[u8]) -> Result<String, Denial>
 /// In one atomic step: what was granted is used up, and what comes of it is there, with its entry in the audit log. The tokens are
 /// made before and leave after.
 async fn redeem(
-    exchange: &Exchange<'_>,
+    exchange: &mut Exchange<'_>,
     authenticated: Authenticated,
     client: &Client,
     grant: &Grant,

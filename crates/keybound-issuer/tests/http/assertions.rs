@@ -1,6 +1,10 @@
 //! Client authentication by `private_key_jwt`: assertions that are good once, and assertions that are not good.
 
+use std::sync::Arc;
+
 use keybound::authorization_server::ASSERTION_TYPE;
+use keybound::time::UnixTime;
+use keybound_issuer::store::{Location, MemoryStore, Store, open};
 use serde_json::json;
 
 use crate::support::{ENDPOINT, ISSUER, Jws, MARK, Request, SIGNER, START, Server, Setup, THIEF};
@@ -127,6 +131,47 @@ fn assertions_from_before_the_start_are_refused() {
     assert_eq!(asked(&server, &server.assertion().without("iat").text()).0, 401);
     server.turn(299);
     assert_eq!(asked(&server, &server.assertion().without("iat").claim("exp", server.now() + 1).text()).0, 200);
+}
+
+// A client that has a good key cannot fill the store for others: it has a quota of its own, here of four in the time for which
+// assertions are kept, half of them in each half of it.
+fn each_client_has_a_quota_of_assertions(store: Arc<dyn Store>) {
+    let server = Setup::new().changed(|config| config.assertions_per_client(4)).keeping(store).start();
+    let send = |assertion: &str| {
+        // A proof that was good is not the reason.
+        server.token(&Request::token().assertion(assertion).dpop(&server.proof()))
+    };
+    let used = server.assertion().text();
+    assert_eq!(send(&used).status, 200);
+    // Somebody who sends the same again takes nothing of it.
+    for _ in 0..5 {
+        assert_eq!(send(&used).error(), ("invalid_client".into(), "client.authentication".into()));
+    }
+    assert_eq!(send(&server.assertion().text()).status, 200);
+    let kept = server.assertion().text();
+    for _ in 0..3 {
+        let answer = send(&kept);
+        assert_eq!((answer.status, answer.error().1), (429, "replay.quota".to_owned()), "{answer:?}");
+        assert_eq!(answer.field("retry-after"), Some("320"));
+    }
+    // Others, and what this one wants without an assertion, go on.
+    assert_eq!(server.token(&Request::of_basic().dpop(&server.proof())).status, 200);
+    server.turn(320);
+    assert_eq!(send(&server.assertion().text()).status, 200);
+    assert_eq!(send(&server.assertion().text()).status, 200);
+    assert_eq!(send(&server.assertion().text()).status, 429);
+}
+
+#[test]
+fn each_client_has_a_quota_of_assertions_in_memory() {
+    each_client_has_a_quota_of_assertions(Arc::new(MemoryStore::new(UnixTime::from_secs(START - 86_400))));
+}
+
+#[test]
+fn each_client_has_a_quota_of_assertions_in_sqlite() {
+    let folder = tempfile::tempdir().unwrap();
+    let location = Location::Sqlite(folder.path().join("id.db"));
+    each_client_has_a_quota_of_assertions(open(&location, UnixTime::from_secs(START - 86_400)).unwrap());
 }
 
 /// A proof is no assertion and an assertion no proof, though one key signs both (RFC 8725 section 3.11).

@@ -91,6 +91,12 @@ impl Setup {
         self
     }
 
+    /// With other settings.
+    pub(crate) const fn changed(mut self, change: fn(IssuerConfig) -> IssuerConfig) -> Self {
+        self.change = change;
+        self
+    }
+
     /// With a store of its own, which may outlive it.
     pub(crate) fn keeping(mut self, store: Arc<dyn Store>) -> Self {
         self.store = Some(store);
