@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use http::{HeaderName, Method};
 use keybound::crypto::AlgSet;
 use keybound::nonce::NonceRing;
+use keybound_issuer::keys::SealingKeys;
 use keybound_issuer::store::Location;
 use keybound_issuer::{GrantType, PasswordHash};
 use keybound_redis::RedisSettings;
@@ -74,6 +75,8 @@ pub struct Config {
     pub proof: ProofPolicy,
     /// The keys of nonces that processes share; `None`: random ones of this process.
     pub nonce_ring: Option<NonceRingAt>,
+    /// If the ring is kept where used proofs are.
+    pub kept_ring: Option<KeptRing>,
     /// The memory of used proofs.
     pub replay: Replay,
     /// What one client, request or upstream may take.
@@ -277,6 +280,16 @@ pub struct NonceRingAt {
     /// The file, which is looked at while the process runs; `None`: the ring stands in the configuration.
     pub file: Option<PathBuf>,
     pub(crate) ring: NonceRing,
+}
+
+/// `proof.nonce_sealing_key_file` or `proof.nonce_sealing_key`: a ring in the replay store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct KeptRing {
+    /// What it is sealed under there.
+    pub sealing: SealingKeys,
+    /// How old its current key becomes.
+    pub rotate_every: Duration,
 }
 
 /// How far off the `iat` of a proof with a nonce may be.

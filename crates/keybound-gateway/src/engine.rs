@@ -4,6 +4,7 @@
 mod barrier;
 mod records;
 mod replays;
+mod shared_ring;
 
 use core::fmt;
 use core::time::Duration;
@@ -108,7 +109,10 @@ impl Lasting {
     fn new(config: &Config, telemetry: Option<&config::Telemetry>) -> Result<Self, EngineError> {
         let store = Arc::new(Replays::open(config)?);
         let observe = Observe::new(telemetry).map_err(|error| EngineError::new("telemetry", error))?;
-        let nonces = RingNonces::new(nonce_ring(config)?);
+        let nonces = match store.ring() {
+            Some(kept) => kept.nonces().clone(),
+            None => RingNonces::new(nonce_ring(config)?),
+        };
         let generation = Generation::default();
         Ok(Self {
             store,

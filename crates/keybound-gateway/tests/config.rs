@@ -154,6 +154,22 @@ fn each_mistake_has_its_line() {
             "1:2: proof.nonce_ring: this is not a nonce ring: an object with turned, current, and perhaps previous and next",
         ),
         (
+            "[proof]\nnonce_rotate_every = \"2h\"",
+            "1:2: proof.nonce_rotate_every: is for a ring that is kept in replay.store, and that needs proof.nonce_sealing_key_file; set that, or leave this out",
+        ),
+        (
+            "[proof]\nnonce_sealing_key = \"hunter2\"\n[replay]\nstore = \"redis://127.0.0.1\"",
+            "1:2: proof.nonce_sealing_key: not a key of 256 bits in base64, one a line; openssl rand -base64 32 makes one",
+        ),
+        (
+            "[proof]\nnonce_sealing_key = \"QUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUE=\"",
+            r#"1:2: proof.nonce_sealing_key: is set while replay.store is "memory": processes that share nonces and not the memory of used proofs accept each proof once each; leave nonce_sealing_key out"#,
+        ),
+        (
+            "[proof]\nnonce_sealing_key = \"QUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUE=\"\nnonce_rotate_every = \"599s\"\n[replay]\nstore = \"redis://127.0.0.1\"",
+            "1:3: proof.nonce_rotate_every: is less than 600 s: a minute, and twice proof.nonce_lifetime",
+        ),
+        (
             "[[origin]]\nurl = \"https://api.example.com\"",
             r#"1:4: origin[1].url: "https://api.example.com" stands in line 2 already"#,
         ),
@@ -1018,6 +1034,7 @@ fn every_example_of_the_printed_default_is_a_setting() {
         .replace("proof = \"consume\"", "proof = \"attest\"")
         .replace("signing_key = \"issuer-key.json\"", "")
         // No secret that somebody might copy.
+        .replace("nonce_sealing_key = \"256 bits in base64\"", "")
         .replace("sealing_key = \"256 bits in base64\"", "");
     let errors = Config::parse(&examples, file()).unwrap_err();
     for error in errors.iter() {

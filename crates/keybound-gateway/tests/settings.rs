@@ -1,9 +1,11 @@
 //! `docs/settings.md` is printed from the table of settings, and what other pages show can be used. After a change there:
 //! `UPDATE=1 cargo test -p keybound-gateway --test settings`.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use keybound_gateway::config::{Config, reference_text};
+use keybound_issuer::keys::SealingKeys;
 
 fn book() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs")
@@ -41,6 +43,9 @@ fn what_the_book_shows_is_a_configuration() {
         rcgen::generate_simple_self_signed(["api.example.com".to_owned()]).unwrap();
     std::fs::write(folder.path().join("cert.pem"), cert.pem()).unwrap();
     std::fs::write(folder.path().join("key.pem"), signing_key.serialize_pem()).unwrap();
+    let sealing = folder.path().join("nonce-sealing.key");
+    std::fs::write(&sealing, SealingKeys::generate().unwrap().to_text().as_bytes()).unwrap();
+    std::fs::set_permissions(&sealing, std::fs::Permissions::from_mode(0o600)).unwrap();
     let mut count = 0;
     for page in std::fs::read_dir(book()).unwrap().map(|entry| entry.unwrap().path()) {
         if page.extension().is_none_or(|extension| extension != "md") {

@@ -20,6 +20,7 @@
 //! | `pin.rs` | all servers, each in one life: the epoch |
 //! | `server.rs`, `open.lua` | what a server says of itself; the markers |
 //! | `find.rs`, `lanes.rs` | which servers; which slots |
+//! | `text.rs`, `text.lua` | a text that nodes share beside the records |
 //! | `keeper.rs` | looks every second, and pins again |
 //! | `dial.rs` | connections |
 
@@ -33,6 +34,7 @@ mod record;
 mod server;
 mod settings;
 mod store;
+mod text;
 
 pub use self::error::{ConnectError, SettingsError};
 pub use self::settings::{DEFAULT_PER_KEY, DEFAULT_PREFIX, DEFAULT_TIMEOUT, RedisSettings, Topology};

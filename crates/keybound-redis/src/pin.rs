@@ -121,6 +121,15 @@ impl Pinned {
         join_all(probing).await.into_iter().collect()
     }
 
+    /// The text that nodes share, at the server of the first lane; after a change, if there is to be one.
+    pub(crate) async fn text(&self, change: Option<(&[u8], &[u8])>) -> Result<Vec<u8>, Trouble> {
+        let door = &self.doors[self.at[0]];
+        if door.shut.load(Ordering::Acquire) {
+            return Err(Trouble::Forgotten);
+        }
+        door.exchange.text(change).await
+    }
+
     /// Whether every server is still one that keeps what it has.
     pub(crate) async fn examine(&self) -> Result<(), Trouble> {
         let examining = self.doors.iter().map(async |door| door.shut_at(door.exchange.examine().await));

@@ -20,6 +20,9 @@ use crate::settings::RedisSettings;
 const RECORD: &str = include_str!("record.lua");
 static RECORDING: LazyLock<Script> = LazyLock::new(|| Script::new(RECORD));
 
+const TEXT: &str = include_str!("text.lua");
+static TEXTING: LazyLock<Script> = LazyLock::new(|| Script::new(TEXT));
+
 /// Records that wait for one server; one more is turned away.
 const WAITING: usize = 8192;
 
@@ -114,6 +117,29 @@ impl Exchange {
     /// Looks at the server again as at first.
     pub(crate) async fn examine(&self) -> Result<(), Trouble> {
         server::examine(&self.link, &self.settings).await.map(|_| ()).map_err(Trouble::Failed)
+    }
+
+    /// What the text that nodes share is now, which has its place in the first lane.
+    pub(crate) async fn text(&self, change: Option<(&[u8], &[u8])>) -> Result<Vec<u8>, Trouble> {
+        let mut operands = Operands::default();
+        operands.key([&server::prefix(&self.settings, 0)[..], b"n"].concat());
+        operands
+            .argument(self.life.line.as_str())
+            .argument(server::now_in_milliseconds().to_string())
+            .argument(APART.to_string());
+        if let Some((old, new)) = change {
+            operands.argument(old).argument(new);
+        }
+        let answer = self.link.run(&TEXTING, TEXT, &operands).await;
+        match answer.map_err(|error| Trouble::Failed(ConnectError::answered(&error)))? {
+            Value::Array(parts) => match &parts[..] {
+                [Value::Int(0), Value::BulkString(text)] => Ok(text.clone()),
+                [Value::Int(1)] => Err(Trouble::Forgotten),
+                [Value::Int(2), Value::Int(ahead)] => Err(Trouble::Failed(server::apart(*ahead))),
+                _ => Err(nonsense()),
+            },
+            _ => Err(nonsense()),
+        }
     }
 
     async fn record(&self, lane: usize, mut jobs: Vec<Job>) -> Result<(), Trouble> {

@@ -196,7 +196,7 @@ impl RedisStore {
         }
     }
 
-    fn pinned(&self) -> Arc<Pinned> {
+    pub(crate) fn pinned(&self) -> Arc<Pinned> {
         Arc::clone(&self.shared.pinned.borrow())
     }
 

@@ -153,7 +153,7 @@ impl Cluster {
         let address = self.nodes[to].server.address();
         let script = "local wanted = {} for _, key in ipairs(redis.call('KEYS', ARGV[4])) do wanted[key] = true end \
                       local moved = 0 for _, key in ipairs(redis.call('CLUSTER', 'GETKEYSINSLOT', ARGV[1], 1000)) do \
-                      if wanted[key] then redis.call('MIGRATE', ARGV[2], ARGV[3], key, 0, 5000) moved = moved + 1 end end \
+                      if wanted[key] then redis.call('MIGRATE', ARGV[2], ARGV[3], key, 0, 5000, 'REPLACE') moved = moved + 1 end end \
                       return moved";
         let (ip, port) = (address.ip().to_string(), address.port().to_string());
         while self.nodes[from].server.ask(&["EVAL", script, "0", &slot.to_string(), &ip, &port, pattern])? != "0" {}

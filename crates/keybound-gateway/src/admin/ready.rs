@@ -29,8 +29,9 @@ pub(super) fn degraded(shown: &Shown) -> Vec<String> {
     // Every process that shares it is without it, and one that is taken away leaves none that is not.
     let away = engine.replays().standing().filter(|store| !store.is_there);
     let away = away.map(|Standing { store, .. }| format!("the replay store {store} is away"));
+    let ring = engine.replays().ring_trouble();
     let upstreams = health::checked(&engine.upstreams);
-    away.into_iter().chain(upstreams.iter().filter_map(|address| address.trouble())).collect()
+    away.into_iter().chain(ring).chain(upstreams.iter().filter_map(|address| address.trouble())).collect()
 }
 
 /// The routes whose upstreams are looked after, if none has a healthy one. While one has, taking the gateway away would take

@@ -294,6 +294,15 @@ pub(crate) const KEYS: &[Key] = &[
          read it. It is read again when it changes and on SIGHUP. Without it, random for this process. Not with memory and file:."),
     key("proof.nonce_ring", Text, Unset("'{\"turned\":1700000000,\"current\":{\"id\":1,\"secret\":\"…\"}}'"),
         "The same ring as a text, for the environment (KEYBOUND_PROOF_NONCE_RING); in place of nonce_keys."),
+    key("proof.nonce_sealing_key_file", Text, Unset("\"nonce-sealing.key\""),
+        "Keeps the ring in the Redis of replay.store, where the processes make it and turn it themselves, sealed under this key: 256 bits in\n\
+         base64 (openssl rand -base64 32), the same for all, in a file that its owner alone may read. To change it, put the new one in a\n\
+         line below the old one at every process, then above it, and take the old one out. In place of nonce_keys."),
+    key("proof.nonce_sealing_key", Text, Unset("\"256 bits in base64\""),
+        "The same as a text, for the environment (KEYBOUND_PROOF_NONCE_SEALING_KEY)."),
+    key("proof.nonce_rotate_every", Duration, Unset("\"1h\""),
+        "How old the current key of that ring becomes, 1h unless set; at least a minute, and twice nonce_lifetime. A process that has not seen the ring\n\
+         for so long goes by replay.when_unavailable."),
     key("proof.algorithms", Algorithms, ByPreset {
         default: "[\"ES256\", \"Ed25519\", \"ES384\", \"ES512\", \"PS256\", \"PS384\", \"PS512\", \"RS256\", \"RS384\", \"RS512\", \"EdDSA\"]",
         fapi: "[\"ES256\", \"Ed25519\", \"PS256\", \"EdDSA\"]",

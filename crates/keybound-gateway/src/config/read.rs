@@ -45,8 +45,8 @@ pub(crate) fn config(root: &Located, base: &Path, reader: Reader, mistakes: &Mis
     let routes = each(root, "route", mistakes, |section| route(section, base, &around));
     let decisions = decisions(Section::single(root, "decisions", mistakes));
     let attestation = attestation(Section::single(root, "attestation", mistakes), base);
-    let mut ring = None;
-    let mut proof = proof(Section::single(root, "proof", mistakes), base, root, &mut ring);
+    let (mut ring, mut kept_ring) = (None, None);
+    let mut proof = proof(Section::single(root, "proof", mistakes), base, root, (&mut ring, &mut kept_ring));
     let replay = replay(Section::single(root, "replay", mistakes), root, base);
     if let (Some(proof), Some(ReplayLocation::Redis(redis))) = (&mut proof, replay.as_ref().map(|replay| &replay.store))
         && redis.needs_nonces()
@@ -82,6 +82,7 @@ pub(crate) fn config(root: &Located, base: &Path, reader: Reader, mistakes: &Mis
         attestation: attestation?,
         proof: proof?,
         nonce_ring: ring,
+        kept_ring,
         replay: replay?,
         limits: limits?,
         log: log?,

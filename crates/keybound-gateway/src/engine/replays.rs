@@ -1,5 +1,6 @@
 //! The memory of used proofs that a configuration asks for, and what happens while it is full or away.
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use keybound::crypto::aws_lc::random_array;
@@ -12,6 +13,7 @@ use keybound_tower::{FileStore, NonceOnly, NonceOnlyFigures, Recent};
 use parking_lot::RwLock;
 
 use super::barrier::judged_by;
+use super::shared_ring::SharedRing;
 use super::{EngineError, random_epoch};
 use crate::config::{self, Config, ProofPolicy, ReplayLocation, WhenUnavailable};
 
@@ -60,24 +62,31 @@ pub struct Standing {
     pub epochs: u64,
 }
 
-/// A handle that goes by the windows in force.
 #[derive(Debug)]
-struct Redis(RwLock<RedisStore>);
+struct Redis {
+    /// Goes by the windows in force.
+    handle: RwLock<RedisStore>,
+    /// If the nonce ring is kept there too.
+    ring: Option<Arc<SharedRing>>,
+}
 
 impl Redis {
-    fn open(settings: &RedisSettings, replay: &config::Replay, proof: &ProofPolicy) -> Result<Self, EngineError> {
-        let settings = settings.clone().windows(proof.max_age, proof.nonce_lifetime).per_key(replay.per_key);
+    fn open(settings: &RedisSettings, config: &Config) -> Result<Self, EngineError> {
+        let proof = &config.proof;
+        let settings = settings.clone().windows(proof.max_age, proof.nonce_lifetime).per_key(config.replay.per_key);
         let store = RedisStore::connect_on_thread(settings).map_err(|error| EngineError::new("replay.store", error))?;
-        Ok(Self(RwLock::new(store)))
+        let begin = |kept| SharedRing::begin(store.clone(), kept, proof.nonce_lifetime);
+        let ring = config.kept_ring.as_ref().map(begin).transpose()?;
+        Ok(Self { handle: RwLock::new(store), ring })
     }
 
     fn handle(&self) -> RedisStore {
-        self.0.read().clone()
+        self.handle.read().clone()
     }
 
     fn raise(&self, proof: &ProofPolicy) {
         let handle = self.handle().judged_by(proof.max_age, proof.nonce_lifetime);
-        *self.0.write() = handle.clone();
+        *self.handle.write() = handle.clone();
         if let Err(error) = handle.raise_blocking(proof.max_age, proof.nonce_lifetime) {
             tracing::error!("{error}");
         }
@@ -86,7 +95,7 @@ impl Redis {
 
 impl Replays {
     pub(super) fn open(config: &Config) -> Result<Self, EngineError> {
-        let (replay, proof) = (&config.replay, &config.proof);
+        let replay = &config.replay;
         let random = |error| EngineError::new("random numbers", error);
         let kept = match &replay.store {
             ReplayLocation::Memory => Kept::Memory(memory(replay)?),
@@ -97,7 +106,7 @@ impl Replays {
                 Kept::File { store, name }
             }
             ReplayLocation::Redis(settings) => {
-                let store = Redis::open(settings, replay, proof)?;
+                let store = Redis::open(settings, config)?;
                 Kept::Redis(Recent::new(store, RECENT).map_err(random)?)
             }
         };
@@ -131,7 +140,7 @@ impl Replays {
         match self.kept() {
             Kept::Memory(store) => store.epoch().opened(),
             Kept::File { store, .. } => store.epoch().opened(),
-            Kept::Redis(store) => store.store().0.read().began(),
+            Kept::Redis(store) => store.store().handle.read().began(),
         }
     }
 
@@ -151,7 +160,7 @@ impl Replays {
                 })
             }
             Kept::Redis(store) => {
-                let store = store.store().0.read();
+                let store = store.store().handle.read();
                 let figures = store.figures();
                 Some(Standing {
                     store: store.settings().to_string(),
@@ -192,6 +201,24 @@ impl Replays {
         }
     }
 
+    /// The nonce ring, if it is kept in the store.
+    pub(super) fn ring(&self) -> Option<&SharedRing> {
+        match self.kept() {
+            Kept::Redis(store) => store.store().ring.as_deref(),
+            Kept::Memory(_) | Kept::File { .. } => None,
+        }
+    }
+
+    /// The number of the key that nonces are made by, if their ring is kept in the store.
+    pub fn ring_key(&self) -> Option<u8> {
+        self.ring().map(|ring| ring.nonces().ring().current_id())
+    }
+
+    /// Why that ring cannot be looked at, if it cannot; until it is too old, the one before stays in force.
+    pub fn ring_trouble(&self) -> Option<String> {
+        self.ring().and_then(SharedRing::trouble)
+    }
+
     /// How many entries are held in this process, expired ones that were not dropped yet included.
     pub fn entries(&self) -> usize {
         match self.kept() {
@@ -215,7 +242,7 @@ impl Replays {
         match self.kept() {
             Kept::Memory(store) => store.refused_for_room(),
             Kept::File { store, .. } => store.memory().refused_for_room() + store.figures().no_room,
-            Kept::Redis(store) => store.store().0.read().figures().full,
+            Kept::Redis(store) => store.store().handle.read().figures().full,
         }
     }
 
@@ -273,10 +300,14 @@ impl ReplayStore for Kept {
 
 impl ReplayStore for Redis {
     fn epoch(&self) -> Epoch {
-        self.0.read().epoch()
+        self.handle.read().epoch()
     }
 
     async fn record(&self, entry: &ReplayEntry<'_>, now: UnixTime) -> Result<Seen, Fault> {
+        // Whoever has not seen the ring for so long is as good as without the store that it is in.
+        if self.ring.as_ref().is_some_and(|ring| ring.is_too_old()) {
+            return Err(Fault::ReplayUnreachable);
+        }
         self.handle().record(entry, now).await
     }
 }

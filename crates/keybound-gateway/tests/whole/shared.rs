@@ -2,6 +2,7 @@
 
 use http::Method;
 use keybound_gateway::engine::Engine;
+use keybound_issuer::keys::SealingKeys;
 use redis_rig::{Sentinels, Server, Settings};
 
 use crate::scene::{Running, Scene};
@@ -95,6 +96,99 @@ fn a_longer_window_is_a_new_epoch_to_every_gateway() {
     assert_eq!(get(&one, &used), refused("nonce.stale", 401));
     redis_rig::wait_until("the epoch", || other.live.engine().replays().epoch() != before).expect("a new epoch");
     assert_eq!(other.live.engine().replays().epoch(), one.live.engine().replays().epoch());
+}
+
+const SEALING: &str = "QUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUE=";
+
+fn kept_ring(sealing: &str) -> String {
+    format!("nonce = \"require\"\nnonce_sealing_key = \"{sealing}\"")
+}
+
+/// Every gateway's nonce is good at every other.
+fn all_take_all(scene: &Scene, gateways: &[Running]) {
+    for maker in gateways {
+        for judge in gateways {
+            let nonce = demanded(scene, maker);
+            let credentials = scene.credentials(Method::GET, "/orders", Some(&nonce));
+            assert_eq!(get(judge, &credentials), (200, String::new()));
+        }
+    }
+}
+
+fn ring_key(gateway: &Running) -> u8 {
+    gateway.live.engine().replays().ring_key().expect("a ring that is kept")
+}
+
+/// As if the ring had been turned long ago.
+fn age_ring(server: &Server) {
+    let keys = SealingKeys::parse(SEALING).unwrap();
+    let sealed = server.ask(&["GET", "kb:n"]).expect("an answer");
+    let text = keys.open_text(&["nonce ring"], &sealed).expect("what opens");
+    let mut ring: serde_json::Value = serde_json::from_slice(&text).unwrap();
+    let secret = ring["current"]["secret"].as_str().unwrap();
+    assert!(!sealed.contains(secret), "Redis knows nothing to make nonces with");
+    ring["turned"] = 1_700_000_000.into();
+    let sealed = keys.seal_text(&["nonce ring"], ring.to_string().as_bytes()).unwrap();
+    server.ask(&["SET", "kb:n", &sealed]).expect("an answer");
+}
+
+// R-NONCE-09, R-NONCE-14: kept where used proofs are, and turned while nonces are made and come back.
+#[test]
+#[ignore = "needs redis-server"]
+fn gateways_keep_one_ring_in_redis_and_turn_it_under_load() {
+    let (scene, upstream) = (Scene::new(), Upstream::echo());
+    let server = Server::start(Settings::new()).expect("a server");
+    let text = config(&server.url(), &kept_ring(SEALING), &upstream);
+    let gateways = [scene.gateway(&text), scene.gateway(&text), scene.gateway(&text)];
+    all_take_all(&scene, &gateways);
+    for turn in 1..=4 {
+        assert!(gateways.iter().all(|gateway| ring_key(gateway) == turn));
+        let before = demanded(&scene, &gateways[0]);
+        age_ring(&server);
+        let mut rounds = 0;
+        while rounds == 0 || gateways.iter().any(|gateway| ring_key(gateway) == turn) {
+            all_take_all(&scene, &gateways);
+            rounds += 1;
+            assert!(rounds < 1000, "nobody turns it");
+        }
+        all_take_all(&scene, &gateways);
+        let credentials = scene.credentials(Method::GET, "/orders", Some(&before));
+        assert_eq!(get(&gateways[1], &credentials), (200, String::new()), "made by the key before");
+    }
+    let later = scene.gateway(&text);
+    assert_eq!(ring_key(&later), ring_key(&gateways[0]));
+}
+
+#[test]
+#[ignore = "needs redis-server"]
+fn a_ring_that_is_gone_is_put_back_and_one_that_does_not_open_is_said() {
+    let (scene, upstream) = (Scene::new(), Upstream::echo());
+    let server = Server::start(Settings::new()).expect("a server");
+    let text = config(&server.url(), &kept_ring(SEALING), &upstream);
+    let gateways = [scene.gateway(&text), scene.gateway(&text)];
+    let nonce = demanded(&scene, &gateways[0]);
+    server.ask(&["DEL", "kb:n"]).expect("an answer");
+    redis_rig::wait_until("the ring", || server.ask(&["EXISTS", "kb:n"]).is_ok_and(|found| found == "1"))
+        .expect("a ring");
+    let credentials = scene.credentials(Method::GET, "/orders", Some(&nonce));
+    assert_eq!(get(&gateways[1], &credentials), (200, String::new()), "the same one");
+    let other = "QkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkI=";
+    let error =
+        Engine::new(scene.config(&config(&server.url(), &kept_ring(other), &upstream))).unwrap_err().to_string();
+    assert!(
+        error.starts_with("proof.nonce_sealing_key_file: ") && error.contains("sealed under another key"),
+        "{error}"
+    );
+    let trouble = || gateways[0].live.engine().replays().ring_trouble();
+    assert_eq!(trouble(), None);
+    server.ask(&["SET", "kb:n", "nonsense"]).expect("an answer");
+    redis_rig::wait_until("the trouble", || trouble().is_some()).expect("a word");
+    all_take_all(&scene, &gateways);
+    server.ask(&["DEL", "kb:n"]).expect("an answer");
+    redis_rig::wait_until("its end", || trouble().is_none()).expect("an end");
+    // While it is changed: the new one seals, and what was sealed before opens.
+    let both = kept_ring(&format!("{other}\\n{SEALING}"));
+    assert_eq!(ring_key(&scene.gateway(&config(&server.url(), &both, &upstream))), 1);
 }
 
 // Whatever proof.nonce is where it is not written, a store that may fail over demands them.

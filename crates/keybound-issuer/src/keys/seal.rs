@@ -122,6 +122,23 @@ impl SealingKeys {
         Ok(text)
     }
 
+    /// Seals something else than a signing key for the place that `name` describes, as a text: what processes share, say. Choose a
+    /// name that nothing else has.
+    ///
+    /// # Errors
+    ///
+    /// If there are no random numbers.
+    pub fn seal_text(&self, name: &[&str], secret: &[u8]) -> Result<String, SealingKeyError> {
+        let Sealed { by, text } = self.seal(&[&["text"], name].concat(), secret)?;
+        Ok(format!("{by}.{text}"))
+    }
+
+    /// What [`SealingKeys::seal_text`] sealed for that place under one of these keys; `None` if it did not.
+    pub fn open_text(&self, name: &[&str], text: &str) -> Option<Zeroizing<Vec<u8>>> {
+        let (by, text) = text.split_once('.')?;
+        self.open(&[&["text"], name].concat(), &Sealed { by: by.into(), text: text.into() }).ok()
+    }
+
     /// Whether it was sealed under the key that seals now.
     pub(super) fn is_of_first(&self, sealed: &Sealed) -> bool {
         self.0.first().is_some_and(|key| key.id == sealed.by)
@@ -209,6 +226,19 @@ mod tests {
             assert_eq!(keys.open(other, &sealed), Err(Unsealable::Changed), "{other:?}");
         }
         assert_ne!(keys.seal(&["key", "a"], b"secret").unwrap(), sealed, "no nonce comes twice");
+    }
+
+    #[test]
+    fn a_text_opens_under_its_key_and_name_alone() {
+        let (keys, others) = (SealingKeys::generate().unwrap(), SealingKeys::generate().unwrap());
+        let text = keys.seal_text(&["ring"], b"secret").unwrap();
+        assert_eq!(keys.open_text(&["ring"], &text).as_deref().map(Vec::as_slice), Some(&b"secret"[..]));
+        assert_eq!(keys.open_text(&["other"], &text), None);
+        assert_eq!(others.open_text(&["ring"], &text), None);
+        let (_, alone) = text.split_once('.').unwrap();
+        for broken in ["", ".", alone, &text[..text.len() - 1], &format!("{}.{alone}", others.name())] {
+            assert_eq!(keys.open_text(&["ring"], broken), None, "{broken}");
+        }
     }
 
     #[test]

@@ -8,4 +8,5 @@ mod restart;
 mod sentinel;
 mod single;
 mod support;
+mod text;
 mod trouble;

@@ -11,8 +11,11 @@ use crate::config::read::not_empty;
 use crate::config::redis::redis;
 use crate::config::section::{ChosenPreset, Read, Section, child, shortened};
 use crate::config::source::{Located, Value};
-use crate::config::{IatWithNonce, NoncePolicy, NonceRingAt, ProofPolicy, Replay, ReplayLocation, WhenUnavailable};
-use crate::nonce_ring;
+use crate::config::{
+    IatWithNonce, KeptRing, NoncePolicy, NonceRingAt, ProofPolicy, Replay, ReplayLocation, WhenUnavailable,
+};
+use crate::{nonce_ring, signing_key};
+use keybound_issuer::keys::SealingKeys;
 use keybound_redis::RedisSettings;
 
 /// What `replay.store` may be.
@@ -23,11 +26,17 @@ const DAY: Duration = Duration::from_secs(86_400);
 /// The hard cap on `proof.max_future`: what the barrier after a restart relies on.
 const MOST_FUTURE: Duration = Duration::from_secs(60);
 
+/// `proof.nonce_rotate_every` unless set.
+const EVERY_TURN: Duration = Duration::from_secs(3600);
+
+/// Nodes need time to look at the ring between two turns.
+const LEAST_TURN: Duration = Duration::from_secs(60);
+
 pub(super) fn proof(
     section: Section<'_>,
     base: &Path,
     root: &Located,
-    ring: &mut Option<NonceRingAt>,
+    (ring, kept_ring): (&mut Option<NonceRingAt>, &mut Option<KeptRing>),
 ) -> Option<ProofPolicy> {
     let preset = section.choice("preset", "a preset", |text| match text {
         "default" => Some(ChosenPreset::Default),
@@ -54,6 +63,7 @@ pub(super) fn proof(
     });
     let nonce_lifetime = most("nonce_lifetime", DAY, "24h");
     *ring = nonce_ring(&section, base, root);
+    *kept_ring = self::kept_ring(&section, base, root, nonce_lifetime);
     let algorithms = section.algorithms("algorithms");
     section.finish();
     let policy = || {
@@ -86,19 +96,7 @@ fn nonce_ring(section: &Section<'_>, base: &Path, root: &Located) -> Option<Nonc
         (Some(file), None) => (NAMES[0], file.place.clone()),
         (None, here) => (NAMES[1], here.as_ref()?.place.clone()),
     };
-    let store = child(root, "replay").and_then(|replay| child(replay, "store"));
-    let own = match store.map(|store| &store.value) {
-        None => Some("memory"),
-        Some(Value::Text(text)) if text == "memory" => Some("memory"),
-        Some(Value::Text(text)) if text.starts_with("file:") => Some("file:"),
-        Some(_) => None,
-    };
-    if let Some(own) = own {
-        let message = format!(
-            "is set while replay.store is \"{own}\": processes that share nonces and not the memory of used proofs accept \
-             each proof once each; leave {name} out"
-        );
-        section.mistake(name, &place, message);
+    if !goes_with_store(section, root, name, &place) {
         return None;
     }
     let Some(file) = file else {
@@ -111,6 +109,72 @@ fn nonce_ring(section: &Section<'_>, base: &Path, root: &Located) -> Option<Nonc
             None
         }
     }
+}
+
+/// `None` if there is none, or there is a mistake.
+fn kept_ring(section: &Section<'_>, base: &Path, root: &Located, lifetime: Option<Duration>) -> Option<KeptRing> {
+    const NAMES: [&str; 2] = ["nonce_sealing_key_file", "nonce_sealing_key"];
+    let every = section.duration("nonce_rotate_every");
+    let file = section.text(NAMES[0], |text| signing_key::sealing(&readable(base, text)?));
+    let here = section.text(NAMES[1], SealingKeys::parse);
+    let (name, sealing) = match (file, here) {
+        (Some(_), Some(here)) => {
+            section.mistake(
+                NAMES[1],
+                &here.place,
+                "is set besides proof.nonce_sealing_key_file; leave one of them out",
+            );
+            return None;
+        }
+        (Some(file), None) => (NAMES[0], file),
+        (None, Some(here)) => (NAMES[1], here),
+        (None, None) => {
+            if let Some(every) = every.filter(|_| !NAMES.iter().any(|name| section.has(name))) {
+                let message = "is for a ring that is kept in replay.store, and that needs proof.nonce_sealing_key_file; set \
+                               that, or leave this out";
+                section.mistake("nonce_rotate_every", &every.place, message);
+            }
+            return None;
+        }
+    };
+    if let Some(other) = ["nonce_keys", "nonce_ring"].into_iter().find(|name| section.has(name)) {
+        let message =
+            format!("is for a ring that is kept in replay.store, and proof.{other} is another; leave one of them out");
+        section.mistake(name, &sealing.place, message);
+        return None;
+    }
+    if !goes_with_store(section, root, name, &sealing.place) {
+        return None;
+    }
+    // A key is known for a turn after its own, and its nonces are to live no longer.
+    let least = lifetime?.saturating_mul(2).max(LEAST_TURN);
+    let (rotate_every, place) =
+        every.map_or_else(|| (EVERY_TURN, sealing.place.clone()), |every| (every.value, every.place));
+    if rotate_every < least {
+        let message = format!("is less than {} s: a minute, and twice proof.nonce_lifetime", least.as_secs());
+        section.mistake("nonce_rotate_every", &place, message);
+        return None;
+    }
+    Some(KeptRing { sealing: sealing.value, rotate_every })
+}
+
+/// Whether used proofs are where other processes see them too; a mistake if they are not.
+fn goes_with_store(section: &Section<'_>, root: &Located, name: &str, place: &Place) -> bool {
+    let store = child(root, "replay").and_then(|replay| child(replay, "store"));
+    let own = match store.map(|store| &store.value) {
+        None => Some("memory"),
+        Some(Value::Text(text)) if text == "memory" => Some("memory"),
+        Some(Value::Text(text)) if text.starts_with("file:") => Some("file:"),
+        Some(_) => None,
+    };
+    if let Some(own) = own {
+        let message = format!(
+            "is set while replay.store is \"{own}\": processes that share nonces and not the memory of used proofs accept \
+             each proof once each; leave {name} out"
+        );
+        section.mistake(name, place, message);
+    }
+    own.is_none()
 }
 
 pub(super) fn replay(section: Section<'_>, root: &Located, base: &Path) -> Option<Replay> {

@@ -1,0 +1,188 @@
+//! The nonce ring that processes keep in Redis: sealed there, looked at every second on a thread of its own, and turned in time by
+//! whoever comes first.
+
+use core::time::Duration;
+use std::sync::{Arc, Weak};
+use std::time::{Instant, SystemTime};
+
+use keybound::refusal::Fault;
+use keybound_issuer::keys::SealingKeys;
+use keybound_redis::RedisStore;
+use keybound_tower::{RingFault, RingKeeper, RingNonces, RingSource};
+use parking_lot::Mutex;
+use tokio::runtime::Builder;
+use tokio::time::sleep;
+use zeroize::Zeroizing;
+
+use super::EngineError;
+use crate::config::KeptRing;
+
+/// From one look to the next.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// What the seal is for: nothing else that is sealed under the same key opens as a ring.
+const NAME: [&str; 1] = ["nonce ring"];
+
+const SETTING: &str = "proof.nonce_sealing_key_file";
+
+/// The ring as this process has it, and how it stands with it. Its thread ends with the last handle.
+#[derive(Debug)]
+pub(super) struct SharedRing {
+    nonces: RingNonces,
+    /// Who has not looked for so long may be two turns behind.
+    every: Duration,
+    seen: Mutex<Instant>,
+    trouble: Mutex<Option<String>>,
+}
+
+impl SharedRing {
+    /// Takes the ring that is there, or makes one.
+    pub(super) fn begin(store: RedisStore, kept: &KeptRing, lifetime: Duration) -> Result<Arc<Self>, EngineError> {
+        let fault = |error: &dyn core::fmt::Display| EngineError::new(SETTING, error);
+        let runtime = Builder::new_current_thread().enable_all().build().map_err(|error| fault(&error))?;
+        let (place, every) = (Place::new(store, kept.sealing.clone()), kept.rotate_every);
+        // Whoever calls may be inside of a runtime, which one cannot wait in.
+        let beginning = || runtime.block_on(RingKeeper::begin(place, lifetime, every, SystemTime::now().into()));
+        let begun = std::thread::scope(|scope| scope.spawn(beginning).join());
+        let begun = begun.map_err(|_| fault(&"the thread that takes the ring has ended"))?;
+        let keeper = begun.map_err(|error| fault(&words(error)))?;
+        let nonces = keeper.nonces().clone();
+        let ring = Arc::new(Self { nonces, every, seen: Mutex::new(Instant::now()), trouble: Mutex::default() });
+        let weak = Arc::downgrade(&ring);
+        let work = move || runtime.block_on(keep(&keeper, &weak));
+        std::thread::Builder::new().name("keybound-ring".to_owned()).spawn(work).map_err(|error| fault(&error))?;
+        Ok(ring)
+    }
+
+    /// The nonces under the ring, which change with it.
+    pub(super) const fn nonces(&self) -> &RingNonces {
+        &self.nonces
+    }
+
+    /// Whether it was seen so long ago that nonces of other processes may be unknown here, and ours to them.
+    pub(super) fn is_too_old(&self) -> bool {
+        self.age() > self.every
+    }
+
+    /// Why it cannot be looked at, if it cannot.
+    pub(super) fn trouble(&self) -> Option<String> {
+        let trouble = self.trouble.lock().clone();
+        trouble.map(|why| format!("the nonce ring, seen {} s ago: {why}", self.age().as_secs()))
+    }
+
+    fn age(&self) -> Duration {
+        self.seen.lock().elapsed()
+    }
+
+    fn note(&self, outcome: Result<(), RingFault>) {
+        let mut trouble = self.trouble.lock();
+        match outcome {
+            Ok(()) => {
+                *self.seen.lock() = Instant::now();
+                if trouble.take().is_some() {
+                    tracing::info!("the nonce ring in the replay store is there again");
+                }
+            }
+            Err(error) => {
+                let why = words(error);
+                if trouble.as_ref() != Some(&why) {
+                    tracing::error!(%why, "the nonce ring in the replay store; the one before stays in force");
+                }
+                *trouble = Some(why);
+            }
+        }
+    }
+}
+
+/// Looks until nobody has the ring any more.
+async fn keep(keeper: &RingKeeper<Place>, ring: &Weak<SharedRing>) {
+    let mut current = keeper.nonces().ring().current_id();
+    loop {
+        sleep(LOOK).await;
+        let outcome = keeper.look(SystemTime::now().into()).await;
+        let Some(ring) = ring.upgrade() else { return };
+        ring.note(outcome);
+        let key = keeper.nonces().ring().current_id();
+        if key != core::mem::replace(&mut current, key) {
+            tracing::info!(key, "the nonce ring was turned");
+        }
+    }
+}
+
+fn words(error: RingFault) -> String {
+    match error {
+        RingFault::Broken(_) => {
+            "what is in the replay store was sealed under another key, or is no ring; give every process \
+                                 the same key, or delete it there"
+                .to_owned()
+        }
+        other => other.to_string(),
+    }
+}
+
+/// Where the ring is, sealed.
+#[derive(Debug)]
+struct Place {
+    store: RedisStore,
+    sealing: SealingKeys,
+    /// What was there last: as it is there, and what is in it.
+    last: Mutex<Option<(Vec<u8>, Zeroizing<String>)>>,
+}
+
+impl Place {
+    fn new(store: RedisStore, sealing: SealingKeys) -> Self {
+        Self { store, sealing, last: Mutex::default() }
+    }
+
+    /// Nothing that is a ring, if it does not open.
+    fn opened(&self, sealed: &[u8]) -> Zeroizing<String> {
+        let octets = core::str::from_utf8(sealed).ok().and_then(|text| self.sealing.open_text(&NAME, text));
+        let text = octets.and_then(|octets| core::str::from_utf8(&octets).ok().map(str::to_owned));
+        Zeroizing::new(text.unwrap_or_default())
+    }
+}
+
+impl RingSource for Place {
+    async fn load(&self) -> Result<Option<Zeroizing<String>>, Fault> {
+        let there = self.store.shared_text().await?.map(|sealed| {
+            let text = self.opened(&sealed);
+            (sealed, text)
+        });
+        let text = there.as_ref().map(|(_, text)| text.clone());
+        *self.last.lock() = there;
+        Ok(text)
+    }
+
+    /// No two seals of a ring are the same: what is replaced is the one that was loaded last, or it is not there any more.
+    async fn replace(&self, old: Option<&str>, new: &str) -> Result<bool, Fault> {
+        let last = self.last.lock().clone();
+        let last = match (&last, old) {
+            (None, None) => None,
+            (Some((sealed, text)), Some(old)) if **text == *old => Some(&sealed[..]),
+            _ => return Ok(false),
+        };
+        let sealed = self.sealing.seal_text(&NAME, new.as_bytes()).map_err(|_| Fault::CryptoFailure)?;
+        self.store.replace_shared_text(last, sealed.as_bytes()).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use keybound::nonce::{NonceKey, NonceRing};
+
+    #[test]
+    fn what_was_not_seen_for_a_turn_is_too_old() {
+        let every = Duration::from_secs(60);
+        let nonces = RingNonces::new(NonceRing::new(NonceKey::new(1, [1; 32])));
+        let seen = |ago| Mutex::new(Instant::now().checked_sub(Duration::from_secs(ago)).unwrap());
+        let ring = SharedRing { nonces, every, seen: seen(50), trouble: Mutex::default() };
+        assert!(!ring.is_too_old() && ring.trouble().is_none());
+        ring.note(Err(Fault::ReplayUnreachable.into()));
+        assert!(ring.trouble().unwrap().contains("the nonce ring, seen 5"));
+        let ring = SharedRing { seen: seen(61), ..ring };
+        assert!(ring.is_too_old());
+        ring.note(Ok(()));
+        assert!(!ring.is_too_old() && ring.trouble().is_none());
+    }
+}
