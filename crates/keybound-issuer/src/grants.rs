@@ -87,7 +87,9 @@ pub(crate) struct RefreshPlan {
 /// How a user signed in.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Login {
-    pub(crate) auth_time: u64,
+    /// When, if that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) auth_time: Option<u64>,
     /// Of the OpenID request, not of a proof (R-NONCE-21).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) nonce: Option<Box<str>>,

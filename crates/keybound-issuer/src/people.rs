@@ -52,8 +52,8 @@ pub use self::password::{PasswordHash, PasswordHashError};
 pub(crate) struct User {
     /// `sub` of the tokens.
     pub(crate) subject: Box<str>,
-    /// When that was.
-    pub(crate) auth_time: UnixTime,
+    /// When they have shown who they are, if that is known.
+    pub(crate) auth_time: Option<UnixTime>,
     /// A local user, for whom nothing is issued any more once they are disabled or deleted.
     pub(crate) is_local: bool,
 }
@@ -61,7 +61,7 @@ pub(crate) struct User {
 impl User {
     /// What tokens say of it. `nonce` is that of the OpenID request.
     pub(crate) fn login(&self, nonce: Option<Box<str>>) -> Login {
-        Login { auth_time: self.auth_time.as_secs(), nonce, is_local: self.is_local }
+        Login { auth_time: self.auth_time.map(UnixTime::as_secs), nonce, is_local: self.is_local }
     }
 }
 
@@ -118,7 +118,7 @@ impl People {
     pub(crate) async fn visit(&self, state: &State, visit: Visit<'_>) -> Result<Visitor, Unfit> {
         if let Some(subject) = state.config.auto_approve.as_ref().filter(|_| is_development(state, &visit)) {
             tracing::warn!(subject = &**subject, client_id = visit.client.id(), "approved without asking anybody");
-            let user = User { subject: subject.clone(), auth_time: visit.now, is_local: false };
+            let user = User { subject: subject.clone(), auth_time: Some(visit.now), is_local: false };
             return Ok(Visitor::Agrees(user));
         }
         if self.are_there(state, visit.now).await? {

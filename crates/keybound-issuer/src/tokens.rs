@@ -91,8 +91,8 @@ async fn access_token(
     if !grant.scope.is_empty() {
         claims["scope"] = json!(grant.scope);
     }
-    if let Some(login) = &grant.login {
-        claims["auth_time"] = json!(login.auth_time);
+    if let Some(auth_time) = grant.login.as_ref().and_then(|login| login.auth_time) {
+        claims["auth_time"] = json!(auth_time);
     }
     if let Some(binding) = binding {
         claims["cnf"] = binding.cnf();
@@ -176,7 +176,9 @@ async fn id_token(exchange: &Exchange<'_>, client: &Client, grant: &Grant) -> Re
         "exp": exchange.now.plus(config.token_lifetime).as_secs(),
     });
     if let Some(login) = &grant.login {
-        claims["auth_time"] = json!(login.auth_time);
+        if let Some(auth_time) = login.auth_time {
+            claims["auth_time"] = json!(auth_time);
+        }
         if let Some(nonce) = &login.nonce {
             claims["nonce"] = Value::from(&**nonce);
         }

@@ -153,8 +153,11 @@ impl Provider {
         let code = answer.get("code").filter(|code| code.len() <= MAX_CODE).ok_or(Trouble::Refused)?;
         let text = self.redeem(journey, code, &found.metadata, now).await?;
         let claims = self.verify(&text, journey, &found, now).await?;
-        let is_fresh = |since: UnixTime| claims.auth_time().is_some_and(|time| time.plus(REST) >= since);
-        if since.is_some_and(|since| !is_fresh(since)) { Err(Trouble::Old) } else { Ok(claims) }
+        match (since, claims.auth_time()) {
+            (Some(_), None) => Err(Trouble::Undated),
+            (Some(since), Some(time)) if time.plus(REST) < since => Err(Trouble::Old),
+            _ => Ok(claims),
+        }
     }
 
     /// The ID token that the code is worth.
@@ -323,6 +326,8 @@ pub(crate) enum Trouble {
     IdToken(IdTokenError),
     /// The person did not show anew who they are.
     Old,
+    /// The person had to show anew who they are, and it does not say when they did.
+    Undated,
     /// This client could not sign its assertion.
     Signing,
 }
@@ -348,6 +353,7 @@ impl fmt::Display for Trouble {
             Self::TokenMalformed => f.write_str("its token endpoint gave no ID token"),
             Self::IdToken(error) => write!(f, "{error}"),
             Self::Old => f.write_str("its user was not asked anew"),
+            Self::Undated => f.write_str("its ID token has no auth_time, so its user may not have been asked anew"),
             Self::Signing => f.write_str("no client assertion could be made"),
         }
     }

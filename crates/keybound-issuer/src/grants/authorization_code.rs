@@ -49,7 +49,7 @@ pub(super) async fn look(exchange: &Exchange<'_>, form: &Form, client: &Client) 
     let redemption = if stored.used {
         Redemption::Spent { family: record.family.clone() }
     } else {
-        Redemption::Once { changes: redeemed(&id, &record, &stored, ends), family: record.family.clone() }
+        Redemption::Once { changes: redeemed(&id, &record, &stored, exchange.now, ends), family: record.family.clone() }
     };
     Ok(Grant {
         key: match &stored.jkt {
@@ -69,7 +69,7 @@ pub(super) async fn look(exchange: &Exchange<'_>, form: &Form, client: &Client) 
 }
 
 /// The code is marked, for as long as what comes of it lives, and the grant is there.
-fn redeemed(id: &str, record: &Record, stored: &Stored, ends: UnixTime) -> Vec<Change> {
+fn redeemed(id: &str, record: &Record, stored: &Stored, now: UnixTime, ends: UnixTime) -> Vec<Change> {
     let mark = Change::Replace {
         kind: Kind::CODE,
         id: id.into(),
@@ -77,7 +77,8 @@ fn redeemed(id: &str, record: &Record, stored: &Stored, ends: UnixTime) -> Vec<C
         expires: ends,
         body: to_json(&Stored { used: true, ..stored.clone() }),
     };
-    let head = Head::new(&stored.client, &stored.subject, &stored.scope, stored.login.auth_time);
+    let head =
+        Head::new(&stored.client, &stored.subject, &stored.scope, stored.login.auth_time.unwrap_or(now.as_secs()));
     vec![mark, begin(&record.family, &head, ends)]
 }
 
@@ -88,7 +89,7 @@ pub(crate) struct Head {
     pub(crate) subject: Box<str>,
     #[serde(default)]
     pub(crate) scope: Box<str>,
-    /// When the user signed in for it.
+    /// When the user signed in for it; if nobody knows, when it began.
     #[serde(default)]
     pub(crate) since: u64,
 }

@@ -48,7 +48,7 @@ pub(super) async fn look(exchange: &Exchange<'_>, form: &Form, client: &Client) 
         redemption: Redemption::Free,
         family: tokens::family_of(&token.jti).map(Box::from),
         refresh: None,
-        login: token.auth_time.map(|auth_time| Login { auth_time, nonce: None, is_local: false }),
+        login: token.auth_time.map(|auth_time| Login { auth_time: Some(auth_time), nonce: None, is_local: false }),
         not_after: Some(UnixTime::from_secs(token.exp)),
         issued_token_type: Some(ACCESS_TOKEN),
         subject: token.sub,

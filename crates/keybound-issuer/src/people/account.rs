@@ -21,9 +21,9 @@ use crate::webauthn::ALGS;
 /// How long whoever has signed in may change what they sign in with, in seconds.
 const RECENT: u64 = 900;
 
-/// Whether somebody has just signed in.
+/// Whether somebody has just signed in; who came from a provider that does not say when has not.
 pub(super) fn is_recent(present: &Present, now: UnixTime) -> bool {
-    now.as_secs().saturating_sub(present.auth_time.as_secs()) <= RECENT
+    present.is_within(RECENT, now)
 }
 
 /// The page, with what happened.

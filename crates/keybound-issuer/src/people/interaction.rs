@@ -106,15 +106,15 @@ pub(super) enum Problem {
     Unconnected,
     /// Nobody was asked anew there.
     Old,
+    /// It does not say when somebody was asked there.
+    Undated,
 }
 
 impl Interaction {
     /// Who counts as signed in for this: a session that is recent enough for the client, or that began here.
     pub(super) fn admits(&self, present: &Present, now: UnixTime) -> bool {
         let is_recent = match &self.wanted {
-            Wanted::Code { asked, .. } => {
-                asked.max_age.is_none_or(|age| now.as_secs().saturating_sub(present.auth_time.as_secs()) <= age)
-            }
+            Wanted::Code { asked, .. } => asked.max_age.is_none_or(|age| present.is_within(age, now)),
             Wanted::Device { .. } => true,
             Wanted::Account => super::account::is_recent(present, now),
         };

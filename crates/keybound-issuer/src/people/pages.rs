@@ -219,7 +219,7 @@ async fn password(state: &State, parts: &Parts, page: Page<'_>, form: &Form) -> 
     match user {
         Some(user) if is_right => {
             state.people.passwords.succeeded(&counted, from);
-            signed_in(state, parts, page, &user, Way::now(Vec::new())).await
+            signed_in(state, parts, page, &user, Way::now(Vec::new(), now)).await
         }
         _ => {
             let said = say(state, page, Problem::Password, name).await?;
@@ -240,7 +240,10 @@ pub(super) fn noted(mut response: Response, reason: &str, subject: &str) -> Resp
 /// A passkey, which the browser has found. What is wrong with it the log alone is told.
 async fn passkey(state: &State, parts: &Parts, page: Page<'_>, form: &Form) -> Result<Response, Unfit> {
     match passkeys::sign_in(state, &page.ongoing, form, page.now).await {
-        Ok((user, used)) => signed_in(state, parts, page, &user, Way::now(vec![used])).await,
+        Ok((user, used)) => {
+            let way = Way::now(vec![used], page.now);
+            signed_in(state, parts, page, &user, way).await
+        }
         Err(passkeys::Unfit::Failed(fault)) => Err(fault.into()),
         Err(unfit) => {
             tracing::info!(why = %unfit, "a passkey was not taken");
@@ -254,13 +257,13 @@ async fn passkey(state: &State, parts: &Parts, page: Page<'_>, form: &Form) -> R
 pub(super) struct Way {
     /// What is to be remembered of it.
     pub(super) changes: Vec<Change>,
-    /// When they showed who they are, if that was not now.
+    /// When they showed who they are, if that is known.
     pub(super) auth_time: Option<UnixTime>,
 }
 
 impl Way {
-    pub(super) const fn now(changes: Vec<Change>) -> Self {
-        Self { changes, auth_time: None }
+    pub(super) const fn now(changes: Vec<Change>, now: UnixTime) -> Self {
+        Self { changes, auth_time: Some(now) }
     }
 }
 
@@ -272,7 +275,7 @@ pub(super) async fn signed_in(
     user: &users::User,
     way: Way,
 ) -> Result<Response, Unfit> {
-    let auth_time = way.auth_time.unwrap_or(page.now).min(page.now);
+    let auth_time = way.auth_time.map(|time| time.min(page.now));
     let begun = session::begin(state, parts, page.ongoing.browser, user, auth_time, page.now)?;
     let interaction = &mut page.ongoing.interaction;
     interaction.signed_in = Some(begun.id);

@@ -286,6 +286,7 @@ const fn problem(trouble: &Trouble) -> Problem {
         Trouble::Fetch(_) | Trouble::Resting | Trouble::Signing => Problem::Silent,
         Trouble::Denied | Trouble::Refused => Problem::Denied,
         Trouble::Old => Problem::Old,
+        Trouble::Undated => Problem::Undated,
         _ => Problem::Untrusted,
     }
 }

@@ -18,7 +18,11 @@ use crate::users;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Stored {
     subject: Box<str>,
+    /// When the user has shown who they are; when the session began, if nobody knows.
     auth_time: u64,
+    /// Whether nobody knows: another provider let them in, and did not say since when it knows them.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    is_undated: bool,
 }
 
 /// Somebody who is signed in with the browser that came.
@@ -27,10 +31,16 @@ pub(super) struct Present {
     /// The digest of the cookie.
     pub(super) id: Box<str>,
     pub(super) user: users::User,
-    pub(super) auth_time: UnixTime,
+    /// When they have shown who they are, if that is known.
+    pub(super) auth_time: Option<UnixTime>,
 }
 
 impl Present {
+    /// Whether they have shown who they are within so many seconds.
+    pub(super) fn is_within(&self, age: u64, now: UnixTime) -> bool {
+        self.auth_time.is_some_and(|time| now.as_secs().saturating_sub(time.as_secs()) <= age)
+    }
+
     /// For the tokens.
     pub(super) fn to_user(&self) -> User {
         User { subject: self.user.subject().into(), auth_time: self.auth_time, is_local: true }
@@ -44,7 +54,8 @@ pub(super) async fn present(state: &State, parts: &Parts, now: UnixTime) -> Resu
     let Some(record) = state.store.read(Kind::SESSION, &id, now).await? else { return Ok(None) };
     let stored: Stored = parse(&record)?;
     let user = state.users.find_by_subject(&stored.subject, now).await?.filter(|user| !user.is_disabled());
-    Ok(user.map(|user| Present { id, user, auth_time: UnixTime::from_secs(stored.auth_time) }))
+    let auth_time = (!stored.is_undated).then_some(UnixTime::from_secs(stored.auth_time));
+    Ok(user.map(|user| Present { id, user, auth_time }))
 }
 
 /// A session that is about to be stored.
@@ -56,13 +67,14 @@ pub(super) struct Begun {
 }
 
 /// A new session of this user, under a name that nobody knew before, in place of whatever the browser had; and the browser is
-/// known from now on. `browser` is the secret of its cookie; the user has shown at `auth_time` who they are.
+/// known from now on. `browser` is the secret of its cookie; the user has shown at `auth_time` who they are, if
+/// that is known.
 pub(super) fn begin(
     state: &State,
     parts: &Parts,
     browser: &str,
     user: &users::User,
-    auth_time: UnixTime,
+    auth_time: Option<UnixTime>,
     now: UnixTime,
 ) -> Result<Begun, Fault> {
     let secret = handle::secret()?;
@@ -74,7 +86,11 @@ pub(super) fn begin(
         id: id.clone(),
         family: users::family_of_sessions(user.subject()),
         expires: now.plus(state.config.session_lifetime),
-        body: to_json(&Stored { subject: user.subject().into(), auth_time: auth_time.as_secs() }),
+        body: to_json(&Stored {
+            subject: user.subject().into(),
+            auth_time: auth_time.unwrap_or(now).as_secs(),
+            is_undated: auth_time.is_none(),
+        }),
     });
     changes.push(Change::Delete { kind: Kind::BROWSER, id: known.clone() });
     changes.push(Change::Insert {

@@ -13,6 +13,7 @@ mod octets;
 mod pages;
 mod people;
 mod proofs;
+mod provider;
 mod pushed;
 mod refresh;
 mod registration;

@@ -3,10 +3,12 @@
 
 use keybound::client::Secret;
 use keybound_issuer::{IssuerConfig, SignInAuthentication, SignInProvider};
+use serde_json::json;
 
 use crate::browser::{Browser, with_users};
-use crate::people::{Parameters, encoded};
-use crate::support::{Server, Setup};
+use crate::people::{Parameters, encoded, form, of_web, proof_for};
+use crate::provider::{PROVIDER, Sent};
+use crate::support::{HOLDER, Server, Setup};
 
 /// A port that nobody listens on: the discard service.
 const NOBODY: &str = "http://127.0.0.1:9";
@@ -107,4 +109,52 @@ fn nobody_comes_back_who_was_not_sent() {
         assert_eq!(page.left_for, None);
     }
     assert_eq!(browser.open(&format!("/sign-in/from/other?code=a&state={interaction}.a")).status, 400);
+}
+
+/// With a provider that answers, and whose users are users here.
+fn creating() -> Server {
+    let change = |config| {
+        let secret = SignInAuthentication::SecretBasic(Secret::new("a secret of ours"));
+        with_users(config).sign_in(SignInProvider::new("work", &*PROVIDER.issuer, "us", secret).creates_users())
+    };
+    Setup::new().registering(change).nonces(keybound::verify::NoncePolicy::Offer).start()
+}
+
+/// Of a client that is asked for once.
+fn of_web_asked() -> Parameters {
+    Parameters::authorization().set("client_id", "web").set("scope", "read")
+}
+
+/// Whoever has the browser for a minute is let in by the provider's own session, and has shown nothing.
+#[test]
+fn a_silent_sign_in_elsewhere_opens_no_account() {
+    let server = creating();
+    let now = server.now();
+    let mut browser = Browser::of(&server);
+    let page = browser.authorize(&of_web_asked());
+    let sent = Sent::by(&browser.press(&page, "provider", &[("provider", "work")]));
+    assert_eq!(sent.parameter("prompt"), None, "the client asked for nothing of the kind");
+    let page = sent.back(&mut browser, "them", now, &json!({}));
+    assert!(page.asks_for_consent(), "{page:?}");
+    let code = browser.press(&page, "allow", &[]).back("code").expect("a code");
+    let redemption = form("/token", &Parameters::redemption(&code).without("client_id"));
+    let answer = server.token(&of_web(redemption).dpop(&proof_for(&server, &HOLDER, "/token")));
+    assert_eq!(answer.access_token().claims.get("auth_time"), None, "nobody knows when they showed who they are");
+    // Neither is that recent enough for a client that wants it recent.
+    assert!(browser.authorize(&of_web_asked().set("max_age", "600")).asks_for_password());
+    let page = browser.open("/account");
+    assert!(page.asks_for_password() && !page.text().contains("Your account"), "{page:?}");
+    let sent = Sent::by(&browser.press(&page, "provider", &[("provider", "work")]));
+    assert_eq!((sent.parameter("prompt").as_deref(), sent.parameter("max_age").as_deref()), (Some("login"), Some("0")));
+    let page = sent.back(&mut browser, "them", now, &json!({}));
+    assert!(page.asks_for_password(), "{page:?}");
+    assert!(page.problem().contains("work does not say when you signed in there"), "{page:?}");
+    for (auth_time, problem) in [(now - 60, "did not ask you again"), (now + 120, "cannot be trusted")] {
+        let sent = Sent::by(&browser.press(&page, "provider", &[("provider", "work")]));
+        let page = sent.back(&mut browser, "them", now, &json!({ "auth_time": auth_time }));
+        assert!(page.problem().contains(problem), "{auth_time}: {page:?}");
+    }
+    let sent = Sent::by(&browser.press(&page, "provider", &[("provider", "work")]));
+    let page = sent.back(&mut browser, "them", now, &json!({ "auth_time": now }));
+    assert!(page.text().contains("Your account"), "{page:?}");
 }

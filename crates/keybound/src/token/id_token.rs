@@ -109,6 +109,9 @@ impl<'t> IdToken<'t> {
             None => None,
             Some(time) => Some(Seconds::read(time).ok_or(IdTokenError::Malformed)?.floor()),
         };
+        if auth_time.is_some_and(|time| time > now.plus(LEEWAY)) {
+            return Err(IdTokenError::Early);
+        }
         Ok(IdClaims { subject, auth_time, claims: claims.to_json() })
     }
 }
@@ -196,7 +199,7 @@ pub enum IdTokenError {
     Audience,
     /// `exp` is over, or `iat` is too long ago for what has just been asked for.
     Expired,
-    /// `iat` or `nbf` is in the future.
+    /// `iat`, `nbf` or `auth_time` is in the future.
     Early,
     /// `nonce` is not the one of the request.
     Nonce,
@@ -345,6 +348,8 @@ mod tests {
             ("sub", json!("ä"), Some(IdTokenError::Subject)),
             ("sub", json!(7), Some(IdTokenError::Subject)),
             ("auth_time", json!("never"), Some(IdTokenError::Malformed)),
+            ("auth_time", json!(now + 60), None),
+            ("auth_time", json!(now + 61), Some(IdTokenError::Early)),
         ] {
             let mut claims = claims();
             claims[name] = value.clone();
