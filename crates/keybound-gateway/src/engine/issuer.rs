@@ -1,0 +1,243 @@
+//! The issuer of a configuration: embedded in a gateway, alone, or looked after from another process.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use keybound::authorization_server::AuthorizationServer;
+use keybound::crypto::aws_lc::SoftwareKey;
+use keybound::replay::ReplayStore;
+use keybound_issuer::admin::Administration;
+use keybound_issuer::audit::{self, Audit};
+use keybound_issuer::keys::SealingKeys;
+use keybound_issuer::store::{self, Location, Store};
+use keybound_issuer::users::NewUser;
+use keybound_issuer::{Authentication, Clock, Issuer, IssuerConfig, Keys, Registration, Secret};
+use keybound_tower::RingNonces;
+
+use super::{EngineError, Lasting, verifier};
+use crate::config::{self, ClientAuthentication, Config, Sealing};
+use crate::signing_key;
+
+/// The embedded issuer by itself, with no gateway around it.
+///
+/// # Errors
+///
+/// The first thing that cannot be had.
+pub fn issuer_alone(config: &Config) -> Result<Issuer, EngineError> {
+    let settings = settings_of_issuer(config)?;
+    let Lasting { store, nonces, .. } = Lasting::new(config, None)?;
+    let nonces = nonces.lives(config.proof.nonce_lifetime);
+    let kept = issuer_store(settings)?;
+    let keys = signing_keys(settings, &kept)?;
+    let parts = Parts { keys, store: kept, audit: issuer_audit(settings)? };
+    embedded_issuer(settings, config, nonces, store, parts)
+}
+
+/// Looks after the clients and users of the issuer that is configured so, on its store. Nothing runs.
+///
+/// # Errors
+///
+/// If there is no issuer, its store is in the memory of one, or cannot be opened.
+pub fn administration(config: &Config) -> Result<Administration, EngineError> {
+    let settings = settings_of_issuer(config)?;
+    if settings.store == Location::Memory {
+        let why = "is memory, which only the running issuer sees; ask it at its admin listener, or set a database";
+        return Err(EngineError::new("authorization_server.store", why));
+    }
+    let (store, audit) = (issuer_store(settings)?, issuer_audit(settings)?);
+    let administration = Administration::new(store, audit.clone(), Clock::system(), audit::COMMAND);
+    Ok(administration.with_configuration(&issuer_config(settings, config, audit)?))
+}
+
+/// The embedded issuer's keys: that of its file, or those that it keeps in its store.
+pub(super) fn signing_keys(
+    settings: &config::AuthorizationServer,
+    store: &Arc<dyn Store>,
+) -> Result<Keys, EngineError> {
+    if let Some(key) = key_of_file(settings)? {
+        return Ok(Keys::new(key));
+    }
+    if let Some(key) = &settings.keys.module {
+        return key_in_module(key).map_err(|error| EngineError::new("authorization_server.keys.pkcs11", error));
+    }
+    let sealing = settings.keys.sealing.clone();
+    let sealing = move |is_used| match sealing {
+        Sealing::Random => SealingKeys::generate().map_err(|error| error.to_string()),
+        Sealing::Beside(path) => signing_key::sealing_or_new(&path, is_used),
+        Sealing::With(keys) => Ok(keys),
+    };
+    Keys::start(Arc::clone(store), sealing, &settings.keys.settings, Clock::system())
+        .map_err(|error| EngineError::new("authorization_server.keys", error))
+}
+
+#[cfg(feature = "pkcs11")]
+fn key_in_module(key: &config::KeyInModule) -> Result<Keys, keybound_client::pkcs11::Pkcs11Error> {
+    let config::KeyInModule { module, token, key, pin, alg } = key;
+    keybound_client::pkcs11::Pkcs11Key::open(module, token, key, pin, *alg).map(Keys::waiting)
+}
+
+#[cfg(not(feature = "pkcs11"))]
+fn key_in_module(_: &config::KeyInModule) -> Result<Keys, &'static str> {
+    Err("this program was built without it")
+}
+
+/// The key of the file that is named, if one is.
+pub(super) fn key_of_file(settings: &config::AuthorizationServer) -> Result<Option<SoftwareKey>, EngineError> {
+    let open = |path: &PathBuf| signing_key::open("authorization_server.signing_key", path);
+    settings.signing_key.as_ref().map(open).transpose()
+}
+
+/// The keys of the embedded issuer that its store keeps, for somebody who looks after them from another process.
+///
+/// # Errors
+///
+/// Why there are none.
+pub fn issuer_keys(config: &Config) -> Result<Keys, EngineError> {
+    let settings = settings_of_issuer(config)?;
+    if settings.signing_key.is_some() {
+        let why = "it is the one key that signs, and you look after it: put another one in the file and send SIGHUP";
+        return Err(EngineError::new("authorization_server.signing_key", why));
+    }
+    if settings.keys.module.is_some() {
+        let why = "it is the one key that signs, and you look after it";
+        return Err(EngineError::new("authorization_server.keys.pkcs11", why));
+    }
+    if settings.store == Location::Memory {
+        let why = "keys in the memory of another process are out of reach";
+        return Err(EngineError::new("authorization_server.store", why));
+    }
+    signing_keys(settings, &issuer_store(settings)?)
+}
+
+/// Reads the file of the one signing key again, if that is what signs; whether it is. Another key in it is published at once, and
+/// signs later.
+///
+/// # Errors
+///
+/// Why the file has no key; the one before goes on.
+pub fn read_key_again(config: &Config, issuer: &Issuer) -> Result<bool, EngineError> {
+    let settings = settings_of_issuer(config)?;
+    let Some(key) = key_of_file(settings)? else { return Ok(false) };
+    issuer.keys().follow_with(key, settings.keys.settings.ahead(), SystemTime::now().into());
+    Ok(true)
+}
+
+fn settings_of_issuer(config: &Config) -> Result<&config::AuthorizationServer, EngineError> {
+    let settings = config.authorization_server.as_ref();
+    settings.ok_or_else(|| EngineError("authorization_server: there is none".to_owned()))
+}
+
+/// Where the embedded issuer keeps what it must not forget.
+pub(super) fn issuer_store(settings: &config::AuthorizationServer) -> Result<Arc<dyn Store>, EngineError> {
+    store::open(&settings.store, SystemTime::now().into())
+        .map_err(|error| EngineError::new("authorization_server.store", error))
+}
+
+/// Where the embedded issuer notes what happens.
+pub(super) fn issuer_audit(settings: &config::AuthorizationServer) -> Result<Audit, EngineError> {
+    Audit::new(settings.audit_lifetime, settings.audit_file.as_deref())
+        .map_err(|error| EngineError::new("authorization_server.audit_file", error))
+}
+
+/// What an issuer takes over from the one before.
+pub(super) struct Parts {
+    pub(super) keys: Keys,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) audit: Audit,
+}
+
+pub(super) fn embedded_issuer(
+    settings: &config::AuthorizationServer,
+    config: &Config,
+    nonces: RingNonces,
+    records: Arc<impl ReplayStore + 'static>,
+    parts: Parts,
+) -> Result<Issuer, EngineError> {
+    let Parts { keys, store, audit } = parts;
+    let issuer = issuer_config(settings, config, audit)?;
+    let server = AuthorizationServer::new(verifier(&config.proof, nonces)?);
+    Issuer::with_store(issuer, keys, server, records, store, Clock::system())
+        .map_err(|error| EngineError::new("authorization_server", error))
+}
+
+fn issuer_config(
+    settings: &config::AuthorizationServer,
+    config: &Config,
+    audit: Audit,
+) -> Result<IssuerConfig, EngineError> {
+    let origins = config.origins.iter().map(config::PublicUrl::as_str);
+    let mut audience = origins.chain(settings.audience.iter().map(String::as_str));
+    let mut issuer = IssuerConfig::new(settings.url.as_str(), audience.next().unwrap_or_default()).audit(audit);
+    for resource in audience {
+        issuer = issuer.audience(resource);
+    }
+    for client in &settings.clients {
+        issuer = issuer.client(registered(client)?);
+    }
+    for user in &settings.users {
+        issuer = issuer.user(person(user));
+    }
+    issuer = issuer.session_lifetime(settings.session_lifetime);
+    for provider in &settings.sign_in {
+        issuer = issuer.sign_in(provider.clone());
+    }
+    let who = match &settings.registration {
+        config::Registration::Off => Registration::Off,
+        config::Registration::Open => Registration::Open,
+        config::Registration::WithToken(token) => Registration::WithToken(
+            Secret::new(token.clone())
+                .map_err(|error| EngineError::new("authorization_server.registration_token", error))?,
+        ),
+    };
+    issuer = issuer.registration(who, settings.registration_scope.join(" "));
+    if config.proof.fapi {
+        issuer = issuer.fapi();
+    }
+    if let Some(user) = &settings.auto_approve {
+        issuer = issuer.auto_approve(user.as_str());
+    }
+    Ok(issuer)
+}
+
+fn person(user: &config::User) -> NewUser {
+    let mut new = NewUser::new(user.username.as_str()).password(user.password_hash.clone());
+    if let Some(name) = &user.name {
+        new = new.full_name(name.as_str());
+    }
+    match &user.email {
+        Some(email) => new.email(email.as_str()),
+        None => new,
+    }
+}
+
+fn registered(client: &config::Client) -> Result<keybound_issuer::Client, EngineError> {
+    let name = format!("client {}", client.id);
+    let secret = || {
+        let secret = client.secret.clone().unwrap_or_default();
+        Secret::new(secret).map_err(|error| EngineError::new(&name, error))
+    };
+    let authentication = match &client.authentication {
+        ClientAuthentication::SecretBasic => Authentication::SecretBasic(secret()?),
+        ClientAuthentication::SecretPost => Authentication::SecretPost(secret()?),
+        ClientAuthentication::PrivateKeyJwt(file) => Authentication::PrivateKeyJwt(file.keys.clone()),
+        ClientAuthentication::None => Authentication::None,
+    };
+    let mut registered = keybound_issuer::Client::new(client.id.as_str(), authentication).scope(client.scope.join(" "));
+    if let Some(name) = &client.name {
+        registered = registered.name(name.as_str());
+    }
+    for grant_type in &client.grant_types {
+        registered = registered.grant_type(*grant_type);
+    }
+    for uri in &client.redirect_uris {
+        registered = registered.redirect_uri(uri.as_str());
+    }
+    for uri in &client.post_logout_redirect_uris {
+        registered = registered.post_logout_redirect_uri(uri.as_str());
+    }
+    if let Some(file) = &client.keys {
+        registered = registered.keys(file.keys.clone());
+    }
+    Ok(if client.dpop_bound_access_tokens { registered.dpop_bound_access_tokens() } else { registered })
+}
