@@ -19,13 +19,15 @@ use parking_lot::Mutex;
 use serde_json::{Map, Value, json};
 
 use self::kept::Kept;
-pub use self::kept::{KeySettings, KeyState, KeysError, SettingsError, StoredKey};
+pub use self::kept::{KeyState, KeysError, StoredKey};
 use self::ring::{Policy, Ring, STALE, Slot};
 pub use self::seal::{SealingKeyError, SealingKeys};
+pub use self::settings::{KeySettings, SettingsError};
 
 mod kept;
 mod ring;
 mod seal;
+mod settings;
 #[cfg(test)]
 mod tests;
 

@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use keybound::refusal::Fault;
 use keybound::time::UnixTime;
-use serde::{Deserialize, Serialize};
 use unicode_normalization::UnicodeNormalization as _;
 
 use crate::audit::{Audit, Entry, Event};
@@ -14,6 +13,11 @@ use crate::grants::authorization_code::{parse, to_json};
 use crate::handle;
 use crate::people::PasswordHash;
 use crate::store::{Change, Kind, NEVER, Record, Store, Written};
+
+mod user;
+
+use self::user::Stored;
+pub use self::user::User;
 
 /// The longest name, in characters.
 pub(crate) const MAX_NAME: usize = 64;
@@ -118,85 +122,6 @@ pub(crate) fn identity(name: &str) -> Option<Box<str>> {
     let id: String = name.nfkc().flat_map(char::to_lowercase).take(MAX_NAME + 1).nfkc().collect();
     let fits = |letter: char| letter.is_alphanumeric() || matches!(letter, '.' | '_' | '-' | '+' | '@');
     (!id.is_empty() && id.chars().count() <= MAX_NAME && id.chars().all(fits)).then(|| id.into())
-}
-
-/// A local user, as it was read.
-#[derive(Clone, Debug)]
-pub struct User {
-    /// The form of the name under which it is stored.
-    id: Box<str>,
-    stored: Stored,
-    is_configured: bool,
-}
-
-/// What is kept of one.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-struct Stored {
-    name: Box<str>,
-    subject: Box<str>,
-    password_hash: Option<Box<str>>,
-    full_name: Option<Box<str>>,
-    email: Option<Box<str>>,
-    disabled: bool,
-    created: u64,
-}
-
-impl User {
-    /// The name to sign in with, as it was given.
-    pub fn name(&self) -> &str {
-        &self.stored.name
-    }
-
-    /// The name in the one form that it is found by whatever the case of its letters: what [`Users::list`] is ordered by.
-    pub fn id(&self) -> &str {
-        &self.id
-    }
-
-    /// `sub` of their tokens: never another's, and never changed. Of a user of the configuration it is the name; of any other it
-    /// is made at random.
-    pub fn subject(&self) -> &str {
-        &self.stored.subject
-    }
-
-    /// As people call them.
-    pub fn full_name(&self) -> Option<&str> {
-        self.stored.full_name.as_deref()
-    }
-
-    /// Where mail reaches them.
-    pub fn email(&self) -> Option<&str> {
-        self.stored.email.as_deref()
-    }
-
-    /// Whether there is a password to sign in with.
-    pub const fn has_password(&self) -> bool {
-        self.stored.password_hash.is_some()
-    }
-
-    /// Whether they may not sign in, and nothing is issued for them.
-    pub const fn is_disabled(&self) -> bool {
-        self.stored.disabled
-    }
-
-    /// Whether they stand in the configuration, so that nothing changes them here.
-    pub const fn is_configured(&self) -> bool {
-        self.is_configured
-    }
-
-    /// When they were created; the beginning of time for a user of the configuration.
-    pub const fn created(&self) -> UnixTime {
-        UnixTime::from_secs(self.stored.created)
-    }
-
-    /// What to call them on a page.
-    pub(crate) fn shown(&self) -> &str {
-        self.full_name().unwrap_or_else(|| self.name())
-    }
-
-    /// The hash, if it is one that this version makes sense of.
-    pub(crate) fn password(&self) -> Option<PasswordHash> {
-        self.stored.password_hash.as_deref().and_then(|hash| hash.parse().ok())
-    }
 }
 
 /// What dies with a user: records that belong to one have this family.
