@@ -20,9 +20,8 @@ use parking_lot::Mutex;
 
 use self::counts::Counts;
 use self::file::LogFile;
-use crate::grants::authorization_code::to_json;
 use crate::room::Room;
-use crate::store::{Change, Kind, Store, Written};
+use crate::store::{Change, Kind, Store, Written, to_json};
 
 mod counts;
 mod entry;

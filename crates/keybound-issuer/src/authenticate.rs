@@ -18,10 +18,9 @@ use zeroize::Zeroizing;
 use crate::State;
 use crate::client::{Authentication, Client, Secret};
 use crate::form::{self, Form};
-use crate::grants::authorization_code::parse;
 use crate::handle;
 use crate::registered::Registered;
-use crate::store::{Change, Kind};
+use crate::store::{Change, Kind, parse};
 
 /// No assertion is remembered for longer.
 pub(crate) const ASSERTIONS_KEPT: Duration = Duration::from_secs(MAX_LIFETIME.as_secs() + 2 * ALLOWANCE.as_secs());

@@ -20,11 +20,11 @@ use crate::audit::{Entry, Event, Refused};
 use crate::client::{Client, GrantType};
 use crate::exchange::{malformed, write_noted};
 use crate::form::Form;
-use crate::grants::authorization_code::{self, to_json};
+use crate::grants::authorization_code;
 use crate::grants::{audience, family, scope};
 use crate::handle;
 use crate::people::{User, view};
-use crate::store::{Change, Kind};
+use crate::store::{Change, Kind, to_json};
 
 /// How long a code is good for (R-AS-32 wants at most 60 s of everybody who follows FAPI).
 const CODE_LIFETIME: Duration = Duration::from_secs(60);

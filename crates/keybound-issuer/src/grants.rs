@@ -25,7 +25,7 @@ use crate::config::{IssuerConfig, is_scope_token};
 use crate::exchange::{Exchange, malformed};
 use crate::form::Form;
 use crate::handle;
-use crate::store::Change;
+use crate::store::{Change, Kind, to_json};
 
 pub(crate) mod authorization_code;
 mod client_credentials;
@@ -110,6 +110,39 @@ impl Login {
             None => Err(Reason::GrantInvalid.into()),
         }
     }
+}
+
+/// What is kept of a grant, for those who look after it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Head {
+    pub(crate) client: Box<str>,
+    pub(crate) subject: Box<str>,
+    #[serde(default)]
+    pub(crate) scope: Box<str>,
+    /// When the user signed in for it; if nobody knows, when it began.
+    #[serde(default)]
+    pub(crate) since: u64,
+}
+
+impl Head {
+    fn new(client: &str, subject: &str, scope: &str, since: u64) -> Self {
+        Self { client: client.into(), subject: subject.into(), scope: scope.into(), since }
+    }
+}
+
+/// What a family of tokens hangs on.
+fn begin(family: &str, head: &Head, ends: UnixTime) -> Change {
+    Change::Insert { kind: Kind::GRANT, id: family.into(), family: family.into(), expires: ends, body: to_json(head) }
+}
+
+/// Clients that may refresh get a token for that.
+fn refresh_plan(exchange: &Exchange<'_>, client: &Client, scope: &str) -> Option<RefreshPlan> {
+    client.grant_types.contains(&GrantType::RefreshToken).then(|| RefreshPlan {
+        client: client.id.clone(),
+        is_public: client.is_public(),
+        scope: scope.to_owned(),
+        expires: exchange.now.plus(exchange.state.config.refresh_lifetime),
+    })
 }
 
 /// Looks at the grant of an authenticated client.

@@ -13,9 +13,9 @@ use serde_json::{Map, Value, json};
 use crate::State;
 use crate::client::{Authentication, Client, GrantType, Secret};
 use crate::config::{Registration, is_redirect_uri};
-use crate::grants::authorization_code::to_json;
 use crate::grants::{scope, scopes};
 use crate::handle;
+use crate::store::to_json;
 
 /// What is kept of one client at most: some keys, some addresses.
 const MAX_REGISTERED: usize = 16 * 1024;

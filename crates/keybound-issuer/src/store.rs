@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use keybound::refusal::Fault;
 use keybound::time::UnixTime;
+use serde::{Deserialize, Serialize};
 
 mod memory;
 mod postgres;
@@ -282,4 +283,17 @@ pub fn open(location: &Location, now: UnixTime) -> Result<Arc<dyn Store>, OpenEr
         Location::Sqlite(file) => sqlite::open(file, now).map(|store| Arc::new(store) as Arc<dyn Store>),
         Location::Postgres(url) => postgres::open(url, now).map(|store| Arc::new(store) as Arc<dyn Store>),
     }
+}
+
+/// What a record holds.
+pub(crate) fn parse<'r, T: Deserialize<'r>>(record: &'r Record) -> Result<T, Fault> {
+    serde_json::from_str(&record.body).map_err(|error| {
+        tracing::error!(%error, "a record of the store is not what this version writes");
+        Fault::StoreUnavailable
+    })
+}
+
+/// What a record is to hold.
+pub(crate) fn to_json(body: &impl Serialize) -> Box<str> {
+    serde_json::to_string(body).expect("texts, numbers and flags are JSON").into()
 }

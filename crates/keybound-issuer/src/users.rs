@@ -9,10 +9,9 @@ use keybound::time::UnixTime;
 use unicode_normalization::UnicodeNormalization as _;
 
 use crate::audit::{Audit, Entry, Event};
-use crate::grants::authorization_code::{parse, to_json};
 use crate::handle;
 use crate::people::PasswordHash;
-use crate::store::{Change, Kind, NEVER, Record, Store, Written};
+use crate::store::{Change, Kind, NEVER, Record, Store, Written, parse, to_json};
 
 mod user;
 

@@ -6,10 +6,10 @@ use serde_json::{Map, Value};
 use super::{AdminError, Administration};
 use crate::audit::{Entry, Event};
 use crate::config::is_client_id;
-use crate::grants::authorization_code::{Head, parse, to_json};
+use crate::grants::Head;
 use crate::handle;
 use crate::registered::{Registered, Secrets};
-use crate::store::{Change, Kind, NEVER};
+use crate::store::{Change, Kind, NEVER, parse, to_json};
 
 /// Grants that are looked at at once.
 const STEP: u32 = 500;

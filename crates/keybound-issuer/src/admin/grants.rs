@@ -2,9 +2,9 @@
 
 use super::{AdminError, Administration};
 use crate::audit::Event;
-use crate::grants::authorization_code::{Head, parse};
+use crate::grants::Head;
 use crate::grants::families_of;
-use crate::store::Kind;
+use crate::store::{Kind, parse};
 
 /// Grants that are looked at, and revoked, at once.
 const STEP: u32 = 100;

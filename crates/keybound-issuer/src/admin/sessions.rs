@@ -4,8 +4,7 @@ use serde::Deserialize;
 
 use super::{AdminError, Administration};
 use crate::audit::Event;
-use crate::grants::authorization_code::parse;
-use crate::store::{Change, Kind};
+use crate::store::{Change, Kind, parse};
 use crate::users::family_of_sessions;
 
 /// Sessions that are read at once.

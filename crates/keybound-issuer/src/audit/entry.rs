@@ -7,7 +7,7 @@ use keybound::time::UnixTime;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::grants::authorization_code::to_json;
+use crate::store::to_json;
 
 /// What entries are logged as; a filter can name it.
 const TARGET: &str = "keybound::audit";

@@ -4,8 +4,7 @@ use keybound::refusal::Fault;
 use keybound::time::UnixTime;
 
 use super::{Entry, name_of_second};
-use crate::grants::authorization_code::parse;
-use crate::store::{Kind, Store};
+use crate::store::{Kind, Store, parse};
 
 /// Entries of one page at most.
 pub const MOST_LISTED: usize = 500;

@@ -20,12 +20,11 @@ use crate::authorization::Unfit;
 use crate::client::GrantType;
 use crate::exchange::{Exchange, Lost, read_form, write_noted};
 use crate::form::Form;
-use crate::grants::authorization_code::{parse, to_json};
 use crate::grants::device_code::{Decision, Stored};
 use crate::grants::{audience, scope};
 use crate::handle;
 use crate::people::{Connection, Visit, Visitor, is_developers, pages, view};
-use crate::store::{Change, Kind};
+use crate::store::{Change, Kind, parse, to_json};
 
 /// How long a person has.
 pub(super) const LIFETIME: Duration = Duration::from_secs(600);

@@ -16,10 +16,9 @@ use crate::client::Client;
 use crate::config::Registration;
 use crate::exchange::{Exchange, malformed, read_form};
 use crate::form::Form;
-use crate::grants::authorization_code::parse;
 use crate::grants::refresh_token;
 use crate::handle;
-use crate::store::Kind;
+use crate::store::{Kind, parse};
 use crate::tokens;
 
 /// Answers a POST of a resource server, which is a client that authenticates.

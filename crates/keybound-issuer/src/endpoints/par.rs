@@ -18,9 +18,8 @@ use crate::authorization::Asked;
 use crate::client::Client;
 use crate::exchange::{Exchange, malformed, read_form};
 use crate::form::Form;
-use crate::grants::authorization_code::{parse, to_json};
 use crate::handle;
-use crate::store::{Change, Kind};
+use crate::store::{Change, Kind, parse, to_json};
 
 /// How long a pushed request waits for its browser.
 pub(super) const LIFETIME: Duration = Duration::from_secs(90);

@@ -15,10 +15,9 @@ use crate::audit::{Entry, Event, Refused};
 use crate::client::Secret;
 use crate::config::Registration;
 use crate::exchange::{read_body, write_noted};
-use crate::grants::authorization_code::{parse, to_json};
 use crate::people::Connection;
 use crate::registered::Registered;
-use crate::store::{Change, Kind, NEVER};
+use crate::store::{Change, Kind, NEVER, parse, to_json};
 
 /// Answers a POST of somebody who wants to be a client.
 pub(crate) async fn post(state: &State, parts: Parts, body: Body) -> Response {

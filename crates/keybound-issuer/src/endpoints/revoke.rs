@@ -14,10 +14,9 @@ use crate::audit::{Entry, Event};
 use crate::client::Client;
 use crate::exchange::{Exchange, malformed, read_form};
 use crate::form::Form;
-use crate::grants::authorization_code::parse;
 use crate::grants::refresh_token;
 use crate::handle;
-use crate::store::{Change, Kind};
+use crate::store::{Change, Kind, parse};
 use crate::tokens;
 
 /// Answers a POST.

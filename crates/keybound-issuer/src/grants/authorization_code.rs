@@ -12,12 +12,12 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
-use super::{Grant, Login, Redemption, RefreshPlan, same_audience};
-use crate::client::{Client, GrantType};
+use super::{Grant, Head, Login, Redemption, begin, refresh_plan, same_audience};
+use crate::client::Client;
 use crate::exchange::{Exchange, malformed};
 use crate::form::Form;
 use crate::handle;
-use crate::store::{Change, Kind, Record};
+use crate::store::{Change, Kind, Record, parse, to_json};
 
 /// What is kept of a code.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -82,53 +82,9 @@ fn redeemed(id: &str, record: &Record, stored: &Stored, now: UnixTime, ends: Uni
     vec![mark, begin(&record.family, &head, ends)]
 }
 
-/// What is kept of a grant, for those who look after it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Head {
-    pub(crate) client: Box<str>,
-    pub(crate) subject: Box<str>,
-    #[serde(default)]
-    pub(crate) scope: Box<str>,
-    /// When the user signed in for it; if nobody knows, when it began.
-    #[serde(default)]
-    pub(crate) since: u64,
-}
-
-impl Head {
-    pub(super) fn new(client: &str, subject: &str, scope: &str, since: u64) -> Self {
-        Self { client: client.into(), subject: subject.into(), scope: scope.into(), since }
-    }
-}
-
-/// What a family of tokens hangs on.
-pub(super) fn begin(family: &str, head: &Head, ends: UnixTime) -> Change {
-    Change::Insert { kind: Kind::GRANT, id: family.into(), family: family.into(), expires: ends, body: to_json(head) }
-}
-
-/// Clients that may refresh get a token for that.
-pub(super) fn refresh_plan(exchange: &Exchange<'_>, client: &Client, scope: &str) -> Option<RefreshPlan> {
-    client.grant_types.contains(&GrantType::RefreshToken).then(|| RefreshPlan {
-        client: client.id.clone(),
-        is_public: client.is_public(),
-        scope: scope.to_owned(),
-        expires: exchange.now.plus(exchange.state.config.refresh_lifetime),
-    })
-}
-
 /// RFC 7636 section 4.6, in constant time.
 fn verifies(challenge: &str, verifier: &str) -> bool {
     let fits = (43..=128).contains(&verifier.len());
     let made = encode_base64url(&Sha256::digest(verifier.as_bytes()));
     fits && bool::from(made.as_bytes().ct_eq(challenge.as_bytes()))
-}
-
-pub(crate) fn parse<'r, T: Deserialize<'r>>(record: &'r Record) -> Result<T, Fault> {
-    serde_json::from_str(&record.body).map_err(|error| {
-        tracing::error!(%error, "a record of the store is not what this version writes");
-        Fault::StoreUnavailable
-    })
-}
-
-pub(crate) fn to_json(body: &impl Serialize) -> Box<str> {
-    serde_json::to_string(body).expect("texts, numbers and flags are JSON").into()
 }

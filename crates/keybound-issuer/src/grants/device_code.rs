@@ -8,13 +8,12 @@ use keybound::jwk::Thumbprint;
 use keybound::refusal::{Denial, Fault, Reason};
 use serde::{Deserialize, Serialize};
 
-use super::authorization_code::{Head, begin, parse, refresh_plan, to_json};
-use super::{Grant, Login, Redemption, family_named, same_audience};
+use super::{Grant, Head, Login, Redemption, begin, family_named, refresh_plan, same_audience};
 use crate::client::Client;
 use crate::exchange::{Exchange, malformed};
 use crate::form::Form;
 use crate::handle;
-use crate::store::{Change, Kind, Record};
+use crate::store::{Change, Kind, Record, parse, to_json};
 
 /// What is kept of a device code.
 #[derive(Clone, Debug, Serialize, Deserialize)]

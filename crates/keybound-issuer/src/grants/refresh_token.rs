@@ -8,13 +8,12 @@ use keybound::jwk::Thumbprint;
 use keybound::refusal::{Denial, Fault, Reason};
 use serde::{Deserialize, Serialize};
 
-use super::authorization_code::{parse, refresh_plan, to_json};
-use super::{Grant, Login, Redemption, same_audience, scope, scopes};
+use super::{Grant, Login, Redemption, refresh_plan, same_audience, scope, scopes};
 use crate::client::Client;
 use crate::exchange::{Exchange, malformed};
 use crate::form::Form;
 use crate::handle;
-use crate::store::{Change, Kind};
+use crate::store::{Change, Kind, parse, to_json};
 
 /// What is kept of a refresh token.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -9,10 +9,9 @@ use serde::{Deserialize, Serialize};
 use crate::State;
 use crate::authorization::Asked;
 use crate::client::Client;
-use crate::grants::authorization_code::{parse, to_json};
 use crate::grants::scopes;
 use crate::handle;
-use crate::store::{Change, Kind};
+use crate::store::{Change, Kind, parse, to_json};
 use crate::users;
 
 /// How long it is remembered.

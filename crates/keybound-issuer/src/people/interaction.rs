@@ -16,10 +16,9 @@ use crate::State;
 use crate::authorization::{Asked, Unfit, see};
 use crate::endpoints::device::Found;
 use crate::exchange::write;
-use crate::grants::authorization_code::{parse, to_json};
 use crate::handle;
 use crate::room::network;
-use crate::store::{Change, Kind};
+use crate::store::{Change, Kind, parse, to_json};
 
 /// How long a person may take. A pushed request waits with them.
 pub(crate) const LIFETIME: Duration = Duration::from_secs(900);

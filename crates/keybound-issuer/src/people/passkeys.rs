@@ -15,9 +15,8 @@ use super::session::Present;
 use crate::State;
 use crate::exchange::write;
 use crate::form::Form;
-use crate::grants::authorization_code::{parse, to_json};
 use crate::handle;
-use crate::store::{Change, Kind, NEVER};
+use crate::store::{Change, Kind, NEVER, parse, to_json};
 use crate::users::{self, User};
 use crate::webauthn::{Assertion, Attestation, Flaw, Known};
 

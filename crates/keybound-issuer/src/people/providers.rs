@@ -17,9 +17,8 @@ use crate::State;
 use crate::authorization::{Unfit, see};
 use crate::exchange::write;
 use crate::form::Form;
-use crate::grants::authorization_code::{parse, to_json};
 use crate::handle;
-use crate::store::{Change, Kind, NEVER};
+use crate::store::{Change, Kind, NEVER, parse, to_json};
 use crate::upstream::{Journey, Provider, Trouble};
 use crate::users::{self, NewUser, User, UserError};
 

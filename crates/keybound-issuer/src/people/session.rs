@@ -9,9 +9,8 @@ use serde::{Deserialize, Serialize};
 use super::User;
 use super::cookies::{Cookie, KNOWN};
 use crate::State;
-use crate::grants::authorization_code::{parse, to_json};
 use crate::handle;
-use crate::store::{Change, Kind};
+use crate::store::{Change, Kind, parse, to_json};
 use crate::users;
 
 /// What is kept of a session.
