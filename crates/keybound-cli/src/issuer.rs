@@ -17,7 +17,7 @@ use keybound::crypto::aws_lc::random_array;
 use keybound::jws::encode_base64url;
 use keybound_gateway::admin::{Admin, Running, ShownIssuer};
 use keybound_gateway::config::{Config, Overrides, Reader};
-use keybound_gateway::engine::{issuer_alone, read_key_again};
+use keybound_gateway::engine::IssuerAlone;
 use keybound_gateway::front::{Front, Sockets, Stop};
 use keybound_gateway::issuer::IssuerStack;
 use keybound_gateway::notify;
@@ -80,7 +80,7 @@ impl Issuer {
                 let config = Config::load(path, environment(), &overrides).map_err(Failure::configuration)?;
                 logging::use_format(config.log.format);
                 let running = Arc::new(OnceLock::new());
-                on_hangup(read_again(config.clone(), Arc::clone(&running)))?;
+                on_hangup(read_again(Arc::clone(&running)))?;
                 let front = self.service.bind("issuer", &config, &mut sockets)?;
                 let admin = config.listen.admin_is_chosen.then(|| Admin::bind_among(&mut sockets, &config.listen));
                 let admin = admin.transpose().map_err(Failure::failed)?;
@@ -106,14 +106,15 @@ impl Issuer {
     }
 }
 
-/// What SIGHUP does: the file of the signing key is read again, the configuration is not.
-fn read_again(config: Config, running: Arc<OnceLock<keybound_issuer::Issuer>>) -> impl Fn() + Send + 'static {
+/// What SIGHUP does: the files of the signing key and of the nonce ring are read again, the configuration is not.
+fn read_again(running: Arc<OnceLock<Arc<IssuerAlone>>>) -> impl Fn() + Send + 'static {
     move || {
-        match running.get().map_or(Ok(false), |issuer| read_key_again(&config, issuer)) {
-            Ok(true) => {
-                tracing::warn!("SIGHUP: signing_key was read again; the rest of the configuration waits for a restart");
+        match running.get().map_or_else(|| Ok(Vec::new()), |alone| alone.read_again()).as_deref() {
+            Ok([]) => tracing::warn!("SIGHUP: the configuration is not read again while the issuer runs"),
+            Ok(read) => {
+                let (what, were) = (read.join(" and "), if read.len() == 1 { "was" } else { "were" });
+                tracing::warn!("SIGHUP: {what} {were} read again; the rest of the configuration waits for a restart");
             }
-            Ok(false) => tracing::warn!("SIGHUP: the configuration is not read again while the issuer runs"),
             Err(error) => {
                 tracing::error!("{error}");
                 return notify::kept();
@@ -128,27 +129,23 @@ fn serve(
     admin: Option<Admin>,
     config: &Config,
     stop: &Stop,
-    running: &OnceLock<keybound_issuer::Issuer>,
+    running: &OnceLock<Arc<IssuerAlone>>,
 ) -> Result {
-    let issuer = issuer_alone(config).map_err(Failure::configuration)?;
-    let _ = running.set(issuer.clone());
+    let alone = Arc::new(IssuerAlone::new(config).map_err(Failure::configuration)?);
+    let _ = running.set(Arc::clone(&alone));
     let address = front.address().map_err(Failure::failed)?;
-    let _shown = admin.map(|admin| show(admin, &issuer, config, stop)).transpose()?;
-    tracing::info!(%address, issuer = issuer.identifier(), "listening");
+    let _looked_after = alone.look_after().map_err(Failure::failed)?;
+    let _shown = admin.map(|admin| show(admin, &alone, config, stop)).transpose()?;
+    tracing::info!(%address, issuer = alone.issuer().identifier(), "listening");
     notify::ready();
-    drained(front.run(|_| IssuerStack::new(&issuer, address), stop).map_err(Failure::failed)?)
+    drained(front.run(|_| IssuerStack::new(alone.issuer(), address), stop).map_err(Failure::failed)?)
 }
 
 /// Health, metrics and the administration, on a listener and a thread of their own.
-fn show(
-    admin: Admin,
-    issuer: &keybound_issuer::Issuer,
-    config: &Config,
-    stop: &Stop,
-) -> std::result::Result<Running, Failure> {
+fn show(admin: Admin, alone: &Arc<IssuerAlone>, config: &Config, stop: &Stop) -> std::result::Result<Running, Failure> {
     let address = admin.address().map_err(Failure::failed)?;
     tracing::info!(admin = %address, "listening for administrators");
-    let shown = ShownIssuer::new(issuer, config.listen.admin_secret.clone(), stop);
+    let shown = ShownIssuer::new(alone, config.listen.admin_secret.clone(), stop);
     admin.start_issuer(shown).map_err(Failure::failed)
 }
 

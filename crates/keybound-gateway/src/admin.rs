@@ -155,14 +155,12 @@ impl Admin {
 
     fn show(self, shown: impl serve::Exhibit) -> io::Result<Running> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let (end, ended) = oneshot::channel();
-        let work = move || runtime.block_on(serve::until(ended, self.listener, Arc::new(shown)));
-        let thread = std::thread::Builder::new().name("keybound-admin".to_owned()).spawn(work)?;
-        Ok(Running { end: Some(end), thread: Some(thread) })
+        let work = move |ended| runtime.block_on(serve::until(ended, self.listener, Arc::new(shown)));
+        Running::start("keybound-admin", work)
     }
 }
 
-/// An admin listener at work. It ends when this is dropped.
+/// A thread at work beside the workers: an admin listener, for example. It ends when this is dropped.
 #[derive(Debug)]
 #[must_use = "it ends when this is dropped"]
 pub struct Running {
@@ -170,13 +168,22 @@ pub struct Running {
     thread: Option<JoinHandle<()>>,
 }
 
+impl Running {
+    /// Starts it under this name. It ends soon after what it is given has.
+    pub(crate) fn start(name: &str, work: impl FnOnce(oneshot::Receiver<()>) + Send + 'static) -> io::Result<Self> {
+        let (end, ended) = oneshot::channel();
+        let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || work(ended))?;
+        Ok(Self { end: Some(end), thread: Some(thread) })
+    }
+}
+
 impl Drop for Running {
     fn drop(&mut self) {
         drop(self.end.take());
-        if let Some(thread) = self.thread.take()
-            && thread.join().is_err()
-        {
-            tracing::error!("the admin listener panicked");
+        let Some(thread) = self.thread.take() else { return };
+        let name = thread.thread().name().unwrap_or_default().to_owned();
+        if thread.join().is_err() {
+            tracing::error!(thread = name, "it panicked");
         }
     }
 }

@@ -29,8 +29,8 @@ use keybound_tower::{
     DiscoveredKeys, FixedKeys, IssuerKeys, Policy, ProofHandling, ResourceServer, RingNonces, Voucher,
 };
 
+pub use self::issuer::{IssuerAlone, administration, issuer_keys};
 use self::issuer::{Parts, embedded_issuer, issuer_audit, issuer_store, key_of_file, signing_keys};
-pub use self::issuer::{administration, issuer_alone, issuer_keys, read_key_again};
 use self::records::{Generation, Records};
 pub use self::replays::{Replays, Standing};
 use crate::attestation::{self, Attestor};
@@ -143,11 +143,7 @@ impl Engine {
 
     /// Takes over the nonce ring from its file, if that has changed.
     pub(crate) fn look_at_ring(&self, watched: &mut Watched) {
-        let file = self.config.nonce_ring.as_ref().and_then(|shared| shared.file.as_ref());
-        if let Some(ring) = file.and_then(|file| watched.look(file)) {
-            tracing::info!(key = ring.current_id(), "the nonce ring was read");
-            self.lasting.nonces.replace(ring);
-        }
+        look_at_ring(&self.config, watched, &self.lasting.nonces);
     }
 
     /// Where its requests are counted, and those of every engine before and after it.
@@ -300,6 +296,15 @@ fn nonce_ring(config: &Config) -> Result<NonceRing, EngineError> {
     let secret = random_array().map_err(|error| EngineError::new("random numbers", error))?;
     let own = || NonceRing::new(NonceKey::new(1, secret));
     Ok(config.nonce_ring.as_ref().map_or_else(own, |shared| shared.ring.clone()))
+}
+
+/// Takes over the ring of the file, if there is one and it has changed.
+fn look_at_ring(config: &Config, watched: &mut Watched, nonces: &RingNonces) {
+    let file = config.nonce_ring.as_ref().and_then(|shared| shared.file.as_ref());
+    if let Some(ring) = file.and_then(|file| watched.look(file)) {
+        tracing::info!(key = ring.current_id(), "the nonce ring was read");
+        nonces.replace(ring);
+    }
 }
 
 /// The origin of an issuer that has one of its own.

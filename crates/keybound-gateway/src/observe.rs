@@ -21,6 +21,7 @@ mod issuer;
 mod labels;
 mod log;
 mod meter;
+mod replays;
 mod ring;
 mod sample;
 mod upstreams;
@@ -188,18 +189,21 @@ impl Observe {
 pub(crate) struct OfIssuer {
     registry: Registry,
     issuers: issuer::Issuers,
+    replays: replays::Remembered,
 }
 
 impl OfIssuer {
     pub(crate) fn new() -> Self {
         let mut registry = Registry::default();
         process(&mut registry, SystemTime::now());
-        let issuers = issuer::Issuers::register(registry.sub_registry_with_prefix("keybound"));
-        Self { registry, issuers }
+        let ours = registry.sub_registry_with_prefix("keybound");
+        let (issuers, replays) = (issuer::Issuers::register(ours), replays::Remembered::register(ours));
+        Self { registry, issuers, replays }
     }
 
-    pub(crate) fn text(&self, issuer: &keybound_issuer::Issuer) -> String {
-        self.issuers.take(issuer);
+    pub(crate) fn text(&self, alone: &crate::engine::IssuerAlone) -> String {
+        self.issuers.take(alone.issuer());
+        self.replays.take(alone.replays(), alone.replay_memory());
         let mut text = String::new();
         // Writing to a string does not fail.
         let _ = text::encode(&mut text, &self.registry);

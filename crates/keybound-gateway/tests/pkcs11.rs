@@ -14,7 +14,7 @@ use http_body_util::{BodyExt as _, Full};
 use keybound::request::AccessToken;
 use keybound::token::jwt::SignedJwt;
 use keybound_gateway::config::{Config, Overrides, Reader};
-use keybound_gateway::engine::issuer_alone;
+use keybound_gateway::engine::IssuerAlone;
 use tower::ServiceExt as _;
 
 const PIN: &str = "123456";
@@ -67,7 +67,7 @@ async fn a_module_signs_the_tokens_of_the_issuer() {
     fs::set_permissions(&pin, fs::Permissions::from_mode(0o600)).unwrap();
     let right = config(folder.path(), "issuer");
     assert!(!format!("{:?}", right.authorization_server).contains(PIN));
-    let issuer = issuer_alone(&right).unwrap();
+    let issuer = IssuerAlone::new(&right).unwrap();
     let request = http::Request::post("http://127.0.0.1:1/token")
         .header("host", "127.0.0.1:1")
         .header("authorization", format!("Basic {}", BASE64.encode(format!("demo:{SECRET}").as_bytes())))
@@ -83,7 +83,7 @@ async fn a_module_signs_the_tokens_of_the_issuer() {
     let (facts, _) = SignedJwt::parse(token).unwrap().verify(&issuer.key_set().current()).unwrap();
     assert_eq!(facts.client_id(), "demo");
 
-    let error = issuer_alone(&config(folder.path(), "nobody")).unwrap_err().to_string();
+    let error = IssuerAlone::new(&config(folder.path(), "nobody")).unwrap_err().to_string();
     assert!(
         error.contains("authorization_server.keys.pkcs11: PKCS#11: there is no private key with the label"),
         "{error}"

@@ -231,6 +231,10 @@ fn the_admin_listener_of_an_issuer_alone() {
     for line in [
         "keybound_issuer_tokens_total{grant=\"client_credentials\",token_type=\"DPoP\"} 1",
         "keybound_issuer_refusals_total{endpoint=\"token\",reason=\"client.authentication\"} 1",
+        // One proof was used, in a memory of this process.
+        "keybound_replay_entries 1",
+        "keybound_replay_store_there 1",
+        "keybound_replay_memory_limit_bytes 268435456",
     ] {
         assert!(metrics.contains(line), "{line}: {metrics}");
     }

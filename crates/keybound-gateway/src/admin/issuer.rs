@@ -17,6 +17,7 @@ use super::guard;
 use super::routes::{METRICS, not_allowed, refused, stranger};
 use super::serve::Exhibit;
 use crate::config::AdminSecret;
+use crate::engine::IssuerAlone;
 use crate::front::Stop;
 use crate::observe::OfIssuer;
 
@@ -57,7 +58,7 @@ pub(super) async fn administer(
 #[derive(Debug)]
 #[must_use = "nothing is shown before Admin::start_issuer"]
 pub struct ShownIssuer {
-    issuer: Issuer,
+    alone: Arc<IssuerAlone>,
     secret: Option<AdminSecret>,
     stopping: watch::Receiver<bool>,
     metrics: OfIssuer,
@@ -65,12 +66,12 @@ pub struct ShownIssuer {
 
 impl ShownIssuer {
     /// Of which everybody sees the health, and whoever knows the secret the rest; from `stop` on it is not ready any more.
-    pub fn new(issuer: &Issuer, secret: Option<AdminSecret>, stop: &Stop) -> Self {
-        Self { issuer: issuer.clone(), secret, stopping: stop.watch(), metrics: OfIssuer::new() }
+    pub fn new(alone: &Arc<IssuerAlone>, secret: Option<AdminSecret>, stop: &Stop) -> Self {
+        Self { alone: Arc::clone(alone), secret, stopping: stop.watch(), metrics: OfIssuer::new() }
     }
 
     async fn ready(&self) -> Answer {
-        let is_ready = !*self.stopping.borrow() && self.issuer.is_ready().await;
+        let is_ready = !*self.stopping.borrow() && self.alone.issuer().is_ready().await;
         let status = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
         answer::json(status, &json!({ "ready": is_ready }))
     }
@@ -88,9 +89,11 @@ impl Exhibit for ShownIssuer {
             "/healthz" if is_get => answer::of("text/plain; charset=utf-8", "ok\n"),
             "/readyz" if is_get => self.ready().await,
             "/healthz" | "/readyz" | "/metrics" if !is_get => not_allowed("GET, HEAD"),
-            path if is_administration(path) => administer(Some(&self.issuer), self.secret.as_ref(), parts, body).await,
+            path if is_administration(path) => {
+                administer(Some(self.alone.issuer()), self.secret.as_ref(), parts, body).await
+            }
             _ if !knows => stranger(),
-            "/metrics" => answer::of(METRICS, self.metrics.text(&self.issuer)),
+            "/metrics" => answer::of(METRICS, self.metrics.text(&self.alone)),
             _ => answer::error(StatusCode::NOT_FOUND, "there is nothing here"),
         }
     }

@@ -1,5 +1,7 @@
 //! The issuer of a configuration: embedded in a gateway, alone, or looked after from another process.
 
+use core::time::Duration;
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -15,23 +17,102 @@ use keybound_issuer::users::NewUser;
 use keybound_issuer::{Authentication, Clock, Issuer, IssuerConfig, Keys, Registration, Secret};
 use keybound_tower::RingNonces;
 
-use super::{EngineError, Lasting, verifier};
+use super::{EngineError, Lasting, Replays, look_at_ring, verifier};
+use crate::admin::Running;
 use crate::config::{self, ClientAuthentication, Config, Sealing};
+use crate::nonce_ring::{self, Watched};
 use crate::signing_key;
 
-/// The embedded issuer by itself, with no gateway around it.
-///
-/// # Errors
-///
-/// The first thing that cannot be had.
-pub fn issuer_alone(config: &Config) -> Result<Issuer, EngineError> {
-    let settings = settings_of_issuer(config)?;
-    let Lasting { store, nonces, .. } = Lasting::new(config, None)?;
-    let nonces = nonces.lives(config.proof.nonce_lifetime);
-    let kept = issuer_store(settings)?;
-    let keys = signing_keys(settings, &kept)?;
-    let parts = Parts { keys, store: kept, audit: issuer_audit(settings)? };
-    embedded_issuer(settings, config, nonces, store, parts)
+/// How often it is looked what has expired, whether a memory that was away is back, and for another nonce ring.
+const OFTEN: Duration = Duration::from_secs(1);
+
+/// An issuer with no gateway around it, and what it shares with others or must not let go stale while it runs.
+#[derive(Debug)]
+pub struct IssuerAlone {
+    issuer: Issuer,
+    config: Config,
+    replays: Arc<Replays>,
+    nonces: RingNonces,
+}
+
+impl IssuerAlone {
+    /// That of this configuration.
+    ///
+    /// # Errors
+    ///
+    /// The first thing that cannot be had.
+    pub fn new(config: &Config) -> Result<Self, EngineError> {
+        let settings = settings_of_issuer(config)?;
+        let Lasting { store: replays, nonces, .. } = Lasting::new(config, None)?;
+        let kept = issuer_store(settings)?;
+        let keys = signing_keys(settings, &kept)?;
+        let parts = Parts { keys, store: kept, audit: issuer_audit(settings)? };
+        let lived = nonces.lives(config.proof.nonce_lifetime);
+        let issuer = embedded_issuer(settings, config, lived, Arc::clone(&replays), parts)?;
+        Ok(Self { issuer, config: config.clone(), replays, nonces })
+    }
+
+    /// It.
+    pub const fn issuer(&self) -> &Issuer {
+        &self.issuer
+    }
+
+    /// The memory of used proofs.
+    pub fn replays(&self) -> &Replays {
+        &self.replays
+    }
+
+    /// The bytes that it may take.
+    pub(crate) const fn replay_memory(&self) -> u64 {
+        self.config.replay.memory
+    }
+
+    /// Looks after the memory of used proofs and the nonce ring, on a thread of its own, until what is returned is dropped.
+    ///
+    /// # Errors
+    ///
+    /// If there can be no thread for it.
+    pub fn look_after(self: &Arc<Self>) -> io::Result<Running> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+        let alone = Arc::clone(self);
+        Running::start("keybound-tends", move |mut ended| {
+            runtime.block_on(async {
+                let mut ring = Watched::default();
+                loop {
+                    look_at_ring(&alone.config, &mut ring, &alone.nonces);
+                    alone.replays.tend(SystemTime::now().into()).await;
+                    if tokio::time::timeout(OFTEN, &mut ended).await.is_ok() {
+                        return;
+                    }
+                }
+            });
+        })
+    }
+
+    /// Reads the files of the one signing key and of the nonce ring again, as far as there are such files: all or nothing. Another key
+    /// is published at once, and signs later. The settings whose files were read.
+    ///
+    /// # Errors
+    ///
+    /// Why a file is of no use; what was before goes on.
+    pub fn read_again(&self) -> Result<Vec<&'static str>, EngineError> {
+        let settings = settings_of_issuer(&self.config)?;
+        let key = key_of_file(settings)?;
+        let file = self.config.nonce_ring.as_ref().and_then(|shared| shared.file.as_ref());
+        let fault =
+            |path: &PathBuf, why| EngineError::new("proof.nonce_keys", format_args!("{}: {why}", path.display()));
+        let ring = file.map(|path| nonce_ring::read(path).map_err(|why| fault(path, why))).transpose()?;
+        let mut read = Vec::new();
+        if let Some(key) = key {
+            self.issuer.keys().follow_with(key, settings.keys.settings.ahead(), SystemTime::now().into());
+            read.push("signing_key");
+        }
+        if let Some(ring) = ring {
+            self.nonces.replace(ring);
+            read.push("proof.nonce_keys");
+        }
+        Ok(read)
+    }
 }
 
 /// Looks after the clients and users of the issuer that is configured so, on its store. Nothing runs.
@@ -108,19 +189,6 @@ pub fn issuer_keys(config: &Config) -> Result<Keys, EngineError> {
         return Err(EngineError::new("authorization_server.store", why));
     }
     signing_keys(settings, &issuer_store(settings)?)
-}
-
-/// Reads the file of the one signing key again, if that is what signs; whether it is. Another key in it is published at once, and
-/// signs later.
-///
-/// # Errors
-///
-/// Why the file has no key; the one before goes on.
-pub fn read_key_again(config: &Config, issuer: &Issuer) -> Result<bool, EngineError> {
-    let settings = settings_of_issuer(config)?;
-    let Some(key) = key_of_file(settings)? else { return Ok(false) };
-    issuer.keys().follow_with(key, settings.keys.settings.ahead(), SystemTime::now().into());
-    Ok(true)
 }
 
 fn settings_of_issuer(config: &Config) -> Result<&config::AuthorizationServer, EngineError> {
@@ -240,4 +308,65 @@ fn registered(client: &config::Client) -> Result<keybound_issuer::Client, Engine
         registered = registered.keys(file.keys.clone());
     }
     Ok(if client.dpop_bound_access_tokens { registered.dpop_bound_access_tokens() } else { registered })
+}
+
+#[cfg(test)]
+mod tests {
+    use core::pin::pin;
+    use core::task::{Context, Poll, Waker};
+    use std::time::Instant;
+
+    use keybound::jwk::Thumbprint;
+    use keybound::replay::ReplayEntry;
+    use keybound::time::UnixTime;
+
+    use super::*;
+    use crate::config::{NonceRingAt, Overrides, Reader};
+
+    fn alone(file: &std::path::Path) -> Arc<IssuerAlone> {
+        let text = "[listen]\naddress = \"127.0.0.1:0\"\n[authorization_server]\nurl = \"http://127.0.0.1:1\"\n\
+                    audience = [\"https://api.example.com\"]\n[replay]\nwhen_unavailable = \"nonce-only\"\n";
+        let flags = Overrides::default().reader(Reader::Issuer);
+        let mut config = Config::from_parts(text, std::path::Path::new("issuer.toml"), [], &flags).unwrap();
+        // In a file it goes with a memory that processes share.
+        config.nonce_ring = Some(NonceRingAt { file: Some(file.to_owned()), ring: nonce_ring::make(file).unwrap() });
+        Arc::new(IssuerAlone::new(&config).unwrap())
+    }
+
+    fn wait_until(what: &str, holds: impl Fn() -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while !holds() {
+            assert!(Instant::now() < deadline, "{what}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    #[test]
+    fn an_issuer_alone_follows_the_ring_and_forgets_what_has_expired() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("ring.json");
+        let alone = alone(&file);
+        let expires = UnixTime::from(SystemTime::now()).plus(Duration::from_secs(1));
+        let entry =
+            ReplayEntry::new(Thumbprint::from_bytes([7; 32]), "x", "https://a/", alone.replays().epoch(), expires);
+        let recorded = pin!(alone.replays().record(&entry, SystemTime::now().into()))
+            .poll(&mut Context::from_waker(Waker::noop()));
+        assert!(matches!(recorded, Poll::Ready(Ok(_))), "{recorded:?}");
+        assert_eq!(alone.replays().entries(), 1);
+        let looked_after = alone.look_after().unwrap();
+        for id in 2..4 {
+            nonce_ring::turn(&file).unwrap();
+            wait_until("the ring of another process", || alone.nonces.ring().current_id() == id);
+        }
+        wait_until("what has expired", || alone.replays().entries() == 0);
+        drop(looked_after);
+
+        nonce_ring::turn(&file).unwrap();
+        assert_eq!(alone.read_again().unwrap(), ["proof.nonce_keys"]);
+        assert_eq!(alone.nonces.ring().current_id(), 4);
+        std::fs::write(&file, "{}").unwrap();
+        let error = alone.read_again().unwrap_err().to_string();
+        assert!(error.starts_with("proof.nonce_keys: ") && error.contains("not a nonce ring"), "{error}");
+        assert_eq!(alone.nonces.ring().current_id(), 4, "the one before stays in force");
+    }
 }

@@ -1,12 +1,12 @@
-//! Values that are looked at when somebody asks: the replay memory, the keys of issuers, connections.
+//! Values that are looked at when somebody asks: the keys of issuers, connections, and with `replays.rs` the replay memory.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::AtomicU64;
 
-use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
 
+use super::replays::Remembered;
 use super::{IssuerLabels, ListenerLabels};
 use crate::engine::Engine;
 
@@ -25,77 +25,19 @@ pub(crate) struct Open {
 pub(super) struct Sampled {
     connections: Gauge,
     deciding: Family<ListenerLabels, Gauge>,
-    entries: Gauge,
-    bytes: Gauge,
-    limit: Gauge,
-    no_room: Counter,
-    epoch: Real,
-    nonce_only: Gauge,
-    entered: Counter,
-    admitted: Counter,
-    reserve_full: Counter,
-    there: Gauge,
-    unreachable: Counter,
-    reconnects: Counter,
-    epochs: Counter,
+    replays: Remembered,
     usable: Family<IssuerLabels, Gauge>,
     age: Family<IssuerLabels, Real>,
 }
 
 impl Sampled {
     pub(super) fn register(registry: &mut Registry) -> Self {
-        let sampled = Self::default();
+        let sampled = Self { replays: Remembered::register(registry), ..Self::default() };
         registry.register("connections", "Connections of clients that are open", sampled.connections.clone());
         registry.register(
             "decision_connections",
             "Connections that are open of proxies that ask, by the listener",
             sampled.deciding.clone(),
-        );
-        registry.register("replay_entries", "Used proofs that are remembered in this process", sampled.entries.clone());
-        registry.register_with_unit("replay_memory", "What they take", Unit::Bytes, sampled.bytes.clone());
-        registry.register_with_unit("replay_memory_limit", "What they may take", Unit::Bytes, sampled.limit.clone());
-        registry.register(
-            "replay_no_room",
-            "Proofs refused because the replay memory was full",
-            sampled.no_room.clone(),
-        );
-        registry.register_with_unit(
-            "replay_epoch_start_time",
-            "When the replay memory began, since 1970",
-            Unit::Seconds,
-            sampled.epoch.clone(),
-        );
-        registry.register(
-            "replay_nonce_only",
-            "1 while the replay memory is full or away and nonces of this process alone count",
-            sampled.nonce_only.clone(),
-        );
-        registry.register("replay_nonce_only_entered", "How often that began", sampled.entered.clone());
-        registry.register("replay_nonce_only_admitted", "Proofs admitted in it", sampled.admitted.clone());
-        registry.register(
-            "replay_nonce_only_no_room",
-            "Proofs refused in it because its reserve was full",
-            sampled.reserve_full.clone(),
-        );
-        registry.register(
-            "replay_store_there",
-            "1 if used proofs can be recorded, 0 while their store is away or cannot be written to",
-            sampled.there.clone(),
-        );
-        registry.register(
-            "replay_store_unreachable",
-            "Proofs that could not be recorded because their store did not answer in time or failed",
-            sampled.unreachable.clone(),
-        );
-        registry.register(
-            "replay_store_reconnects",
-            "How often their store was connected to again",
-            sampled.reconnects.clone(),
-        );
-        registry.register(
-            "replay_store_epochs",
-            "How often a store that others share may have forgotten",
-            sampled.epochs.clone(),
         );
         registry.register(
             "issuer_keys_usable",
@@ -113,29 +55,11 @@ impl Sampled {
 
     pub(super) fn take(&self, engine: &Engine, open: &Open) {
         let count = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
-        let replays = engine.replays();
         self.connections.set(count(open.clients));
         for &(listener, connections) in &open.deciding {
             self.deciding.get_or_create(&ListenerLabels { listener }).set(count(connections));
         }
-        self.entries.set(count(replays.entries()));
-        self.bytes.set(count(replays.bytes()));
-        self.limit.set(i64::try_from(engine.config.replay.memory).unwrap_or(i64::MAX));
-        self.no_room.inner().store(replays.refused_for_room(), Relaxed);
-        self.epoch.set(replays.began().as_secs() as f64);
-        if let Some(figures) = replays.nonce_only() {
-            self.nonce_only.set(i64::from(figures.is_nonce_only));
-            self.entered.inner().store(figures.entered, Relaxed);
-            self.admitted.inner().store(figures.admitted, Relaxed);
-            self.reserve_full.inner().store(figures.no_room, Relaxed);
-        }
-        let standing = replays.standing();
-        self.there.set(standing.as_ref().map_or(1, |standing| i64::from(standing.is_there)));
-        if let Some(standing) = standing {
-            self.unreachable.inner().store(standing.unreachable, Relaxed);
-            self.reconnects.inner().store(standing.reconnects, Relaxed);
-            self.epochs.inner().store(standing.epochs, Relaxed);
-        }
+        self.replays.take(engine.replays(), engine.config.replay.memory);
         // A new configuration may have other issuers.
         self.usable.clear();
         self.age.clear();
