@@ -38,3 +38,19 @@ pub(crate) fn failure(output: &str, why: &io::Error) -> Failure {
         Failure::failed(format!("{output}: {why}"))
     }
 }
+
+/// Text of somebody else for a terminal: what moves a cursor, turns the direction of writing or cannot be seen is spelled out.
+pub(crate) fn tame(text: &str) -> String {
+    let is_fit = |letter: char| {
+        !letter.is_control()
+            && !matches!(letter, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+    };
+    let mut tame = String::with_capacity(text.len());
+    for letter in text.chars() {
+        match is_fit(letter) {
+            true => tame.push(letter),
+            false => tame.extend(letter.escape_unicode()),
+        }
+    }
+    tame
+}

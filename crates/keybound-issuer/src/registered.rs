@@ -232,9 +232,12 @@ fn secret(
 }
 
 /// What is understood of the metadata that was sent, each member of its type, with the defaults of RFC 7591 section 2.
-fn metadata(rules: &Rules<'_>, sent: &Map<String, Value>) -> Result<Map<String, Value>, Refusal> {
+fn metadata<'s>(rules: &Rules<'_>, sent: &'s Map<String, Value>) -> Result<Map<String, Value>, Refusal> {
     let mut metadata = Map::new();
-    let text = |name: &str| sent.get(name).map(|value| value.as_str().ok_or_else(|| unfit(name))).transpose();
+    // What people and operators are shown of it: a line, and nothing that moves a cursor.
+    let is_line = |text: &&str| !text.chars().any(char::is_control);
+    let line = |name: &str, value: &'s Value| value.as_str().filter(is_line).ok_or_else(|| unfit(name));
+    let text = |name: &str| sent.get(name).map(|value| line(name, value)).transpose();
     for name in ["client_name", "client_uri", "logo_uri", "policy_uri", "tos_uri", "software_id", "software_version"] {
         if let Some(said) = text(name)? {
             metadata.insert(name.to_owned(), said.into());

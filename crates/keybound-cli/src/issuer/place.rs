@@ -170,10 +170,31 @@ pub(super) fn print(facts: &serde_json::Map<String, serde_json::Value>, json: bo
 /// A value as people read it.
 pub(super) fn plain(value: &serde_json::Value) -> String {
     match value {
-        serde_json::Value::String(text) => text.clone(),
+        serde_json::Value::String(text) => output::tame(text),
         serde_json::Value::Null => "-".to_owned(),
         serde_json::Value::Array(values) if values.is_empty() => "-".to_owned(),
         serde_json::Value::Array(values) => values.iter().map(plain).collect::<Vec<_>>().join(" "),
-        other => other.to_string(),
+        other => output::tame(&other.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_clients_say_of_themselves_moves_no_cursor() {
+        for (value, shown) in [
+            (json!("Orders & \"Co\" é"), "Orders & \"Co\" é"),
+            (json!("a\u{1b}[2J\rb\nc"), "a\\u{1b}[2J\\u{d}b\\u{a}c"),
+            (json!("\u{9b}31m\u{7f}"), "\\u{9b}31m\\u{7f}"),
+            (json!("\u{202e}txet\u{200b}"), "\\u{202e}txet\\u{200b}"),
+            (json!(["a\u{7}", "b"]), "a\\u{7} b"),
+            (json!({ "kid": "\u{9b}2J" }), "{\"kid\":\"\\u{9b}2J\"}"),
+        ] {
+            assert_eq!(plain(&value), shown, "{value}");
+        }
     }
 }

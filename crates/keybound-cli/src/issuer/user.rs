@@ -193,7 +193,7 @@ fn list(place: &Place, json: bool) -> Result {
     let width = users.iter().map(|user| user.name().chars().count()).max().unwrap_or(0);
     for user in &users {
         let state = if user.is_disabled() { "disabled" } else { "enabled" };
-        let name = user.full_name().unwrap_or_default();
+        let name = output::tame(user.full_name().unwrap_or_default());
         output::line(format_args!("{:width$}  {state:8}  {}  {name}", user.name(), user.subject()))?;
     }
     Ok(Outcome::Done)

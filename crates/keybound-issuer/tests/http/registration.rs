@@ -186,3 +186,17 @@ fn a_client_looks_after_its_registration() {
     let answer = server.token(&request.basic(id, client["client_secret"].as_str().unwrap()));
     assert_eq!(answer.error().0, "invalid_client");
 }
+
+/// RFC 7591 section 3.2.2. Operators read it at a terminal.
+#[test]
+fn what_moves_a_cursor_is_no_text_of_a_client() {
+    let server = Setup::new().registering(open).start();
+    for name in ["client_name", "client_uri", "logo_uri", "software_id", "software_version", "scope"] {
+        for text in ["a\u{1b}[2Jb", "a\nb", "a\u{7f}", "a\u{9b}31m"] {
+            let answer = register(&server, &with(name, json!(text)));
+            let error = answer.json()["error"].clone();
+            assert_eq!((answer.status, error), (400, json!("invalid_client_metadata")), "{name} {text:?}");
+        }
+    }
+    assert_eq!(register(&server, &with("client_name", json!("Émile & Søn \"AB\""))).status, 201);
+}
