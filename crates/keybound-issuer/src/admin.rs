@@ -2,12 +2,13 @@
 //! at once, wherever it was done. `admin/http.rs` has the same for programs.
 
 use core::fmt;
+use core::net::SocketAddr;
 use std::sync::Arc;
 
 use keybound::refusal::{Denial, Fault};
 use keybound::time::UnixTime;
 
-use crate::audit::{self, Audit, Entry, Event, Page, Query};
+use crate::audit::{self, Audit, Entry, Event, Page, Query, Refused};
 use crate::clock::Clock;
 use crate::config::IssuerConfig;
 use crate::store::{Change, Store, Written};
@@ -88,6 +89,18 @@ impl Administration {
     /// [`AdminError::Failed`] if the store fails.
     pub async fn entries(&self, query: &Query) -> Result<Page, AdminError> {
         Ok(audit::list::list(&*self.store, query, self.clock.now()).await?)
+    }
+
+    /// Somebody asked without the secret. It is noted as far as strangers are, and said aloud now and then: of guesses there are many.
+    async fn turned_away(&self, reason: &str, peer: Option<SocketAddr>) {
+        let mut refused = Refused::because(reason);
+        let entry = Entry::new(Event::AdminRefused, self.clock.now()).at("admin", peer);
+        refused.entry = Entry { reason: Some(reason.into()), ..entry };
+        if let Some(times) = self.audit.is_time_to_warn() {
+            let peer = refused.entry.peer.as_deref();
+            tracing::warn!(reason, peer, times, "somebody asked the administration of the issuer without its secret");
+        }
+        self.audit.refused(&*self.store, refused).await;
     }
 
     fn entry(&self, event: Event, now: UnixTime) -> Entry {

@@ -11,7 +11,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use keybound::crypto::aws_lc::random_array;
 use keybound::refusal::{Fault, Reason};
@@ -40,6 +40,9 @@ pub const DEFAULT_AUDIT_LIFETIME: Duration = Duration::from_secs(30 * 86_400);
 
 /// In which strangers may leave so many refusals and no more.
 const A_DAY: Duration = Duration::from_secs(86_400);
+
+/// Between two warnings.
+const WARNINGS: Duration = Duration::from_secs(10);
 
 /// Refusals that wait to be written; of more it is noted how many there were.
 const MOST_WAITING: usize = 4096;
@@ -78,8 +81,17 @@ struct Inner {
     turn: tokio::sync::Mutex<()>,
     /// For refusals of those who did not authenticate.
     strangers: Room,
+    /// Of those who do not know the secret of administrators.
+    warnings: Mutex<Warnings>,
     /// For what is no failure: first requests, before they have a nonce, and devices that wait for their person. They are many.
     challenged: Room,
+}
+
+/// What the log is told of now and then.
+#[derive(Default)]
+struct Warnings {
+    last: Option<Instant>,
+    times: u64,
 }
 
 #[derive(Default)]
@@ -103,6 +115,7 @@ impl Audit {
             names: Names::new(),
             waiting: Mutex::default(),
             turn: tokio::sync::Mutex::default(),
+            warnings: Mutex::default(),
             strangers: Room::of(A_DAY),
             challenged: Room::of(A_DAY),
         })))
@@ -156,6 +169,17 @@ impl Audit {
         let fits = is_known || room.take(entry.octets(), UnixTime::from_secs(entry.time)).is_ok();
         self.wait(change, fits);
         let _ = tokio::time::timeout(PATIENCE, self.write(store, UnixTime::from_secs(entry.time))).await;
+    }
+
+    /// Counts what is to be warned of; how often it was since the last warning, if it is time for another.
+    pub(crate) fn is_time_to_warn(&self) -> Option<u64> {
+        let mut warnings = self.0.warnings.lock();
+        warnings.times += 1;
+        if warnings.last.is_some_and(|last| last.elapsed() < WARNINGS) {
+            return None;
+        }
+        warnings.last = Some(Instant::now());
+        Some(core::mem::take(&mut warnings.times))
     }
 
     fn wait(&self, change: Change, fits: bool) {

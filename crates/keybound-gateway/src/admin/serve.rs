@@ -13,6 +13,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use keybound_issuer::Connection;
 use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::{sleep, timeout};
@@ -88,10 +89,12 @@ pub(super) async fn until(mut ended: oneshot::Receiver<()>, listener: TcpListene
 }
 
 async fn connection(stream: TcpStream, shown: &impl Exhibit) {
-    let Ok(local) = stream.local_addr() else { return };
-    let local: IpAddr = local.ip().to_canonical();
-    let service =
-        service_fn(async |request: Request<Incoming>| Ok::<_, Infallible>(shown.answer(request, local).await));
+    let (Ok(listener), Ok(peer)) = (stream.local_addr(), stream.peer_addr()) else { return };
+    let local: IpAddr = listener.ip().to_canonical();
+    let service = service_fn(async |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(Connection::new(listener, peer));
+        Ok::<_, Infallible>(shown.answer(request, local).await)
+    });
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(HEADER).max_buf_size(MOST_HEADER);
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));

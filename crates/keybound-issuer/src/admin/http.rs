@@ -21,6 +21,7 @@ use crate::audit::{Event, MOST_LISTED, Page, Query};
 use crate::client::Secret;
 use crate::exchange::read_body;
 use crate::form::Form;
+use crate::people::Connection;
 
 mod clients;
 mod problem;
@@ -57,18 +58,29 @@ impl Administration {
             .route("/v1/audit", get(list_entries))
             .fallback(async || Problem::NOWHERE.answer())
             .method_not_allowed_fallback(async || Problem::METHOD.answer())
-            .layer(from_fn_with_state(secret, admit))
+            .layer(from_fn_with_state(Door { secret, administration: self.clone() }, admit))
             .with_state(self.clone());
         Router::new().route("/openapi.json", get(async || described())).merge(v1)
     }
 }
 
+/// Who comes in, and where it is noted who does not.
+#[derive(Clone)]
+struct Door {
+    secret: Secret,
+    administration: Administration,
+}
+
 /// Only whoever knows the secret, and no answer is kept by anybody.
-async fn admit(State(secret): State<Secret>, request: Request, next: Next) -> Response {
-    let mut response = if bearer(request.headers()).is_some_and(|said| secret.is(said)) {
+async fn admit(State(door): State<Door>, request: Request, next: Next) -> Response {
+    let said = bearer(request.headers());
+    let mut response = if said.is_some_and(|said| door.secret.is(said)) {
         let answered = tokio::time::timeout(PATIENCE, next.run(request)).await;
         answered.unwrap_or_else(|_| Problem::SLOW.answer())
     } else {
+        let reason = if request.headers().contains_key(AUTHORIZATION) { "secret.wrong" } else { "secret.missing" };
+        let peer = request.extensions().get::<Connection>().map(Connection::peer);
+        door.administration.turned_away(reason, peer).await;
         let mut response = Problem::STRANGER.answer();
         response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"keybound admin\""));
         response

@@ -44,7 +44,10 @@ impl Counts {
     pub(super) fn count(&self, entry: &Entry) {
         let (numbers, names) = if *entry.event == *Event::TokenIssued.code() {
             (&self.issued, [&entry.grant_type, &entry.token_type])
-        } else if [Event::RequestRefused, Event::UserNotSignedIn].iter().any(|event| *entry.event == *event.code()) {
+        } else if [Event::RequestRefused, Event::UserNotSignedIn, Event::AdminRefused]
+            .iter()
+            .any(|event| *entry.event == *event.code())
+        {
             (&self.refused, [&entry.endpoint, &entry.reason])
         } else {
             return;

@@ -65,6 +65,7 @@ events! {
     UserSignedIn = "user.signed_in", "somebody signed in as this user";
     UserNotSignedIn = "user.not_signed_in", "somebody tried to sign in; reason: password, passkey, provider or throttled";
     UserSignedOut = "user.signed_out", "a browser signed out, or an administrator ended every session of the user";
+    AdminRefused = "admin.refused", "somebody asked the administration without its secret; reason: secret.missing or secret.wrong";
     EntriesLeftOut = "entries.left_out", "so many refusals are not here, for strangers brought about too many";
 }
 

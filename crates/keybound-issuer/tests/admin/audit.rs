@@ -1,5 +1,6 @@
 //! The audit log, as an administrator reads it.
 
+use keybound_issuer::audit::Count;
 use serde_json::{Value, json};
 
 use crate::support::{NOW, SECRET, Scene};
@@ -52,4 +53,20 @@ async fn what_was_done_is_found_by_what_it_says() {
         }
     }
     assert_eq!(paged, all);
+}
+
+/// Whoever guesses at the secret is seen.
+#[tokio::test]
+async fn who_does_not_know_the_secret_leaves_a_trace() {
+    let scene = Scene::new();
+    scene.admin_with("GET", "/v1/clients", &[("authorization", "Bearer guess")], Value::Null).await;
+    scene.admin_with("DELETE", "/v1/users/alice", &[("authorization", "Bearer guess")], Value::Null).await;
+    let entries = scene.entries("event=admin.refused").await;
+    assert_eq!(entries.len(), 2);
+    for entry in &entries {
+        assert_eq!((&entry["endpoint"], &entry["reason"]), (&json!("admin"), &json!("secret.wrong")));
+        assert!(!entry.to_string().contains("guess"), "{entry}");
+    }
+    let counted = Count::Refused { endpoint: "admin".into(), reason: "secret.wrong".into(), count: 2 };
+    assert!(scene.issuer.audit().counts().contains(&counted), "{:?}", scene.issuer.audit().counts());
 }
