@@ -112,7 +112,7 @@ impl Administration {
         changes.extend(self.audit.change(entry));
         let written = self.store.write(changes, now).await?;
         if written == Written::Done {
-            self.audit.tell(entry);
+            self.audit.tell(entry).await;
         }
         Ok(written == Written::Done)
     }

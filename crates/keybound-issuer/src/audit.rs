@@ -3,9 +3,10 @@
 //!
 //! What is issued is noted in the very write that issues it: no token leaves whose entry is not durable. A refusal changes nothing,
 //! and strangers can bring about as many as they like; so refusals that come together are written together, one write at a time,
-//! and those of strangers up to so many octets a day. What was left out is counted, in an entry of its own.
+//! and those of strangers up to so many octets a day, of which no network has all. What was left out is counted, in an entry of its own.
 
 use core::fmt;
+use core::net::SocketAddr;
 use core::time::Duration;
 use std::io;
 use std::path::Path;
@@ -20,7 +21,7 @@ use parking_lot::Mutex;
 
 use self::counts::Counts;
 use self::file::LogFile;
-use crate::room::Room;
+use crate::room::{Shares, network};
 use crate::store::{Change, Kind, Store, Written, to_json};
 
 mod counts;
@@ -38,7 +39,7 @@ pub use self::list::{MOST_LISTED, Noted, Page, Query};
 /// How long entries stay in the store unless set otherwise.
 pub const DEFAULT_AUDIT_LIFETIME: Duration = Duration::from_secs(30 * 86_400);
 
-/// In which strangers may leave so many refusals and no more.
+/// In which strangers may leave so many refusals and no more, and of these one network a thirty-second part.
 const A_DAY: Duration = Duration::from_secs(86_400);
 
 /// Between two warnings.
@@ -80,11 +81,11 @@ struct Inner {
     /// Held by the one that writes what waits.
     turn: tokio::sync::Mutex<()>,
     /// For refusals of those who did not authenticate.
-    strangers: Room,
+    strangers: Shares,
     /// Of those who do not know the secret of administrators.
     warnings: Mutex<Warnings>,
     /// For what is no failure: first requests, before they have a nonce, and devices that wait for their person. They are many.
-    challenged: Room,
+    challenged: Shares,
 }
 
 /// What the log is told of now and then.
@@ -116,8 +117,8 @@ impl Audit {
             waiting: Mutex::default(),
             turn: tokio::sync::Mutex::default(),
             warnings: Mutex::default(),
-            strangers: Room::of(A_DAY),
-            challenged: Room::of(A_DAY),
+            strangers: Shares::of(A_DAY),
+            challenged: Shares::of(A_DAY),
         })))
     }
 
@@ -145,13 +146,13 @@ impl Audit {
     }
 
     /// What the entry says was done, and stands in the store: now the log, the file and the counters.
-    pub(crate) fn tell(&self, entry: &Entry) {
+    pub(crate) async fn tell(&self, entry: &Entry) {
         self.0.counts.count(entry);
         // The log of a command is the terminal of whoever typed it.
         if entry.by.as_deref() != Some(COMMAND) {
             entry.log(None);
         }
-        self.append(entry);
+        self.append(entry).await;
     }
 
     /// A request was refused. When this is done, the entry is durable if there is room for it and the store works; whether it is
@@ -160,13 +161,21 @@ impl Audit {
         let Refused { entry, detail, is_known } = refused;
         self.0.counts.count(&entry);
         entry.log(detail.as_deref());
-        self.append(&entry);
         let code = entry.reason.as_deref().unwrap_or_default();
-        let store_is_gone = [Fault::StoreUnavailable, Fault::StoreFull].iter().any(|fault| fault.code() == code);
-        let Some(change) = self.change(&entry).filter(|_| !store_is_gone) else { return };
         let is_usual = code.starts_with("nonce.") || code == Reason::DevicePending.code();
         let room = if is_usual { &self.0.challenged } else { &self.0.strangers };
-        let fits = is_known || room.take(entry.octets(), UnixTime::from_secs(entry.time)).is_ok();
+        let whose = entry.peer.as_deref().and_then(|peer| network(peer.parse::<SocketAddr>().ok()?.ip()));
+        let fits = is_known || room.take(entry.octets(), whose, UnixTime::from_secs(entry.time)).is_ok();
+        // The file is no place without an end, either.
+        if fits {
+            self.append(&entry).await;
+        }
+        let store_is_gone = [Fault::StoreUnavailable, Fault::StoreFull].iter().any(|fault| fault.code() == code);
+        let Some(change) = self.change(&entry).filter(|_| !store_is_gone) else {
+            return if !fits {
+                self.0.waiting.lock().left_out += 1
+            };
+        };
         self.wait(change, fits);
         let _ = tokio::time::timeout(PATIENCE, self.write(store, UnixTime::from_secs(entry.time))).await;
     }
@@ -195,14 +204,18 @@ impl Audit {
     /// queue of the store.
     async fn write(&self, store: &dyn Store, now: UnixTime) {
         let _turn = self.0.turn.lock().await;
-        let Some(changes) = self.take(now) else { return };
+        let Some((changes, left_out)) = self.take(now) else { return };
+        if let Some(entry) = left_out {
+            self.append(&entry).await;
+        }
         if store.write(changes, now).await != Ok(Written::Done) {
             self.0.counts.failed();
             tracing::error!("refusals could not be written to the store");
         }
     }
 
-    fn take(&self, now: UnixTime) -> Option<Vec<Change>> {
+    /// What waits, as far as it shares a write, and the entry of what was left out.
+    fn take(&self, now: UnixTime) -> Option<(Vec<Change>, Option<Entry>)> {
         let mut waiting = self.0.waiting.lock();
         if waiting.changes.is_empty() {
             return None;
@@ -210,17 +223,14 @@ impl Audit {
         let left_out = core::mem::take(&mut waiting.left_out);
         let group = waiting.changes.len().min(GROUP);
         let mut changes: Vec<Change> = waiting.changes.drain(..group).collect();
-        if left_out > 0 {
-            let mut entry = Entry::new(Event::EntriesLeftOut, now);
-            entry.count = Some(left_out);
-            changes.extend(self.change(&entry));
-        }
-        Some(changes)
+        let entry = (left_out > 0).then(|| Entry { count: Some(left_out), ..Entry::new(Event::EntriesLeftOut, now) });
+        changes.extend(entry.as_ref().and_then(|entry| self.change(entry)));
+        Some((changes, entry))
     }
 
-    fn append(&self, entry: &Entry) {
+    async fn append(&self, entry: &Entry) {
         let Some(file) = &self.0.file else { return };
-        if let Err(error) = file.append(&to_json(entry)) {
+        if let Err(error) = file.append(to_json(entry).into_string()).await {
             self.0.counts.failed();
             tracing::error!(%error, "the audit file cannot be written");
         }

@@ -241,7 +241,7 @@ impl<'r> Exchange<'r> {
         changes.extend(self.state.audit.change(entry));
         let committed = self.commit(authenticated, changes).await?;
         if committed.is_ok() {
-            self.state.audit.tell(entry);
+            self.state.audit.tell(entry).await;
         }
         Ok(committed)
     }
@@ -292,7 +292,7 @@ pub(crate) async fn write_noted(
     changes.extend(state.audit.change(entry));
     let written = write(state, changes, now).await?;
     if written.is_ok() {
-        state.audit.tell(entry);
+        state.audit.tell(entry).await;
     }
     Ok(written)
 }

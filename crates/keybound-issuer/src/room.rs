@@ -67,6 +67,7 @@ const PART: usize = MOST / 2 / 32;
 /// A room of which no network takes more than a part, where it is known who comes.
 pub(crate) struct Shares {
     room: Room,
+    part: usize,
     seed: RandomState,
     counted: Mutex<Vec<Counted>>,
 }
@@ -75,7 +76,7 @@ impl Shares {
     /// For things that are kept for `span`.
     pub(crate) fn of(span: Duration) -> Self {
         let counted = Mutex::new(vec![Counted::default(); COUNTERS]);
-        Self { room: Room::of(span), seed: RandomState::new(), counted }
+        Self { room: Room::of(span), part: PART, seed: RandomState::new(), counted }
     }
 
     /// A place for a body of so many octets, of somebody in this network.
@@ -92,7 +93,7 @@ impl Shares {
             if step != counted.step {
                 *counted = Counted { step, octets: 0 };
             }
-            if counted.octets + octets + AROUND > PART {
+            if counted.octets + octets + AROUND > self.part {
                 return Err(Fault::StoreFull);
             }
             counted.octets += octets + AROUND;

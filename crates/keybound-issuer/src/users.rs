@@ -194,7 +194,7 @@ impl Users {
         });
         let written = self.store.write(changes, now).await? == Written::Done;
         if let Some((audit, entry)) = noted.filter(|_| written) {
-            audit.tell(&entry);
+            audit.tell(&entry).await;
         }
         Ok(written)
     }

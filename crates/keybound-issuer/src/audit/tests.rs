@@ -47,8 +47,8 @@ async fn the_latest_come_first() {
 #[tokio::test]
 async fn strangers_leave_so_many_refusals_and_no_more() {
     let (audit, store) = (Audit::default(), MemoryStore::new(NOW));
-    while audit.0.strangers.take(1 << 20, NOW).is_ok() {}
-    while audit.0.strangers.take(1, NOW).is_ok() {}
+    while audit.0.strangers.take(1 << 20, None, NOW).is_ok() {}
+    while audit.0.strangers.take(1, None, NOW).is_ok() {}
     for _ in 0..3 {
         audit.refused(&store, refused("client.authentication", NOW.as_secs())).await;
     }
@@ -67,6 +67,32 @@ async fn strangers_leave_so_many_refusals_and_no_more() {
 
 fn refused_tomorrow() -> Refused {
     refused("client.authentication", NOW.as_secs() + 86_400)
+}
+
+/// Neither the entries of others nor the disk are one stranger's to take.
+#[tokio::test]
+async fn one_network_leaves_its_part_and_no_more() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("audit.jsonl");
+    let (audit, store) = (Audit::new(Some(DEFAULT_AUDIT_LIFETIME), Some(&path)).unwrap(), MemoryStore::new(NOW));
+    let of = |peer: &str, reason| {
+        let refused = refused(reason, NOW.as_secs());
+        Refused { entry: refused.entry.at("token", Some(peer.parse().unwrap())), ..refused }
+    };
+    let loud = network("192.0.2.1".parse().unwrap());
+    while audit.0.strangers.take(1 << 16, loud, NOW).is_ok() {}
+    while audit.0.strangers.take(1, loud, NOW).is_ok() {}
+    for port in 1..4 {
+        audit.refused(&store, of(&format!("192.0.2.1:{port}"), "client.authentication")).await;
+    }
+    assert_eq!(listed(&store, Query::default()).await, []);
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "");
+    audit.refused(&store, of("192.0.2.2:1", "grant.invalid")).await;
+    let reasons: Vec<_> = listed(&store, Query::default()).await.into_iter().map(|(_, reason)| reason).collect();
+    assert_eq!(reasons, ["", "grant.invalid"], "and what is missing");
+    let text = std::fs::read_to_string(&path).unwrap();
+    assert_eq!(text.lines().count(), 2, "{text}");
+    assert!(text.contains(r#""event":"entries.left_out","count":3"#), "{text}");
 }
 
 #[tokio::test]
@@ -102,14 +128,14 @@ async fn the_store_in_memory_forgets_the_earliest() {
     assert_eq!(all.len(), 10_001);
 }
 
-#[test]
-fn a_file_has_a_line_for_each() {
+#[tokio::test]
+async fn a_file_has_a_line_for_each() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("audit.jsonl");
     let audit = Audit::new(None, Some(&path)).unwrap();
     let entry = Entry::new(Event::TokenIssued, NOW).client("app").at("token", Some(([127, 0, 0, 1], 5).into()));
-    audit.tell(&entry);
-    audit.tell(&entry.clone().by("command"));
+    audit.tell(&entry).await;
+    audit.tell(&entry.clone().by("command")).await;
     let text = std::fs::read_to_string(&path).unwrap();
     let line = r#"{"time":1700000000,"event":"token.issued","endpoint":"token","client":"app","peer":"127.0.0.1:5"}"#;
     assert_eq!(text.lines().next(), Some(line));
