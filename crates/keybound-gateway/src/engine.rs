@@ -180,16 +180,16 @@ impl Engine {
             Some(settings) => {
                 let store = lasting.issuer_store.take().map_or_else(|| issuer_store(settings), Ok)?;
                 lasting.issuer_store = Some(Arc::clone(&store));
+                let audit = lasting.issuer_audit.take().map_or_else(|| issuer_audit(settings), Ok)?;
+                lasting.issuer_audit = Some(audit.clone());
                 let keys = match kept {
                     Some(keys) => {
                         next_key = key_of_file(settings)?;
                         keys
                     }
-                    None => signing_keys(settings, &store)?,
+                    None => signing_keys(settings, &store, &audit)?,
                 };
                 lasting.issuer_keys = Some(keys.clone());
-                let audit = lasting.issuer_audit.take().map_or_else(|| issuer_audit(settings), Ok)?;
-                lasting.issuer_audit = Some(audit.clone());
                 let parts = Parts { keys, store, audit };
                 Some(embedded_issuer(settings, &config, nonces.clone(), Arc::clone(&records), parts)?)
             }

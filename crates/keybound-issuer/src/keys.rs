@@ -19,6 +19,7 @@ use parking_lot::Mutex;
 use serde_json::{Map, Value, json};
 
 use self::kept::Kept;
+pub(crate) use self::kept::KeysFault;
 pub use self::kept::{KeyState, KeysError, StoredKey};
 use self::ring::{Policy, Ring, STALE, Slot};
 pub use self::seal::{SealingKeyError, SealingKeys};

@@ -91,6 +91,8 @@ fn clients_change_under_a_running_issuer() {
     let asked: Vec<&Value> = all.iter().filter(|row| row["reason"] != "nonce.barrier").collect();
     let events: Vec<&str> = asked.iter().map(|row| row["event"].as_str().unwrap()).collect();
     let expected = [
+        "key.made",
+        "key.made",
         "client.registered",
         "token.issued",
         "client.secret",

@@ -45,8 +45,9 @@ impl IssuerAlone {
         let settings = settings_of_issuer(config)?;
         let Lasting { store: replays, nonces, .. } = Lasting::new(config, None)?;
         let kept = issuer_store(settings)?;
-        let keys = signing_keys(settings, &kept)?;
-        let parts = Parts { keys, store: kept, audit: issuer_audit(settings)? };
+        let audit = issuer_audit(settings)?;
+        let keys = signing_keys(settings, &kept, &audit)?;
+        let parts = Parts { keys, store: kept, audit };
         let lived = nonces.lives(config.proof.nonce_lifetime);
         let issuer = embedded_issuer(settings, config, lived, Arc::clone(&replays), parts)?;
         Ok(Self { issuer, config: config.clone(), replays, nonces })
@@ -135,6 +136,7 @@ pub fn administration(config: &Config) -> Result<Administration, EngineError> {
 pub(super) fn signing_keys(
     settings: &config::AuthorizationServer,
     store: &Arc<dyn Store>,
+    audit: &Audit,
 ) -> Result<Keys, EngineError> {
     if let Some(key) = key_of_file(settings)? {
         return Ok(Keys::new(key));
@@ -148,7 +150,7 @@ pub(super) fn signing_keys(
         Sealing::Beside(path) => signing_key::sealing_or_new(&path, is_used),
         Sealing::With(keys) => Ok(keys),
     };
-    Keys::start(Arc::clone(store), sealing, &settings.keys.settings, Clock::system())
+    Keys::start(Arc::clone(store), sealing, &settings.keys.settings, Clock::system(), Some(audit.clone()))
         .map_err(|error| EngineError::new("authorization_server.keys", error))
 }
 
@@ -188,7 +190,7 @@ pub fn issuer_keys(config: &Config) -> Result<Keys, EngineError> {
         let why = "keys in the memory of another process are out of reach";
         return Err(EngineError::new("authorization_server.store", why));
     }
-    signing_keys(settings, &issuer_store(settings)?)
+    signing_keys(settings, &issuer_store(settings)?, &issuer_audit(settings)?)
 }
 
 fn settings_of_issuer(config: &Config) -> Result<&config::AuthorizationServer, EngineError> {

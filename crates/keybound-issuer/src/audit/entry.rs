@@ -65,6 +65,10 @@ events! {
     UserSignedIn = "user.signed_in", "somebody signed in as this user";
     UserNotSignedIn = "user.not_signed_in", "somebody tried to sign in; reason: password, passkey, provider or throttled";
     UserSignedOut = "user.signed_out", "a browser signed out, or an administrator ended every session of the user";
+    KeyMade = "key.made", "a signing key was made, and is published";
+    KeyRotated = "key.rotated", "a signing key signs sooner than it would have";
+    KeyRevoked = "key.revoked", "a signing key was taken out at once, whatever it had signed";
+    KeyGone = "key.gone", "a signing key is published no more, for all that it signed has expired";
     AdminRefused = "admin.refused", "somebody asked the administration without its secret; reason: secret.missing or secret.wrong";
     EntriesLeftOut = "entries.left_out", "so many refusals are not here, for strangers brought about too many";
 }
@@ -79,7 +83,7 @@ pub struct Entry {
     pub time: u64,
     /// What: a code of [`Event`].
     pub event: Box<str>,
-    /// Who did it, if it was not a client or a user: `api`, `command`.
+    /// Who did it, if it was not a client or a user: `api`, `command`, or the `schedule` of keys.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<Box<str>>,
     /// Where it came: `token`, `authorize`, ..
@@ -115,6 +119,9 @@ pub struct Entry {
     /// The first 48 bits of the digest of the token, in hexadecimal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token_sha256: Option<Box<str>>,
+    /// The name of a signing key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kid: Option<Box<str>>,
     /// The address at the other end of the connection.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub peer: Option<Box<str>>,
@@ -140,6 +147,7 @@ impl Entry {
             token_type: None,
             jti: None,
             token_sha256: None,
+            kid: None,
             peer: None,
             count: None,
         }
@@ -157,6 +165,11 @@ impl Entry {
 
     pub(crate) fn subject(mut self, subject: &str) -> Self {
         self.subject = Some(subject.into());
+        self
+    }
+
+    pub(crate) fn kid(mut self, kid: &str) -> Self {
+        self.kid = Some(kid.into());
         self
     }
 
@@ -208,6 +221,7 @@ impl Entry {
             token_type = self.token_type.as_deref(),
             jti = self.jti.as_deref(),
             token_sha256 = self.token_sha256.as_deref(),
+            kid = self.kid.as_deref(),
             peer = self.peer.as_deref(),
             count = self.count,
             "{}", self.event

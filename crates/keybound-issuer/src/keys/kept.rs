@@ -19,6 +19,7 @@ use super::ring::{MOST, Policy, Ring, Slot};
 use super::seal::{Sealed, SealingKeyError, SealingKeys, Unsealable};
 use super::{Hand, KeySettings, Keys, Shared};
 use crate::Clock;
+use crate::audit::{Audit, Entry, Event};
 use crate::store::{Change, Kind, NEVER, Record, Store, Written};
 
 /// How often a replica looks at the schedule, and with that learns what others did.
@@ -38,6 +39,19 @@ pub(super) struct Kept {
     policy: Policy,
     clock: Clock,
     turning: Arc<tokio::sync::Mutex<()>>,
+    audit: Option<Audit>,
+}
+
+/// Who changes the schedule, and which key is taken out at once.
+#[derive(Clone, Copy, Debug)]
+struct Cause<'c> {
+    by: Option<&'static str>,
+    revoked: Option<&'c str>,
+}
+
+impl Cause<'_> {
+    /// Time has gone by.
+    const SCHEDULE: Self = Self { by: Some("schedule"), revoked: None };
 }
 
 /// A private key as it is stored.
@@ -69,15 +83,26 @@ impl Keys {
         settings: &KeySettings,
         clock: Clock,
     ) -> Result<Self, KeysError> {
+        Self::open_noted(store, sealing, settings, clock, None).await
+    }
+
+    async fn open_noted(
+        store: Arc<dyn Store>,
+        sealing: SealingKeys,
+        settings: &KeySettings,
+        clock: Clock,
+        audit: Option<Audit>,
+    ) -> Result<Self, KeysError> {
         settings.check().map_err(|error| KeysError::new(&error))?;
-        let kept = Kept { store, sealing, policy: settings.policy(), clock, turning: Arc::default() };
+        let kept = Kept { store, sealing, policy: settings.policy(), clock, turning: Arc::default(), audit };
         let start = |ring: &mut Ring, now| ring.adopt(&kept.policy, now);
-        let (ring, signers, known) = kept.settle(HashMap::new(), &start).await?;
+        let (ring, signers, known) = kept.settle(HashMap::new(), &start, Cause::SCHEDULE).await?;
         Ok(Self(Arc::new(Shared::new(ring, signers, Some(known), Vec::new(), Some(kept)))))
     }
 
     /// As [`Keys::open`], on a thread of its own that goes on looking after them until the last clone is dropped. `sealing` is asked
-    /// there for what they are sealed under, and told whether the store has keys already; it may block.
+    /// there for what they are sealed under, and told whether the store has keys already; it may block. What is done to keys is noted in
+    /// `audit`, in the write that does it.
     ///
     /// # Errors
     ///
@@ -87,13 +112,14 @@ impl Keys {
         sealing: impl FnOnce(bool) -> Result<SealingKeys, String> + Send + 'static,
         settings: &KeySettings,
         clock: Clock,
+        audit: Option<Audit>,
     ) -> Result<Self, KeysError> {
         let (ready, opened) = mpsc::channel();
         let settings = settings.clone();
         let begin = async move {
             let there = store.read(Kind::KEY_RING, RING, clock.now()).await.map_err(KeysError::of_store)?.is_some();
             let sealing = sealing(there).map_err(|error| KeysError::new(&error))?;
-            Self::open(store, sealing, &settings, clock).await
+            Self::open_noted(store, sealing, &settings, clock, audit).await
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
         let runtime = runtime.map_err(|error| KeysError::new(&error))?;
@@ -125,7 +151,7 @@ impl Keys {
     ///
     /// [`KeysError`]; the keys are as they were. After five minutes of that nothing is signed, for others may have gone on.
     pub async fn tend(&self) -> Result<(), KeysError> {
-        self.change(|_, _| ()).await
+        self.change(Cause::SCHEDULE, |_, _| ()).await
     }
 
     /// Has the next key sign: at once, if it has been published for long enough. For keys in a store.
@@ -134,11 +160,15 @@ impl Keys {
     ///
     /// [`KeysError`].
     pub async fn rotate(&self) -> Result<(), KeysError> {
+        self.rotate_by(None).await
+    }
+
+    pub(crate) async fn rotate_by(&self, by: Option<&'static str>) -> Result<(), KeysError> {
         self.kept()?;
         if self.0.now.load().ring.keys().len() + 2 > MOST {
-            return Err(KeysError::new(&"there are too many keys whose tokens have not expired; wait for that"));
+            return Err(KeysError::refused("there are too many keys whose tokens have not expired; wait for that"));
         }
-        self.change(|ring, now| ring.rotate(now)).await
+        self.change(Cause { by, revoked: None }, |ring, now| ring.rotate(now)).await
     }
 
     /// Takes this key out at once, whatever it signed: verifiers refuse that as soon as they look at the set again. If it is the one
@@ -148,12 +178,16 @@ impl Keys {
     ///
     /// [`KeysError`]: there is no such key, for example.
     pub async fn revoke(&self, kid: &str) -> Result<(), KeysError> {
+        self.revoke_by(kid, None).await
+    }
+
+    pub(crate) async fn revoke_by(&self, kid: &str, by: Option<&'static str>) -> Result<(), KeysError> {
         self.kept()?;
         self.tend().await?;
         if self.0.now.load().ring.keys().iter().all(|key| *key.kid != *kid) {
-            return Err(KeysError::new(&"there is no key of this name"));
+            return Err(KeysError { why: KeysFault::Unknown, ..KeysError::new(&"there is no key of this name") });
         }
-        self.change(|ring, now| {
+        self.change(Cause { by, revoked: Some(kid) }, |ring, now| {
             ring.revoke(kid, now);
         })
         .await
@@ -186,14 +220,18 @@ impl Keys {
     }
 
     fn kept(&self) -> Result<&Kept, KeysError> {
-        self.0.kept.as_ref().ok_or_else(|| KeysError::new(&"the key is in no store: whoever has it looks after it"))
+        self.0.kept.as_ref().ok_or_else(|| KeysError::refused("the key is in no store: whoever has it looks after it"))
     }
 
-    async fn change(&self, edit: impl Fn(&mut Ring, UnixTime) + Send + Sync) -> Result<(), KeysError> {
+    async fn change(
+        &self,
+        cause: Cause<'_>,
+        edit: impl Fn(&mut Ring, UnixTime) + Send + Sync,
+    ) -> Result<(), KeysError> {
         let Some(kept) = &self.0.kept else { return Ok(()) };
         let _one_at_a_time = kept.turning.lock().await;
         let signers = self.0.now.load().signers.clone();
-        let (ring, signers, known) = kept.settle(signers, &edit).await?;
+        let (ring, signers, known) = kept.settle(signers, &edit, cause).await?;
         self.0.install(ring, signers, Some(known));
         Ok(())
     }
@@ -205,6 +243,7 @@ impl Kept {
         &self,
         mut signers: HashMap<Box<str>, Hand>,
         edit: &(dyn Fn(&mut Ring, UnixTime) + Send + Sync),
+        cause: Cause<'_>,
     ) -> Result<Settled, KeysError> {
         for _ in 0..TRIES {
             // Before it is read: what is known is as of then.
@@ -238,9 +277,16 @@ impl Kept {
             for key in &made {
                 changes.push(self.seal_key(&key.thumbprint().to_string(), key.alg(), &key.to_private_jwk()?)?);
             }
+            let entries = entries(&found, &ring, cause, now);
+            changes.extend(entries.iter().filter_map(|entry| self.audit.as_ref()?.change(entry)));
             match self.store.write(changes, now).await.map_err(KeysError::of_store)? {
                 Written::Done => {
                     tell(&found, &ring);
+                    if let Some(audit) = &self.audit {
+                        for entry in &entries {
+                            audit.tell(entry).await;
+                        }
+                    }
                     let hand = |key| Hand { signer: Arc::new(key), waits: false };
                     signers.extend(made.into_iter().map(hand).map(|hand| (hand.kid(), hand)));
                     return Ok((ring, signers, now));
@@ -362,6 +408,21 @@ fn tell(before: &Ring, after: &Ring) {
     }
 }
 
+/// What is different: who was made, who signs sooner, who went.
+fn entries(before: &Ring, after: &Ring, cause: Cause<'_>, now: UnixTime) -> Vec<Entry> {
+    let find = |ring: &Ring, kid: &str| ring.keys().iter().find(|key| *key.kid == *kid).map(|key| key.from);
+    let entry = |event, key: &Slot| Entry { by: cause.by.map(Box::from), ..Entry::new(event, now).kid(&key.kid) };
+    let came = after.keys().iter().filter_map(|key| match find(before, &key.kid) {
+        None => Some(entry(Event::KeyMade, key)),
+        Some(from) => (key.from < from).then(|| entry(Event::KeyRotated, key)),
+    });
+    let went = before.keys().iter().filter(|key| find(after, &key.kid).is_none()).map(|key| {
+        let is_revoked = cause.revoked == Some(&*key.kid);
+        entry(if is_revoked { Event::KeyRevoked } else { Event::KeyGone }, key)
+    });
+    went.chain(came).collect()
+}
+
 fn json(value: &impl Serialize) -> Result<Box<str>, KeysError> {
     serde_json::to_string(value).map(Into::into).map_err(|error| KeysError::new(&error))
 }
@@ -411,19 +472,45 @@ impl KeyState {
 
 /// Keys cannot be had or changed, in words for whoever runs the issuer. No key is in them.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KeysError(Box<str>);
+pub struct KeysError {
+    words: Box<str>,
+    why: KeysFault,
+}
+
+/// Whose it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum KeysFault {
+    /// There is no such key.
+    Unknown,
+    /// It cannot be done as things are.
+    Refused,
+    /// The store failed.
+    Store(Fault),
+    /// Anything else.
+    Other,
+}
 
 impl KeysError {
-    fn new(why: &dyn fmt::Display) -> Self {
-        Self(why.to_string().into())
+    fn new(words: &dyn fmt::Display) -> Self {
+        Self { words: words.to_string().into(), why: KeysFault::Other }
+    }
+
+    fn refused(words: &str) -> Self {
+        Self { why: KeysFault::Refused, ..Self::new(&words) }
     }
 
     fn of_store(fault: Fault) -> Self {
-        Self(format!("the store: {}", fault.meaning()).into())
+        Self { why: KeysFault::Store(fault), ..Self::new(&format_args!("the store: {}", fault.meaning())) }
     }
 
     fn damaged(what: &str) -> Self {
-        Self(format!("{what} is damaged, or is not where it was: it does not open. Nothing was changed: restore it from a backup").into())
+        let words =
+            "is damaged, or is not where it was: it does not open. Nothing was changed: restore it from a backup";
+        Self::new(&format_args!("{what} {words}"))
+    }
+
+    pub(crate) const fn why(&self) -> KeysFault {
+        self.why
     }
 }
 
@@ -441,7 +528,7 @@ impl From<SealingKeyError> for KeysError {
 
 impl fmt::Display for KeysError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.words)
     }
 }
 

@@ -355,7 +355,7 @@ async fn a_wrong_sealing_key_changes_nothing() {
     let wrong = SealingKeys::generate().unwrap();
     let start = |sealing: &SealingKeys| {
         let sealing = sealing.clone();
-        Keys::start(sqlite(&file), move |_| Ok(sealing), &settings(), time.clock(0))
+        Keys::start(sqlite(&file), move |_| Ok(sealing), &settings(), time.clock(0), None)
     };
     let kid = kid_of_token(&start(&right).unwrap(), time.now()).await.unwrap();
     let before = record(&sqlite(&file), Kind::KEY_RING, "ring").await;
