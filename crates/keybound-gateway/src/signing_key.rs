@@ -108,7 +108,7 @@ fn parse(octets: &[u8]) -> Result<SoftwareKey, KeyError> {
     SoftwareKey::from_pem(text, None)
 }
 
-/// What is in a file that its owner alone may read.
+/// What is in a file that its owner alone may read; one that is handed over by another user, the group that gets it as well.
 pub(crate) fn read(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
     // Before it is opened, for opening a pipe would wait for whoever writes it.
     let about = fs::metadata(path)?;
@@ -125,10 +125,13 @@ pub(crate) fn read(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
 }
 
 fn check_mode(about: &fs::Metadata, path: &Path) -> io::Result<()> {
-    use std::os::unix::fs::PermissionsExt as _;
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 
     let mode = about.permissions().mode() & 0o777;
-    if mode & 0o077 == 0 {
+    // As volumes of Kubernetes have them: root's, and readable by the group of the process. Nobody else is in that.
+    let is_handed_over = about.uid() != rustix::process::geteuid().as_raw();
+    let others = if is_handed_over { 0o037 } else { 0o077 };
+    if mode & others == 0 {
         return Ok(());
     }
     let why = format!("others may read it (mode {mode:03o}); mend that: chmod 600 {}", path.display());

@@ -137,8 +137,8 @@ fn each_mistake_has_its_line() {
             "1:3: listen.admin_secret: is shorter than 16 characters, and could be guessed",
         ),
         (
-            "[listen]\nadmin_secret_file = \"Cargo.toml\"",
-            r#"1:2: listen.admin_secret_file: "Cargo.toml": what is in it has a character that is not visible ASCII"#,
+            "[listen]\nadmin_secret_file = \"no-such-secret\"",
+            r#"1:2: listen.admin_secret_file: "no-such-secret" cannot be read: No such file or directory (os error 2); paths are relative to the folder of the configuration"#,
         ),
         ("[log]\nformat = \"yaml\"", r#"1:2: log.format: "yaml" is not a form of the log; use text or json"#),
         (

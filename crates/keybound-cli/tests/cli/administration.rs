@@ -1,7 +1,9 @@
 //! `keybound issuer client|user|audit`: on the store of an issuer that runs.
 
+use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::fs::PermissionsExt as _;
 
 use serde_json::{Value, json};
 
@@ -20,7 +22,8 @@ struct Scene {
 impl Scene {
     fn new() -> Self {
         let (place, address, admin) = (Place::new(), free_address(), free_address());
-        place.write("secret", SECRET);
+        let secret = place.write("secret", SECRET);
+        fs::set_permissions(secret, fs::Permissions::from_mode(0o600)).unwrap();
         let text = format!(
             "[listen]\naddress = \"{address}\"\nadmin = \"{admin}\"\nadmin_secret_file = \"secret\"\n\
              [authorization_server]\nurl = \"http://{address}\"\naudience = [\"https://api.example.com\"]\n\

@@ -1,6 +1,7 @@
 //! What is shipped for containers names options, files and addresses as the program knows them.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use yaml_rust2::{Yaml, YamlLoader};
@@ -46,7 +47,9 @@ fn the_manifests_fit_together_and_the_program() {
                 "tls.key" => &key,
                 other => panic!("{other} is in no Secret"),
             };
-            place.write(item["path"].as_str().unwrap(), contents);
+            let file = place.write(item["path"].as_str().unwrap(), contents);
+            // The process has them by its group; here they are its own.
+            fs::set_permissions(file, fs::Permissions::from_mode(0o400)).unwrap();
         }
     }
     let said = place.run(&["config", "check", "keybound.toml"]);

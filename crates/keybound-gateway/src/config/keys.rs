@@ -150,7 +150,7 @@ pub(crate) const KEYS: &[Key] = &[
     key("listen.admin_secret", Text, Unset("\"at-least-16-characters\""),
         "What Authorization: Bearer must hold there. A file is the better place for it."),
     key("listen.admin_secret_file", Text, Unset("\"admin.secret\""),
-        "The same, as the one line of a file."),
+        "The same, as the one line of a file that its owner alone may read (chmod 600)."),
     key("listen.decisions", Text, Unset("\"127.0.0.1:8082\""),
         "IP address and port where other proxies ask whether a request may pass: auth_request of nginx, forward_auth of Caddy, and\n\
          the like. What clients send reaches it in the clear: for loopback or a network of your own."),

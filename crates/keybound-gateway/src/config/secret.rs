@@ -5,6 +5,8 @@ use std::path::Path;
 
 use subtle::ConstantTimeEq as _;
 
+use crate::signing_key;
+
 /// Fewer characters could be guessed.
 const SHORTEST: usize = 16;
 
@@ -26,14 +28,10 @@ impl AdminSecret {
         }
     }
 
-    /// The one line of a file.
+    /// The one line of a file that nobody else may read.
     pub(crate) fn read(path: &Path) -> Result<Self, String> {
-        use std::io::Read as _;
-
-        let mut text = String::new();
-        let most = u64::try_from(LONGEST + 3).unwrap_or(u64::MAX);
-        let read = std::fs::File::open(path).and_then(|file| file.take(most).read_to_string(&mut text));
-        read.map_err(|error| format!("cannot be read: {error}"))?;
+        let octets = signing_key::read(path).map_err(|error| format!("cannot be read: {error}"))?;
+        let text = core::str::from_utf8(&octets).map_err(|_| "is not text".to_owned())?;
         Self::parse(text.trim_end_matches(['\r', '\n'])).map_err(|fault| format!("what is in it {fault}"))
     }
 
@@ -57,6 +55,25 @@ impl fmt::Debug for AdminSecret {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn its_file_is_nobody_elses() {
+        use std::os::unix::fs::PermissionsExt as _;
+
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "0123456789abcdef\n").unwrap();
+        let read_as = |mode| {
+            std::fs::set_permissions(file.path(), std::fs::Permissions::from_mode(mode)).unwrap();
+            AdminSecret::read(file.path())
+        };
+        for mode in [0o600, 0o400] {
+            assert!(read_as(mode).is_ok_and(|secret| secret.is(b"0123456789abcdef")), "{mode:o}");
+        }
+        for mode in [0o644, 0o640, 0o604] {
+            let error = read_as(mode).unwrap_err();
+            assert!(error.contains("others may read it") && error.contains("chmod 600"), "{mode:o}: {error}");
+        }
+    }
 
     #[test]
     fn one_line_that_a_field_can_carry() {
