@@ -9,7 +9,7 @@
 //! | `session.rs`, `cookies.rs` | who is signed in, and which browser it is |
 //! | `consent.rs` | what was allowed before |
 //! | `guard.rs` | whether a form is of a page of ours |
-//! | `password.rs`, `throttle.rs` | whether a password is right, and how often it may be tried |
+//! | `password.rs`, `throttle.rs`, `queue.rs` | whether a password is right, how often it may be tried, and by how many at once |
 //! | `sign_out.rs` | the end of a session |
 //! | `view.rs`, `templates/` | how pages look, and what they say |
 
@@ -39,6 +39,7 @@ pub(crate) mod pages;
 mod passkeys;
 mod password;
 pub(crate) mod providers;
+mod queue;
 mod session;
 pub(crate) mod sign_out;
 mod throttle;
@@ -91,6 +92,8 @@ pub(crate) enum Visitor {
 pub(crate) struct People {
     /// Tries of passwords.
     passwords: Throttle,
+    /// Who waits for theirs to be looked at.
+    queue: queue::Queue,
     /// Tries of the codes of devices.
     codes: Throttle,
     /// Whether there was ever a user in the store.
@@ -99,7 +102,12 @@ pub(crate) struct People {
 
 impl People {
     pub(crate) fn new() -> Self {
-        Self { passwords: Throttle::new(), codes: Throttle::new(), are_stored: AtomicBool::new(false) }
+        Self {
+            passwords: Throttle::new(),
+            queue: queue::Queue::default(),
+            codes: Throttle::new(),
+            are_stored: AtomicBool::new(false),
+        }
     }
 
     /// Whether anybody could sign in: then there are pages.

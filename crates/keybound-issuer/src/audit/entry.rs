@@ -63,7 +63,7 @@ events! {
     UserEnabled = "user.enabled", "a user can sign in again";
     UserDeleted = "user.deleted", "a user is none any more";
     UserSignedIn = "user.signed_in", "somebody signed in as this user";
-    UserNotSignedIn = "user.not_signed_in", "somebody tried to sign in; reason: password, passkey, provider or throttled";
+    UserNotSignedIn = "user.not_signed_in", "somebody tried to sign in; reason: password, passkey, provider, throttled or busy";
     UserSignedOut = "user.signed_out", "a browser signed out, or an administrator ended every session of the user";
     KeyMade = "key.made", "a signing key was made, and is published";
     KeyRotated = "key.rotated", "a signing key signs sooner than it would have";

@@ -91,6 +91,8 @@ pub(super) enum Problem {
     Password,
     /// Too many tries: so many seconds to wait.
     Wait(u64),
+    /// More people sign in at this moment than can be looked at.
+    Busy,
     /// No device has this code.
     Code,
     /// A passkey that is not good here.

@@ -2,8 +2,9 @@
 //! whichever page was sent; nothing is believed of a form but what its person may say.
 
 use axum::response::Response;
-use http::header::SET_COOKIE;
+use http::header::{RETRY_AFTER, SET_COOKIE};
 use http::request::Parts;
+use http::{HeaderValue, StatusCode};
 use keybound::refusal::{Fault, Reason};
 use keybound::time::UnixTime;
 
@@ -19,6 +20,7 @@ use crate::endpoints::device;
 use crate::exchange::{write, write_noted};
 use crate::form::Form;
 use crate::grants::device_code::Decision;
+use crate::room::network;
 use crate::store::Change;
 use crate::users;
 
@@ -209,6 +211,9 @@ async fn password(state: &State, parts: &Parts, page: Page<'_>, form: &Form) -> 
     let peer = parts.extensions.get::<Connection>().map(|connection| connection.peer().ip());
     let from = if is_known && user.is_some() { From::Known(&pair) } else { From::Peer(peer) };
     let counted = users::identity(name).unwrap_or_default();
+    let Some(_place) = state.people.queue.enter(peer.and_then(network), matches!(from, From::Known(_))) else {
+        return Ok(noted(busy(state, page, name), "busy", subject));
+    };
     if let Err(seconds) = state.people.passwords.begin(&counted, from, now) {
         let said = say(state, page, Problem::Wait(seconds), name).await?;
         return Ok(noted(said, "throttled", subject));
@@ -226,6 +231,16 @@ async fn password(state: &State, parts: &Parts, page: Page<'_>, form: &Form) -> 
             Ok(noted(said, "password", &subject))
         }
     }
+}
+
+/// The same page at once: where there is no time to look at passwords, there is none for the store either.
+fn busy(state: &State, mut page: Page<'_>, name: &str) -> Response {
+    let name = name.chars().take(users::MAX_NAME).collect::<String>().into();
+    page.ongoing.interaction.said = Some(Said { what: Problem::Busy, name, provider: Box::default() });
+    let mut response = page.shown(state, &Step::SignIn);
+    *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("3"));
+    response
 }
 
 /// With what the audit log says of a try that failed.

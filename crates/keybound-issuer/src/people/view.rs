@@ -159,7 +159,8 @@ pub(super) fn sign_in(page: Page, interaction: &Interaction, ways: Ways<'_>) -> 
             is_device: matches!(interaction.wanted, Wanted::Device { .. }),
             name: said.map(|said| &*said.name).or(hint).unwrap_or_default(),
             problem: said.map(|said| said.what),
-            is_mistyped: said.is_some_and(|said| matches!(said.what, Problem::Password | Problem::Wait(_))),
+            is_mistyped: said
+                .is_some_and(|said| matches!(said.what, Problem::Password | Problem::Wait(_) | Problem::Busy)),
             provider: said.map(|said| &*said.provider).unwrap_or_default(),
             ways: &ways,
             page: &page,
