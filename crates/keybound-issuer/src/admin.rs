@@ -1,4 +1,4 @@
-//! What an administrator does: clients, users, grants, and the audit log. It works on the store, so that a running issuer sees it
+//! What an administrator does: clients, users, grants, signing keys, and the audit log. It works on the store, so that a running issuer sees it
 //! at once, wherever it was done. `admin/http.rs` has the same for programs.
 
 use core::fmt;
@@ -11,12 +11,14 @@ use keybound::time::UnixTime;
 use crate::audit::{self, Audit, Entry, Event, Page, Query, Refused};
 use crate::clock::Clock;
 use crate::config::IssuerConfig;
+use crate::keys::{Keys, KeysError};
 use crate::store::{Change, Store, Written};
 use crate::users::{Noting, UserError, Users};
 
 mod clients;
 mod grants;
 mod http;
+mod keys;
 mod sessions;
 mod users;
 
@@ -61,13 +63,14 @@ pub struct Administration {
     clients: Arc<[Box<str>]>,
     /// Subjects of the configuration that are no users with a password.
     subjects: Arc<[Box<str>]>,
+    keys: Option<Keys>,
 }
 
 impl Administration {
     /// Of this store; entries go to `audit`, as done by `by`.
     pub fn new(store: Arc<dyn Store>, audit: Audit, clock: Clock, by: &'static str) -> Self {
         let users = Users::new(Arc::clone(&store)).noting(Noting { audit: audit.clone(), by });
-        Self { store, audit, clock, by, users, clients: Arc::default(), subjects: Arc::default() }
+        Self { store, audit, clock, by, users, clients: Arc::default(), subjects: Arc::default(), keys: None }
     }
 
     /// With these clients and users of a configuration: there can be no other ones of these names.
@@ -134,6 +137,10 @@ pub enum AdminError {
     Changed,
     /// The client authenticates without a secret.
     NoSecret(Box<str>),
+    /// That cannot be done here, or not now.
+    NotHere(Box<str>),
+    /// The signing keys cannot be changed.
+    Keys(KeysError),
     /// The store failed.
     Failed(Fault),
 }
@@ -147,6 +154,8 @@ impl fmt::Display for AdminError {
             Self::Unfit(member) => write!(f, "not fit: {member}"),
             Self::Changed => f.write_str("it was changed in the meantime; look at it again"),
             Self::NoSecret(id) => write!(f, "the client {id:?} does not authenticate by a secret"),
+            Self::NotHere(why) => f.write_str(why),
+            Self::Keys(error) => error.fmt(f),
             Self::Failed(fault) => fault.fmt(f),
         }
     }

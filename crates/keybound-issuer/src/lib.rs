@@ -268,7 +268,7 @@ impl Issuer {
     pub fn administration(&self) -> Administration {
         let State { config, store, clock, .. } = &*self.state;
         let administration = Administration::new(Arc::clone(store), config.audit.clone(), clock.clone(), "api");
-        administration.with_configuration(config)
+        administration.with_configuration(config).with_keys(self.state.keys.clone())
     }
 
     /// Where it notes what happens, and counts it.

@@ -1,5 +1,6 @@
 //! One entry of the audit log, in words.
 
+use keybound::time::UnixTime;
 use keybound_issuer::audit::{Entry, Noted};
 use serde_json::Value;
 
@@ -12,9 +13,7 @@ pub(super) fn as_json(noted: &Noted) -> String {
 
 /// Time and event, and what else is known, by name.
 pub(super) fn as_text(entry: &Entry) -> String {
-    let seconds = i64::try_from(entry.time).unwrap_or(i64::MAX);
-    let time = jiff::Timestamp::from_second(seconds).map_or_else(|_| entry.time.to_string(), |time| time.to_string());
-    let mut text = format!("{time}  {:17}", entry.event);
+    let mut text = format!("{}  {:17}", moment(UnixTime::from_secs(entry.time)), entry.event);
     if let Ok(Value::Object(members)) = serde_json::to_value(entry) {
         for (name, value) in members.iter().filter(|(name, _)| !matches!(name.as_str(), "time" | "event")) {
             // Names are of clients, and could hold what moves a cursor.
@@ -23,4 +22,11 @@ pub(super) fn as_text(entry: &Entry) -> String {
         }
     }
     text
+}
+
+/// A moment, as people write it.
+pub(super) fn moment(time: UnixTime) -> String {
+    let seconds = i64::try_from(time.as_secs()).ok();
+    let moment = seconds.and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
+    moment.map_or_else(|| time.as_secs().to_string(), |moment| moment.to_string())
 }

@@ -5,15 +5,15 @@ use std::time::SystemTime;
 
 use clap::{Args, Subcommand};
 use keybound::time::UnixTime;
-use keybound_gateway::config::{Config, Overrides, Reader};
 use keybound_gateway::engine;
-use keybound_issuer::Keys;
+use keybound_issuer::admin::Administration;
 use keybound_issuer::keys::StoredKey;
-use serde_json::{Value, json};
+use serde_json::Value;
 
+use super::entry::moment;
+use super::place::{configuration, failure};
 use crate::outcome::{Failure, Outcome, Result};
 use crate::output;
-use crate::service::environment;
 use crate::style::{FAINT, PLAIN};
 use crate::token::block_on;
 
@@ -66,70 +66,45 @@ enum What {
 impl SigningKeys {
     pub(super) fn run(&self) -> Result {
         match &self.what {
-            What::List { config, json } => show(&open(config)?, *json),
+            What::List { config, json } => show(&open(config)?.keys().map_err(failure)?, *json),
             What::Rotate { config, revoke, json } => {
-                let keys = open(config)?;
-                let now = UnixTime::from(SystemTime::now());
-                if revoke.as_ref().is_some_and(|kid| keys.list(now).iter().all(|key| *key.kid != **kid)) {
-                    return Err(Failure::usage("there is no key of this name"));
-                }
+                let place = open(config)?;
                 let changing = async {
                     match revoke {
-                        Some(kid) => keys.revoke(kid).await,
-                        None => keys.rotate().await,
+                        Some(kid) => place.revoke_key(kid).await,
+                        None => place.rotate_keys().await,
                     }
                 };
-                block_on(changing)?.map_err(Failure::failed)?;
-                show(&keys, *json)
+                show(&block_on(changing)?.map_err(failure)?, *json)
             }
         }
     }
 }
 
-/// The file may be one of an issuer alone, or of a gateway with one in it.
-fn open(file: &Path) -> std::result::Result<Keys, Failure> {
-    let load = |reader| Config::load(file, environment(), &Overrides::default().reader(reader));
-    let config = load(Reader::Issuer).or_else(|mistakes| load(Reader::Serve).map_err(|_| mistakes));
-    engine::issuer_keys(&config.map_err(Failure::configuration)?).map_err(Failure::configuration)
+fn open(file: &Path) -> std::result::Result<Administration, Failure> {
+    let config = configuration(file)?;
+    let keys = engine::issuer_keys(&config).map_err(Failure::configuration)?;
+    Ok(engine::administration(&config).map_err(Failure::configuration)?.with_keys(keys))
 }
 
-fn show(keys: &Keys, as_json: bool) -> Result {
+fn show(keys: &[StoredKey], as_json: bool) -> Result {
     let now = UnixTime::from(SystemTime::now());
-    let keys = keys.list(now);
     if as_json {
-        output::line(json!(keys.iter().map(in_json).collect::<Vec<_>>()))?;
+        output::line(keys.iter().map(|key| Value::from(key.facts())).collect::<Value>())?;
         return Ok(Outcome::Done);
     }
-    for key in &keys {
+    for key in keys {
         let what = match (key.retires, key.goes) {
             _ if key.signs > now => format!("signs from {}", moment(key.signs)),
             (Some(retires), Some(goes)) => format!("signs until {}, published until {}", moment(retires), moment(goes)),
             _ => format!("signs since {}", moment(key.signs)),
         };
         output::styled(format_args!(
-            "{}  {:7}  {:7}  {FAINT}{what}{PLAIN}\n",
+            "{}  {:7}  {:7}  {FAINT}{what}{PLAIN}",
             key.kid,
             key.alg.name(),
             key.state.as_str()
         ))?;
     }
     Ok(Outcome::Done)
-}
-
-fn in_json(key: &StoredKey) -> Value {
-    json!({
-        "kid": key.kid,
-        "alg": key.alg.name(),
-        "state": key.state.as_str(),
-        "published": key.published.as_secs(),
-        "signs": key.signs.as_secs(),
-        "retires": key.retires.map(UnixTime::as_secs),
-        "goes": key.goes.map(UnixTime::as_secs),
-    })
-}
-
-fn moment(time: UnixTime) -> String {
-    let seconds = i64::try_from(time.as_secs()).ok();
-    let moment = seconds.and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
-    moment.map_or_else(|| time.as_secs().to_string(), |moment| moment.to_string())
 }

@@ -41,23 +41,25 @@ impl Place {
                 let store = store::open(location, std::time::SystemTime::now().into()).map_err(Failure::failed)?;
                 Ok(Administration::new(store, Audit::default(), Clock::system(), COMMAND))
             }
-            (None, Some(file)) => configured(file),
+            (None, Some(file)) => engine::administration(&configuration(file)?).map_err(Failure::configuration),
             (None, None) => Err(Failure::usage("give --config or --store")),
         }
     }
 }
 
-/// The file may be one of an issuer alone, or of a gateway with one in it.
-fn configured(file: &Path) -> Result<Administration, Failure> {
+/// The configuration of an issuer alone, or of a gateway with one in it.
+pub(super) fn configuration(file: &Path) -> Result<Config, Failure> {
     let load = |reader| Config::load(file, environment(), &Overrides::default().reader(reader));
     let config = load(Reader::Issuer).or_else(|mistakes| load(Reader::Serve).map_err(|_| mistakes));
-    engine::administration(&config.map_err(Failure::configuration)?).map_err(Failure::configuration)
+    config.map_err(Failure::configuration)
 }
 
 /// What is for whoever typed it to mend is told from what failed.
 pub(super) fn failure(error: AdminError) -> Failure {
     match error {
-        AdminError::Failed(_) | AdminError::Changed => Failure::failed(error),
+        AdminError::Failed(_) | AdminError::Changed | AdminError::NotHere(_) | AdminError::Keys(_) => {
+            Failure::failed(error)
+        }
         error => Failure::usage(error),
     }
 }

@@ -39,7 +39,7 @@ impl Administration {
         let found = self.store.list(Kind::GRANT, after, limit, self.clock.now()).await?;
         let mut grants = Vec::new();
         for (id, record) in found.into_iter().take_while(|(id, _)| id.starts_with(&*prefix)) {
-            let Head { client, subject: owner, scope, since } = parse(&record)?;
+            let Head { client, subject: owner, scope, since, .. } = parse(&record)?;
             if *owner == *subject {
                 grants.push(Grant { id, client, subject: owner, scope, since, expires: record.expires.as_secs() });
             }

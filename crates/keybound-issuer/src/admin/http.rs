@@ -24,6 +24,7 @@ use crate::form::Form;
 use crate::people::Connection;
 
 mod clients;
+mod keys;
 mod problem;
 mod users;
 
@@ -55,6 +56,9 @@ impl Administration {
             .route("/v1/users/{name}/grants", get(users::grants).delete(users::revoke_grants))
             .route("/v1/users/{name}/grants/{grant}", delete(users::revoke_grant))
             .route("/v1/users/{name}/sessions", get(users::sessions).delete(users::end_sessions))
+            .route("/v1/keys", get(keys::list))
+            .route("/v1/keys/rotation", post(keys::rotate))
+            .route("/v1/keys/{kid}", delete(keys::revoke))
             .route("/v1/audit", get(list_entries))
             .fallback(async || Problem::NOWHERE.answer())
             .method_not_allowed_fallback(async || Problem::METHOD.answer())

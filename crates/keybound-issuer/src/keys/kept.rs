@@ -14,6 +14,7 @@ use keybound::crypto::{Alg, Signer as _};
 use keybound::refusal::Fault;
 use keybound::time::UnixTime;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use super::ring::{MOST, Policy, Ring, Slot};
 use super::seal::{Sealed, SealingKeyError, SealingKeys, Unsealable};
@@ -445,6 +446,22 @@ pub struct StoredKey {
     pub retires: Option<UnixTime>,
     /// When it leaves the key set.
     pub goes: Option<UnixTime>,
+}
+
+impl StoredKey {
+    /// The same as an object, times in seconds since 1970.
+    pub fn facts(&self) -> Map<String, Value> {
+        let facts = serde_json::json!({
+            "kid": self.kid,
+            "alg": self.alg.name(),
+            "state": self.state.as_str(),
+            "published": self.published.as_secs(),
+            "signs": self.signs.as_secs(),
+            "retires": self.retires.map(UnixTime::as_secs),
+            "goes": self.goes.map(UnixTime::as_secs),
+        });
+        if let Value::Object(facts) = facts { facts } else { Map::new() }
+    }
 }
 
 /// What a key is for at present.

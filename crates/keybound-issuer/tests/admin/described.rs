@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use keybound_issuer::admin::OPENAPI;
-use keybound_issuer::audit::Event;
+use keybound_issuer::audit::{Entry, Event};
 use serde_json::{Value, json};
 
 use crate::support::{SECRET, Scene, description, operations};
@@ -15,7 +15,8 @@ async fn every_operation_is_there_and_wants_the_secret() {
     let scene = Scene::new();
     assert!(operations().len() >= 18);
     for (template, method) in operations() {
-        let path = template.replace("{client_id}", "x").replace("{name}", "x").replace("{grant}", "x");
+        let path =
+            template.replace("{client_id}", "x").replace("{name}", "x").replace("{grant}", "x").replace("{kid}", "x");
         let answer = scene.admin(&method, &path, json!({})).await;
         assert!(!matches!(answer.status, 401 | 405), "{method} {path}: {answer:?}");
         if template == "/openapi.json" {
@@ -81,6 +82,21 @@ fn entries_have_the_members_that_are_described() {
     let codes: Vec<&str> = Event::ALL.iter().map(|event| event.code()).collect();
     let unique: BTreeSet<_> = codes.iter().collect();
     assert_eq!(unique.len(), codes.len());
+    // Members are read by their names: of an entry that has them all, each that is not known would be lost.
+    let members = description()["components"]["schemas"]["Entry"]["properties"].as_object().unwrap();
+    let of_number = |schema: &Value| schema["type"] == "integer";
+    let all: serde_json::Map<_, _> = members
+        .iter()
+        .filter(|(name, _)| *name != "id")
+        .map(|(name, schema)| (name.clone(), if of_number(schema) { json!(7) } else { json!("x") }))
+        .collect();
+    let read: Entry = serde_json::from_value(all.clone().into()).unwrap();
+    assert_eq!(serde_json::to_value(&read).unwrap(), Value::from(all), "described and not there");
+    let debugged = format!("{read:#?}");
+    let there = debugged.lines().filter_map(|line| line.strip_prefix("    ")?.split_once(": ")).map(|(name, _)| name);
+    let there: BTreeSet<_> = there.filter(|name| !name.starts_with(' ')).collect();
+    let described: BTreeSet<_> = members.keys().map(String::as_str).filter(|name| *name != "id").collect();
+    assert_eq!(there, described, "there and not described");
 }
 
 fn references(value: &Value, found: &mut BTreeSet<String>) {

@@ -3,5 +3,6 @@
 mod audit;
 mod clients;
 mod described;
+mod keys;
 mod support;
 mod users;

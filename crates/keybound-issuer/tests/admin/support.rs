@@ -17,6 +17,7 @@ use keybound::request::TargetUri;
 use keybound::time::UnixTime;
 use keybound::verify::Verifier;
 use keybound_issuer::admin::OPENAPI;
+use keybound_issuer::audit::Audit;
 use keybound_issuer::store::{MemoryStore, Store};
 use keybound_issuer::{Authentication, Client, Clock, Connection, GrantType, Issuer, IssuerConfig, Keys, Secret};
 use serde_json::{Value, json};
@@ -76,6 +77,19 @@ impl Scene {
     }
 
     pub(crate) fn over(store: Arc<dyn Store>, change: impl FnOnce(IssuerConfig) -> IssuerConfig) -> Self {
+        Self::of(store, change, |_| Keys::generate().unwrap())
+    }
+
+    /// With these keys, which may be noted where the issuer notes what it does.
+    pub(crate) fn with_keys(store: Arc<dyn Store>, keys: impl FnOnce(&Audit) -> Keys) -> Self {
+        Self::of(store, |config| config, keys)
+    }
+
+    fn of(
+        store: Arc<dyn Store>,
+        change: impl FnOnce(IssuerConfig) -> IssuerConfig,
+        keys: impl FnOnce(&Audit) -> Keys,
+    ) -> Self {
         let nonces = Arc::new(StatelessNonces::new(NonceKey::new(1, [1; 32])));
         let verifier = Verifier::builder(Arc::new(AwsLc), nonces).build().unwrap();
         let epoch = Epoch::new(42, UnixTime::from_secs(1_699_000_000));
@@ -88,8 +102,10 @@ impl Scene {
             .scope("read write");
         let config = IssuerConfig::new(ISSUER, "https://api.example.com").client(client).auto_approve("alice");
         let server = AuthorizationServer::new(verifier);
-        let keys = Keys::generate().unwrap();
-        let issuer = Issuer::with_store(change(config), keys, server, proofs, store, Clock::new(|| NOW)).unwrap();
+        let audit = Audit::default();
+        let keys = keys(&audit);
+        let issuer =
+            Issuer::with_store(change(config.audit(audit)), keys, server, proofs, store, Clock::new(|| NOW)).unwrap();
         Self { issuer }
     }
 

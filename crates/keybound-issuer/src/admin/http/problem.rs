@@ -59,6 +59,8 @@ impl From<AdminError> for Problem {
             AdminError::Unfit(_) => (StatusCode::BAD_REQUEST, "request.unfit"),
             AdminError::Changed => (StatusCode::PRECONDITION_FAILED, "version.old"),
             AdminError::NoSecret(_) => (StatusCode::CONFLICT, "secret.none"),
+            AdminError::NotHere(_) => (StatusCode::CONFLICT, "keys.elsewhere"),
+            AdminError::Keys(_) => (StatusCode::SERVICE_UNAVAILABLE, "keys.failed"),
             AdminError::Failed(fault) => (StatusCode::SERVICE_UNAVAILABLE, fault.code()),
         };
         Self { status, code, detail: error.to_string().into() }
