@@ -18,7 +18,7 @@ use crate::State;
 use crate::answer;
 use crate::audit::{Entry, Event, Refused};
 use crate::client::{Client, GrantType};
-use crate::exchange::{malformed, write_noted};
+use crate::exchange::{Lost, malformed, write_noted};
 use crate::form::Form;
 use crate::grants::authorization_code;
 use crate::grants::{audience, family, scope};
@@ -48,6 +48,16 @@ pub(crate) struct Asked {
     pub(crate) prompt: Option<Box<str>>,
     pub(crate) max_age: Option<u64>,
     pub(crate) login_hint: Option<Box<str>>,
+}
+
+/// How a user agreed.
+pub(crate) struct Approval<'a> {
+    /// The name of the pushed request, which is used up.
+    pub(crate) pushed: Option<&'a str>,
+    pub(crate) peer: Option<SocketAddr>,
+    pub(crate) code: String,
+    /// What changes with it, or there is no code.
+    pub(crate) besides: Vec<Change>,
 }
 
 /// What is wrong with an authorization request, and whom it may be told.
@@ -164,18 +174,15 @@ impl Asked {
         Back { redirect_uri: self.redirect_uri.clone(), state: self.state.clone() }
     }
 
-    /// The user agreed: a code, which is stored before it leaves. `pushed` is the name of the pushed request, which is used up;
-    /// what is to change besides changes with it, or there is no code.
+    /// The user agreed: a code, which is stored before it leaves. `Lost` if something else has happened in between.
     pub(crate) async fn approve(
         &self,
         state: &State,
         user: &User,
-        pushed: Option<&str>,
-        peer: Option<SocketAddr>,
-        besides: Vec<Change>,
+        approval: Approval<'_>,
         now: UnixTime,
-    ) -> Result<Response, Unfit> {
-        let code = handle::secret()?;
+    ) -> Result<Result<Response, Lost>, Unfit> {
+        let Approval { pushed, peer, code, besides } = approval;
         let family = family(&user.subject)?;
         let stored = authorization_code::Stored {
             client: self.client.clone(),
@@ -199,11 +206,14 @@ impl Asked {
         let entry =
             Entry::new(Event::CodeIssued, now).at("authorize", peer).client(&self.client).subject(&user.subject);
         let entry = entry.scope(&self.scope).jkt(self.jkt.as_deref()).grant(Some(&family));
-        let (is_pushed, changes) = (used.is_some(), besides.into_iter().chain(used).chain([insert]));
-        if write_noted(state, changes.collect(), &entry, now).await?.is_err() {
-            return Err(if is_pushed { Reason::RequestUri } else { Reason::LoginOver }.into());
-        }
-        Ok(redirect(state, &self.back(), &[("code", &code)]))
+        let changes = besides.into_iter().chain(used).chain([insert]);
+        let written = write_noted(state, changes.collect(), &entry, now).await?;
+        Ok(written.map(|()| self.sends_back(state, &code)))
+    }
+
+    /// The browser goes back to its client with this code.
+    pub(crate) fn sends_back(&self, state: &State, code: &str) -> Response {
+        redirect(state, &self.back(), &[("code", code)])
     }
 
     /// The user, or the server, said no.

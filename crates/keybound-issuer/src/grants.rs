@@ -122,11 +122,15 @@ pub(crate) struct Head {
     /// When the user signed in for it; if nobody knows, when it began.
     #[serde(default)]
     pub(crate) since: u64,
+    /// By a local user, who may be disabled or deleted since.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub(crate) is_local: bool,
 }
 
 impl Head {
-    fn new(client: &str, subject: &str, scope: &str, since: u64) -> Self {
-        Self { client: client.into(), subject: subject.into(), scope: scope.into(), since }
+    fn new(client: &str, subject: &str, scope: &str, login: &Login, now: UnixTime) -> Self {
+        let since = login.auth_time.unwrap_or(now.as_secs());
+        Self { client: client.into(), subject: subject.into(), scope: scope.into(), since, is_local: login.is_local }
     }
 }
 

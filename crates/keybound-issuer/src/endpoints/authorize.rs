@@ -9,10 +9,11 @@ use keybound::time::UnixTime;
 use super::par;
 use crate::State;
 use crate::answer;
-use crate::authorization::{Asked, Unfit};
+use crate::authorization::{Approval, Asked, Unfit};
 use crate::client::Client;
 use crate::exchange::read_visit;
 use crate::form::Form;
+use crate::handle;
 use crate::people::{Connection, Visit, Visitor};
 
 /// Answers GET, and POST with a form (OpenID Connect Core section 3.1.2.1).
@@ -55,7 +56,11 @@ async fn of_client(
     let pushed = pushed.as_deref();
     let visit = Visit { parts, client, now, asked: Some(&asked), pushed };
     match state.people.visit(state, visit).await? {
-        Visitor::Agrees(user) => asked.approve(state, &user, pushed, peer, Vec::new(), now).await,
+        Visitor::Agrees(user) => {
+            let approval = Approval { pushed, peer, code: handle::secret()?, besides: Vec::new() };
+            let approved = asked.approve(state, &user, approval, now).await?;
+            approved.map_err(|_| Reason::RequestUri.into())
+        }
         Visitor::Sees(page) => Ok(page),
         Visitor::Refuses(reason) => Err(asked.refuse(reason)),
     }

@@ -13,6 +13,7 @@ use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
 use super::{Grant, Head, Login, Redemption, begin, refresh_plan, same_audience};
+use crate::State;
 use crate::client::Client;
 use crate::exchange::{Exchange, malformed};
 use crate::form::Form;
@@ -68,6 +69,12 @@ pub(super) async fn look(exchange: &Exchange<'_>, form: &Form, client: &Client) 
     })
 }
 
+/// Whether this code is there, and was not redeemed.
+pub(crate) async fn is_waiting(state: &State, code: &str, now: UnixTime) -> Result<bool, Fault> {
+    let record = state.store.read(Kind::CODE, &handle::digest(code), now).await?;
+    Ok(record.map(|record| parse::<Stored>(&record)).transpose()?.is_some_and(|stored| !stored.used))
+}
+
 /// The code is marked, for as long as what comes of it lives, and the grant is there.
 fn redeemed(id: &str, record: &Record, stored: &Stored, now: UnixTime, ends: UnixTime) -> Vec<Change> {
     let mark = Change::Replace {
@@ -77,8 +84,7 @@ fn redeemed(id: &str, record: &Record, stored: &Stored, now: UnixTime, ends: Uni
         expires: ends,
         body: to_json(&Stored { used: true, ..stored.clone() }),
     };
-    let head =
-        Head::new(&stored.client, &stored.subject, &stored.scope, stored.login.auth_time.unwrap_or(now.as_secs()));
+    let head = Head::new(&stored.client, &stored.subject, &stored.scope, &stored.login, now);
     vec![mark, begin(&record.family, &head, ends)]
 }
 

@@ -57,8 +57,7 @@ pub(super) async fn look(exchange: &Exchange<'_>, form: &Form, client: &Client) 
             let take = Change::Take { kind: Kind::DEVICE, id };
             // Two who redeem it at once mean the same grant.
             let family = family_named(subject, &record.family);
-            let since = login.auth_time.unwrap_or(exchange.now.as_secs());
-            let begin = begin(&family, &Head::new(&stored.client, subject, &stored.scope, since), ends);
+            let begin = begin(&family, &Head::new(&stored.client, subject, &stored.scope, login, exchange.now), ends);
             let redemption = Redemption::Once { changes: vec![take, begin], family: family.clone() };
             (subject.clone(), Some(login.clone()), redemption, Some(family))
         }

@@ -9,11 +9,12 @@ use keybound::jwk::Thumbprint;
 use keybound::refusal::{Denial, Reason};
 use keybound::time::UnixTime;
 
-use super::{Grant, Login, Redemption, scope, scopes};
+use super::{Grant, Head, Login, Redemption, scope, scopes};
 use crate::client::Client;
 use crate::exchange::{Exchange, malformed};
 use crate::form::Form;
-use crate::tokens;
+use crate::store::{Kind, parse};
+use crate::tokens::{self, Live};
 
 /// RFC 8693 section 3.
 const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
@@ -37,6 +38,10 @@ pub(super) async fn look(exchange: &Exchange<'_>, form: &Form, client: &Client) 
     if !form.all("resource").all(|resource| resource == audience) {
         return Err(Reason::TargetInvalid.into());
     }
+    let login = match tokens::family_of(&token.jti) {
+        Some(family) => Some(login(exchange, family, &token).await?),
+        None => None,
+    };
     let key = match &token.cnf {
         Some(cnf) => GrantBinding::Key(Thumbprint::from_str(&cnf.jkt).map_err(|_| Reason::GrantInvalid)?),
         None => GrantBinding::AnyKey,
@@ -48,9 +53,16 @@ pub(super) async fn look(exchange: &Exchange<'_>, form: &Form, client: &Client) 
         redemption: Redemption::Free,
         family: tokens::family_of(&token.jti).map(Box::from),
         refresh: None,
-        login: token.auth_time.map(|auth_time| Login { auth_time: Some(auth_time), nonce: None, is_local: false }),
+        login,
         not_after: Some(UnixTime::from_secs(token.exp)),
         issued_token_type: Some(ACCESS_TOKEN),
         subject: token.sub,
     })
+}
+
+/// How its user signed in, who is disabled by now perhaps: then nothing more comes of it.
+async fn login(exchange: &Exchange<'_>, family: &str, token: &Live) -> Result<Login, Denial> {
+    let record = exchange.state.store.read(Kind::GRANT, family, exchange.now).await?.ok_or(Reason::GrantInvalid)?;
+    let head: Head = parse(&record)?;
+    Ok(Login { auth_time: token.auth_time, nonce: None, is_local: head.is_local })
 }

@@ -5,9 +5,11 @@ use core::time::Duration;
 use axum::response::Response;
 use http::header::SET_COOKIE;
 use http::request::Parts;
+use keybound::jws::encode_base64url;
 use keybound::refusal::{Fault, Reason};
 use keybound::time::UnixTime;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 use super::Connection;
 use super::cookies::Cookie;
@@ -38,6 +40,16 @@ pub(super) struct Interaction {
     /// The browser is with another provider, and may come back once.
     #[serde(default)]
     pub(super) leaving: Option<Leaving>,
+    /// It is decided. The same button pressed again has the same answer, and nothing else has any.
+    #[serde(default)]
+    pub(super) decided: Option<Decided>,
+}
+
+/// What the person said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Decided {
+    Allowed,
+    Denied,
 }
 
 /// A browser that was sent to another provider.
@@ -129,7 +141,7 @@ impl Interaction {
             // Whoever comes here is not, or not any more, signed in well enough.
             Wanted::Account => true,
         };
-        Self { browser: Box::default(), wanted, fresh, signed_in: None, said: None, leaving: None }
+        Self { browser: Box::default(), wanted, fresh, signed_in: None, said: None, leaving: None, decided: None }
     }
 
     /// Whether only somebody who has just shown who they are will do.
@@ -186,13 +198,18 @@ pub(super) struct Ongoing<'p> {
 }
 
 impl<'p> Ongoing<'p> {
-    /// The one whose page this is.
+    /// The one whose page this is, decided perhaps.
     pub(super) async fn find(state: &State, parts: &'p Parts, now: UnixTime) -> Result<Self, Unfit> {
-        Self::of(state, parts, parts.uri.path().rsplit('/').next().unwrap_or_default(), now).await
+        Self::read(state, parts, parts.uri.path().rsplit('/').next().unwrap_or_default(), now).await
     }
 
-    /// The one of this name.
+    /// The one of this name, which nobody has decided.
     pub(super) async fn of(state: &State, parts: &'p Parts, id: &str, now: UnixTime) -> Result<Self, Unfit> {
+        let ongoing = Self::read(state, parts, id, now).await?;
+        if ongoing.interaction.decided.is_some() { Err(Reason::LoginOver.into()) } else { Ok(ongoing) }
+    }
+
+    async fn read(state: &State, parts: &'p Parts, id: &str, now: UnixTime) -> Result<Self, Unfit> {
         let browser = Cookie::Browser.read(state, parts).ok_or(Reason::LoginOver)?;
         let record = state.store.read(Kind::INTERACTION, id, now).await?.ok_or(Reason::LoginOver)?;
         let interaction: Interaction = parse(&record)?;
@@ -216,6 +233,29 @@ impl<'p> Ongoing<'p> {
             expires: self.expires,
             body: to_json(&self.interaction),
         }
+    }
+
+    /// What decides it: once. It stays for whoever presses the button twice.
+    pub(super) fn decided(&self, decided: Decided) -> Change {
+        let interaction = Interaction { decided: Some(decided), said: None, leaving: None, ..self.interaction.clone() };
+        Change::Replace {
+            kind: Kind::INTERACTION,
+            id: self.id.clone(),
+            version: self.version,
+            expires: self.expires,
+            body: to_json(&interaction),
+        }
+    }
+
+    /// The code that comes of it: of what the browser alone has, so that the second press of a button has it as well and nothing of
+    /// it is stored. The secret of the session is in it: that of the browser may be known to whoever had it before.
+    pub(super) fn code(&self, session: &str) -> String {
+        let mut digest = Sha256::new();
+        for part in ["authorization code", self.browser, session, &self.id] {
+            digest.update((part.len() as u64).to_be_bytes());
+            digest.update(part.as_bytes());
+        }
+        encode_base64url(&digest.finalize())
     }
 
     /// What ends it: once.

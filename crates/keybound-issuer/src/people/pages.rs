@@ -8,17 +8,19 @@ use http::{HeaderValue, StatusCode};
 use keybound::refusal::{Fault, Reason};
 use keybound::time::UnixTime;
 
-use super::interaction::{Interaction, Ongoing, Problem, Said, Wanted};
+use super::cookies::Cookie;
+use super::interaction::{Decided, Interaction, Ongoing, Problem, Said, Wanted};
 use super::session::{self, Present};
 use super::throttle::From;
 use super::{Connection, PasswordHash, User, Visit, Visitor, consent, guard, passkeys, providers, view, ways};
 use crate::State;
 use crate::audit::{Entry, Event, Refused};
-use crate::authorization::{Unfit, see};
+use crate::authorization::{Approval, Asked, Unfit, see};
 use crate::client::Client;
 use crate::endpoints::device;
-use crate::exchange::{write, write_noted};
+use crate::exchange::{Lost, write, write_noted};
 use crate::form::Form;
+use crate::grants::authorization_code;
 use crate::grants::device_code::Decision;
 use crate::room::network;
 use crate::store::Change;
@@ -128,6 +130,12 @@ impl<'p> Page<'p> {
         step(state, &self.ongoing.interaction, self.client.as_deref(), self.present.clone(), self.now).await
     }
 
+    /// The code that comes of this page for who is signed in.
+    fn code(&self, state: &State, parts: &Parts) -> Result<String, Reason> {
+        let session = Cookie::Session.read(state, parts).ok_or(Reason::LoginOver)?;
+        Ok(self.ongoing.code(session))
+    }
+
     /// Of a form on this page, as it is now.
     fn token(&self) -> String {
         let session = self.present.as_ref().map_or("", |present| &*present.id);
@@ -158,6 +166,9 @@ impl<'p> Page<'p> {
 /// Answers a browser that opens the page of an interaction.
 pub(crate) async fn show(state: &State, parts: &Parts) -> Result<Response, Unfit> {
     let page = Page::find(state, parts).await?;
+    if page.ongoing.interaction.decided.is_some() {
+        return Err(Reason::LoginOver.into());
+    }
     let step = page.step(state).await?;
     if let Some(reason) = unasked(&page.ongoing.interaction, &step) {
         return refuse(state, parts, &page, reason).await;
@@ -173,6 +184,9 @@ pub(crate) async fn submit(state: &State, parts: &Parts, form: &Form) -> Result<
     guard::comes_from_here(state, parts)?;
     let page = Page::find(state, parts).await?;
     guard::check(form, &page.token())?;
+    if let Some(decided) = page.ongoing.interaction.decided {
+        return once_more(state, parts, &page, decided, form).await;
+    }
     match (form.get("step"), page.step(state).await?) {
         (Some("leave"), _) => refuse(state, parts, &page, Reason::LoginDenied).await,
         (Some("password"), Step::SignIn) => password(state, parts, page, form).await,
@@ -325,25 +339,84 @@ async fn code(state: &State, mut page: Page<'_>, present: &Present, form: &Form)
     again(state, page).await
 }
 
+/// The button was pressed twice: the browser shows what comes of the second press, so that is what came of the first. Nothing is
+/// issued for it; and a code that was redeemed is told to nobody again.
+async fn once_more(
+    state: &State,
+    parts: &Parts,
+    page: &Page<'_>,
+    decided: Decided,
+    form: &Form,
+) -> Result<Response, Unfit> {
+    match (&page.ongoing.interaction.wanted, decided, form.get("step")) {
+        (Wanted::Code { asked, .. }, Decided::Allowed, Some("allow")) => {
+            let code = page.code(state, parts)?;
+            match authorization_code::is_waiting(state, &code, page.now).await? {
+                true => Ok(asked.sends_back(state, &code)),
+                false => Ok(view::told("That is done", "You may close this page.")),
+            }
+        }
+        (Wanted::Device { .. }, Decided::Allowed, Some("allow")) => Ok(connected()),
+        (Wanted::Code { asked, .. }, Decided::Denied, Some("deny" | "leave")) => {
+            Err(refusal(page, asked, Reason::LoginDenied))
+        }
+        (Wanted::Device { .. }, Decided::Denied, Some("deny" | "leave")) => Ok(not_connected()),
+        _ => Err(Reason::LoginOver.into()),
+    }
+}
+
+/// Somebody else has changed the page in between: pressed the same button, perhaps.
+async fn overtaken(state: &State, parts: &Parts, decided: Decided) -> Result<Response, Unfit> {
+    let page = Page::find(state, parts).await?;
+    let step = match decided {
+        Decided::Allowed => "step=allow",
+        Decided::Denied => "step=deny",
+    };
+    match (page.ongoing.interaction.decided, Form::parse(step.as_bytes())) {
+        (Some(before), Ok(form)) if before == decided => once_more(state, parts, &page, before, &form).await,
+        _ => Err(Reason::LoginOver.into()),
+    }
+}
+
+fn connected() -> Response {
+    view::told("Your device is connected", "You may close this page and go back to it.")
+}
+
+fn not_connected() -> Response {
+    view::told("Nothing was connected", "You may close this page.")
+}
+
+/// Where the person said no.
+fn refusal(page: &Page<'_>, asked: &Asked, reason: Reason) -> Unfit {
+    let unfit = asked.refuse(reason);
+    let is_safe = page.client.as_ref().is_some_and(|client| client.is_vouched_for());
+    if is_safe { unfit } else { unfit.on_a_page() }.of(&asked.client)
+}
+
 /// The person agrees, now or long ago.
 async fn approve(state: &State, parts: &Parts, page: &Page<'_>, user: &User) -> Result<Response, Unfit> {
-    let (now, taken) = (page.now, page.ongoing.taken());
+    let (now, decided) = (page.now, page.ongoing.decided(Decided::Allowed));
     match (&page.ongoing.interaction.wanted, &page.client) {
         (Wanted::Code { asked, pushed }, Some(client)) => {
-            let mut changes = vec![taken];
+            let mut changes = vec![decided];
             changes.extend(consent::remember(state, &user.subject, client, asked, now).await?);
             let peer = parts.extensions.get::<Connection>().map(Connection::peer);
-            asked.approve(state, user, pushed.as_deref(), peer, changes, now).await
+            let approval =
+                Approval { pushed: pushed.as_deref(), peer, code: page.code(state, parts)?, besides: changes };
+            match asked.approve(state, user, approval, now).await? {
+                Ok(response) => Ok(response),
+                Err(Lost) => overtaken(state, parts, Decided::Allowed).await,
+            }
         }
         (Wanted::Device { found: Some(found), .. }, _) => {
             let decision = Decision::Approved { subject: user.subject.clone(), login: user.login(None) };
-            match device::settle(state, parts, found, &decision, &[taken], now).await? {
-                Ok(()) => Ok(view::told("Your device is connected", "You may close this page and go back to it.")),
-                Err(_) => Err(Reason::DeviceExpired.into()),
+            match device::settle(state, parts, found, &decision, &[decided], now).await? {
+                Ok(()) => Ok(connected()),
+                Err(_) => overtaken(state, parts, Decided::Allowed).await.map_err(|_| Reason::DeviceExpired.into()),
             }
         }
         (Wanted::Account, _) => {
-            write(state, vec![taken], now).await?.ok();
+            write(state, vec![page.ongoing.taken()], now).await?.ok();
             Ok(see(state.endpoints.account.as_str().to_owned()))
         }
         _ => Err(Reason::LoginOver.into()),
@@ -352,28 +425,26 @@ async fn approve(state: &State, parts: &Parts, page: &Page<'_>, user: &User) -> 
 
 /// The person does not agree, or must not be asked.
 async fn refuse(state: &State, parts: &Parts, page: &Page<'_>, reason: Reason) -> Result<Response, Unfit> {
-    let (now, taken) = (page.now, vec![page.ongoing.taken()]);
+    let (now, decided) = (page.now, vec![page.ongoing.decided(Decided::Denied)]);
     match &page.ongoing.interaction.wanted {
         Wanted::Code { asked, .. } => {
-            if write(state, taken, now).await?.is_err() {
-                return Err(Reason::LoginOver.into());
+            if write(state, decided, now).await?.is_err() {
+                return overtaken(state, parts, Decided::Denied).await;
             }
-            let unfit = asked.refuse(reason);
-            let is_safe = page.client.as_ref().is_some_and(|client| client.is_vouched_for());
-            Err(if is_safe { unfit } else { unfit.on_a_page() }.of(&asked.client))
+            Err(refusal(page, asked, reason))
         }
         Wanted::Device { found, .. } => {
             let settled = match found {
-                Some(found) => device::settle(state, parts, found, &Decision::Denied, &taken, now).await?,
-                None => write(state, taken, now).await?,
+                Some(found) => device::settle(state, parts, found, &Decision::Denied, &decided, now).await?,
+                None => write(state, decided, now).await?,
             };
             match settled {
-                Ok(()) => Ok(view::told("Nothing was connected", "You may close this page.")),
-                Err(_) => Err(Reason::DeviceExpired.into()),
+                Ok(()) => Ok(not_connected()),
+                Err(_) => overtaken(state, parts, Decided::Denied).await.map_err(|_| Reason::DeviceExpired.into()),
             }
         }
         Wanted::Account => {
-            write(state, taken, now).await?.ok();
+            write(state, vec![page.ongoing.taken()], now).await?.ok();
             Ok(view::told("You did not sign in", "You may close this page."))
         }
     }

@@ -86,3 +86,26 @@ fn one_thing_wrong_in_each() {
     server.turn(300);
     assert_eq!(send(&server, &good, Some(&HOLDER)).error().1, "grant.invalid", "it has expired");
 }
+
+/// As with a refresh token: nothing more is issued for whoever is disabled or gone.
+#[test]
+fn nothing_is_exchanged_for_a_user_who_is_disabled() {
+    let server = Setup::new().of_people().start();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let now = keybound::time::UnixTime::from_secs(server.now());
+    let hash = crate::browser::HASH.parse().unwrap();
+    let carol = keybound_issuer::users::NewUser::new("carol").password(hash);
+    runtime.block_on(server.issuer.users().create(carol, now)).unwrap();
+    let mut browser = crate::browser::Browser::of(&server);
+    let page = browser.authorize(&Parameters::authorization().set("client_id", "web").set("scope", "read"));
+    let page = browser.sign_in(&page, "carol");
+    let code = browser.press(&page, "allow", &[]).back("code").expect("a code");
+    let bearer = send(&server, &Parameters::redemption(&code).without("client_id"), None).access_token().text;
+    assert_eq!(send(&server, &exchange(&bearer), Some(&HOLDER)).status, 200);
+    runtime.block_on(server.issuer.users().disable("carol", now)).unwrap();
+    assert_eq!(send(&server, &exchange(&bearer), Some(&HOLDER)).error().1, "grant.invalid");
+    runtime.block_on(server.issuer.users().enable("carol", now)).unwrap();
+    assert_eq!(send(&server, &exchange(&bearer), Some(&HOLDER)).status, 200);
+    runtime.block_on(server.issuer.users().delete("carol", now)).unwrap();
+    assert_eq!(send(&server, &exchange(&bearer), Some(&HOLDER)).error().1, "grant.invalid");
+}

@@ -229,9 +229,52 @@ fn a_decision_is_made_once_by_the_one_who_was_asked() {
     let page = browser.sign_in(&page, "alice");
     let body = page.form("allow", &[]);
     let first = browser.send(&body, &[]);
-    assert!(first.back("code").is_some(), "{first:?}");
+    let code = first.back("code").unwrap_or_else(|| panic!("{first:?}"));
+    // A double click: the browser shows what the second one gets, and nothing is issued for it.
     let second = browser.send(&body, &[]);
-    assert_eq!((second.status, second.field("location")), (400, None), "{second:?}");
+    assert_eq!((second.field("location"), second.status), (first.field("location"), 303), "{second:?}");
+    let said = browser.send(&body.replace("step=allow", "step=deny"), &[]);
+    assert_eq!((said.status, said.field("location")), (400, None), "yes is yes: {said:?}");
+    let again = browser.open(&browser.at.clone());
+    assert!(again.status == 400 && again.text().contains("(login.over)"), "{again:?}");
+    server.redeem(&Parameters::redemption(&code), Some(&HOLDER)).access_token();
+    let late = browser.send(&body, &[]);
+    assert_eq!((late.status, late.field("location")), (200, None), "{late:?}");
+    assert!(late.body.contains("That is done"), "{late:?}");
+    let issued = |event: &str| {
+        let query = keybound_issuer::audit::Query::default();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let page = runtime.block_on(server.issuer.administration().entries(&query)).unwrap();
+        page.entries.iter().filter(|noted| *noted.entry.event == *event).count()
+    };
+    assert_eq!((issued("code.issued"), issued("token.issued"), issued("grant.reused")), (1, 1, 0));
+}
+
+/// Of several presses at the very same moment each has the one answer.
+#[test]
+fn every_press_of_one_button_has_the_same_answer() {
+    let server = started();
+    let mut browser = Browser::of(&server);
+    let page = browser.authorize(&asked());
+    let page = browser.sign_in(&page, "alice");
+    let body = page.form("allow", &[]);
+    let locations: Vec<_> = std::thread::scope(|scope| {
+        let presses: Vec<_> = (0..4)
+            .map(|_| {
+                let (mut browser, body) = (browser.clone(), &body);
+                scope.spawn(move || browser.send(body, &[]).field("location").map(str::to_owned))
+            })
+            .collect();
+        presses.into_iter().map(|press| press.join().unwrap()).collect()
+    });
+    assert!(locations[0].as_ref().is_some_and(|location| location.contains("code=")), "{locations:?}");
+    assert!(locations.iter().all(|location| *location == locations[0]), "{locations:?}");
+    // And of a no.
+    let page = browser.authorize(&asked().set("prompt", "consent"));
+    let body = page.form("deny", &[]);
+    let answers = [browser.send(&body, &[]), browser.send(&body, &[])];
+    assert_eq!(answers[0].back("error").as_deref(), Some("access_denied"));
+    assert_eq!(answers[0].field("location"), answers[1].field("location"));
 }
 
 /// Who gives a browser a session to sign in with has nothing of it afterwards.
