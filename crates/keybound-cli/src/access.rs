@@ -238,7 +238,7 @@ impl Access {
             Failure::usage("--token needs --key: the token is of use only with the key it is bound to")
         })?;
         let token = Token::new(token).map_err(Failure::usage)?;
-        Ok(builder(Arc::new(key::load(key)?)).token(token))
+        Ok(builder(Arc::new(key::load_for(key, token.secret())?)).token(token))
     }
 
     fn authentication(&self) -> Result<Authentication> {

@@ -7,6 +7,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use keybound::crypto::aws_lc::SoftwareKey;
 use keybound::crypto::{Alg, KeyKind, Signer as _};
 use keybound::jwk::PublicJwk;
+use keybound::jws::decode_base64url;
 use keybound_client::files::{Keeper, KeyFileError, KeyStore, is_former, parse_key, read_key, read_public_jwk};
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
@@ -324,6 +325,22 @@ pub(crate) fn load(argument: &str) -> std::result::Result<SoftwareKey, Failure> 
             failure(why)
         }
     })
+}
+
+/// The key that an argument means; of it and its former ones the one that `token` is bound to, as far as that can be read in it.
+pub(crate) fn load_for(argument: &str, token: &str) -> std::result::Result<SoftwareKey, Failure> {
+    let Some(jkt) = bound_to(token) else { return load(argument) };
+    let (key, former) = load_all(argument)?;
+    let fits = |key: &SoftwareKey| key.thumbprint().to_string() == jkt;
+    // Where none fits, the server says so.
+    Ok(if fits(&key) { key } else { former.into_iter().find(fits).unwrap_or(key) })
+}
+
+/// `cnf.jkt` of a JWT (RFC 9449 section 6.1). Nobody's word is taken for it: a wrong one gets a proof that fits nothing.
+fn bound_to(token: &str) -> Option<String> {
+    let payload = decode_base64url(token.split('.').nth(1)?).ok()?;
+    let claims: Value = serde_json::from_slice(&payload).ok()?;
+    claims.get("cnf")?.get("jkt")?.as_str().map(str::to_owned)
 }
 
 /// The key that an argument means, and behind it its former ones, the last one first.

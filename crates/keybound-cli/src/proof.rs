@@ -48,7 +48,10 @@ pub(crate) struct Proof {
 
 impl Proof {
     pub(crate) fn run(&self) -> Result {
-        let key = key::load(&self.key)?;
+        let key = match &self.token {
+            Some(token) => key::load_for(&self.key, token)?,
+            None => key::load(&self.key)?,
+        };
         let credentials = match &self.token {
             Some(token) => Some(Credentials::new(token).map_err(Failure::usage)?),
             None => None,

@@ -224,6 +224,13 @@ fn a_key_is_rotated() {
 
     assert_eq!(token(&[])["access_token"], first["access_token"]);
     assert_eq!(seen(), old, "its token has not ended");
+    // The same token, given: its key is found by what it says.
+    let given = first["access_token"].as_str().unwrap();
+    let said = place.run(&["request", "--token", given, "--key", "orders", &url]);
+    assert_eq!(said.json()["jkt"], old, "{said:?}");
+    let proof = place.run(&["proof", "--key", "orders", "--token", given, &url]);
+    let explained = place.run(&["explain", "--json", proof.good().trim()]).json();
+    assert_eq!(explained["jkt"], old, "{explained}");
     assert_eq!(token(&["--fresh"])["jkt"], new);
     assert_eq!(seen(), new);
 
