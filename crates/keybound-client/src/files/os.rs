@@ -15,8 +15,9 @@ pub enum Keeper {
     /// In its file, which only its owner can read.
     #[default]
     File,
-    /// In the store of the desktop that is unlocked when its user logs in: the Secret Service (GNOME Keyring, KWallet).
-    /// On Linux, with the feature `os-key-store`.
+    /// In the store of the system that is unlocked when its user logs in, with the feature `os-key-store`: on Linux the Secret
+    /// Service (GNOME Keyring, KWallet). On macOS it is the keychain, on Windows the credential manager, which takes no RSA keys of
+    /// more than 2048 bits; the tests of this project run neither.
     Os,
 }
 
@@ -24,6 +25,8 @@ impl Keeper {
     const fn name(self) -> &'static str {
         match self {
             Self::File => "file",
+            Self::Os if cfg!(target_os = "macos") => "keychain",
+            Self::Os if cfg!(windows) => "credential-manager",
             Self::Os => "secret-service",
         }
     }
@@ -90,66 +93,9 @@ impl Pointer {
     }
 }
 
-#[cfg(all(feature = "os-key-store", target_os = "linux"))]
-mod store {
-    use std::sync::Arc;
-
-    use keyring_core::{CredentialStore, Entry, Error, Result};
-
-    use super::{Keeper, Unkept};
-
-    pub(super) fn put(keeper: Keeper, id: &str, secret: &[u8]) -> std::result::Result<(), Unkept> {
-        entry(id).and_then(|entry| entry.set_secret(secret)).map_err(|why| unkept(keeper, &why))
-    }
-
-    pub(super) fn take(keeper: Keeper, id: &str) -> std::result::Result<Vec<u8>, Unkept> {
-        entry(id).and_then(|entry| entry.get_secret()).map_err(|why| unkept(keeper, &why))
-    }
-
-    pub(super) fn forget(keeper: Keeper, id: &str) -> std::result::Result<(), Unkept> {
-        match entry(id).and_then(|entry| entry.delete_credential()) {
-            Err(Error::NoEntry) => Ok(()),
-            done => done.map_err(|why| unkept(keeper, &why)),
-        }
-    }
-
-    fn entry(id: &str) -> Result<Entry> {
-        let store: Arc<CredentialStore> = zbus_secret_service_keyring_store::Store::new()?;
-        Entry::new_in_store(&store, "keybound", id)
-    }
-
-    /// The words of the library, which hold no secret unless they hold the octets that were found.
-    fn unkept(keeper: Keeper, why: &Error) -> Unkept {
-        let name = keeper.name();
-        let text = match why {
-            Error::NoEntry => format!("{name} does not have the key any more"),
-            Error::PlatformFailure(why) | Error::NoStorageAccess(why) => format!("{name} cannot be used: {why}"),
-            Error::TooLong(..) => format!("{name} does not take a key of this length"),
-            Error::Ambiguous(_) => format!("{name} has several keys of that name"),
-            _ => format!("{name} failed"),
-        };
-        Unkept(text.into())
-    }
-}
-
-#[cfg(not(all(feature = "os-key-store", target_os = "linux")))]
-mod store {
-    use super::{Keeper, Unkept};
-
-    pub(super) fn put(keeper: Keeper, _: &str, _: &[u8]) -> Result<(), Unkept> {
-        Err(unkept(keeper))
-    }
-
-    pub(super) fn take(keeper: Keeper, _: &str) -> Result<Vec<u8>, Unkept> {
-        Err(unkept(keeper))
-    }
-
-    pub(super) fn forget(keeper: Keeper, _: &str) -> Result<(), Unkept> {
-        Err(unkept(keeper))
-    }
-
-    fn unkept(keeper: Keeper) -> Unkept {
-        let name = keeper.name();
-        Unkept(format!("{name} is not in this build (on Linux: the feature os-key-store)").into())
-    }
-}
+#[cfg_attr(all(feature = "os-key-store", any(target_os = "linux", target_os = "macos", windows)), path = "os/store.rs")]
+#[cfg_attr(
+    not(all(feature = "os-key-store", any(target_os = "linux", target_os = "macos", windows))),
+    path = "os/no_store.rs"
+)]
+mod store;
