@@ -125,7 +125,7 @@ impl<'r, T> Proving<'r, '_, T> {
     ///
     /// As [`UnsignedProof::with_signature`].
     pub fn with_signature(self, signature: &[u8]) -> Result<Sent<'r, T>, SigningFailed> {
-        Sent::new(self.request, &self.proof.with_signature(signature)?)
+        Sent::new(self.request, self.proof.with_signature(signature)?)
     }
 
     /// Signs with a key at hand.
@@ -134,7 +134,7 @@ impl<'r, T> Proving<'r, '_, T> {
     ///
     /// As [`UnsignedProof::sign`].
     pub fn sign(self, signer: &dyn Signer) -> Result<Sent<'r, T>, SigningFailed> {
-        Sent::new(self.request, &self.proof.sign(signer)?)
+        Sent::new(self.request, self.proof.sign(signer)?)
     }
 }
 
@@ -147,8 +147,8 @@ pub struct Sent<'r, T = First> {
 }
 
 impl<'r, T> Sent<'r, T> {
-    fn new(request: Request<'r>, proof: &Proof) -> Result<Self, SigningFailed> {
-        let mut proof = HeaderValue::from_str(proof.as_str()).map_err(|_| SigningFailed::new("no field value"))?;
+    fn new(request: Request<'r>, proof: Proof) -> Result<Self, SigningFailed> {
+        let mut proof = HeaderValue::try_from(String::from(proof)).map_err(|_| SigningFailed::new("no field value"))?;
         proof.set_sensitive(true);
         Ok(Self { request, proof, turn: PhantomData })
     }

@@ -323,6 +323,12 @@ impl Proof {
     }
 }
 
+impl From<Proof> for String {
+    fn from(proof: Proof) -> Self {
+        proof.0
+    }
+}
+
 impl fmt::Debug for Proof {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Proof(..)")
