@@ -112,7 +112,7 @@ impl Agency {
                     &format!("{host} is none of the agent's targets; --target allows it"),
                 );
             }
-            Err(Astray::NoPlace) => return own(StatusCode::NOT_FOUND, "target", "no target has its place there"),
+            Err(Astray::NoPlace) => return own(StatusCode::NOT_FOUND, "target", NO_PLACE),
         };
         let (head, body) = request.into_parts();
         if head.headers.get(UPGRADE).is_some_and(|to| to.as_bytes().eq_ignore_ascii_case(b"websocket")) {
@@ -145,6 +145,9 @@ impl Agency {
         }
     }
 }
+
+const NO_PLACE: &str =
+    "no target has its place there; below one with a path, neither do dots, backslashes and encoded slashes";
 
 const CONNECT: &str = "what is in a tunnel cannot be signed: use the target's http:// URL with this proxy, the agent goes on by https; \
                        or its place at the agent";
