@@ -276,9 +276,11 @@ impl Issuer {
         &self.state.audit
     }
 
-    /// Whether its store answers, as it must for anything to be issued.
+    /// Whether its store takes what is written, as it must for anything to be issued.
     pub async fn is_ready(&self) -> bool {
-        let asked = self.state.store.read(store::Kind::GRANT, "", self.state.clock.now());
+        // Nothing has this name, so nothing changes; but what can only be read refuses even that.
+        let nothing = store::Change::Delete { kind: store::Kind::GRANT, id: Box::default() };
+        let asked = self.state.store.write(vec![nothing], self.state.clock.now());
         tokio::time::timeout(Duration::from_secs(2), asked).await.is_ok_and(|answered| answered.is_ok())
     }
 

@@ -70,10 +70,18 @@ impl ShownIssuer {
         Self { alone: Arc::clone(alone), secret, stopping: stop.watch(), metrics: OfIssuer::new() }
     }
 
-    async fn ready(&self) -> Answer {
-        let is_ready = !*self.stopping.borrow() && self.alone.issuer().is_ready().await;
-        let status = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-        answer::json(status, &json!({ "ready": is_ready }))
+    /// What is missing is for those who may see the rest too.
+    async fn ready(&self, knows: bool) -> Answer {
+        let draining = self.stopping.borrow().then_some("draining: this process is about to end");
+        let store = (!self.alone.issuer().is_ready().await)
+            .then_some("the store: authorization_server.store does not answer, or takes nothing that is written");
+        let missing: Vec<&str> = draining.into_iter().chain(store).collect();
+        let status = if missing.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+        let mut value = json!({ "ready": missing.is_empty() });
+        if knows {
+            value["missing"] = missing.into();
+        }
+        answer::json(status, &value)
     }
 }
 
@@ -87,7 +95,7 @@ impl Exhibit for ShownIssuer {
         let is_get = matches!(parts.method, Method::GET | Method::HEAD);
         match parts.uri.path() {
             "/healthz" if is_get => answer::of("text/plain; charset=utf-8", "ok\n"),
-            "/readyz" if is_get => self.ready().await,
+            "/readyz" if is_get => self.ready(knows).await,
             "/healthz" | "/readyz" | "/metrics" if !is_get => not_allowed("GET, HEAD"),
             path if is_administration(path) => {
                 administer(Some(self.alone.issuer()), self.secret.as_ref(), parts, body).await

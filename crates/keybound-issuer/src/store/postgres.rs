@@ -8,7 +8,7 @@ use keybound::time::UnixTime;
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::{AnyConnection, AnyPool, ConnectOptions as _, Connection as _, Executor as _};
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 
 use super::sql::{self, Asked, Database, SqlStore, Work};
 use super::{Change, Found, OpenError, Written};
@@ -19,8 +19,14 @@ const CONNECTIONS: u32 = 16;
 /// How often a write is tried that another one got in the way of.
 const TRIES: u32 = 5;
 
-/// How long it may take to be there when the issuer starts.
+/// How long it may take to be there when the issuer starts: both often start together.
 const START: Duration = Duration::from_secs(10);
+
+/// How long after one that was refused another connection is tried.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// The server is starting, is about to stop, or has no room for one more (appendix A of its documentation).
+const PASSING: [&str; 4] = ["57P03", "57P01", "57P02", "53300"];
 
 const SILENT: &str = "the database does not answer";
 
@@ -32,18 +38,22 @@ struct Postgres {
 }
 
 pub(super) fn open(url: &str, now: UnixTime) -> Result<SqlStore, OpenError> {
+    open_within(START, url, now)
+}
+
+/// Waits for so long until it is there.
+pub(super) fn open_within(patience: Duration, url: &str, now: UnixTime) -> Result<SqlStore, OpenError> {
     let url = url.to_owned();
-    SqlStore::open("postgres", move || async move { Postgres::open(&url, now).await }.boxed())
+    SqlStore::open("postgres", move || async move { Postgres::open(&url, patience, now).await }.boxed())
 }
 
 impl Postgres {
-    async fn open(url: &str, now: UnixTime) -> Result<(Self, UnixTime), String> {
+    async fn open(url: &str, patience: Duration, now: UnixTime) -> Result<(Self, UnixTime), String> {
         let text = |error: sqlx::Error| in_words(&error);
         let options: AnyConnectOptions = url.parse().map_err(text)?;
         let options = options.disable_statement_logging();
         // By itself first: a pool tries for a while, and then does not say what failed.
-        let connecting = AnyConnection::connect_with(&options);
-        let mut first = timeout(START, connecting).await.map_err(|_| SILENT)?.map_err(text)?;
+        let mut first = await_it(&options, patience).await?;
         let mut transaction = first.begin().await.map_err(text)?;
         transaction.execute(MIGRATION_LOCK).await.map_err(text)?;
         let opened = sql::migrate(&mut transaction, now).await?;
@@ -64,6 +74,10 @@ impl Postgres {
     }
 
     async fn try_write(&self, changes: &[Change]) -> sqlx::Result<Written> {
+        if let [_] = changes {
+            // Most writes are one change, which is done or not by itself, in one way to the server and back.
+            return sql::apply(&mut *self.pool.acquire().await?, changes).await;
+        }
         let mut transaction = self.pool.begin().await?;
         let written = sql::apply(&mut transaction, changes).await?;
         match written {
@@ -104,6 +118,31 @@ impl Database for Postgres {
             }
         }
         .boxed()
+    }
+}
+
+/// A connection, as soon as there can be one.
+async fn await_it(options: &AnyConnectOptions, patience: Duration) -> Result<AnyConnection, String> {
+    let begun = Instant::now();
+    loop {
+        let connected = timeout(START, AnyConnection::connect_with(options)).await.map_err(|_| SILENT)?;
+        match connected {
+            Ok(connection) => return Ok(connection),
+            Err(error) if is_passing(&error) && begun.elapsed() + PAUSE < patience => {
+                tracing::warn!(error = in_words(&error), "waiting for the database");
+                sleep(PAUSE).await;
+            }
+            Err(error) => return Err(in_words(&error)),
+        }
+    }
+}
+
+fn is_passing(error: &sqlx::Error) -> bool {
+    match error {
+        // The latter where a connection ends before the server has said whether it speaks TLS.
+        sqlx::Error::Io(_) | sqlx::Error::Protocol(_) => true,
+        sqlx::Error::Database(error) => error.code().is_some_and(|code| PASSING.contains(&&*code)),
+        _ => false,
     }
 }
 

@@ -176,8 +176,31 @@ fn in_words(error: &sqlx::Error) -> String {
         "another process holds the database"
     } else if said.contains("unable to open") {
         "the file cannot be made or opened: see whether its folder is there and may be written to"
+    } else if said.contains("readonly") {
+        "the file, or the folder it is in, may not be written to"
+    } else if said.contains("disk is full") || said.contains("disk I/O error") {
+        "the disk is full or fails"
     } else {
         return said;
     };
     format!("{meant} ({said})")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // What SQLite says where root runs the tests, and may write everywhere, has to be given.
+    #[test]
+    fn an_error_says_what_to_look_at() {
+        let said = |words: &str| in_words(&sqlx::Error::Protocol(words.to_owned()));
+        for (words, meant) in [
+            ("attempt to write a readonly database", "may not be written to"),
+            ("database or disk is full", "the disk is full"),
+            ("database is locked", "another process holds"),
+        ] {
+            let text = said(words);
+            assert!(text.contains(meant) && text.contains(words), "{text}");
+        }
+    }
 }

@@ -1,12 +1,18 @@
 //! The suite on each store, and what only a database can do wrong.
 
 use std::fs;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
 
+use keybound::refusal::Fault;
 use keybound::time::UnixTime;
+use sqlx::{Connection as _, Executor as _};
 
-use super::{Change, Kind, Location, Store, Written, open, suite};
+use super::{Change, Kind, Location, Store, Written, open, postgres, suite};
 
 const NOW: UnixTime = UnixTime::from_secs(1_700_000_000);
 
@@ -94,8 +100,173 @@ fn what_cannot_be_opened_says_why() {
     let nowhere = said(Location::Sqlite(nowhere));
     assert!(nowhere.contains("see whether its folder is there"), "{nowhere}");
     let secret = "postgres://keybound:hunter2@127.0.0.1:1/id";
-    let unreachable = said(Location::Postgres(secret.into()));
+    let unreachable = postgres::open_within(Duration::ZERO, secret, NOW).err().map(|error| error.to_string());
+    let unreachable = unreachable.unwrap_or_default();
     assert!(unreachable.contains("cannot be reached") && !unreachable.contains("hunter2"), "{unreachable}");
     let odd = said(Location::Postgres("postgres://[".into()));
     assert!(odd.contains("not one of a PostgreSQL database"), "{odd}");
+}
+
+/// So many records that the file has more pages than SQLite keeps in memory.
+const MANY: usize = 20_000;
+
+fn name(number: usize) -> String {
+    format!("{number:064}")
+}
+
+async fn fill(store: &Arc<dyn Store>) {
+    for chunk in 0..MANY / 1000 {
+        let changes = (0..1000).flat_map(|number| insert(&name(chunk * 1000 + number))).collect();
+        assert_eq!(store.write(changes, NOW).await, Ok(Written::Done));
+    }
+}
+
+/// Everything that was written stands in the file itself then.
+async fn settle(file: &Path) {
+    let url = format!("sqlite:{}", file.display());
+    let mut connection = sqlx::SqliteConnection::connect(&url).await.expect("a connection");
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").await.expect("a checkpoint");
+    connection.close().await.expect("an end");
+}
+
+// Half of the file is gone: no answer is a wrong one, nothing new is acknowledged, and what comes back is whole again.
+#[tokio::test]
+async fn a_file_that_is_cut_off_is_a_fault_until_it_is_mended() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("id.db");
+    let store = sqlite(&file);
+    fill(&store).await;
+    settle(&file).await;
+    let whole = fs::read(&file).expect("a file");
+    let cut = fs::OpenOptions::new().write(true).open(&file).expect("a file");
+    cut.set_len(u64::try_from(whole.len() / 2).expect("a length")).expect("a shorter file");
+    let mut faults = 0;
+    for number in (0..MANY).step_by(501) {
+        match store.read(Kind::CODE, &name(number), NOW).await {
+            Ok(record) => assert!(record.is_some(), "{number} was acknowledged and is said not to be there"),
+            Err(fault) => {
+                assert_eq!(fault, Fault::StoreUnavailable);
+                faults += 1;
+            }
+        }
+    }
+    assert!(faults > 0, "half of the file is gone");
+    assert_eq!(store.write(insert("new"), NOW).await, Err(Fault::StoreUnavailable));
+    let damaged = folder.path().join("started.db");
+    fs::copy(&file, &damaged).expect("a copy");
+    let error = open(&Location::Sqlite(damaged), NOW).err().map(|error| error.to_string()).unwrap_or_default();
+    assert!(error.contains("the file is damaged"), "{error}");
+
+    (&cut).write_all(&whole).expect("the same file");
+    for number in (0..MANY).step_by(501) {
+        assert!(store.read(Kind::CODE, &name(number), NOW).await.expect("a store that works").is_some());
+    }
+    assert_eq!(store.read(Kind::CODE, "new", NOW).await, Ok(None), "refused, and nothing of it is there");
+    assert_eq!(store.write(insert("new"), NOW).await, Ok(Written::Done));
+}
+
+#[test]
+fn a_folder_that_may_not_be_written_to_is_said() {
+    // Nobody makes files there, not even root.
+    let location = Location::Sqlite("/proc/id.db".into());
+    let error = open(&location, NOW).err().map(|error| error.to_string()).unwrap_or_default();
+    assert!(error.contains("see whether its folder is there and may be written to"), "{error}");
+}
+
+/// A database of its own on the server for tests.
+pub(crate) struct OwnDatabase {
+    name: String,
+    server: sqlx::PgConnection,
+}
+
+impl OwnDatabase {
+    pub(crate) async fn new(name: &str) -> Self {
+        let url = std::env::var("KEYBOUND_TEST_POSTGRES").expect("KEYBOUND_TEST_POSTGRES names a database");
+        let mut server = sqlx::PgConnection::connect(&url).await.expect("a server");
+        let name = format!("{name}_{}", std::process::id());
+        server.execute(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"))).await.expect("a new database");
+        Self { name, server }
+    }
+
+    pub(crate) fn location(&self) -> Location {
+        let url = std::env::var("KEYBOUND_TEST_POSTGRES").expect("KEYBOUND_TEST_POSTGRES names a database");
+        let (server, _) = url.rsplit_once('/').expect("an address ends in a database");
+        Location::Postgres(format!("{server}/{}", self.name).into())
+    }
+
+    /// Has all transactions that begin from now on read only, or lets them write.
+    async fn read_only(&mut self, is_read_only: bool) {
+        let state = if is_read_only { "on" } else { "off" };
+        let name = &self.name;
+        let alter = format!("ALTER DATABASE {name} SET default_transaction_read_only = {state}");
+        // That holds for connections that are made after it.
+        let end = format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'");
+        for statement in [alter, end] {
+            self.server.execute(sqlx::AssertSqlSafe(statement)).await.expect("what a superuser may do");
+        }
+    }
+}
+
+// A database that others have made read-only, as its operators do before the disk is full: reads go on, writes fail whole.
+#[tokio::test]
+#[ignore = "wants a PostgreSQL server: cargo xtask test starts one and runs this"]
+async fn postgres_that_takes_no_writes_for_a_while() {
+    let mut database = OwnDatabase::new("readonly").await;
+    let store = open(&database.location(), NOW).expect("a store");
+    assert_eq!(store.write(insert("before"), NOW).await, Ok(Written::Done));
+    database.read_only(true).await;
+    let changes = || [insert("one"), insert("other")].concat();
+    // The first may meet a connection that has just ended.
+    let _ = store.write(changes(), NOW).await;
+    assert_eq!(store.write(changes(), NOW).await, Err(Fault::StoreUnavailable));
+    // Nothing to do is to be written, too: that is how it is seen that it is not ready.
+    let nothing = vec![Change::Delete { kind: Kind::GRANT, id: "".into() }];
+    assert_eq!(store.write(nothing.clone(), NOW).await, Err(Fault::StoreUnavailable));
+    assert!(store.read(Kind::CODE, "before", NOW).await.expect("a store that can be read").is_some());
+    database.read_only(false).await;
+    let _ = store.write(nothing.clone(), NOW).await;
+    assert_eq!(store.write(nothing, NOW).await, Ok(Written::Done));
+    for refused in ["one", "other"] {
+        assert_eq!(store.read(Kind::CODE, refused, NOW).await, Ok(None), "refused, and nothing of it is there");
+    }
+    assert_eq!(store.write(changes(), NOW).await, Ok(Written::Done));
+}
+
+// Started together with its database, the issuer is there as soon as that is.
+#[tokio::test]
+#[ignore = "wants a PostgreSQL server: cargo xtask test starts one and runs this"]
+async fn postgres_that_is_there_a_moment_later() {
+    let database = OwnDatabase::new("later").await;
+    let Location::Postgres(url) = database.location() else { panic!("an address") };
+    let (begin, place) = url.rsplit_once('@').expect("a user");
+    let (server, name) = place.split_once('/').expect("a database");
+    let server = server.to_owned();
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let through = format!("{begin}@{}/{name}", listener.local_addr().expect("an address"));
+    thread::spawn(move || {
+        // As a server that is not there yet.
+        drop(listener.accept().expect("a first try"));
+        for client in listener.incoming() {
+            let client = client.expect("a connection");
+            let server = TcpStream::connect(&server).expect("the server");
+            pass(client.try_clone().expect("a socket"), server.try_clone().expect("a socket"));
+            pass(server, client);
+        }
+    });
+    let store = tokio::task::spawn_blocking(move || open(&Location::Postgres(through.into()), NOW)).await;
+    let store = store.expect("no panic").expect("a store, at the second try");
+    assert_eq!(store.write(insert("first"), NOW).await, Ok(Written::Done));
+}
+
+/// All octets that come from there.
+fn pass(mut from: TcpStream, mut to: TcpStream) {
+    thread::spawn(move || {
+        let mut buffer = [0; 4096];
+        while let Ok(length @ 1..) = from.read(&mut buffer) {
+            if to.write_all(&buffer[..length]).is_err() {
+                return;
+            }
+        }
+        let _ = to.shutdown(std::net::Shutdown::Write);
+    });
 }
