@@ -158,7 +158,7 @@ fn postgres() -> Outcome {
 }
 
 /// How many tests want it.
-const POSTGRES: u64 = 3;
+const POSTGRES: u64 = 6;
 
 /// The tests that start Redis servers: alone, under Sentinel and in a Cluster.
 fn redis() -> Outcome {

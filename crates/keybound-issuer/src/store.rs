@@ -19,7 +19,7 @@ mod sqlite;
 #[cfg(any(test, feature = "store-suite"))]
 pub mod suite;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use self::memory::MemoryStore;
 

@@ -12,6 +12,7 @@ use serde_json::from_slice;
 
 use super::*;
 use crate::Clock;
+use crate::store::tests::OwnDatabase;
 use crate::store::{Change, Kind, Location, MemoryStore, NEVER, Record, Store, Written, open};
 
 const START: u64 = 1_700_000_000;
@@ -113,7 +114,8 @@ struct Replica {
 
 struct World {
     time: Time,
-    store: Arc<dyn Store>,
+    /// That of each replica: one, or two ways to the same database.
+    stores: [Arc<dyn Store>; 2],
     sealing: SealingKeys,
     replicas: [Replica; 2],
     /// Key sets that somebody holds, and until when.
@@ -127,22 +129,20 @@ const LIFETIME: u64 = HOUR;
 
 impl World {
     async fn new() -> Self {
-        let (time, store, sealing) = (Time::new(), memory(), SealingKeys::generate().unwrap());
-        let replica = async |offset| {
+        let store = memory();
+        Self::on([store.clone(), store]).await
+    }
+
+    async fn on(stores: [Arc<dyn Store>; 2]) -> Self {
+        let (time, sealing) = (Time::new(), SealingKeys::generate().unwrap());
+        let replica = async |store: &Arc<dyn Store>, offset| {
             let clock = time.clock(offset);
             let settings = settings().token_lifetime(Duration::from_secs(LIFETIME));
             let keys = Keys::open(store.clone(), sealing.clone(), &settings, clock.clone()).await.unwrap();
             Replica { keys, clock, is_cut: false }
         };
-        let replicas = [replica(0).await, replica(30).await];
-        Self {
-            time: time.clone(),
-            store: store.clone(),
-            sealing: sealing.clone(),
-            replicas,
-            held: vec![],
-            tokens: vec![],
-        }
+        let replicas = [replica(&stores[0], 0).await, replica(&stores[1], 30).await];
+        Self { time: time.clone(), stores, sealing: sealing.clone(), replicas, held: vec![], tokens: vec![] }
     }
 
     async fn happens(&mut self, event: Event) {
@@ -197,8 +197,8 @@ impl World {
                     .published_ahead(Duration::from_secs(ahead))
                     .rotate_every(Duration::from_secs(every))
                     .token_lifetime(Duration::from_secs(LIFETIME));
-                let keys =
-                    Keys::open(self.store.clone(), self.sealing.clone(), &settings, clock.clone()).await.unwrap();
+                let store = self.stores[usize::from(which)].clone();
+                let keys = Keys::open(store, self.sealing.clone(), &settings, clock.clone()).await.unwrap();
                 self.replicas[usize::from(which)] = Replica { keys, clock, is_cut: false };
             }
             Event::Rotate(which) => {
@@ -227,6 +227,36 @@ proptest! {
             }
         });
     }
+}
+
+// The same on a real PostgreSQL, through two connections of their own: what one replica turns, the other has signed and published in
+// time, whichever is asked.
+#[tokio::test]
+#[ignore = "wants a PostgreSQL server: cargo xtask test starts one and runs this"]
+async fn postgres_with_two_replicas_has_no_verifier_meet_an_unknown_key() {
+    let database = OwnDatabase::new("keys").await;
+    let connect = || open(&database.location(), UnixTime::from_secs(START)).unwrap();
+    let mut world = World::on([connect(), connect()]).await;
+    let mut seen = BTreeSet::new();
+    for turn in 0..8 {
+        let one = turn % 2 == 0;
+        let around = [Event::Fetch(one), Event::Fetch(!one), Event::Sign(one), Event::Sign(!one)];
+        for event in around.clone().into_iter().chain([Event::Rotate(one)]).chain(around.clone()) {
+            world.happens(event).await;
+        }
+        // Past the hour for which the next key is published before it signs, in steps of ten seconds, with others asking.
+        for _ in 0..8 {
+            world.happens(Event::Later(60)).await;
+            for event in around.clone() {
+                world.happens(event).await;
+            }
+        }
+        let lists = world.replicas.each_ref().map(|replica| replica.keys.list(world.time.now()));
+        assert_eq!(lists[0], lists[1]);
+        let signing = lists[0].iter().find(|key| key.state.as_str() == "signing").unwrap();
+        seen.insert(signing.kid.clone());
+    }
+    assert_eq!(seen.len(), 8, "each turn had a key of its own");
 }
 
 #[tokio::test]
