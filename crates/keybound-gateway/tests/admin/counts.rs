@@ -69,6 +69,11 @@ fn a_challenge_an_admission_a_replay_and_strangers() {
     let status = scene.json("/status.json");
     assert_eq!((&status["routes"][2]["path"], &status["routes"][2]["bound"]), (&json!("/"), &json!(1)));
     assert_eq!(status["replay"]["entries"], 1);
+    // R-RS-30: whether replicas share what was used, and what happens without it.
+    assert_eq!(
+        (&status["replay"]["store"], &status["replay"]["when_unavailable"]),
+        (&"memory".into(), &"refuse".into())
+    );
 
     the_log_knows(&scene.jkt());
     let shown =
