@@ -92,7 +92,16 @@ impl Sqlite {
 
 impl Database for Sqlite {
     fn read(self: Arc<Self>, asked: Asked) -> BoxFuture<'static, sqlx::Result<Found>> {
-        async move { sql::find(&mut *self.readers.acquire().await?, &asked).await }.boxed()
+        let reading = async move {
+            let mut connection = self.readers.acquire().await?;
+            let found = sql::find(&mut connection, &asked).await;
+            if found.is_err() {
+                // What it holds in memory may be what is wrong; a new one reads the file.
+                connection.close_on_drop();
+            }
+            found
+        };
+        reading.boxed()
     }
 
     fn serve_writes(self: Arc<Self>, mut works: mpsc::Receiver<Work>) -> BoxFuture<'static, ()> {
