@@ -317,7 +317,8 @@ pub(crate) const KEYS: &[Key] = &[
     key("replay.memory", Size, Is("\"256MiB\""),
         "What may be held in memory of memory and file:, about 30 octets a live proof. When it is full, when_unavailable says what happens."),
     key("replay.per_key", count(1, u32::MAX as u64), Is("100000"),
-        "Live proofs of one client key; beyond it: 429."),
+        "Live proofs of one client key, and assertions of one client of the embedded issuer (private_key_jwt) in each process;\n\
+         beyond it: 429."),
     key("replay.when_unavailable", Choice(UNAVAILABLE), Is("\"refuse\""),
         "What happens while the store is full or away. refuse: 503. nonce-only: any proof needs a nonce that this process has made since,\n\
          and is remembered in replay.reserve; once the store is back, proofs of before need a new nonce, once. Not with proof.nonce =\n\

@@ -248,7 +248,7 @@ fn issuer_config(
     for user in &settings.users {
         issuer = issuer.user(person(user));
     }
-    issuer = issuer.session_lifetime(settings.session_lifetime);
+    issuer = issuer.session_lifetime(settings.session_lifetime).assertions_per_client(config.replay.per_key);
     for provider in &settings.sign_in {
         issuer = issuer.sign_in(provider.clone());
     }
