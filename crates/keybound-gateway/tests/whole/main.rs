@@ -17,5 +17,6 @@ mod policy;
 mod presets;
 mod reload;
 mod report;
+mod rotation;
 mod scene;
 mod shared;
