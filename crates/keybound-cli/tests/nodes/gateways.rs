@@ -15,6 +15,7 @@ use std::time::{Duration, Instant, SystemTime};
 use keybound::crypto::aws_lc::{SoftwareKey, random_array};
 use keybound::crypto::{Alg, Signer as _};
 use keybound::nonce::NonceRing;
+use keybound_issuer::keys::SealingKeys;
 use tempfile::TempDir;
 
 use crate::ledger::Ledger;
@@ -52,8 +53,15 @@ impl Gateways {
         let issuer = SoftwareKey::generate(Alg::Es256).unwrap();
         let jwks = format!(r#"{{"keys":[{}]}}"#, issuer.public_jwk().to_json());
         std::fs::write(folder.path().join("jwks.json"), jwks).unwrap();
-        share_nonce_keys(&folder.path().join("nonce-ring.json"));
-        let new = |number| Gateway::new(number, folder.path(), store, when_unavailable, ledger);
+        let ring = share_nonce_keys(folder.path(), when_unavailable);
+        let rest = format!(
+            "[proof]\n{ring}\n[replay]\nstore = {store:?}\nwhen_unavailable = {:?}\n",
+            match when_unavailable {
+                WhenUnavailable::Refuse => "refuse",
+                WhenUnavailable::NonceOnly => "nonce-only",
+            }
+        );
+        let new = |number| Gateway::new(number, folder.path(), &rest, ledger);
         let all: Vec<Gateway> = (0..count).map(new).collect();
         all.iter().for_each(Gateway::begin);
         for gateway in &all {
@@ -68,22 +76,16 @@ impl Gateways {
 }
 
 impl Gateway {
-    fn new(number: usize, folder: &Path, store: &str, when_unavailable: WhenUnavailable, ledger: &Ledger) -> Self {
+    fn new(number: usize, folder: &Path, rest: &str, ledger: &Ledger) -> Self {
         let (address, admin) = own_addresses();
         let upstream = upstream(number, ledger.clone());
-        let when_unavailable = match when_unavailable {
-            WhenUnavailable::Refuse => "refuse",
-            WhenUnavailable::NonceOnly => "nonce-only",
-        };
         let mut text = String::new();
         let _ = write!(
             text,
             "[listen]\naddress = \"{address}\"\nadmin = \"{admin}\"\nworkers = 2\n\
              [[origin]]\nurl = {ORIGIN:?}\n\
              [[issuer]]\nurl = {ISSUER:?}\naudience = [{ORIGIN:?}]\njwks_file = \"jwks.json\"\n\
-             [[route]]\npath = \"/\"\nupstream = [\"http://{upstream}\"]\n\
-             [proof]\nnonce_keys = \"nonce-ring.json\"\n\
-             [replay]\nstore = {store:?}\nwhen_unavailable = {when_unavailable:?}\n"
+             [[route]]\npath = \"/\"\nupstream = [\"http://{upstream}\"]\n{rest}"
         );
         let config = folder.join(format!("gateway-{number}.toml"));
         std::fs::write(&config, text).unwrap();
@@ -145,11 +147,26 @@ impl Drop for Gateway {
     }
 }
 
-/// Any gateway takes any other's nonces: what keeps them from admitting the same proof is their servers alone.
-fn share_nonce_keys(path: &Path) {
-    let ring = NonceRing::generate(random_array().unwrap(), random_array().unwrap(), SystemTime::now().into());
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).unwrap();
-    file.write_all(ring.to_text().as_bytes()).unwrap();
+/// Any gateway takes any other's nonces: what keeps them from admitting the same proof is their servers alone. Where nothing goes on
+/// without those, they keep the ring there, and turn it.
+fn share_nonce_keys(folder: &Path, when_unavailable: WhenUnavailable) -> String {
+    let private = |name: &str, text: &str| {
+        let path = folder.join(name);
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+    };
+    match when_unavailable {
+        WhenUnavailable::Refuse => {
+            private("nonce-sealing.key", &SealingKeys::generate().unwrap().to_text());
+            "nonce_sealing_key_file = \"nonce-sealing.key\"\nnonce_rotate_every = \"60s\"\nnonce_lifetime = \"30s\""
+                .to_owned()
+        }
+        WhenUnavailable::NonceOnly => {
+            let ring = NonceRing::generate(random_array().unwrap(), random_array().unwrap(), SystemTime::now().into());
+            private("nonce-ring.json", &ring.to_text());
+            "nonce_keys = \"nonce-ring.json\"".to_owned()
+        }
+    }
 }
 
 /// Two addresses on an interface of its own: on 127.0.0.1, a connection of a client may take the port while a gateway is down.

@@ -1,5 +1,7 @@
 //! The Redis servers, and what can be done to them.
 
+use std::thread;
+
 use redis_rig::{Cluster, Proxy, Sentinels, Server, Settings};
 
 use crate::chance::Chance;
@@ -36,7 +38,8 @@ pub(crate) struct Alone {
 
 impl Alone {
     pub(crate) fn start(keeps_a_log: bool) -> Self {
-        let settings = if keeps_a_log { Settings::new().append_only() } else { Settings::new() };
+        let settings = Settings::new().own_clock();
+        let settings = if keeps_a_log { settings.append_only() } else { settings };
         let server = Server::start(settings).expect("redis-server");
         let proxy = Proxy::to(server.address()).expect("a proxy");
         Self { server, proxy }
@@ -54,6 +57,17 @@ impl Servers for Alone {
 
     fn node(&mut self, _: usize) -> Node<'_> {
         Node { server: &mut self.server, ways: vec![&self.proxy] }
+    }
+
+    /// Its clock goes ahead and comes back.
+    fn turn_over(&mut self, chance: &mut Chance) -> Option<String> {
+        if !self.server.is_running() || self.server.is_stopped() {
+            return None;
+        }
+        let ahead = i64::try_from(chance.below(8000)).expect("a span");
+        let outcome = self.server.turn_clock(ahead).map(|()| thread::sleep(chance.pause(1, 1500)));
+        let outcome = outcome.and_then(|()| self.server.turn_clock(0));
+        Some(format!("the clock was {ahead} s ahead: {outcome:?}"))
     }
 
     fn settled(&mut self) {}
@@ -108,11 +122,20 @@ impl Servers for Cluster {
     }
 
     fn turn_over(&mut self, chance: &mut Chance) -> Option<String> {
-        let slot = u16::try_from(chance.below(16384)).expect("a slot");
         let primaries = self.primaries();
-        let to = *primaries.get(chance.below(primaries.len().max(1)))?;
-        let moved = self.move_slot(slot, to);
-        Some(format!("slot {slot} moves to {to}: {moved:?}"))
+        let [from, to] = [(); 2].map(|()| primaries.get(chance.below(primaries.len().max(1))).copied());
+        let (from, to) = (from?, to?);
+        // One that has something in it.
+        let script = "return redis.call('CLUSTER', 'KEYSLOT', redis.call('RANDOMKEY'))";
+        let slot = self.nodes()[from].server.ask(&["EVAL", script, "0"]).ok()?.parse().ok()?;
+        if from == to || chance.once_in(2) {
+            let moved = self.move_slot(slot, to);
+            return Some(format!("slot {slot} moves to {to}: {moved:?}"));
+        }
+        let begun = self.begin_move(slot, from, to).and_then(|()| self.move_keys(slot, from, to, "*"));
+        thread::sleep(chance.pause(1, 1500));
+        let ended = self.give_up_move(slot, from, to);
+        Some(format!("slot {slot} was to move from {from} to {to}, and does not: {begun:?} {ended:?}"))
     }
 
     fn settled(&mut self) {
