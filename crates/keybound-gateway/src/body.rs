@@ -229,7 +229,7 @@ impl Body {
 
     /// What an upstream sends; it may be silent for this long, and gives the connection back at its end.
     pub(crate) fn upstream(inner: Incoming, silence: Duration, lease: Lease) -> Self {
-        let body = UpstreamBody { inner, silence: Silence::of(silence), lease: Some(lease) };
+        let body = UpstreamBody { inner, silence: Silence::of(silence), lease: Some(lease), broken: None };
         Self { kind: Kind::Upstream(Box::new(body)), ended: None }
     }
 
@@ -305,11 +305,31 @@ struct UpstreamBody {
     inner: Incoming,
     silence: Silence,
     lease: Option<Lease>,
+    /// What broke it off, which is said a turn later than it is seen: what came before has to go out first.
+    broken: Option<hyper::Error>,
 }
 
 impl UpstreamBody {
+    /// The next frame, once there is one. That it is wanted is said first: only then does the connection fetch it.
+    fn poll_inner(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let Some(lease) = &mut self.lease else { return Pin::new(&mut self.inner).poll_frame(cx) };
+        let polled = lease.look(cx, |cx| Pin::new(&mut self.inner).poll_frame(cx));
+        if polled.is_pending() && lease.drive(cx) {
+            return lease.look(cx, |cx| Pin::new(&mut self.inner).poll_frame(cx));
+        }
+        polled
+    }
+
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        match Pin::new(&mut self.inner).poll_frame(cx) {
+        if let Some(error) = self.broken.take() {
+            return Poll::Ready(Some(Err(error.into())));
+        }
+        match self.poll_inner(cx) {
+            Poll::Ready(Some(Err(error))) => {
+                self.broken = Some(error);
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
             Poll::Ready(frame) => {
                 self.silence.broken();
                 if let Some(sent) = self.sent() {

@@ -41,9 +41,11 @@ pub(crate) fn wish(head: &Parts, body: &RequestBody) -> Wish {
 /// Removes from a request what the upstream must not see, then sets what it must.
 pub(crate) fn onward(fields: &mut HeaderMap, wish: Wish, terms: &Terms<'_>, from: &super::From<'_>) {
     let earlier = if from.trusted { Earlier::read(fields) } else { Earlier::default() };
-    let trailers_welcome =
-        fields.get_all(TE).iter().any(|te| te.to_str().is_ok_and(|te| te.eq_ignore_ascii_case("trailers")));
-    remove(fields, |name| is_of_one_hop(name) || is_ours(name) || is_about_forwarding(name) || name == "expect");
+    let unwanted =
+        names(fields, |name| is_of_one_hop(name) || is_ours(name) || is_about_forwarding(name) || name == "expect");
+    let welcomes = |te: &HeaderValue| te.as_bytes().eq_ignore_ascii_case(b"trailers");
+    let trailers_welcome = unwanted.contains(&TE) && fields.get_all(TE).iter().any(welcomes);
+    remove(fields, unwanted);
     match terms.authorization {
         UpstreamAuthorization::Pass => {}
         UpstreamAuthorization::Strip => {
@@ -76,35 +78,35 @@ pub(crate) fn back(fields: &mut HeaderMap) {
     if fields.contains_key(TRANSFER_ENCODING) {
         fields.remove(CONTENT_LENGTH);
     }
-    remove(fields, is_of_one_hop);
+    let unwanted = names(fields, is_of_one_hop);
+    remove(fields, unwanted);
 }
 
 /// Removes from trailers what only a header may say, or only we may say.
 pub(crate) fn clean_trailers(trailers: &mut HeaderMap) {
-    remove(trailers, |name| {
+    let unwanted = names(trailers, |name| {
         is_of_one_hop(name)
             || is_ours(name)
             || is_about_forwarding(name)
             || matches!(name, "authorization" | "dpop" | "host" | "content-length" | "cookie" | "trailer")
     });
+    remove(trailers, unwanted);
 }
 
-/// Removes every field that `unwanted` says, and every one that `Connection` lists: the message was not to have them on the
+/// Every field that `unwanted` says.
+fn names(fields: &HeaderMap, unwanted: impl Fn(&str) -> bool) -> Vec<HeaderName> {
+    fields.keys().filter(|name| unwanted(name.as_str())).cloned().collect()
+}
+
+/// Removes these fields, and every one that `Connection` lists, if that is among them: the message was not to have them on the
 /// next hop (RFC 9110 section 7.6.1). The fields that frame and address the message stay whatever is listed.
-fn remove(fields: &mut HeaderMap, unwanted: impl Fn(&str) -> bool) {
-    let mut names: Vec<HeaderName> = Vec::new();
-    for option in options(fields) {
-        if option.eq_ignore_ascii_case("keep-alive") {
-            continue; // the most common one, and a field that goes in any case
-        }
-        if let Ok(name) = HeaderName::try_from(option)
-            && name != HOST
-            && name != CONTENT_LENGTH
-        {
-            names.push(name);
-        }
+fn remove(fields: &mut HeaderMap, mut names: Vec<HeaderName>) {
+    if names.contains(&CONNECTION) {
+        // The most common option is of a field that goes in any case.
+        let listed = options(fields).filter(|option| !option.eq_ignore_ascii_case("keep-alive"));
+        let listed = listed.filter_map(|option| HeaderName::try_from(option).ok());
+        names.extend(listed.filter(|name| *name != HOST && *name != CONTENT_LENGTH));
     }
-    names.extend(fields.keys().filter(|name| unwanted(name.as_str())).cloned());
     for name in names {
         fields.remove(name);
     }

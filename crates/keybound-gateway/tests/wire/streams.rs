@@ -63,6 +63,25 @@ fn a_large_download_is_not_held() {
     assert!(grown < 40 << 20, "{} MiB more", grown >> 20);
 }
 
+/// Whoever sends all before it reads anything must get there, however early and long the answer is.
+#[test]
+fn an_answer_that_nobody_takes_yet_does_not_hold_up_the_upload() {
+    let upstream = Upstream::doing(|mut client| {
+        client.head();
+        client.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {LARGE}\r\n\r\n"));
+        let mut twin = client.twin();
+        let answer = std::thread::spawn(move || twin.send(vec![b'x'; LARGE]));
+        client.exactly(LARGE);
+        answer.join().unwrap();
+    });
+    let gateway = Gateway::open(upstream.address, "body_bytes = \"1GiB\"");
+    let mut client = gateway.client();
+    client.send(format!("PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: {LARGE}\r\n\r\n"));
+    client.send(vec![b'x'; LARGE]);
+    assert!(client.head().unwrap().starts_with("HTTP/1.1 200 "));
+    client.exactly(LARGE);
+}
+
 /// Each piece goes on as it comes, both ways at once.
 #[test]
 fn pieces_go_on_as_they_come() {

@@ -192,6 +192,11 @@ impl Client {
         Self { stream, buffer: Vec::new() }
     }
 
+    /// The same connection, for somebody who uses the other direction of it.
+    pub(crate) fn twin(&self) -> Self {
+        Self::over(self.stream.try_clone().unwrap())
+    }
+
     pub(crate) fn send(&mut self, octets: impl AsRef<[u8]>) {
         self.stream.write_all(octets.as_ref()).unwrap();
     }

@@ -132,6 +132,36 @@ fn a_connection_that_was_ended_meanwhile_is_no_error() {
     }
 }
 
+/// Requests with a body have their connection moved in another way than those without.
+#[test]
+fn one_connection_serves_requests_with_and_without_a_body() {
+    let upstream = Upstream::echo();
+    let gateway = Gateway::open(upstream.address, "");
+    let mut client = gateway.client();
+    for _ in 0..3 {
+        client.send(GET);
+        assert_eq!(client.answer().status, 200);
+        client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi");
+        assert!(client.answer().text().ends_with("hi"));
+    }
+    assert_eq!(upstream.connections(), 1);
+}
+
+#[test]
+fn a_connection_that_is_ended_at_rest_is_closed() {
+    let (closed, closes) = std::sync::mpsc::channel();
+    let upstream = Upstream::doing(move |mut client| {
+        client.head();
+        client.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi");
+        client.end_sending();
+        assert!(client.is_over());
+        closed.send(()).unwrap();
+    });
+    let gateway = Gateway::open(upstream.address, "");
+    assert_eq!(gateway.answer(GET).status, 200);
+    closes.recv_timeout(Duration::from_secs(10)).unwrap();
+}
+
 /// Lets the gateway see what has happened to its upstream connections: it answers other requests in between.
 fn wait_for_end(gateway: &Gateway) {
     let began = Instant::now();
