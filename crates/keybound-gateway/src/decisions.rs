@@ -45,14 +45,14 @@ impl Handler for Decisions {
         let (logged, own_method) = (engine.config.log.decisions, question.method.clone());
         match asked(*question, &engine, &peer) {
             Ok(mut parts) => {
-                let watch = self.worker.watch(&parts.method, logged).traced(&parts.headers);
+                let watch = self.worker.watch(&parts.method, Some(&parts.headers), logged);
                 let response = told(decide(&engine, &mut parts, &[], &watch).await);
                 watch.answered(&response);
                 response
             }
             Err(problem) => {
                 let response = verdict::answer(problem);
-                self.worker.watch(&own_method, logged).answered(&response);
+                self.worker.watch(&own_method, None, logged).answered(&response);
                 response
             }
         }

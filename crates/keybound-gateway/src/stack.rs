@@ -68,7 +68,7 @@ impl Handler for Stack {
     async fn handle(&self, inbound: Inbound) -> Response<Body> {
         let serving = self.serving();
         let head = &inbound.head;
-        let watch = self.worker.watch(&head.method, serving.engine.config.log.decisions).traced(&head.headers);
+        let watch = self.worker.watch(&head.method, Some(&head.headers), serving.engine.config.log.decisions);
         let response = serving.answer(inbound, &watch).await;
         watch.answered(&response);
         response

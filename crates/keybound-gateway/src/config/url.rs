@@ -322,18 +322,17 @@ pub(crate) fn host_of(authority: &str) -> &str {
 /// Whether a text is a host and perhaps a port: a name of letters, digits, dots, hyphens and underscores, an IPv4 address,
 /// or an IPv6 address in brackets. The port may be empty (RFC 3986 section 3.2.3).
 pub(crate) fn is_authority(text: &str) -> bool {
-    let (host, port) = text.split_at(host_of(text).len());
-    let host_is_fine = match host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-        Some(address) => address.parse::<core::net::Ipv6Addr>().is_ok(),
-        None => !host.is_empty() && host.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_')),
-    };
-    let port_is_fine = match port.strip_prefix(':') {
-        Some(digits) => {
-            digits.is_empty() || digits.bytes().all(|b| b.is_ascii_digit()) && digits.parse::<u16>().is_ok()
+    let (host_is_fine, port) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((address, port)) => (address.parse::<core::net::Ipv6Addr>().is_ok(), port),
+        None => {
+            let in_name = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_');
+            let length = text.as_bytes().iter().take_while(|b| in_name(b)).count();
+            (length > 0, text.get(length..).unwrap_or_default())
         }
-        None => port.is_empty(),
     };
-    host_is_fine && port_is_fine
+    let digits = if port.is_empty() { Some("") } else { port.strip_prefix(':') };
+    let is_port = |digits: &str| digits.bytes().all(|b| b.is_ascii_digit()) && digits.parse::<u16>().is_ok();
+    host_is_fine && digits.is_some_and(|digits| digits.is_empty() || is_port(digits))
 }
 
 /// Whether a host is this machine: `localhost` or a loopback address.

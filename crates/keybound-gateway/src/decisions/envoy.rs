@@ -45,14 +45,14 @@ impl ExtAuthz {
 
     /// Counts a question that could not be answered, and fails its call.
     fn fail(&self, engine: &Engine, head: &Parts, problem: Problem, failure: Failure) -> Response<Body> {
-        self.worker.watch(&head.method, engine.config.log.decisions).answered(&problem.answer());
+        self.worker.watch(&head.method, None, engine.config.log.decisions).answered(&problem.answer());
         failure.answer(head)
     }
 
     async fn check(&self, engine: &Engine, asked: CheckRequest) -> Result<Response<Body>, Unasked> {
         let logged = engine.config.log.decisions;
         let question::Question { mut parts, body } = question::about(asked)?;
-        let watch = self.worker.watch(&parts.method, logged).traced(&parts.headers);
+        let watch = self.worker.watch(&parts.method, Some(&parts.headers), logged);
         let told = match decide(engine, &mut parts, &body, &watch).await {
             Verdict::Unvouched => {
                 watch.answered(&Response::new(Body::empty()));
@@ -101,7 +101,7 @@ impl Handler for ExtAuthz {
             }
         };
         let response = verdict::answer(problem);
-        self.worker.watch(&head.method, engine.config.log.decisions).answered(&response);
+        self.worker.watch(&head.method, None, engine.config.log.decisions).answered(&response);
         grpc::answer(&reply::denied(response).await)
     }
 

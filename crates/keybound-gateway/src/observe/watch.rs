@@ -42,13 +42,20 @@ impl Worker {
         Self { observe, ring, reports: RefCell::default() }
     }
 
-    /// Begins to observe a request.
-    pub(crate) fn watch<'w>(&'w self, method: &Method, logged: LoggedDecisions) -> Watch<'w> {
+    /// Begins to observe a request, with a span of the trace that these fields of it name, if there are traces.
+    pub(crate) fn watch<'w>(
+        &'w self,
+        method: &Method,
+        fields: Option<&HeaderMap>,
+        logged: LoggedDecisions,
+    ) -> Watch<'w> {
+        let method = known(method);
+        let traced = self.observe.traces.as_ref().zip(fields);
         Watch {
             worker: self,
             logged,
-            method: known(method),
-            trace: None,
+            method,
+            trace: traced.map(|(traces, fields)| Box::new(traces.begin(method, fields))),
             upstream: OnceCell::new(),
             began: Instant::now(),
             meter: Cell::new(&self.observe.unrouted),
@@ -117,13 +124,6 @@ pub(crate) struct Watch<'w> {
 }
 
 impl<'w> Watch<'w> {
-    /// With a span of the trace that its fields name, if there are traces.
-    pub(crate) fn traced(mut self, headers: &HeaderMap) -> Self {
-        let traces = self.worker.observe.traces.as_ref();
-        self.trace = traces.map(|traces| Box::new(traces.begin(self.method, headers)));
-        self
-    }
-
     /// The route it belongs to.
     pub(crate) fn routed(&self, meter: &'w Meter) {
         self.meter.set(meter);

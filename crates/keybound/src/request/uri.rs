@@ -171,7 +171,8 @@ impl Origin {
 
     /// Host and port in normal form.
     pub(super) fn authority(&self) -> &str {
-        self.as_str().split_once("//").map_or("", |(_, authority)| authority)
+        let scheme = if self.is_https() { "https://" } else { "http://" };
+        self.as_str().get(scheme.len()..).unwrap_or_default()
     }
 
     /// Whether this authority, of a `Host` field or an absolute target, names this origin.
@@ -376,8 +377,18 @@ fn normal_path(path: &str) -> Result<Cow<'_, str>, UriError> {
     if path.is_empty() {
         return Ok("/".into());
     }
-    if !path.bytes().all(|octet| is_pchar(octet) || octet == b'/') {
-        return Err(UriError);
+    // Nearly every path is in normal form, and needs one look.
+    let (mut fine, mut escaped, mut dotted, mut before) = (true, false, false, 0);
+    for octet in path.bytes() {
+        fine &= is_pchar(octet) || octet == b'/';
+        escaped |= octet == b'%';
+        dotted |= before == b'/' && octet == b'.';
+        before = octet;
+    }
+    match (fine, escaped || dotted) {
+        (false, _) => return Err(UriError),
+        (true, false) => return Ok(path.into()),
+        (true, true) => {}
     }
     let decoded = decode_unreserved(path)?;
     if decoded.contains("/.") { Ok(remove_dot_segments(&decoded).into()) } else { Ok(decoded) }
