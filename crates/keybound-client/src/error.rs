@@ -28,7 +28,12 @@ pub enum Error {
     /// The access token cannot be sent.
     MalformedToken(MalformedToken),
     /// The issuer gave a token that is not bound; it was thrown away (R-CLI-09).
-    Unbound(UnboundToken),
+    Unbound {
+        /// Who gave it.
+        issuer: Box<str>,
+        /// What it is.
+        why: UnboundToken,
+    },
     /// The metadata of the issuer cannot be used.
     Metadata {
         /// The issuer asked for.
@@ -162,7 +167,7 @@ impl fmt::Display for Error {
             Self::Field(name) => write!(f, "the field {name} is set by this client and cannot be given"),
             Self::NoToken => f.write_str("there is neither a token nor an issuer to get one from"),
             Self::MalformedToken(why) => why.fmt(f),
-            Self::Unbound(why) => why.fmt(f),
+            Self::Unbound { issuer, why } => write!(f, "{issuer}: {why}"),
             Self::Metadata { issuer, fault } => write!(f, "metadata of {issuer}: {fault}"),
             Self::NoCommonAlg { server, lists } => write!(f, "{server}: {lists}"),
             Self::AlgMisfit(why) => why.fmt(f),
@@ -343,12 +348,12 @@ impl Refused {
 
 impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let status = self.response.status().as_u16();
+        write!(f, "{} answers {} ", self.response.origin(), self.response.status().as_u16())?;
         match self.demand {
-            Demand::Nonce(why) => write!(f, "{status} use_dpop_nonce: {why}")?,
-            Demand::Token => write!(f, "{status} invalid_token: the access token is refused")?,
-            Demand::Proof => write!(f, "{status} invalid_dpop_proof: the proof is refused")?,
-            Demand::Scope => write!(f, "{status} insufficient_scope: the access token is not enough")?,
+            Demand::Nonce(why) => write!(f, "use_dpop_nonce: {why}")?,
+            Demand::Token => f.write_str("invalid_token: the access token is refused")?,
+            Demand::Proof => f.write_str("invalid_dpop_proof: the proof is refused")?,
+            Demand::Scope => f.write_str("insufficient_scope: the access token is not enough")?,
         }
         let challenge = self.challenge();
         match challenge.as_ref().and_then(DpopChallenge::error_description) {
@@ -366,12 +371,6 @@ pub(crate) fn visible(text: &str) -> String {
 impl From<MalformedToken> for Error {
     fn from(why: MalformedToken) -> Self {
         Self::MalformedToken(why)
-    }
-}
-
-impl From<UnboundToken> for Error {
-    fn from(why: UnboundToken) -> Self {
-        Self::Unbound(why)
     }
 }
 

@@ -121,7 +121,8 @@ fn read(asking: Asking<'_>, body: &[u8], asked: UnixTime) -> Result<Token, Error
     let object = Object::parse(body).map_err(|_| fault("its answer is not one JSON object"))?;
     let member = |name| object.get(name).and_then(Value::as_str);
     let unbound = if core.accept_unbound { Unbound::Tell } else { Unbound::Refuse };
-    let binding = judge_token_type(member("token_type"), unbound)?;
+    let binding = judge_token_type(member("token_type"), unbound)
+        .map_err(|why| Error::Unbound { issuer: access.issuer.clone(), why })?;
     let bearer = || member("token_type").is_some_and(|name| name.eq_ignore_ascii_case("Bearer"));
     if binding != Binding::Bound && !bearer() {
         return Err(fault("its token_type is neither DPoP nor Bearer"));
@@ -132,7 +133,8 @@ fn read(asking: Asking<'_>, body: &[u8], asked: UnixTime) -> Result<Token, Error
         Some(Value::Number(Number::Whole(seconds))) => Some(asked.plus(Duration::from_secs(*seconds))),
         Some(_) => return Err(fault("its expires_in is not a number of seconds")),
     };
-    let mut token = Token::new(text)?.lives(asked, expires);
+    let token = Token::new(text).map_err(|_| fault("its access_token cannot be sent in Authorization"))?;
+    let mut token = token.lives(asked, expires);
     if binding != Binding::Bound {
         token = token.danger_unbound();
     }

@@ -45,6 +45,11 @@ impl Response {
         self.target.url()
     }
 
+    /// The server that answered.
+    pub(crate) fn origin(&self) -> &str {
+        self.target.uri().origin()
+    }
+
     /// How many requests it took, retries and redirects included.
     pub const fn tries(&self) -> u32 {
         self.tries

@@ -6,11 +6,14 @@ use axum::body::Body;
 use bytes::Bytes;
 use futures_util::stream;
 use http::Method;
-use keybound_client::{Error, MetadataFault, PlainHttp};
+use keybound_client::{Error, MetadataFault, PlainHttp, Registration};
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use crate::support::{METADATA, Server, answer, metadata, token_response, with_issuer, with_token, world};
+use crate::support::{
+    METADATA, Server, USE_NONCE, answer, key, metadata, token_response, with_issuer, with_token, world,
+};
+use crate::tokens::INVALID_TOKEN;
 
 // R-CLI-25
 #[tokio::test]
@@ -84,9 +87,94 @@ async fn answers_without_end() {
     let Error::TokenRequest(why) = &error else { panic!("{error:?}") };
     assert!(matches!(**why, Error::TooLarge { .. }), "{error:?}");
 
+    // Metadata of a resource, and what a registration is answered.
+    let server = Server::start(move |seen, _| match &*seen.target {
+        "/r" => answer(401, &[("www-authenticate", "DPoP")], ""),
+        _ => answer(200, &[], endless()),
+    })
+    .await;
+    let client = key().discover(|_: &str| None).build().unwrap();
+    let error = client.get(&server.url("/r")).send().await.unwrap_err();
+    assert!(matches!(error, Error::TooLarge { .. }), "{error:?}");
+    assert!(error.to_string().contains(&server.address.to_string()), "{error}");
+    let server = Server::start(move |seen, _| match &*seen.target {
+        METADATA => {
+            let issuer = format!("http://{}", seen.field("host").unwrap());
+            let mut metadata = metadata(&issuer);
+            metadata["registration_endpoint"] = json!(format!("{issuer}/register"));
+            answer(200, &[], metadata.to_string())
+        }
+        _ => answer(201, &[], endless()),
+    })
+    .await;
+    let registration = Registration::native("job", ["http://127.0.0.1/back"]);
+    let error = client.register(&server.url(""), &registration).await.unwrap_err();
+    assert!(matches!(error, Error::TooLarge { .. }), "{error:?}");
+
     let server = Server::start(move |_, _| answer(200, &[], endless())).await;
     let response = with_token().build().unwrap().get(&server.url("/")).send().await.unwrap();
     assert!(matches!(response.bytes(1 << 20).await, Err(Error::TooLarge { .. })));
+}
+
+// R-NONCE-19: what nobody reads of a challenge keeps nobody waiting
+#[tokio::test]
+async fn a_challenge_without_end() {
+    let endless = |pause: Duration| {
+        Body::from_stream(stream::unfold((), move |()| async move {
+            tokio::time::sleep(pause).await;
+            Some((Ok::<_, std::convert::Infallible>(Bytes::from(vec![b' '; 4 << 10])), ()))
+        }))
+    };
+    for pause in [Duration::ZERO, Duration::from_secs(60)] {
+        let server = Server::start(move |seen, _| match seen.nonce() {
+            None => answer(401, &[("www-authenticate", USE_NONCE), ("dpop-nonce", "n")], endless(pause)),
+            Some(_) => answer(200, &[], "here"),
+        })
+        .await;
+        let begun = std::time::Instant::now();
+        let response = with_token().build().unwrap().get(&server.url("/")).send().await.unwrap();
+        assert_eq!((response.status().as_u16(), response.tries()), (200, 2));
+        assert!(begun.elapsed() < Duration::from_secs(10), "{pause:?}");
+    }
+}
+
+// Whoever reads of it learns which server it was.
+#[tokio::test]
+async fn each_lie_is_told_with_its_teller() {
+    type Lie = (u16, &'static [(&'static str, &'static str)], &'static str);
+    let lies: [Lie; 8] = [
+        (401, &[("www-authenticate", USE_NONCE), ("dpop-nonce", "n")], "nonce"), // for ever
+        (401, &[("www-authenticate", USE_NONCE), ("dpop-nonce", "a"), ("dpop-nonce", "b")], "nonce"),
+        (401, &[("www-authenticate", USE_NONCE), ("dpop-nonce", "a b")], "nonce"),
+        (401, &[("www-authenticate", USE_NONCE)], "nonce"),
+        (401, &[("www-authenticate", INVALID_TOKEN)], "invalid_token"),
+        (302, &[("location", "https://elsewhere.example/")], "https://elsewhere.example"),
+        (302, &[("location", "/a"), ("location", "/b")], "redirects without a usable Location"),
+        (302, &[("location", "/")], "redirects in a row"),
+    ];
+    for (status, fields, what) in lies {
+        let server = Server::start(move |_, _| answer(status, fields, "")).await;
+        let error = with_token().build().unwrap().get(&server.url("/")).send().await.unwrap_err().to_string();
+        assert!(error.contains(what) && error.contains(&server.address.to_string()), "{fields:?}: {error}");
+        assert!(server.seen().len() <= 6, "{fields:?}");
+    }
+    for (token, what) in [
+        (json!({"access_token": "t", "token_type": "Bearer"}), "not bound to a key"),
+        (json!({"access_token": "t t", "token_type": "DPoP"}), "cannot be sent"),
+        (json!({"token_type": "DPoP"}), "no access_token"),
+        (json!([]), "not one JSON object"),
+    ] {
+        let token = token.to_string();
+        let server = world(move |_, _| answer(200, &[], token.clone()), |_, _| answer(200, &[], "")).await;
+        let error = with_issuer(&server.url("")).build().unwrap().token().await.unwrap_err().to_string();
+        assert!(error.contains(what) && error.contains(&server.address.to_string()), "{error}");
+    }
+    // R-CLI-15: what stands in the quotes of another challenge is none of ours, and no error.
+    let quoted = r#"Basic realm="x, DPoP error=\"use_dpop_nonce\"""#;
+    let fields = [("www-authenticate", quoted), ("dpop-nonce", "n")];
+    let server = Server::start(move |_, _| answer(401, &fields, "")).await;
+    let response = with_token().build().unwrap().get(&server.url("/")).send().await.unwrap();
+    assert_eq!((response.status().as_u16(), response.tries()), (401, 1));
 }
 
 #[tokio::test]
