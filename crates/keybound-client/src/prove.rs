@@ -7,16 +7,19 @@ use std::task::{Context, Poll};
 
 use bytes::Buf;
 use http::header::AUTHORIZATION;
-use http::{HeaderMap, Method, Request, Response};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{Empty, Full};
+use keybound::challenge::DpopChallenge;
 use keybound::client::{Answer, Attempt, Replay, Verdict};
+use keybound::crypto::AlgSet;
+use keybound::nonce::Role;
 use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::client::{Client, Source, now};
 use crate::error::Error;
-use crate::tokens::Held;
+use crate::tokens::{Held, Tokens};
 use crate::transport::Target;
 
 /// A body that may be sent again from its start (R-CLI-17).
@@ -75,8 +78,8 @@ impl<B: Body + Unpin> Body for Once<B> {
 }
 
 /// Puts token and proof of a [`Client`] on the requests of another HTTP client, by the same rules: the newest nonce, one retry on
-/// `use_dpop_nonce`, one with another token on `invalid_token`. Tokens are got by the [`Client`] itself. The answer comes back
-/// whatever it is.
+/// `use_dpop_nonce`, one with another token on `invalid_token` or where proofs by another algorithm are wanted, and a resource asked
+/// for its issuer where the [`Client`] discovers that. Tokens are got by the [`Client`] itself. The answer comes back whatever it is.
 ///
 /// # Security
 ///
@@ -184,16 +187,51 @@ impl<S> Calling<S> {
     {
         let client = self.client.clone();
         let core = &*client.core;
-        let Source::One(tokens) = &core.source else { return Err(Error::NoToken.into()) };
         let target = Target::parse(&request.uri().to_string())?;
         target.permitted(core.plain)?;
+        let discovered = match &core.source {
+            Source::One(tokens) => return self.authorized(request, &target, tokens).await,
+            Source::Discovered(discovered) => discovered,
+        };
+        if let Some(tokens) = discovered.of(&target) {
+            return self.authorized(request, &target, &tokens).await;
+        }
+        let spare = copy(&request);
+        let (head, body) = self.send(request, |_| {}).await?.into_parts();
+        core.servers.learn(target.uri().origin(), Role::ResourceServer, &head.headers, now());
+        if let Some(spare) = spare.filter(|_| head.status == StatusCode::UNAUTHORIZED)
+            && let Some(tokens) = discovered.ask(&target, &head.headers, core).await?
+        {
+            return self.authorized(spare, &target, &tokens).await;
+        }
+        Ok(Response::from_parts(head, body))
+    }
+
+    /// The answer to a request with one of these tokens, and with another one if it is refused (R-CLI-16).
+    async fn authorized<B, R>(
+        &mut self,
+        request: Request<B>,
+        target: &Target,
+        tokens: &Tokens,
+    ) -> Result<Response<R>, ProveError<S::Error>>
+    where
+        S: Service<Request<B>, Response = Response<R>>,
+        B: Again,
+    {
+        let client = self.client.clone();
+        let core = &*client.core;
         let held = tokens.current(core).await?;
         let spare = copy(&request);
-        let (response, verdict) = self.attempt(request, &target, &held).await?;
-        let (Verdict::TokenRefused, Some(spare)) = (verdict, spare) else { return Ok(response) };
-        let Some(another) = tokens.renewed(&held, core).await? else { return Ok(response) };
+        let (response, next) = self.attempt(request, target, &held).await?;
+        let Some(spare) = spare else { return Ok(response) };
+        let another = match next {
+            Next::Done => None,
+            Next::Token => tokens.renewed(&held, core).await?,
+            Next::Algs(algs) => tokens.rebound(&held, algs, target.uri().origin(), core).await?,
+        };
+        let Some(another) = another else { return Ok(response) };
         drop(response);
-        self.attempt(spare, &target, &another).await.map(|(response, _)| response)
+        self.attempt(spare, target, &another).await.map(|(response, _)| response)
     }
 
     /// One request with this token, and a second one if a nonce is demanded (R-NONCE-19).
@@ -202,7 +240,7 @@ impl<S> Calling<S> {
         request: Request<B>,
         target: &Target,
         held: &Held,
-    ) -> Result<(Response<R>, Verdict<Infallible>), ProveError<S::Error>>
+    ) -> Result<(Response<R>, Next), ProveError<S::Error>>
     where
         S: Service<Request<B>, Response = Response<R>>,
         B: Again,
@@ -213,7 +251,7 @@ impl<S> Calling<S> {
         let spare = copy(&request);
         if !held.token.is_bound() {
             let bearer = |fields: &mut HeaderMap| drop(fields.insert(AUTHORIZATION, held.token.bearer()));
-            return Ok((self.send(request, bearer).await?, Verdict::Done));
+            return Ok((self.send(request, bearer).await?, Next::Done));
         }
         let permitted = target.permitted(core.plain)?;
         let first = Attempt::at_resource(&method, permitted, held.token.credentials());
@@ -221,16 +259,24 @@ impl<S> Calling<S> {
         let response = self.send(request, |fields| sent.apply(fields)).await?;
         let answer = Answer::new(response.status(), response.headers());
         let replay = if spare.is_some() { Replay::Possible } else { Replay::Impossible };
-        let (retry, spare) = match (sent.learn(&core.servers, answer, replay, now()), spare) {
-            (Verdict::RetryOnce(retry), Some(spare)) => (retry, spare),
-            (Verdict::TokenRefused, _) => return Ok((response, Verdict::TokenRefused)),
-            _ => return Ok((response, Verdict::Done)),
+        let verdict = sent.learn(&core.servers, answer, replay, now());
+        let algs = DpopChallenge::find(response.headers()).and_then(|challenge| challenge.algs());
+        let (retry, spare) = match (verdict, algs.filter(|algs| !algs.contains(held.holder.alg())), spare) {
+            // No proof of this key can do better (R-CLI-13).
+            (Verdict::RetryOnce(_) | Verdict::TokenRefused | Verdict::ProofRefused, Some(algs), _) => {
+                return Ok((response, Next::Algs(algs)));
+            }
+            (Verdict::RetryOnce(retry), None, Some(spare)) => (retry, spare),
+            (Verdict::TokenRefused, ..) => return Ok((response, Next::Token)),
+            _ => return Ok((response, Next::Done)),
         };
         drop(response);
         let sent = held.holder.prove(retry, &core.servers).await?;
         let response = self.send(spare, |fields| sent.apply(fields)).await?;
-        let verdict = sent.learn(&core.servers, Answer::new(response.status(), response.headers()), now());
-        Ok((response, verdict))
+        let answer = Answer::new(response.status(), response.headers());
+        let verdict: Verdict<Infallible> = sent.learn(&core.servers, answer, now());
+        let next = if verdict == Verdict::TokenRefused { Next::Token } else { Next::Done };
+        Ok((response, next))
     }
 
     async fn send<B, R>(
@@ -248,6 +294,15 @@ impl<S> Calling<S> {
         std::future::poll_fn(|context| self.next.poll_ready(context)).await.map_err(ProveError::Inner)?;
         self.next.call(request).await.map_err(ProveError::Inner)
     }
+}
+
+/// What an answer asks for.
+enum Next {
+    Done,
+    /// Another token.
+    Token,
+    /// Proofs by one of these algorithms, which the key of the token does not have.
+    Algs(AlgSet),
 }
 
 /// The same request once more, if its body can be sent again.

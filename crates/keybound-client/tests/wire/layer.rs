@@ -1,15 +1,21 @@
 //! The layer, over the HTTP client of hyper.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::{Method, Request, StatusCode};
 use http_body_util::Full;
 use hyper_util::client::legacy::Client as Hyper;
 use hyper_util::rt::TokioExecutor;
-use keybound_client::{Error, Once, ProveError, ProveLayer};
+use keybound::crypto::Alg;
+use keybound::crypto::aws_lc::SoftwareKey;
+use keybound_client::{Access, Error, Once, ProveError, ProveLayer, Token};
 use serde_json::json;
 use tower::{Layer as _, Service as _, ServiceExt as _};
 
-use crate::support::{Server, USE_NONCE, answer, challenge, token_response, with_issuer, with_token, world};
+use crate::support::{
+    METADATA, Server, USE_NONCE, answer, challenge, key, metadata, part, token_response, with_issuer, with_token, world,
+};
 use crate::tokens::INVALID_TOKEN;
 
 fn request<B>(server: &Server, path: &str, body: B) -> Request<B> {
@@ -68,4 +74,52 @@ async fn plain_http_is_for_loopback() {
     let request = Request::get("http://192.0.2.1/").body(Full::new(Bytes::new())).unwrap();
     let error = service.oneshot(request).await.unwrap_err();
     assert!(matches!(error, ProveError::Client(Error::PlainHttp(_))), "{error:?}");
+}
+
+// R-CLI-13, R-CLI-24: the issuer that the resource names, and the key that it takes
+#[tokio::test]
+async fn what_the_resource_says_is_heeded() {
+    const ABOUT: &str = "/.well-known/oauth-protected-resource/r";
+
+    let server = Server::start(|seen, _| {
+        let own = format!("http://{}", seen.field("host").unwrap());
+        let alg = || part(seen.field("dpop").unwrap(), 0)["alg"].as_str().unwrap().to_owned();
+        match &*seen.target {
+            METADATA => {
+                let mut metadata = metadata(&own);
+                metadata["dpop_signing_alg_values_supported"] = json!(["ES256", "Ed25519"]);
+                answer(200, &[], metadata.to_string())
+            }
+            ABOUT => {
+                let about = json!({"resource": format!("{own}/r"), "authorization_servers": [own]});
+                answer(200, &[], about.to_string())
+            }
+            "/token" => token_response(&alg(), 300),
+            _ if seen.field("authorization") == Some("DPoP Ed25519") && alg() == "Ed25519" => answer(200, &[], "in"),
+            _ => {
+                let field = format!(r#"DPoP error="invalid_token", algs="Ed25519", resource_metadata="{own}{ABOUT}""#);
+                answer(401, &[("www-authenticate", &field)], "")
+            }
+        }
+    })
+    .await;
+    let second = Arc::new(SoftwareKey::generate(Alg::Ed25519).unwrap());
+    let choose =
+        |issuer: &str| issuer.starts_with("http://127.0.0.1").then(|| Access::client_credentials(issuer, "job"));
+    let client = key().or_key(second).discover(choose).build().unwrap();
+    let hyper = Hyper::builder(TokioExecutor::new()).build_http();
+    let mut service = ProveLayer::new(client).layer(hyper);
+    for tries in [3, 1] {
+        let before = server.count("/r");
+        let body = Full::new(Bytes::from("body"));
+        let response = service.ready().await.unwrap().call(request(&server, "/r", body)).await.unwrap();
+        assert_eq!(response.status(), 200);
+        assert_eq!(server.count("/r") - before, tries, "{:?}", server.seen());
+    }
+    // A client without such a key is told so.
+    let client = key().token(Token::new("t").unwrap()).build().unwrap();
+    let hyper = Hyper::builder(TokioExecutor::new()).build_http();
+    let request = request(&server, "/r", Full::new(Bytes::new()));
+    let error = ProveLayer::new(client).layer(hyper).oneshot(request).await.unwrap_err();
+    assert!(matches!(error, ProveError::Client(Error::NoCommonAlg { .. })), "{error:?}");
 }
