@@ -30,6 +30,9 @@ use crate::style::{PLAIN, STRONG};
 /// What the tokens of the self-contained default are for: where `keybound serve` listens by default.
 const TRIAL_AUDIENCE: &str = "http://127.0.0.1:8080";
 
+/// Who is signed in at the self-contained default, wherever somebody is asked.
+const TRIAL_USER: &str = "alice";
+
 /// Run the authorization server alone, or look after its clients, users and keys
 ///
 /// It issues tokens that are bound to the client's key. With --config, it reads [authorization_server] of the file, with
@@ -157,10 +160,19 @@ address = "{address}"
 [authorization_server]
 url = "http://{address}"
 audience = ["{TRIAL_AUDIENCE}"]
+auto_approve = "{TRIAL_USER}"
+[[authorization_server.client]]
+client_id = "app"
+token_endpoint_auth_method = "none"
+grant_types = ["authorization_code", "refresh_token", "urn:ietf:params:oauth:grant-type:device_code"]
+redirect_uris = ["http://127.0.0.1/callback"]
+scope = ["openid", "read", "write"]
+dpop_bound_access_tokens = true
 [[authorization_server.client]]
 client_id = "demo"
 client_secret = "{secret}"
-grant_types = ["client_credentials"]
+grant_types = ["client_credentials", "authorization_code", "refresh_token", "urn:ietf:params:oauth:grant-type:device_code"]
+redirect_uris = ["http://127.0.0.1/callback"]
 scope = ["read", "write"]
 dpop_bound_access_tokens = true
 "#

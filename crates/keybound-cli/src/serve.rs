@@ -163,6 +163,9 @@ fn decide<H: Handler>(
     thread::Builder::new().name(name.to_owned()).spawn(work).map_err(Failure::failed)
 }
 
+/// Who is signed in at the issuer of the self-contained default, wherever somebody is asked.
+const TRIAL_USER: &str = "alice";
+
 fn default_config(address: SocketAddr, sample: SocketAddr, secret: &str) -> std::result::Result<Config, Failure> {
     let text = format!(
         r#"
@@ -177,10 +180,19 @@ scope = ["read"]
 [authorization_server]
 url = "http://{address}/issuer"
 store = "memory"
+auto_approve = "{TRIAL_USER}"
+[[authorization_server.client]]
+client_id = "app"
+token_endpoint_auth_method = "none"
+grant_types = ["authorization_code", "refresh_token", "urn:ietf:params:oauth:grant-type:device_code"]
+redirect_uris = ["http://127.0.0.1/callback"]
+scope = ["openid", "read", "write"]
+dpop_bound_access_tokens = true
 [[authorization_server.client]]
 client_id = "demo"
 client_secret = "{secret}"
-grant_types = ["client_credentials"]
+grant_types = ["client_credentials", "authorization_code", "refresh_token", "urn:ietf:params:oauth:grant-type:device_code"]
+redirect_uris = ["http://127.0.0.1/callback"]
 scope = ["read", "write"]
 dpop_bound_access_tokens = true
 "#
@@ -202,6 +214,9 @@ fn say_what_to_try(address: SocketAddr, console: SocketAddr, secret: &str) {
              {keybound} request --issuer http://{address}/issuer --client-id demo http://{address}/hello\n\
              curl -i http://{address}/hello"
         ),
-        "The first gets in with a bound token and a fresh proof; curl has neither.",
+        format_args!(
+            "The first gets in with a bound token and a fresh proof; curl has neither. As the person {TRIAL_USER}, whom nobody asks\n\
+             for a password here: --client-id demo --login."
+        ),
     );
 }
