@@ -33,7 +33,7 @@ fn looks_after_the_embedded_issuer() {
     assert_eq!(at_the_embedded(&scene, "grant_type=client_credentials&client_secret=0123456789abcdef").status, 200);
     let entries: Value = serde_json::from_slice(&administer("GET", "/v1/audit", "").body).unwrap();
     let events: Vec<_> = entries["entries"].as_array().unwrap().iter().map(|row| row["event"].clone()).collect();
-    assert_eq!(events, ["token.issued", "client.registered"]);
+    assert_eq!(events, ["token.issued", "admin.refused", "client.registered", "key.made", "key.made"]);
     // What was counted outlives the configuration it was counted under.
     scene.reload("mode = \"report\"", "mode = \"required\"");
     let text = ask(scene.admin, "GET", "/metrics", "localhost", &SECRET, "").text();
