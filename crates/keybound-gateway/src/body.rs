@@ -310,21 +310,11 @@ struct UpstreamBody {
 }
 
 impl UpstreamBody {
-    /// The next frame, once there is one. That it is wanted is said first: only then does the connection fetch it.
-    fn poll_inner(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let Some(lease) = &mut self.lease else { return Pin::new(&mut self.inner).poll_frame(cx) };
-        let polled = lease.look(cx, |cx| Pin::new(&mut self.inner).poll_frame(cx));
-        if polled.is_pending() && lease.drive(cx) {
-            return lease.look(cx, |cx| Pin::new(&mut self.inner).poll_frame(cx));
-        }
-        polled
-    }
-
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         if let Some(error) = self.broken.take() {
             return Poll::Ready(Some(Err(error.into())));
         }
-        match self.poll_inner(cx) {
+        match Pin::new(&mut self.inner).poll_frame(cx) {
             Poll::Ready(Some(Err(error))) => {
                 self.broken = Some(error);
                 cx.waker().wake_by_ref();

@@ -22,7 +22,6 @@ use crate::front::{Inbound, Peer};
 use crate::health::Address;
 
 mod dial;
-mod driver;
 pub(crate) mod fields;
 mod identity;
 mod pool;
@@ -244,15 +243,13 @@ impl Proxy {
         let patience = self.limits.response_timeout;
         let sent = lease.send(outbound, progress.cloned()).map_err(|_unfit| Failure::Said(Problem::HostInvalid))?;
         let mut sent = pin!(sent);
+        let deadline = lease.deadline();
         let mut seen = 0;
         let mut due = Instant::now() + patience;
         loop {
-            let answered = poll_fn(|cx| {
-                lease.drive(cx);
-                match lease.look(cx, |cx| sent.as_mut().poll(cx)) {
-                    Poll::Ready(answered) => Poll::Ready(Some(answered)),
-                    Poll::Pending => lease.deadline().poll(cx, Some(due)).map(|()| None),
-                }
+            let answered = poll_fn(|cx| match sent.as_mut().poll(cx) {
+                Poll::Ready(answered) => Poll::Ready(Some(answered)),
+                Poll::Pending => deadline.poll(cx, Some(due)).map(|()| None),
             });
             match answered.await {
                 Some(Ok(response)) => return Ok(response),

@@ -4,7 +4,6 @@
 use core::cell::RefCell;
 use core::fmt;
 use core::future::Future;
-use core::task::{Context, Waker};
 use std::io;
 use std::rc::Rc;
 
@@ -14,11 +13,11 @@ use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 use hyper::client::conn::http1::{Builder, SendRequest};
 use hyper_util::rt::TokioIo;
+use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout};
 
 use super::Outbound;
 use super::dial::{Dialled, Octets, dial};
-use super::driver::Driver;
 use super::streams::{self, Connections, Stream};
 use crate::body::{Progress, RequestBody};
 use crate::config::{HttpVersion, Limits, UpstreamUrl};
@@ -39,26 +38,10 @@ struct Resting {
     since: Instant,
 }
 
-/// A connection, and what moves its octets.
+/// A connection, and the task that moves its octets.
 struct Connection {
     sender: SendRequest<RequestBody>,
-    driver: Driver,
-}
-
-impl Connection {
-    /// Whether it takes a request at once, once it has done what it was still at.
-    fn is_ready(&mut self) -> bool {
-        if !self.sender.is_ready() {
-            self.driver.poll(&mut Context::from_waker(Waker::noop()));
-        }
-        self.sender.is_ready()
-    }
-
-    /// Whether it is open still, as far as the system knows.
-    fn is_open(&mut self) -> bool {
-        self.driver.poll(&mut Context::from_waker(Waker::noop()));
-        !self.sender.is_closed()
-    }
+    task: AbortHandle,
 }
 
 impl Server {
@@ -80,10 +63,10 @@ impl Server {
         let mut position = idle.len();
         while position > 0 {
             position -= 1;
-            let Some(resting) = idle.get_mut(position) else { break };
+            let Some(resting) = idle.get(position) else { break };
             if resting.connection.sender.is_closed() {
                 idle.remove(position);
-            } else if resting.connection.is_ready() {
+            } else if resting.connection.sender.is_ready() {
                 let Resting { connection, deadline, .. } = idle.remove(position);
                 return Some(Lease::new(Held::Whole(connection), self, deadline));
             }
@@ -114,15 +97,18 @@ impl Server {
         builder.max_header_size(header_bytes).max_buf_size(header_bytes.max(64 << 10));
         let (sender, connection) =
             builder.handshake(TokioIo::new(Gathering(octets))).await.map_err(io::Error::other)?;
-        Ok(Connection { sender, driver: Driver::new(connection.with_upgrades()) })
+        let task = tokio::task::spawn_local(async move {
+            // What goes wrong on it is told to whoever waits for a response on it.
+            let _ = connection.with_upgrades().await;
+        });
+        Ok(Connection { sender, task: task.abort_handle() })
     }
 
     fn most_streams(&self) -> usize {
         usize::try_from(self.limits.streams).unwrap_or(usize::MAX)
     }
 
-    fn put_back(&self, mut connection: Connection, deadline: Deadline) {
-        connection.driver.rest();
+    fn put_back(&self, connection: Connection, deadline: Deadline) {
         let mut idle = self.idle.borrow_mut();
         if idle.len() < self.limits.upstream_idle && !connection.sender.is_closed() {
             idle.push(Resting { connection, deadline, since: Instant::now() });
@@ -133,7 +119,7 @@ impl Server {
     pub(crate) fn sweep(&self, now: Instant) -> bool {
         let rest = self.limits.upstream_idle_timeout;
         let mut idle = self.idle.borrow_mut();
-        idle.retain_mut(|resting| now < resting.since + rest && resting.connection.is_open());
+        idle.retain(|resting| !resting.connection.sender.is_closed() && now < resting.since + rest);
         if let Some(then) = now.checked_sub(rest) {
             self.shared.sweep(then);
         }
@@ -188,8 +174,7 @@ impl Lease {
         Self { held: Some(held), server: Rc::clone(server), deadline, sent: None, answered: false }
     }
 
-    /// Sends `outbound`; `progress` is that of its body, if it has one. Octets then go both ways at once, and whoever waits for
-    /// one way must not hold up the other: the connection moves by itself. Without a body, [`Lease::drive`] moves it.
+    /// Sends `outbound`; `progress` is that of its body, if it has one.
     pub(crate) fn send(
         &mut self,
         outbound: Outbound,
@@ -198,12 +183,8 @@ impl Lease {
         self.sent = progress;
         let mut request = outbound.into_request();
         Ok(match self.held.as_mut().expect("a lease has its connection until it is dropped") {
-            Held::Whole(Connection { sender, driver }) => {
-                if self.sent.is_some() {
-                    driver.detach();
-                }
-                let sent = driver.look(&mut Context::from_waker(Waker::noop()), |_| sender.try_send_request(request));
-                sent.map_err(|error| Unanswered::of(error, |_| {})).left_future()
+            Held::Whole(connection) => {
+                connection.sender.try_send_request(request).map_err(|error| Unanswered::of(error, |_| {})).left_future()
             }
             Held::Part(stream) => {
                 streams::to_http2(&mut request, self.server.url.scheme()).ok_or(Unfit)?;
@@ -211,22 +192,6 @@ impl Lease {
                 sent.map_err(|error| Unanswered::of(error, streams::from_http2)).right_future()
             }
         })
-    }
-
-    /// Moves what can be moved on the connection, unless that goes by itself; whether it was so.
-    pub(crate) fn drive(&mut self, cx: &mut Context<'_>) -> bool {
-        match &mut self.held {
-            Some(Held::Whole(Connection { driver, .. })) => driver.poll(cx),
-            Some(Held::Part(_)) | None => false,
-        }
-    }
-
-    /// Looks at what has come of that.
-    pub(crate) fn look<T>(&self, cx: &mut Context<'_>, look: impl FnOnce(&mut Context<'_>) -> T) -> T {
-        match &self.held {
-            Some(Held::Whole(Connection { driver, .. })) => driver.look(cx, look),
-            Some(Held::Part(_)) | None => look(cx),
-        }
     }
 
     /// The timer of this connection.
@@ -246,9 +211,7 @@ impl Lease {
 
     /// The connection has become a tunnel, and is nobody's.
     pub(crate) fn tunnelled(mut self) {
-        if let Some(Held::Whole(connection)) = self.held.take() {
-            connection.driver.run();
-        }
+        self.held.take();
     }
 }
 
@@ -272,7 +235,7 @@ impl Drop for Lease {
             Some(Held::Whole(connection)) if self.answered && sent.is_none() => {
                 self.server.put_back(connection, core::mem::take(&mut self.deadline));
             }
-            Some(Held::Whole(connection)) => drop(connection),
+            Some(Held::Whole(connection)) => connection.task.abort(),
             // The response is gone by itself; the rest of the request would still be taken from the client.
             Some(Held::Part(_)) => sent.into_iter().for_each(|sent| sent.abandon()),
             None => {}
