@@ -32,7 +32,7 @@ impl User {
         &self.stored.name
     }
 
-    /// The name in the one form that it is found by whatever the case of its letters: what [`Users::list`] is ordered by.
+    /// The name in the one form that it is found by whatever the case of its letters: what [`Users::list`](super::Users::list) is ordered by.
     pub fn id(&self) -> &str {
         &self.id
     }
