@@ -74,13 +74,13 @@ async fn a_module_signs_the_tokens_of_the_issuer() {
         .header("content-type", "application/x-www-form-urlencoded")
         .body(axum::body::Body::new(Full::from("grant_type=client_credentials")))
         .unwrap();
-    let answer = issuer.router().oneshot(request).await.unwrap();
+    let answer = issuer.issuer().router().oneshot(request).await.unwrap();
     let status = answer.status();
     let body = answer.into_body().collect().await.unwrap().to_bytes();
     assert_eq!(status, 200, "{body:?}");
     let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
     let token = AccessToken::parse(body["access_token"].as_str().unwrap()).unwrap();
-    let (facts, _) = SignedJwt::parse(token).unwrap().verify(&issuer.key_set().current()).unwrap();
+    let (facts, _) = SignedJwt::parse(token).unwrap().verify(&issuer.issuer().key_set().current()).unwrap();
     assert_eq!(facts.client_id(), "demo");
 
     let error = IssuerAlone::new(&config(folder.path(), "nobody")).unwrap_err().to_string();
