@@ -56,7 +56,7 @@ impl Issuer {
 [listen]
 address = "{address}"
 [replay]
-per_key = 100000000
+per_key = 16000000
 memory = "2GiB"
 [authorization_server]
 url = "http://{address}"
