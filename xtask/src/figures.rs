@@ -81,7 +81,9 @@ fn measured(name: &str, arguments: &[&str]) -> Option<Vec<Value>> {
         return None;
     }
     let figures = String::from_utf8(output.stdout).ok()?;
-    figures.lines().map(|line| serde_json::from_str(line).ok()).collect()
+    let figure =
+        |line| serde_json::from_str(line).inspect_err(|_| eprintln!("the benchmark {name} says no figure: {line}"));
+    figures.lines().map(figure).collect::<Result<_, _>>().ok()
 }
 
 /// Builds the program `keybound` and says where it is.

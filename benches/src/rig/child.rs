@@ -1,6 +1,6 @@
 //! A process that is measured.
 
-use std::process::{Command, ExitStatus};
+use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 /// A process that ends with this value.
@@ -8,7 +8,9 @@ use std::time::Duration;
 pub struct Child(std::process::Child);
 
 impl Child {
+    /// What it says on its standard output is nobody's: figures alone stand on ours.
     pub(super) fn start(mut command: Command) -> Self {
+        command.stdout(Stdio::null());
         Self(command.spawn().unwrap_or_else(|error| panic!("{command:?} cannot be started: {error}")))
     }
 

@@ -47,8 +47,6 @@ pub struct Refreshing<'i> {
 pub struct Refreshed {
     /// Processor time of the issuer for each, in nanoseconds.
     pub nanos: f64,
-    /// A second.
-    pub rate: f64,
     /// Half of them took no longer, in milliseconds.
     pub median: f64,
 }
@@ -90,14 +88,10 @@ impl<'i> Refreshing<'i> {
             }
         };
         let took = runtime.block_on(join_all((0..LANES).map(|_| lane())));
-        let (spent, passed) = (self.issuer.process().cpu_time().saturating_sub(before), begun.elapsed());
+        let spent = self.issuer.process().cpu_time().saturating_sub(before);
         let mut took: Vec<Duration> = took.into_iter().flatten().collect();
         took.sort();
-        Refreshed {
-            nanos: spent.as_nanos() as f64 / count as f64,
-            rate: count as f64 / passed.as_secs_f64(),
-            median: took[took.len() / 2].as_secs_f64() * 1e3,
-        }
+        Refreshed { nanos: spent.as_nanos() as f64 / count as f64, median: took[took.len() / 2].as_secs_f64() * 1e3 }
     }
 
     /// One of them, anywhere in the store.
