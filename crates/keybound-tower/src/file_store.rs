@@ -191,7 +191,7 @@ impl ReplayStore for FileStore {
         let (done, written) = oneshot::channel();
         self.writer.write(Job { line, now, done })?;
         // Whoever comes with the same meanwhile is told that it was here: at worst nobody is admitted.
-        written.await.unwrap_or(Err(Fault::ReplayUnreachable)).map(|()| Seen::Never)
+        written.await.unwrap_or_else(|_ended| Err(self.writer.lost())).map(|()| Seen::Never)
     }
 }
 

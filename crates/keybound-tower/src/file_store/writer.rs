@@ -98,8 +98,13 @@ impl Writer {
         if sent {
             return Ok(());
         }
+        Err(self.lost())
+    }
+
+    /// What is said of a line that nobody took, or that still waited when the thread ended.
+    pub(super) fn lost(&self) -> Fault {
         self.told.unwritten.fetch_add(1, Ordering::Relaxed);
-        Err(Fault::ReplayUnreachable)
+        Fault::ReplayUnreachable
     }
 
     /// Whether anything can be written down before a restart.
