@@ -45,11 +45,11 @@ impl Serve {
             Some(path) => {
                 let overrides = Overrides::listen(self.service.listen.clone());
                 let config = Config::load(path, environment(), &overrides).map_err(Failure::configuration)?;
+                logging::use_format(config.log.format);
                 let front = self.service.bind("serve", &config, &mut sockets)?;
                 let asked = Asked::bind(&config, &mut sockets)?;
                 let admin = Admin::bind_among(&mut sockets, &config.listen).map_err(Failure::failed)?;
                 sockets.finish().map_err(Failure::usage)?;
-                logging::use_format(config.log.format);
                 let live = live(config, &front)?;
                 let path = path.clone();
                 let load = move || Config::load(&path, environment(), &overrides);
@@ -69,12 +69,12 @@ impl Serve {
         let secret = encode_base64url(&random_array::<16>().map_err(Failure::failed)?);
         // Bound before the configuration is complete: the origin holds the port that was found.
         let config = default_config(address, sample, &secret)?;
+        logging::use_format(config.log.format);
         let front = self.service.bind("serve", &config, &mut Sockets::default())?;
         let found = front.address().map_err(Failure::failed)?;
         let admin = Admin::bind(&config.listen).map_err(Failure::failed)?;
         let console = admin.address().map_err(Failure::failed)?;
         let config = default_config(found, sample, &secret)?;
-        logging::use_format(config.log.format);
         say_what_to_try(found, console, &secret);
         let live = live(config, &front)?;
         serve(front, Asked::default(), admin, live, stop)

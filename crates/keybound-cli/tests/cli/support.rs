@@ -221,6 +221,11 @@ impl Service {
         }
     }
 
+    /// What it has said so far, as far as that was waited for.
+    pub(crate) fn said(&self) -> &[String] {
+        &self.said
+    }
+
     /// Asks it to end by SIGTERM, and says with which status it did.
     #[track_caller]
     pub(crate) fn terminate(mut self) -> Option<i32> {

@@ -32,7 +32,11 @@ use self::server::authorization_server;
 /// `None` if anything is wrong; then there is a mistake that says what.
 pub(crate) fn config(root: &Located, base: &Path, reader: Reader, mistakes: &Mistakes) -> Option<Config> {
     unknown_tables(root, mistakes);
-    let listen = listen(Section::single(root, "listen", mistakes), base);
+    let mut listen = listen(Section::single(root, "listen", mistakes), base);
+    if let (Reader::Issuer, Some(listen)) = (reader, &mut listen) {
+        // It answers no questions of proxies, and keeps nothing back for who would ask them.
+        (listen.value.decisions, listen.value.ext_authz) = (None, None);
+    }
     let origins = each(root, "origin", mistakes, |section| {
         let url = section.text("url", FromStr::from_str);
         section.finish();

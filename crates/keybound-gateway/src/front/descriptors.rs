@@ -1,9 +1,11 @@
 //! How many of the process's descriptors clients may hold. If they could have them all, somebody who only connects would leave
-//! none for upstreams, keys, the replay store and the admin listener.
+//! none for upstreams, keys, the replay store and the admin listener. Each front has an equal share, so that a flood of one is
+//! none of another.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::worker::told_of_overload;
+use crate::config::{Limits, Listen};
 
 /// For listeners, files and the admin listener.
 const OWN: usize = 48;
@@ -11,17 +13,45 @@ const OWN: usize = 48;
 /// For a worker's copy of the listener and its runtime.
 const OF_A_WORKER: usize = 8;
 
-/// As many connections as leave a quarter of all descriptors for upstreams, and some for ourselves. The limit is raised as far
-/// as we may. `None` without one.
-pub(crate) fn for_clients(workers: usize) -> Option<usize> {
+/// Fewer connections of clients than asked for, where the system does not give each front so many descriptors.
+pub(crate) fn within(limits: Limits, listen: &Listen, workers: usize) -> Limits {
+    let room = for_clients(fronts(listen).len(), workers);
+    Limits { connections: room.map_or(limits.connections, |room| limits.connections.min(room)), ..limits }
+}
+
+/// Warns if there are fewer than asked for. They are as many at each front, so one of them says it for all.
+pub(crate) fn tell(asked: &Limits, given: &Limits, listen: &Listen) {
+    let (asked, given) = (asked.connections, given.connections);
+    if given < asked {
+        let fronts = match fronts(listen).as_slice() {
+            [only] => (*only).to_owned(),
+            each => format!("each of {}", each.join(", ")),
+        };
+        tracing::warn!(
+            "the limit on open files leaves {given} connections of clients at {fronts}, fewer than limits.connections, {asked}"
+        );
+    }
+}
+
+/// The settings of the fronts that there are.
+fn fronts(listen: &Listen) -> Vec<&'static str> {
+    let decisions = listen.decisions.as_ref().map(|_| "listen.decisions");
+    let ext_authz = listen.ext_authz.as_ref().map(|_| "listen.ext_authz");
+    [Some("listen.address"), decisions, ext_authz].into_iter().flatten().collect()
+}
+
+/// As many connections at each front as leave a quarter of all descriptors for upstreams, and some for ourselves. The limit is
+/// raised as far as we may. `None` without one.
+fn for_clients(fronts: usize, workers: usize) -> Option<usize> {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     let raised = current != maximum && setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).is_ok();
     let all = if raised { maximum } else { current }?;
-    Some(room(all, workers))
+    Some(room(all, fronts, workers))
 }
 
-fn room(all: u64, workers: usize) -> usize {
-    let share = usize::try_from(all - all / 4).unwrap_or(usize::MAX).saturating_sub(OWN + OF_A_WORKER * workers);
+fn room(all: u64, fronts: usize, workers: usize) -> usize {
+    let held = OWN + OF_A_WORKER * workers * fronts;
+    let share = usize::try_from(all - all / 4).unwrap_or(usize::MAX).saturating_sub(held) / fronts;
     // Those that are told of the overload hold one, too.
     let most = share.saturating_sub(told_of_overload(0)) / 9 * 8;
     most.max(1)
@@ -33,11 +63,20 @@ mod tests {
 
     #[test]
     fn a_share_is_left() {
-        for (all, clients) in [(0, 1), (64, 1), (128, 16), (1024, 616), (65_536, 43_624)] {
-            assert_eq!(room(all, 2), clients, "{all}");
-            let held = (clients + told_of_overload(clients) + OWN) as u64;
-            assert!(all < 100 || held + all / 4 <= all, "{all}: {held}");
+        for (all, fronts, clients) in [
+            (0, 1, 1),
+            (64, 1, 1),
+            (128, 1, 16),
+            (1024, 1, 616),
+            (1024, 2, 296),
+            (1024, 3, 192),
+            (65_536, 1, 43_624),
+            (65_536, 3, 14_528),
+        ] {
+            assert_eq!(room(all, fronts, 2), clients, "{all} {fronts}");
+            let held = ((clients + told_of_overload(clients) + 2 * OF_A_WORKER) * fronts + OWN) as u64;
+            assert!(all < 100 || held + all / 4 <= all, "{all} {fronts}: {held}");
         }
-        assert!(room(u64::MAX, 64) > 1_000_000);
+        assert!(room(u64::MAX, 3, 64) > 1_000_000);
     }
 }

@@ -86,8 +86,10 @@ impl Front {
         let listener = sockets.listen(listen.address, Port::of_serve())?;
         let certificates = listen.tls.as_ref().map(Certificates::new);
         let acceptor = certificates.as_ref().map(Certificates::acceptor).transpose();
+        let within = descriptors::within(*limits, listen, workers(listen));
+        descriptors::tell(limits, &within, listen);
         let settings = Settings {
-            limits: within_descriptors(*limits, workers(listen)),
+            limits: within,
             trusted_peers: listen.trusted_peers.clone(),
             proxy_protocol_peers: listen.proxy_protocol_peers.clone(),
             acceptor: acceptor.map_err(|error| BindError::new(listen.address, io::Error::other(error)))?,
@@ -146,7 +148,7 @@ impl Front {
     ) -> Result<Self, BindError> {
         let listener = sockets.listen(asked.address, port)?;
         let settings = Settings {
-            limits: within_descriptors(limits, workers(listen)),
+            limits: descriptors::within(limits, listen, workers(listen)),
             trusted_peers: asked.peers.clone(),
             proxy_protocol_peers: Vec::new(),
             acceptor: None,
@@ -207,18 +209,6 @@ impl Front {
             Ok(Drained { cut_off })
         })
     }
-}
-
-/// Fewer connections of clients than asked for, where the system does not give so many descriptors.
-fn within_descriptors(limits: Limits, workers: usize) -> Limits {
-    let connections = descriptors::for_clients(workers).map_or(limits.connections, |room| limits.connections.min(room));
-    if connections < limits.connections {
-        let asked = limits.connections;
-        tracing::warn!(
-            "the limit on open files leaves {connections} connections of clients, fewer than limits.connections, {asked}"
-        );
-    }
-    Limits { connections, ..limits }
 }
 
 fn workers(listen: &Listen) -> usize {
