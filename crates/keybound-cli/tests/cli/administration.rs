@@ -223,6 +223,8 @@ fn the_admin_listener_of_an_issuer_alone() {
     let secret = format!("Authorization: Bearer {SECRET}\r\n");
     assert!(get(scene.admin, "/healthz", "").starts_with("HTTP/1.1 200 "));
     assert_eq!(body(&get(scene.admin, "/readyz", "")), json!({ "ready": true }));
+    let ready = json!({ "ready": true, "missing": [], "degraded": [] });
+    assert_eq!(body(&get(scene.admin, "/readyz", &secret)), ready);
     for path in ["/metrics", "/v1/clients", "/elsewhere"] {
         assert!(get(scene.admin, path, "").starts_with("HTTP/1.1 401 "), "{path}");
     }

@@ -224,16 +224,69 @@ fn a_disk_that_fails_makes_the_gateway_unready() {
     age(&scene.folder());
     let (mut service, address) = scene.start();
     assert!(get(scene.admin, "/readyz", "").starts_with("HTTP/1.1 200 "));
-    // Where the file of proofs would be there is a folder.
-    for number in (now().as_secs() >> 8)..(now().as_secs() >> 8) + 4 {
-        fs::create_dir(scene.folder().join(format!("{number}.proofs"))).unwrap();
-    }
+    break_folder(&scene.folder());
     assert_eq!(outcome(address, &scene.fields(None)), "replay.unreachable");
     service.line("none is recorded until a restart");
     assert_eq!(outcome(address, &scene.fields(None)), "replay.unreachable");
     let answer = get(scene.admin, "/readyz", "");
     assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
-    assert!(answer.contains("the replay store file:proofs could not be written to"), "{answer}");
+    // The keys of its issuer are fixed: it is all that is missing, and it is said once.
+    let broken = "the replay store file:proofs could not be written to";
+    assert_eq!(body(&answer), json!({ "ready": false, "missing": [broken], "degraded": [] }));
+}
+
+// An issuer records the proofs of token requests there: without it, it issues nothing.
+#[test]
+fn a_disk_that_fails_makes_an_issuer_unready() {
+    let (place, [address, admin]) = (Place::new(), [(); 2].map(|()| free_address()));
+    place.write("issuer.toml", &issuer_alone(address, admin));
+    let mut service = place.start(&["issuer", "--config", "issuer.toml"]);
+    service.line("listening address=");
+    let ready = json!({ "ready": true, "missing": [], "degraded": [] });
+    assert_eq!(body(&get(admin, "/readyz", KNOWN)), ready);
+    break_folder(&place.work().join("proofs"));
+    let issuer = format!("http://{address}");
+    let arguments = ["token", "--issuer", &issuer, "--client-id", "fixed", "--fresh"];
+    let said = place.run_with(&[("KEYBOUND_CLIENT_SECRET", "0123456789abcdef")], &arguments);
+    assert!(said.status != 0 && said.stderr.contains("replay.unreachable"), "{said:?}");
+    let answer = get(admin, "/readyz", KNOWN);
+    assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+    let broken = "the replay store file:proofs could not be written to";
+    assert_eq!(body(&answer), json!({ "ready": false, "missing": [broken], "degraded": [] }));
+    assert_eq!(body(&get(admin, "/readyz", "")), json!({ "ready": false }), "to whoever does not know the secret");
+}
+
+const KNOWN: &str = "Authorization: Bearer 0123456789abcdef0123456789abcdef\r\n";
+
+fn issuer_alone(address: SocketAddr, admin: SocketAddr) -> String {
+    format!(
+        r#"[listen]
+address = "{address}"
+admin = "{admin}"
+admin_secret = "0123456789abcdef0123456789abcdef"
+[proof]
+nonce = "off"
+[replay]
+store = "file:proofs"
+[authorization_server]
+url = "http://{address}"
+audience = ["{ORIGIN}"]
+[[authorization_server.client]]
+client_id = "fixed"
+client_secret = "0123456789abcdef"
+grant_types = ["client_credentials"]
+scope = ["read"]
+dpop_bound_access_tokens = true
+"#
+    )
+}
+
+/// Where the file of proofs would be there is a folder.
+fn break_folder(folder: &Path) {
+    let number = now().as_secs() >> 8;
+    for number in number..number + 4 {
+        fs::create_dir(folder.join(format!("{number}.proofs"))).unwrap();
+    }
 }
 
 #[test]

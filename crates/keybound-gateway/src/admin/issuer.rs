@@ -13,9 +13,9 @@ use tokio::sync::watch;
 use tower::ServiceExt as _;
 
 use super::answer::{self, Answer};
-use super::guard;
 use super::routes::{METRICS, not_allowed, refused, stranger};
 use super::serve::Exhibit;
+use super::{guard, ready};
 use crate::config::AdminSecret;
 use crate::engine::IssuerAlone;
 use crate::front::Stop;
@@ -75,11 +75,14 @@ impl ShownIssuer {
         let draining = self.stopping.borrow().then_some("draining: this process is about to end");
         let store = (!self.alone.issuer().is_ready().await)
             .then_some("the store: authorization_server.store does not answer, or takes nothing that is written");
-        let missing: Vec<&str> = draining.into_iter().chain(store).collect();
+        let replays = self.alone.replays();
+        let missing = draining.into_iter().chain(store).map(str::to_owned).chain(ready::broken(replays));
+        let missing: Vec<String> = missing.collect();
         let status = if missing.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
         let mut value = json!({ "ready": missing.is_empty() });
         if knows {
             value["missing"] = missing.into();
+            value["degraded"] = ready::away(replays).into();
         }
         answer::json(status, &value)
     }

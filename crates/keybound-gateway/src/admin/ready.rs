@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::Shown;
 use super::answer::{self, Answer};
-use crate::engine::{Engine, Standing};
+use crate::engine::{Engine, Replays, Standing};
 use crate::health;
 
 /// What is missing, in words; empty if nothing is.
@@ -15,10 +15,7 @@ pub(super) fn missing(shown: &Shown) -> Vec<String> {
     let engine = shown.engine();
     let states = engine.server.key_states();
     let keys = states.iter().filter(|state| !state.usable).map(words);
-    // A restart mends it, and nothing else.
-    let broken = engine.replays().standing().filter(|store| !store.is_there && !store.is_shared);
-    let broken = broken.filter(|_| engine.replays().nonce_only().is_none());
-    let broken = broken.map(|Standing { store, .. }| format!("the replay store {store} could not be written to"));
+    let broken = broken(engine.replays());
     draining.into_iter().chain(broken).chain(keys).chain(upstreams(&engine)).collect()
 }
 
@@ -26,12 +23,27 @@ pub(super) fn missing(shown: &Shown) -> Vec<String> {
 /// one, as long as another route has one.
 pub(super) fn degraded(shown: &Shown) -> Vec<String> {
     let engine = shown.engine();
-    // Every process that shares it is without it, and one that is taken away leaves none that is not.
-    let away = engine.replays().standing().filter(|store| !store.is_there);
-    let away = away.map(|Standing { store, .. }| format!("the replay store {store} is away"));
-    let ring = engine.replays().ring_trouble();
     let upstreams = health::checked(&engine.upstreams);
-    away.into_iter().chain(ring).chain(upstreams.iter().filter_map(|address| address.trouble())).collect()
+    away(engine.replays()).into_iter().chain(upstreams.iter().filter_map(|address| address.trouble())).collect()
+}
+
+/// That the memory of used proofs keeps this process from its work, if it does.
+pub(super) fn broken(replays: &Replays) -> Option<String> {
+    let store = replays.standing().filter(|store| !store.is_there && only_here(store, replays))?;
+    Some(format!("the replay store {} could not be written to", store.store))
+}
+
+/// What of the memory of used proofs and of the nonce ring in it does not work, beyond what is [`broken`].
+pub(super) fn away(replays: &Replays) -> Vec<String> {
+    let away = replays.standing().filter(|store| !store.is_there && !only_here(store, replays));
+    let away = away.map(|Standing { store, .. }| format!("the replay store {store} is away"));
+    away.into_iter().chain(replays.ring_trouble()).collect()
+}
+
+/// Whether this process can do nothing without its store, and others can. A restart mends one that it does not share. Of a shared
+/// one every process is without it, and one that is taken away leaves none that is not.
+fn only_here(store: &Standing, replays: &Replays) -> bool {
+    !store.is_shared && replays.nonce_only().is_none()
 }
 
 /// The routes whose upstreams are looked after, if none has a healthy one. While one has, taking the gateway away would take
