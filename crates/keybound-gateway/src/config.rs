@@ -73,10 +73,8 @@ pub struct Config {
     pub attestation: Attestation,
     /// What is asked of a proof.
     pub proof: ProofPolicy,
-    /// The keys of nonces that processes share; `None`: random ones of this process.
-    pub nonce_ring: Option<NonceRingAt>,
-    /// If the ring is kept where used proofs are.
-    pub kept_ring: Option<KeptRing>,
+    /// Where the keys of nonces come from.
+    pub nonce_ring: NonceRingPlace,
     /// The memory of used proofs.
     pub replay: Replay,
     /// What one client, request or upstream may take.
@@ -271,6 +269,36 @@ pub struct ProofPolicy {
     pub iat_with_nonce: IatWithNonce,
     /// Whether the preset is `fapi`: the embedded issuer keeps to that profile too.
     pub fapi: bool,
+}
+
+/// Where the keys of nonces come from.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum NonceRingPlace {
+    /// This process draws them at random, and nobody else has them.
+    Own,
+    /// Somebody hands them to all processes, and turns them.
+    Shared(NonceRingAt),
+    /// They are kept where used proofs are, and processes turn them there.
+    Kept(KeptRing),
+}
+
+impl NonceRingPlace {
+    /// The ring that somebody hands around.
+    pub const fn shared(&self) -> Option<&NonceRingAt> {
+        match self {
+            Self::Shared(shared) => Some(shared),
+            Self::Own | Self::Kept(_) => None,
+        }
+    }
+
+    /// How it is kept where used proofs are.
+    pub const fn kept(&self) -> Option<&KeptRing> {
+        match self {
+            Self::Kept(kept) => Some(kept),
+            Self::Own | Self::Shared(_) => None,
+        }
+    }
 }
 
 /// `proof.nonce_keys` or `proof.nonce_ring`.

@@ -106,10 +106,7 @@ impl Lasting {
     fn new(config: &Config, telemetry: Option<&config::Telemetry>) -> Result<Self, EngineError> {
         let store = Arc::new(Replays::open(config)?);
         let observe = Observe::new(telemetry).map_err(|error| EngineError::new("telemetry", error))?;
-        let nonces = match store.ring() {
-            Some(kept) => kept.nonces().clone(),
-            None => RingNonces::new(nonce_ring(config)?),
-        };
+        let nonces = nonces(config, &store)?;
         let generation = Generation::default();
         Ok(Self {
             store,
@@ -270,7 +267,7 @@ impl Successor {
     /// The engine, now that the replay memory has the epoch it records under. What the engine before is about to record is
     /// [`Forgotten`](keybound::replay::Seen::Forgotten) from now on.
     pub(crate) fn take_over(mut self) -> Engine {
-        if let Some(shared) = &self.engine.config.nonce_ring {
+        if let Some(shared) = self.engine.config.nonce_ring.shared() {
             self.engine.lasting.nonces.replace(shared.ring.clone());
         }
         let settings = self.engine.config.authorization_server.as_ref();
@@ -291,16 +288,21 @@ impl Successor {
     }
 }
 
-/// The ring that processes share, or one of this process.
-fn nonce_ring(config: &Config) -> Result<NonceRing, EngineError> {
+/// Nonces under the ring of the configuration. The store has opened the one that is kept in it.
+fn nonces(config: &Config, store: &Replays) -> Result<RingNonces, EngineError> {
+    if let Some(kept) = store.ring() {
+        return Ok(kept.nonces().clone());
+    }
+    if let Some(shared) = config.nonce_ring.shared() {
+        return Ok(RingNonces::new(shared.ring.clone()));
+    }
     let secret = random_array().map_err(|error| EngineError::new("random numbers", error))?;
-    let own = || NonceRing::new(NonceKey::new(1, secret));
-    Ok(config.nonce_ring.as_ref().map_or_else(own, |shared| shared.ring.clone()))
+    Ok(RingNonces::new(NonceRing::new(NonceKey::new(1, secret))))
 }
 
 /// Takes over the ring of the file, if there is one and it has changed.
 fn look_at_ring(config: &Config, watched: &mut Watched, nonces: &RingNonces) {
-    let file = config.nonce_ring.as_ref().and_then(|shared| shared.file.as_ref());
+    let file = config.nonce_ring.shared().and_then(|shared| shared.file.as_ref());
     if let Some(ring) = file.and_then(|file| watched.look(file)) {
         tracing::info!(key = ring.current_id(), "the nonce ring was read");
         nonces.replace(ring);

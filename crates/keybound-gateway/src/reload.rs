@@ -178,7 +178,7 @@ fn needing_restart(present: &Config, wanted: &Config) -> Vec<String> {
         ("listen.workers", present.listen.workers != wanted.listen.workers),
         ("log.format", present.log.format != wanted.log.format),
         ("telemetry", present.telemetry != wanted.telemetry),
-        ("proof.nonce_sealing_key_file", present.kept_ring != wanted.kept_ring),
+        ("proof.nonce_sealing_key_file", present.nonce_ring.kept() != wanted.nonce_ring.kept()),
         ("replay", present.replay != wanted.replay),
         ("limits", present.limits != wanted.limits),
         ("authorization_server.store", servers.is_some_and(|(present, wanted)| present.store != wanted.store)),

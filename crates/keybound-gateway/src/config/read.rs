@@ -49,10 +49,10 @@ pub(crate) fn config(root: &Located, base: &Path, reader: Reader, mistakes: &Mis
     let routes = each(root, "route", mistakes, |section| route(section, base, &around));
     let decisions = decisions(Section::single(root, "decisions", mistakes));
     let attestation = attestation(Section::single(root, "attestation", mistakes), base);
-    let (mut ring, mut kept_ring) = (None, None);
-    let mut proof = proof(Section::single(root, "proof", mistakes), base, root, (&mut ring, &mut kept_ring));
+    let mut proof = proof(Section::single(root, "proof", mistakes), base, root);
     let replay = replay(Section::single(root, "replay", mistakes), root, base);
-    if let (Some(proof), Some(ReplayLocation::Redis(redis))) = (&mut proof, replay.as_ref().map(|replay| &replay.store))
+    if let (Some((proof, _)), Some(ReplayLocation::Redis(redis))) =
+        (&mut proof, replay.as_ref().map(|replay| &replay.store))
         && redis.needs_nonces()
     {
         proof.nonce = NoncePolicy::Require;
@@ -75,6 +75,7 @@ pub(crate) fn config(root: &Located, base: &Path, reader: Reader, mistakes: &Mis
         },
         mistakes,
     );
+    let (proof, nonce_ring) = proof?;
     let mut routes = plain(routes)?;
     routes.sort_by_key(|route| core::cmp::Reverse(route.path.as_str().len()));
     Some(Config {
@@ -84,9 +85,8 @@ pub(crate) fn config(root: &Located, base: &Path, reader: Reader, mistakes: &Mis
         routes,
         decisions: decisions?,
         attestation: attestation?,
-        proof: proof?,
-        nonce_ring: ring,
-        kept_ring,
+        proof,
+        nonce_ring,
         replay: replay?,
         limits: limits?,
         log: log?,

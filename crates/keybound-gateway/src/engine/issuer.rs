@@ -99,7 +99,7 @@ impl IssuerAlone {
     pub fn read_again(&self) -> Result<Vec<&'static str>, EngineError> {
         let settings = settings_of_issuer(&self.config)?;
         let key = key_of_file(settings)?;
-        let file = self.config.nonce_ring.as_ref().and_then(|shared| shared.file.as_ref());
+        let file = self.config.nonce_ring.shared().and_then(|shared| shared.file.as_ref());
         let fault =
             |path: &PathBuf, why| EngineError::new("proof.nonce_keys", format_args!("{}: {why}", path.display()));
         let ring = file.map(|path| nonce_ring::read(path).map_err(|why| fault(path, why))).transpose()?;
@@ -323,7 +323,7 @@ mod tests {
     use keybound::time::UnixTime;
 
     use super::*;
-    use crate::config::{NonceRingAt, Overrides, Reader};
+    use crate::config::{NonceRingAt, NonceRingPlace, Overrides, Reader};
 
     fn alone(file: &std::path::Path) -> Arc<IssuerAlone> {
         let text = "[listen]\naddress = \"127.0.0.1:0\"\n[authorization_server]\nurl = \"http://127.0.0.1:1\"\n\
@@ -331,7 +331,8 @@ mod tests {
         let flags = Overrides::default().reader(Reader::Issuer);
         let mut config = Config::from_parts(text, std::path::Path::new("issuer.toml"), [], &flags).unwrap();
         // In a file it goes with a memory that processes share.
-        config.nonce_ring = Some(NonceRingAt { file: Some(file.to_owned()), ring: nonce_ring::make(file).unwrap() });
+        let ring = NonceRingAt { file: Some(file.to_owned()), ring: nonce_ring::make(file).unwrap() };
+        config.nonce_ring = NonceRingPlace::Shared(ring);
         Arc::new(IssuerAlone::new(&config).unwrap())
     }
 

@@ -76,7 +76,7 @@ impl Redis {
         let settings = settings.clone().windows(proof.max_age, proof.nonce_lifetime).per_key(config.replay.per_key);
         let store = RedisStore::connect_on_thread(settings).map_err(|error| EngineError::new("replay.store", error))?;
         let begin = |kept| SharedRing::begin(store.clone(), kept, proof.nonce_lifetime);
-        let ring = config.kept_ring.as_ref().map(begin).transpose()?;
+        let ring = config.nonce_ring.kept().map(begin).transpose()?;
         Ok(Self { handle: RwLock::new(store), ring })
     }
 

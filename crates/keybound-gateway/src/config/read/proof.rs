@@ -12,7 +12,8 @@ use crate::config::redis::redis;
 use crate::config::section::{ChosenPreset, Read, Section, child, shortened};
 use crate::config::source::{Located, Value};
 use crate::config::{
-    IatWithNonce, KeptRing, NoncePolicy, NonceRingAt, ProofPolicy, Replay, ReplayLocation, WhenUnavailable,
+    IatWithNonce, KeptRing, NoncePolicy, NonceRingAt, NonceRingPlace, ProofPolicy, Replay, ReplayLocation,
+    WhenUnavailable,
 };
 use crate::{nonce_ring, signing_key};
 use keybound_issuer::keys::SealingKeys;
@@ -32,12 +33,8 @@ const EVERY_TURN: Duration = Duration::from_secs(3600);
 /// Nodes need time to look at the ring between two turns.
 const LEAST_TURN: Duration = Duration::from_secs(60);
 
-pub(super) fn proof(
-    section: Section<'_>,
-    base: &Path,
-    root: &Located,
-    (ring, kept_ring): (&mut Option<NonceRingAt>, &mut Option<KeptRing>),
-) -> Option<ProofPolicy> {
+/// What is asked of a proof, and the ring of its nonces, which is no policy.
+pub(super) fn proof(section: Section<'_>, base: &Path, root: &Located) -> Option<(ProofPolicy, NonceRingPlace)> {
     let preset = section.choice("preset", "a preset", |text| match text {
         "default" => Some(ChosenPreset::Default),
         "fapi" => Some(ChosenPreset::Fapi),
@@ -62,39 +59,56 @@ pub(super) fn proof(
         _ => None,
     });
     let nonce_lifetime = most("nonce_lifetime", DAY, "24h");
-    *ring = nonce_ring(&section, base, root);
-    *kept_ring = self::kept_ring(&section, base, root, nonce_lifetime);
+    let ring = ring_place(&section, base, root, nonce_lifetime);
     let algorithms = section.algorithms("algorithms");
     section.finish();
-    let policy = || {
-        Some(ProofPolicy {
-            fapi: preset == ChosenPreset::Fapi,
-            max_age: max_age?,
-            max_future: max_future?,
-            nonce: nonce?.value,
-            nonce_lifetime: nonce_lifetime?,
-            algorithms: algorithms?,
-            iat_with_nonce: match preset {
-                ChosenPreset::Default => IatWithNonce::WithinDay,
-                ChosenPreset::Fapi | ChosenPreset::Mcp => IatWithNonce::InWindow,
-            },
-        })
+    let policy = ProofPolicy {
+        fapi: preset == ChosenPreset::Fapi,
+        max_age: max_age?,
+        max_future: max_future?,
+        nonce: nonce?.value,
+        nonce_lifetime: nonce_lifetime?,
+        algorithms: algorithms?,
+        iat_with_nonce: match preset {
+            ChosenPreset::Default => IatWithNonce::WithinDay,
+            ChosenPreset::Fapi | ChosenPreset::Mcp => IatWithNonce::InWindow,
+        },
     };
-    policy()
+    Some((policy, ring?))
+}
+
+/// The settings of a ring that somebody hands around.
+const HANDED: [&str; 2] = ["nonce_keys", "nonce_ring"];
+
+/// The settings of a ring that is kept where used proofs are.
+const SEALING: [&str; 2] = ["nonce_sealing_key_file", "nonce_sealing_key"];
+
+/// `None` if there is a mistake.
+fn ring_place(
+    section: &Section<'_>,
+    base: &Path,
+    root: &Located,
+    lifetime: Option<Duration>,
+) -> Option<NonceRingPlace> {
+    let (shared, kept) = (shared_ring(section, base, root), kept_ring(section, base, root, lifetime));
+    match [HANDED, SEALING].map(|names| names.iter().any(|name| section.has(name))) {
+        [false, false] => Some(NonceRingPlace::Own),
+        [true, false] => shared.map(NonceRingPlace::Shared),
+        [_, true] => kept.map(NonceRingPlace::Kept),
+    }
 }
 
 /// `None` if there is none, or there is a mistake.
-fn nonce_ring(section: &Section<'_>, base: &Path, root: &Located) -> Option<NonceRingAt> {
-    const NAMES: [&str; 2] = ["nonce_keys", "nonce_ring"];
-    let file = section.text(NAMES[0], |text| readable(base, text));
-    let here = section.text(NAMES[1], NonceRing::parse);
+fn shared_ring(section: &Section<'_>, base: &Path, root: &Located) -> Option<NonceRingAt> {
+    let file = section.text(HANDED[0], |text| readable(base, text));
+    let here = section.text(HANDED[1], NonceRing::parse);
     let (name, place) = match (&file, &here) {
         (Some(_), Some(here)) => {
-            section.mistake(NAMES[1], &here.place, "is set besides proof.nonce_keys; leave one of them out");
+            section.mistake(HANDED[1], &here.place, "is set besides proof.nonce_keys; leave one of them out");
             return None;
         }
-        (Some(file), None) => (NAMES[0], file.place.clone()),
-        (None, here) => (NAMES[1], here.as_ref()?.place.clone()),
+        (Some(file), None) => (HANDED[0], file.place.clone()),
+        (None, here) => (HANDED[1], here.as_ref()?.place.clone()),
     };
     if !goes_with_store(section, root, name, &place) {
         return None;
@@ -113,23 +127,22 @@ fn nonce_ring(section: &Section<'_>, base: &Path, root: &Located) -> Option<Nonc
 
 /// `None` if there is none, or there is a mistake.
 fn kept_ring(section: &Section<'_>, base: &Path, root: &Located, lifetime: Option<Duration>) -> Option<KeptRing> {
-    const NAMES: [&str; 2] = ["nonce_sealing_key_file", "nonce_sealing_key"];
     let every = section.duration("nonce_rotate_every");
-    let file = section.text(NAMES[0], |text| signing_key::sealing(&readable(base, text)?));
-    let here = section.text(NAMES[1], SealingKeys::parse);
+    let file = section.text(SEALING[0], |text| signing_key::sealing(&readable(base, text)?));
+    let here = section.text(SEALING[1], SealingKeys::parse);
     let (name, sealing) = match (file, here) {
         (Some(_), Some(here)) => {
             section.mistake(
-                NAMES[1],
+                SEALING[1],
                 &here.place,
                 "is set besides proof.nonce_sealing_key_file; leave one of them out",
             );
             return None;
         }
-        (Some(file), None) => (NAMES[0], file),
-        (None, Some(here)) => (NAMES[1], here),
+        (Some(file), None) => (SEALING[0], file),
+        (None, Some(here)) => (SEALING[1], here),
         (None, None) => {
-            if let Some(every) = every.filter(|_| !NAMES.iter().any(|name| section.has(name))) {
+            if let Some(every) = every.filter(|_| !SEALING.iter().any(|name| section.has(name))) {
                 let message = "is for a ring that is kept in replay.store, and that needs proof.nonce_sealing_key_file; set \
                                that, or leave this out";
                 section.mistake("nonce_rotate_every", &every.place, message);
@@ -137,7 +150,7 @@ fn kept_ring(section: &Section<'_>, base: &Path, root: &Located, lifetime: Optio
             return None;
         }
     };
-    if let Some(other) = ["nonce_keys", "nonce_ring"].into_iter().find(|name| section.has(name)) {
+    if let Some(other) = HANDED.into_iter().find(|name| section.has(name)) {
         let message =
             format!("is for a ring that is kept in replay.store, and proof.{other} is another; leave one of them out");
         section.mistake(name, &sealing.place, message);
