@@ -316,7 +316,6 @@ fn registered(client: &config::Client) -> Result<keybound_issuer::Client, Engine
 mod tests {
     use core::pin::pin;
     use core::task::{Context, Poll, Waker};
-    use std::time::Instant;
 
     use keybound::jwk::Thumbprint;
     use keybound::replay::ReplayEntry;
@@ -336,14 +335,6 @@ mod tests {
         Arc::new(IssuerAlone::new(&config).unwrap())
     }
 
-    fn wait_until(what: &str, holds: impl Fn() -> bool) {
-        let deadline = Instant::now() + Duration::from_secs(30);
-        while !holds() {
-            assert!(Instant::now() < deadline, "{what}");
-            std::thread::sleep(Duration::from_millis(20));
-        }
-    }
-
     #[test]
     fn an_issuer_alone_follows_the_ring_and_forgets_what_has_expired() {
         let folder = tempfile::tempdir().unwrap();
@@ -359,9 +350,10 @@ mod tests {
         let looked_after = alone.look_after().unwrap();
         for id in 2..4 {
             nonce_ring::turn(&file).unwrap();
-            wait_until("the ring of another process", || alone.nonces.ring().current_id() == id);
+            let turned = || alone.nonces.ring().current_id() == id;
+            redis_rig::wait_until("the ring of another process", turned).unwrap();
         }
-        wait_until("what has expired", || alone.replays().entries() == 0);
+        redis_rig::wait_until("what has expired to go", || alone.replays().entries() == 0).unwrap();
         drop(looked_after);
 
         nonce_ring::turn(&file).unwrap();
