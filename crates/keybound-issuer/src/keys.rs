@@ -18,17 +18,20 @@ use keybound_tower::FixedKeys;
 use parking_lot::Mutex;
 use serde_json::{Map, Value, json};
 
+pub use self::error::KeysError;
+pub(crate) use self::error::KeysFault;
 use self::kept::Kept;
-pub(crate) use self::kept::KeysFault;
-pub use self::kept::{KeyState, KeysError, StoredKey};
 use self::ring::{Policy, Ring, STALE, Slot};
 pub use self::seal::{SealingKeyError, SealingKeys};
 pub use self::settings::{KeySettings, SettingsError};
+pub use self::stored::{KeyState, StoredKey};
 
+mod error;
 mod kept;
 mod ring;
 mod seal;
 mod settings;
+mod stored;
 #[cfg(test)]
 mod tests;
 

@@ -4,20 +4,19 @@
 //! at once, one makes it. It is sealed as well, or whoever writes to the database could publish a key of theirs. Each private key is
 //! a record of its own, sealed under its own name, and deleted once nobody signs with it any more.
 
-use core::fmt;
 use core::time::Duration;
 use std::collections::HashMap;
 use std::sync::{Arc, mpsc};
 
 use keybound::crypto::aws_lc::{KeyError, SoftwareKey};
 use keybound::crypto::{Alg, Signer as _};
-use keybound::refusal::Fault;
 use keybound::time::UnixTime;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 
+use super::error::KeysError;
 use super::ring::{MOST, Policy, Ring, Slot};
-use super::seal::{Sealed, SealingKeyError, SealingKeys, Unsealable};
+use super::seal::{Sealed, SealingKeys, Unsealable};
+use super::stored::{KeyState, StoredKey};
 use super::{Hand, KeySettings, Keys, Shared};
 use crate::Clock;
 use crate::audit::{Audit, Entry, Event};
@@ -186,7 +185,7 @@ impl Keys {
         self.kept()?;
         self.tend().await?;
         if self.0.now.load().ring.keys().iter().all(|key| *key.kid != *kid) {
-            return Err(KeysError { why: KeysFault::Unknown, ..KeysError::new(&"there is no key of this name") });
+            return Err(KeysError::unknown());
         }
         self.change(Cause { by, revoked: Some(kid) }, |ring, now| {
             ring.revoke(kid, now);
@@ -427,126 +426,3 @@ fn entries(before: &Ring, after: &Ring, cause: Cause<'_>, now: UnixTime) -> Vec<
 fn json(value: &impl Serialize) -> Result<Box<str>, KeysError> {
     serde_json::to_string(value).map(Into::into).map_err(|error| KeysError::new(&error))
 }
-
-/// A key of a store, without the key.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct StoredKey {
-    /// Its name.
-    pub kid: Box<str>,
-    /// What it signs by.
-    pub alg: Alg,
-    /// What it is for at present.
-    pub state: KeyState,
-    /// Since when it is in the key set.
-    pub published: UnixTime,
-    /// Since when it signs.
-    pub signs: UnixTime,
-    /// When the next one takes over.
-    pub retires: Option<UnixTime>,
-    /// When it leaves the key set.
-    pub goes: Option<UnixTime>,
-}
-
-impl StoredKey {
-    /// The same as an object, times in seconds since 1970.
-    pub fn facts(&self) -> Map<String, Value> {
-        let facts = serde_json::json!({
-            "kid": self.kid,
-            "alg": self.alg.name(),
-            "state": self.state.as_str(),
-            "published": self.published.as_secs(),
-            "signs": self.signs.as_secs(),
-            "retires": self.retires.map(UnixTime::as_secs),
-            "goes": self.goes.map(UnixTime::as_secs),
-        });
-        if let Value::Object(facts) = facts { facts } else { Map::new() }
-    }
-}
-
-/// What a key is for at present.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum KeyState {
-    /// It is published and waits for its turn.
-    Next,
-    /// It signs.
-    Signing,
-    /// It is published for the tokens that it signed.
-    Retired,
-}
-
-impl KeyState {
-    /// In one word.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Next => "next",
-            Self::Signing => "signing",
-            Self::Retired => "retired",
-        }
-    }
-}
-
-/// Keys cannot be had or changed, in words for whoever runs the issuer. No key is in them.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KeysError {
-    words: Box<str>,
-    why: KeysFault,
-}
-
-/// Whose it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum KeysFault {
-    /// There is no such key.
-    Unknown,
-    /// It cannot be done as things are.
-    Refused,
-    /// The store failed.
-    Store(Fault),
-    /// Anything else.
-    Other,
-}
-
-impl KeysError {
-    fn new(words: &dyn fmt::Display) -> Self {
-        Self { words: words.to_string().into(), why: KeysFault::Other }
-    }
-
-    fn refused(words: &str) -> Self {
-        Self { why: KeysFault::Refused, ..Self::new(&words) }
-    }
-
-    fn of_store(fault: Fault) -> Self {
-        Self { why: KeysFault::Store(fault), ..Self::new(&format_args!("the store: {}", fault.meaning())) }
-    }
-
-    fn damaged(what: &str) -> Self {
-        let words =
-            "is damaged, or is not where it was: it does not open. Nothing was changed: restore it from a backup";
-        Self::new(&format_args!("{what} {words}"))
-    }
-
-    pub(crate) const fn why(&self) -> KeysFault {
-        self.why
-    }
-}
-
-impl From<KeyError> for KeysError {
-    fn from(error: KeyError) -> Self {
-        Self::new(&error)
-    }
-}
-
-impl From<SealingKeyError> for KeysError {
-    fn from(error: SealingKeyError) -> Self {
-        Self::new(&error)
-    }
-}
-
-impl fmt::Display for KeysError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.words)
-    }
-}
-
-impl core::error::Error for KeysError {}
