@@ -170,6 +170,10 @@ fn each_mistake_has_its_line() {
             "1:3: proof.nonce_rotate_every: is less than 600 s: a minute, and twice proof.nonce_lifetime",
         ),
         (
+            "[proof]\nnonce_sealing_key = \"QUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUE=\"\nnonce_ring = '{\"turned\":1700000000,\"current\":{\"id\":1,\"secret\":\"QUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUE\"}}'\n[replay]\nstore = \"redis://127.0.0.1\"",
+            "1:2: proof.nonce_sealing_key: is for a ring that is kept in replay.store, and proof.nonce_ring is another; leave one of them out",
+        ),
+        (
             "[[origin]]\nurl = \"https://api.example.com\"",
             r#"1:4: origin[1].url: "https://api.example.com" stands in line 2 already"#,
         ),
