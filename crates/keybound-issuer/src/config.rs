@@ -140,6 +140,7 @@ impl IssuerConfig {
     ///
     /// It holds only where nobody else can be: the issuer and the connection are on loopback, both ends of it known
     /// ([`Connection`](crate::Connection)), `Host` too, nothing was forwarded, and the client stands in the configuration.
+    /// A browser that brings the code of a device is shown a page with one link first, for any page may have led it there.
     pub fn auto_approve(mut self, subject: impl Into<Box<str>>) -> Self {
         self.auto_approve = Some(subject.into());
         self

@@ -33,7 +33,7 @@ use crate::store::Kind;
 pub(crate) mod account;
 mod consent;
 mod cookies;
-mod guard;
+pub(crate) mod guard;
 pub(crate) mod interaction;
 pub(crate) mod pages;
 mod passkeys;

@@ -29,7 +29,7 @@ use crate::{Authentication, Client, Clock, GrantType, Issuer, IssuerConfig, Keys
 ///
 /// The first two get bound tokens only; the last gets bearer tokens where it sends no proof, and exchanges them for bound ones.
 /// [`USER`](Self::USER) is signed in wherever a person is asked and agrees to everything, with no page: a browser that follows
-/// the authorization request, or opens `verification_uri_complete` of a device, is sent on at once. Codes go to
+/// the authorization request, or a program that opens `verification_uri_complete` of a device, is sent on at once; a browser is asked about a device. Codes go to
 /// [`REDIRECT_URI`](Self::REDIRECT_URI), at any port. Tokens are for [`AUDIENCE`](Self::AUDIENCE).
 ///
 /// An issuer that has just started demands a nonce of every proof for a minute, because it does not know what was used before.

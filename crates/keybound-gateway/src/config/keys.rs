@@ -421,7 +421,8 @@ pub(crate) const KEYS: &[Key] = &[
         "One private key that signs instead of those of [authorization_server.keys]: a JWK or PEM file that its owner alone may read;\n\
          made if there is none. At SIGHUP it is read again: another key in it is published at once, and signs published_ahead later."),
     key("authorization_server.auto_approve", Text, Unset("\"alice\""),
-        "For development: this user is logged in and consents to everything. On loopback only."),
+        "For development: this user is logged in and consents to everything. On loopback only. A browser that connects a device is\n\
+         asked once, for any page may have led it there."),
     key("authorization_server.session_lifetime", Duration, Is("\"12h\""),
         "How long people stay signed in: then they are asked for the password again."),
     key("authorization_server.registration", Choice(REGISTRATIONS), Is("\"off\""),

@@ -23,7 +23,7 @@ use crate::form::Form;
 use crate::grants::device_code::{Decision, Stored};
 use crate::grants::{audience, scope};
 use crate::handle;
-use crate::people::{Connection, Visit, Visitor, is_developers, pages, view};
+use crate::people::{Connection, Visit, Visitor, guard, is_developers, pages, view};
 use crate::store::{Change, Kind, parse, to_json};
 
 /// How long a person has.
@@ -214,13 +214,17 @@ pub(crate) async fn visit(state: &State, parts: Parts) -> Response {
 
 async fn decide(state: &State, parts: &Parts, typed: Option<&str>) -> Result<Response, Unfit> {
     let now = state.clock.now();
-    let is_developers = typed.is_some() && state.config.auto_approve.is_some() && is_developers(parts);
+    let unasked = state.config.auto_approve.as_deref().filter(|_| typed.is_some() && is_developers(parts));
     // Nobody learns which codes there are without having signed in.
-    if !is_developers && state.people.are_there(state, now).await? {
+    if unasked.is_none() && state.people.are_there(state, now).await? {
         return pages::bring(state, parts, typed.unwrap_or_default(), now).await;
     }
     let found = find(state, typed.unwrap_or_default(), now).await?.ok_or(Reason::DeviceExpired)?;
     let client = state.clients.find(state, &found.client, now).await?.ok_or(Reason::DeviceExpired)?;
+    // Here the tokens go to whoever began, not to an address of the client: to any page that has its own code opened.
+    if let Some(user) = unasked.filter(|_| guard::may_be_led(state, parts)) {
+        return Ok(view::connect(state, &client, user, typed.unwrap_or_default()));
+    }
     let visit = Visit { parts, client: &client, now, asked: None, pushed: None };
     let (decision, answer) = match state.people.visit(state, visit).await? {
         Visitor::Sees(page) => return Ok(page),

@@ -1,8 +1,8 @@
 //! Whether a form comes from a page that this server showed in this very browser.
 
-use http::HeaderValue;
-use http::header::ORIGIN;
+use http::header::{ORIGIN, REFERER, USER_AGENT};
 use http::request::Parts;
+use http::{HeaderName, HeaderValue};
 use keybound::jws::encode_base64url;
 use keybound::refusal::Reason;
 use sha2::{Digest as _, Sha256};
@@ -44,4 +44,21 @@ pub(super) fn comes_from_here(state: &State, parts: &Parts) -> Result<(), Reason
     let (origin, origins) = one(ORIGIN.as_str());
     let is_ours = is(site, "same-origin") && (is(origin, state.endpoints.sign_in.origin()) || is(origin, "null"));
     if is_ours && !sites && !origins { Ok(()) } else { Err(Reason::LoginForged) }
+}
+
+/// Whether a browser asks which a page of somebody else may have led here: by a link, an image or a redirect. A browser knows
+/// better only where a page of this origin asked. That somebody typed the address (`none`) is no answer: it says the same of
+/// whoever went elsewhere, and was redirected. No page can take `User-Agent` out of what its browser sends.
+pub(crate) fn may_be_led(state: &State, parts: &Parts) -> bool {
+    let headers = &parts.headers;
+    let site = HeaderName::from_static("sec-fetch-site");
+    let agent = headers.get(USER_AGENT).is_some_and(|agent| agent.as_bytes().starts_with(b"Mozilla/"));
+    let is_browser = agent || [&site, &ORIGIN, &REFERER].iter().any(|name| headers.contains_key(*name));
+    // Browsers that do not say `Sec-Fetch-Site` may name the page, as ours asks them to.
+    let is_page_of_ours = |page: &HeaderValue| {
+        let ours = state.endpoints.device.origin().as_bytes();
+        page.as_bytes().strip_prefix(ours).is_some_and(|rest| rest.starts_with(b"/"))
+    };
+    let is_said = headers.contains_key(&site) || headers.get(REFERER).is_some_and(is_page_of_ours);
+    is_browser && !(is_said && comes_from_here(state, parts).is_ok())
 }

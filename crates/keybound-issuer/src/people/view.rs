@@ -127,6 +127,16 @@ struct Decide<'p> {
 }
 
 #[derive(Template)]
+#[template(path = "connect.html")]
+struct Connect<'p> {
+    style: &'p str,
+    host: String,
+    client: Application,
+    user: String,
+    code: String,
+}
+
+#[derive(Template)]
 #[template(path = "sign_out.html")]
 struct SignOut<'p> {
     page: &'p Page,
@@ -214,6 +224,12 @@ pub(super) fn decide(page: Page, interaction: &Interaction, user: &User) -> Resp
         page: &page,
     };
     html(StatusCode::OK, &template, back_of(interaction))
+}
+
+/// Whether a device is to be connected as the one user of a developer. The link leads to where the browser is already.
+pub(crate) fn connect(state: &State, client: &Client, user: &str, typed: &str) -> Response {
+    let (client, user, code) = (Application::of(client), shown(user), spelled(typed));
+    html(StatusCode::OK, &Connect { style: STYLE, host: host(state), client, user, code }, None)
 }
 
 /// Whether to sign out, and what comes back with the answer.

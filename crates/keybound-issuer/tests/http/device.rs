@@ -124,3 +124,58 @@ fn what_is_wrong_with_the_beginning() {
     let answer = server.token(&form("/device_authorization", &begun()).dpop(&elsewhere));
     assert_eq!(answer.error().1, "htu.mismatch");
 }
+
+/// Any page can begin with a key of its own and have the developer's browser open the code, as an image for example.
+#[test]
+fn no_page_connects_its_device_by_leading_a_browser_here() {
+    let server = Setup::new().approving().start();
+    let codes = begin(&server, Some(&HOLDER));
+    let code = codes["user_code"].as_str().unwrap();
+    let visit = |fields: &[&str]| {
+        let visit = to_local(&format!("GET /device?user_code={code}"));
+        let answer = server.raw(fields.iter().fold(visit, |visit, field| visit.field(*field)).octets());
+        server.turn(5);
+        (answer, ask(&server, &codes, Some(&HOLDER)))
+    };
+    for fields in [
+        &["Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: no-cors", "Sec-Fetch-Dest: image"][..],
+        &["Sec-Fetch-Site: same-site"],
+        // So it says too of somebody who typed another address, which redirects.
+        &["Sec-Fetch-Site: none", "Sec-Fetch-Mode: navigate"],
+        &["Sec-Fetch-Site: same-origin", "Sec-Fetch-Site: cross-site"],
+        &["Sec-Fetch-Site: cross-site", "Referer: http://localhost:8090/device"],
+        &["Sec-Fetch-Site: same-origin", "Origin: https://evil.example"],
+        &["Origin: https://evil.example"],
+        &["Origin: null"],
+        &["Referer: https://evil.example/"],
+        &["Referer: http://localhost:80901/"],
+        // A browser from before those fields, and a page that hides its address.
+        &["User-Agent: Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7)"],
+    ] {
+        let (answer, asked) = visit(fields);
+        assert_eq!(asked.error().1, "device.pending", "{fields:?}");
+        assert_eq!(answer.status, 200, "{fields:?}");
+        assert!(answer.body.contains(code) && answer.body.contains("alice"), "{}", answer.body);
+        assert!(answer.body.contains(&format!("href=\"?user_code={code}\"")), "{}", answer.body);
+    }
+}
+
+/// The link of that page, as browsers follow it, and a program, which nobody leads.
+#[test]
+fn whoever_was_asked_or_is_no_browser_connects_a_device() {
+    let agent = "User-Agent: Mozilla/5.0 (X11; Linux x86_64)";
+    for fields in [
+        &[agent, "Sec-Fetch-Site: same-origin", "Referer: http://localhost:8090/device?user_code=BCDF-BCDF"][..],
+        &[agent, "Sec-Fetch-Site: same-origin"],
+        &[agent, "Referer: http://localhost:8090/device?user_code=BCDF-BCDF"],
+        &["User-Agent: curl/8.14.1", "Accept: */*"],
+        &[],
+    ] {
+        let server = Setup::new().approving().start();
+        let codes = begin(&server, Some(&HOLDER));
+        let visit = to_local(&format!("GET /device?user_code={}", codes["user_code"].as_str().unwrap()));
+        let answer = server.raw(fields.iter().fold(visit, |visit, field| visit.field(*field)).octets());
+        assert!(answer.body.contains("Your device is connected"), "{}", answer.body);
+        assert_eq!(ask(&server, &codes, Some(&HOLDER)).access_token().claims["sub"], "alice", "{fields:?}");
+    }
+}
