@@ -174,8 +174,7 @@ impl<'r> Exchange<'r> {
         let Some(assertion) = authenticated.assertion else {
             return write(self.state, changes, self.now).await.map_err(Denial::from);
         };
-        let quota = &self.state.assertions;
-        let place = match quota.take(authenticated.client.id(), self.now) {
+        let place = match self.state.assertions.take(authenticated.client.id(), self.now) {
             Ok(place) => place,
             Err(retry_after) => {
                 self.learnt.retry_after = Some(retry_after);
@@ -183,11 +182,8 @@ impl<'r> Exchange<'r> {
             }
         };
         changes.insert(0, assertion.change());
-        let written = self.state.store.write(changes, self.now).await;
-        if written != Ok(Written::Done) {
-            quota.give_back(place);
-        }
-        match written? {
+        let (store, now) = (Arc::clone(&self.state.store), self.now);
+        match place.write(async move { store.write(changes, now).await }).await? {
             Written::Done => Ok(Ok(())),
             Written::Conflict(0) => Err(assertion.refuse(Seen::Before).into()),
             Written::Conflict(_) => Ok(Err(Lost)),

@@ -52,6 +52,7 @@ mod handle;
 pub mod keys;
 mod metadata;
 mod people;
+mod quota;
 mod registered;
 mod replays;
 mod room;
@@ -87,8 +88,9 @@ pub use self::keys::Keys;
 use self::metadata::Endpoints;
 use self::people::People;
 pub use self::people::{Connection, PasswordHash, PasswordHashError};
+use self::quota::Quota;
 use self::replays::Shared;
-use self::room::{Quota, Room, Shares};
+use self::room::{Room, Shares};
 use self::store::{MemoryStore, Store};
 pub use self::test_issuer::TestIssuer;
 use self::upstream::Provider;
@@ -158,7 +160,7 @@ struct State {
     /// For clients that register themselves where anybody may.
     registrations: Room,
     /// For the assertions of each client.
-    assertions: Quota,
+    assertions: Arc<Quota>,
 }
 
 impl State {

@@ -1,11 +1,10 @@
 //! How much strangers may leave here. Who does not authenticate may still have something stored: a pushed request, a device's
 //! code, a registration. So many octets in a while, however many strangers there are; above it they wait, and nobody else does.
-//! A client that authenticates by a key leaves assertions here, and has a number of them to itself.
+//! What clients leave that authenticate by a key is counted in `quota.rs`.
 
 use core::fmt;
 use core::net::IpAddr;
 use core::time::Duration;
-use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};
 
 use keybound::refusal::Fault;
@@ -108,74 +107,6 @@ impl fmt::Debug for Shares {
     }
 }
 
-/// How many things of one client are kept at once, so that one with a good key leaves room for all others. Counted by steps as a
-/// [`Room`], and by each process for itself.
-pub(crate) struct Quota {
-    span: u64,
-    /// In each step.
-    most: u32,
-    counted: Mutex<Counts>,
-}
-
-#[derive(Default)]
-struct Counts {
-    step: u64,
-    of: HashMap<Box<str>, u32>,
-}
-
-/// One thing of a client that is counted.
-#[derive(Debug)]
-pub(crate) struct Place<'c> {
-    client: &'c str,
-    step: u64,
-}
-
-impl Quota {
-    /// For things that are kept for `span`, so many of one client.
-    pub(crate) fn of(span: Duration, most: u32) -> Self {
-        Self { span: span.as_secs().max(1), most: most.div_ceil(2), counted: Mutex::default() }
-    }
-
-    /// A place for one more.
-    ///
-    /// # Errors
-    ///
-    /// In how many seconds there will be one.
-    pub(crate) fn take<'c>(&self, client: &'c str, now: UnixTime) -> Result<Place<'c>, u32> {
-        let step = now.as_secs() / self.span;
-        let mut counts = self.counted.lock();
-        if step != counts.step {
-            *counts = Counts { step, of: HashMap::new() };
-        }
-        // Only clients that are known come here, so there are not more names than clients.
-        let count = match counts.of.get_mut(client) {
-            Some(count) => count,
-            None => counts.of.entry(client.into()).or_default(),
-        };
-        if *count >= self.most {
-            return Err(u32::try_from(self.span - now.as_secs() % self.span).unwrap_or(u32::MAX));
-        }
-        *count += 1;
-        Ok(Place { client, step })
-    }
-
-    /// It was not kept after all.
-    pub(crate) fn give_back(&self, place: Place<'_>) {
-        let mut counts = self.counted.lock();
-        if place.step == counts.step
-            && let Some(count) = counts.of.get_mut(place.client)
-        {
-            *count = count.saturating_sub(1);
-        }
-    }
-}
-
-impl fmt::Debug for Quota {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Quota({} in {} s)", self.most, self.span)
-    }
-}
-
 /// Whose a peer is: a household has a /64 of IPv6. `None` where nobody knows: behind a proxy of this machine everybody comes
 /// from loopback.
 pub(crate) fn network(peer: IpAddr) -> Option<IpAddr> {
@@ -205,24 +136,6 @@ mod tests {
         assert_eq!((peer("127.0.0.1"), peer("::1"), peer("::ffff:127.0.0.1")), (None, None, None));
         assert!(shares.take(64 * 1024, None, now).is_ok());
         assert!(shares.take(64 * 1024, peer("2001:db8::1"), now.plus(Duration::from_secs(900))).is_ok());
-    }
-
-    #[test]
-    fn a_client_has_its_quota_and_no_other_one_s() {
-        let quota = Quota::of(Duration::from_secs(320), 4);
-        let at = |seconds: u64| UnixTime::from_secs(3200 + seconds);
-        let first = quota.take("one", at(0)).unwrap();
-        quota.take("one", at(10)).unwrap();
-        assert_eq!(quota.take("one", at(20)).unwrap_err(), 300);
-        quota.take("other", at(20)).unwrap();
-        quota.give_back(first);
-        let before = quota.take("one", at(319)).unwrap();
-        assert_eq!(quota.take("one", at(319)).unwrap_err(), 1);
-        quota.take("one", at(320)).unwrap();
-        // That was of another step.
-        quota.give_back(before);
-        quota.take("one", at(320)).unwrap();
-        quota.take("one", at(320)).unwrap_err();
     }
 
     #[test]
