@@ -22,7 +22,6 @@ use crate::exchange::{Lost, write, write_noted};
 use crate::form::Form;
 use crate::grants::authorization_code;
 use crate::grants::device_code::Decision;
-use crate::room::network;
 use crate::store::Change;
 use crate::users;
 
@@ -225,15 +224,18 @@ async fn password(state: &State, parts: &Parts, page: Page<'_>, form: &Form) -> 
     let peer = parts.extensions.get::<Connection>().map(|connection| connection.peer().ip());
     let from = if is_known && user.is_some() { From::Known(&pair) } else { From::Peer(peer) };
     let counted = users::identity(name).unwrap_or_default();
-    let Some(_place) = state.people.queue.enter(peer.and_then(network), matches!(from, From::Known(_))) else {
+    let Some(place) = state.people.queue.enter(from) else {
         return Ok(noted(busy(state, page, name), "busy", subject));
     };
     if let Err(seconds) = state.people.passwords.begin(&counted, from, now) {
+        // Who waits for time to go by needs no processor, and what the store does about it takes none of the places.
+        drop(place);
         let said = say(state, page, Problem::Wait(seconds), name).await?;
         return Ok(noted(said, "throttled", subject));
     }
     let hash = user.as_ref().filter(|user| !user.is_disabled()).and_then(users::User::password);
     let is_right = PasswordHash::check(hash.as_ref(), form.get("password").unwrap_or_default()).await?;
+    drop(place);
     let subject: Box<str> = subject.into();
     match user {
         Some(user) if is_right => {
