@@ -1,6 +1,7 @@
 //! Which issuer a resource takes tokens from (RFC 9728): from the challenge of a 401, or from where its metadata is known to be.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use http::header::ACCEPT;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
@@ -25,6 +26,9 @@ const MAX_METADATA: usize = 256 * 1024;
 /// Resources that one client keeps tokens for.
 const MAX_RESOURCES: usize = 1024;
 
+/// Those of one server: it may call each of its addresses a resource, and those of others stay.
+const MAX_OF_SERVER: usize = 64;
+
 const WELL_KNOWN: &str = "/.well-known/oauth-protected-resource";
 
 /// Says how to get tokens from an issuer that a resource names, if it is to be trusted.
@@ -43,8 +47,17 @@ impl<F: Fn(&str) -> Option<Access> + Send + Sync> Choose for F {
 pub(crate) struct Discovered {
     choose: Box<dyn Choose>,
     store: Option<Arc<dyn TokenStore>>,
-    resources: RwLock<Vec<(Target, Arc<Tokens>)>>,
+    resources: RwLock<Vec<Known>>,
+    /// Counts what is looked up, to tell what was used last.
+    turn: AtomicU64,
     asking: tokio::sync::Mutex<()>,
+}
+
+struct Known {
+    resource: Target,
+    tokens: Arc<Tokens>,
+    /// At which turn they were used last.
+    used: AtomicU64,
 }
 
 /// What metadata says that a client needs.
@@ -57,14 +70,31 @@ struct Found {
 
 impl Discovered {
     pub(crate) fn new(choose: Box<dyn Choose>, store: Option<Arc<dyn TokenStore>>) -> Self {
-        Self { choose, store, resources: RwLock::default(), asking: tokio::sync::Mutex::default() }
+        let (resources, turn) = (RwLock::default(), AtomicU64::default());
+        Self { choose, store, resources, turn, asking: tokio::sync::Mutex::default() }
     }
 
     /// The tokens for the resource that `target` belongs to; of several, the one with the longest name.
     pub(crate) fn of(&self, target: &Target) -> Option<Arc<Tokens>> {
         let resources = self.resources.read();
-        let known = resources.iter().filter(|(resource, _)| covers(resource, target));
-        known.max_by_key(|(resource, _)| resource.uri().path().len()).map(|(_, tokens)| Arc::clone(tokens))
+        let known = resources.iter().filter(|known| covers(&known.resource, target));
+        let known = known.max_by_key(|known| known.resource.uri().path().len())?;
+        known.used.store(self.turn.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
+        Some(Arc::clone(&known.tokens))
+    }
+
+    /// Keeps tokens for this resource: in place of those that were used least lately, of the same server if it has its part.
+    fn keep(&self, resource: Target, tokens: Arc<Tokens>) {
+        let mut resources = self.resources.write();
+        let is_of_it = |known: &Known| same_origin(known.resource.uri(), resource.uri());
+        let has_its_part = resources.iter().filter(|known| is_of_it(known)).count() >= MAX_OF_SERVER;
+        if has_its_part || resources.len() >= MAX_RESOURCES {
+            let others = resources.iter().enumerate().filter(|(_, known)| !has_its_part || is_of_it(known));
+            let least = others.min_by_key(|(_, known)| known.used.load(Ordering::Relaxed)).map(|(at, _)| at);
+            least.map(|at| resources.swap_remove(at));
+        }
+        let used = self.turn.fetch_add(1, Ordering::Relaxed).into();
+        resources.push(Known { resource, tokens, used });
     }
 
     /// Finds out where tokens for `target` come from, which answered 401 with these fields. `None` if nobody says.
@@ -85,8 +115,8 @@ impl Discovered {
             None => look(target, core).await?,
         };
         let Some(found) = found else { return Ok(None) };
-        let at: Box<str> = found.resource.uri().as_str().into();
         let Some(mut access) = found.issuers.iter().find_map(|issuer| self.choose.choose(issuer)) else {
+            let at = found.resource.uri().as_str().into();
             return Err(Error::Resource { at, fault: ResourceFault::NoIssuer(found.issuers) });
         };
         if access.scope.is_none() {
@@ -96,11 +126,7 @@ impl Discovered {
             access.resources.push(found.resource.url().as_str().into());
         }
         let tokens = Arc::new(Tokens::issued(access, self.store.clone(), found.algs));
-        let mut resources = self.resources.write();
-        if resources.len() >= MAX_RESOURCES {
-            return Err(Error::Resource { at, fault: ResourceFault::TooMany });
-        }
-        resources.push((found.resource, Arc::clone(&tokens)));
+        self.keep(found.resource, Arc::clone(&tokens));
         Ok(Some(tokens))
     }
 }
@@ -169,4 +195,44 @@ fn stands_at(resource: &Target, place: &Target) -> bool {
     let path = place.uri().path().strip_prefix(WELL_KNOWN);
     same_origin(resource.uri(), place.uri())
         && path.is_some_and(|path| path.trim_end_matches('/') == resource.uri().path().trim_end_matches('/'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn target(server: &str, path: usize) -> Target {
+        Target::parse(&format!("https://{server}.example/{path}")).unwrap()
+    }
+
+    fn keep(discovered: &Discovered, target: Target) {
+        let access = Access::client_credentials("https://id.example.com", "job");
+        discovered.keep(target, Arc::new(Tokens::issued(access, None, None)));
+    }
+
+    #[test]
+    fn a_server_of_many_resources_leaves_those_of_others() {
+        let discovered = Discovered::new(Box::new(|_: &str| None), None);
+        keep(&discovered, target("good", 0));
+        for path in 0..2 * MAX_RESOURCES {
+            keep(&discovered, target("many", path));
+            assert!(discovered.of(&target("many", 0)).is_some(), "what is in use stays");
+        }
+        assert!(discovered.of(&target("good", 0)).is_some());
+        assert!(discovered.of(&target("many", 1)).is_none());
+        assert_eq!(discovered.resources.read().len(), 1 + MAX_OF_SERVER);
+    }
+
+    #[test]
+    fn what_was_used_least_lately_makes_room() {
+        let discovered = Discovered::new(Box::new(|_: &str| None), None);
+        for server in 0..MAX_RESOURCES {
+            keep(&discovered, target(&format!("s{server}"), 0));
+        }
+        assert!(discovered.of(&target("s0", 0)).is_some());
+        keep(&discovered, target("new", 0));
+        assert_eq!(discovered.resources.read().len(), MAX_RESOURCES);
+        let [first, second, new] = ["s0", "s1", "new"].map(|server| discovered.of(&target(server, 0)).is_some());
+        assert_eq!((first, second, new), (true, false, true));
+    }
 }

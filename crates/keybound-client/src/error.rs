@@ -245,8 +245,6 @@ pub enum ResourceFault {
     Elsewhere,
     /// It names no issuer that this client gets tokens from; these it names.
     NoIssuer(Vec<Box<str>>),
-    /// This client has met too many resources.
-    TooMany,
 }
 
 impl fmt::Display for ResourceFault {
@@ -259,7 +257,6 @@ impl fmt::Display for ResourceFault {
             Self::NoIssuer(named) => {
                 write!(f, "it names no issuer that this client gets tokens from, but [{}]", named.join(" "))
             }
-            Self::TooMany => f.write_str("this client has met too many resources"),
         }
     }
 }
