@@ -79,7 +79,8 @@ impl<B: Body + Unpin> Body for Once<B> {
 
 /// Puts token and proof of a [`Client`] on the requests of another HTTP client, by the same rules: the newest nonce, one retry on
 /// `use_dpop_nonce`, one with another token on `invalid_token` or where proofs by another algorithm are wanted, and a resource asked
-/// for its issuer where the [`Client`] discovers that. Tokens are got by the [`Client`] itself. The answer comes back whatever it is.
+/// for its issuer where the [`Client`] discovers that. Tokens are got by the [`Client`] itself. The answer comes back whatever it is,
+/// also where no key of the [`Client`] has an algorithm that is wanted; but for a token that was called for and could not be got.
 ///
 /// # Security
 ///
@@ -227,7 +228,11 @@ impl<S> Calling<S> {
         let another = match next {
             Next::Done => None,
             Next::Token => tokens.renewed(&held, core).await?,
-            Next::Algs(algs) => tokens.rebound(&held, algs, target.uri().origin(), core).await?,
+            Next::Algs(algs) => match tokens.rebound(&held, algs, target.uri().origin(), core).await {
+                // The answer names those that are wanted.
+                Err(Error::NoCommonAlg { .. }) => None,
+                another => another?,
+            },
         };
         let Some(another) = another else { return Ok(response) };
         drop(response);

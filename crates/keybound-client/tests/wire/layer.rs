@@ -116,10 +116,11 @@ async fn what_the_resource_says_is_heeded() {
         assert_eq!(response.status(), 200);
         assert_eq!(server.count("/r") - before, tries, "{:?}", server.seen());
     }
-    // A client without such a key is told so.
+    // A client without such a key gets that answer.
     let client = key().token(Token::new("t").unwrap()).build().unwrap();
     let hyper = Hyper::builder(TokioExecutor::new()).build_http();
     let request = request(&server, "/r", Full::new(Bytes::new()));
-    let error = ProveLayer::new(client).layer(hyper).oneshot(request).await.unwrap_err();
-    assert!(matches!(error, ProveError::Client(Error::NoCommonAlg { .. })), "{error:?}");
+    let response = ProveLayer::new(client).layer(hyper).oneshot(request).await.unwrap();
+    assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
+    assert!(response.headers()["www-authenticate"].to_str().unwrap().contains("algs=\"Ed25519\""));
 }
