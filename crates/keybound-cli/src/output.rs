@@ -43,7 +43,11 @@ pub(crate) fn failure(output: &str, why: &io::Error) -> Failure {
 pub(crate) fn tame(text: &str) -> String {
     let is_fit = |letter: char| {
         !letter.is_control()
-            && !matches!(letter, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+            && !matches!(
+                letter,
+                '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+                    | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}'
+            )
     };
     let mut tame = String::with_capacity(text.len());
     for letter in text.chars() {

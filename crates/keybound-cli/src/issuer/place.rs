@@ -193,6 +193,8 @@ mod tests {
             (json!("a\u{1b}[2J\rb\nc"), "a\\u{1b}[2J\\u{d}b\\u{a}c"),
             (json!("\u{9b}31m\u{7f}"), "\\u{9b}31m\\u{7f}"),
             (json!("\u{202e}txet\u{200b}"), "\\u{202e}txet\\u{200b}"),
+            (json!("\u{61c}a\u{ad}b\u{180e}c"), "\\u{61c}a\\u{ad}b\\u{180e}c"),
+            (json!("\u{fff9}a\u{fffb}\u{e0001}\u{e0041}\u{e007f}"), "\\u{fff9}a\\u{fffb}\\u{e0001}\\u{e0041}\\u{e007f}"),
             (json!(["a\u{7}", "b"]), "a\\u{7} b"),
             (json!({ "kid": "\u{9b}2J" }), "{\"kid\":\"\\u{9b}2J\"}"),
         ] {

@@ -58,7 +58,11 @@ impl Application {
 fn shown(text: &str) -> String {
     let is_fit = |letter: &char| {
         !letter.is_control()
-            && !matches!(letter, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+            && !matches!(
+                letter,
+                '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+                    | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}'
+            )
     };
     let mut letters = text.chars().filter(is_fit);
     let mut shown: String = letters.by_ref().take(SHOWN).collect();
@@ -338,6 +342,7 @@ mod tests {
     #[test]
     fn names_of_strangers_are_tame() {
         assert_eq!(shown("Acme\u{202e}\n\u{200b} Mail"), "Acme Mail");
+        assert_eq!(shown("A\u{ad}c\u{61c}m\u{180e}e\u{fffa}\u{e0041}"), "Acme");
         assert_eq!(shown(&"a".repeat(81)).chars().count(), 81);
         assert!(shown(&"a".repeat(81)).ends_with('…'));
     }
