@@ -6,6 +6,7 @@
 use core::fmt;
 use core::future::Future;
 use core::pin::Pin;
+use core::time::Duration;
 use std::sync::Arc;
 
 use keybound::refusal::Fault;
@@ -272,16 +273,29 @@ impl fmt::Display for UnknownLocation {
 
 impl core::error::Error for UnknownLocation {}
 
-/// Opens a store; may block for some seconds.
+/// Opens a store; a database that is not there yet is waited for, for ten seconds.
 ///
 /// # Errors
 ///
 /// [`OpenError`], in words for the one who wrote the setting.
 pub fn open(location: &Location, now: UnixTime) -> Result<Arc<dyn Store>, OpenError> {
+    open_within(postgres::START, location, now)
+}
+
+/// The same for somebody who is there and can try again: what is away is away.
+///
+/// # Errors
+///
+/// As [`open`].
+pub fn open_at_once(location: &Location, now: UnixTime) -> Result<Arc<dyn Store>, OpenError> {
+    open_within(Duration::ZERO, location, now)
+}
+
+fn open_within(patience: Duration, location: &Location, now: UnixTime) -> Result<Arc<dyn Store>, OpenError> {
     match location {
         Location::Memory => Ok(Arc::new(MemoryStore::new(now))),
         Location::Sqlite(file) => sqlite::open(file, now).map(|store| Arc::new(store) as Arc<dyn Store>),
-        Location::Postgres(url) => postgres::open(url, now).map(|store| Arc::new(store) as Arc<dyn Store>),
+        Location::Postgres(url) => postgres::open(patience, url, now).map(|store| Arc::new(store) as Arc<dyn Store>),
     }
 }
 

@@ -38,7 +38,8 @@ impl Place {
                 Err(Failure::usage("what is in the memory of an issuer is there alone; ask it at its admin listener"))
             }
             (Some(location), _) => {
-                let store = store::open(location, std::time::SystemTime::now().into()).map_err(Failure::failed)?;
+                let store =
+                    store::open_at_once(location, std::time::SystemTime::now().into()).map_err(Failure::failed)?;
                 Ok(Administration::new(store, Audit::default(), Clock::system(), COMMAND))
             }
             (None, Some(file)) => engine::administration(&configuration(file)?).map_err(Failure::configuration),
@@ -194,7 +195,10 @@ mod tests {
             (json!("\u{9b}31m\u{7f}"), "\\u{9b}31m\\u{7f}"),
             (json!("\u{202e}txet\u{200b}"), "\\u{202e}txet\\u{200b}"),
             (json!("\u{61c}a\u{ad}b\u{180e}c"), "\\u{61c}a\\u{ad}b\\u{180e}c"),
-            (json!("\u{fff9}a\u{fffb}\u{e0001}\u{e0041}\u{e007f}"), "\\u{fff9}a\\u{fffb}\\u{e0001}\\u{e0041}\\u{e007f}"),
+            (
+                json!("\u{fff9}a\u{fffb}\u{e0001}\u{e0041}\u{e007f}"),
+                "\\u{fff9}a\\u{fffb}\\u{e0001}\\u{e0041}\\u{e007f}",
+            ),
             (json!(["a\u{7}", "b"]), "a\\u{7} b"),
             (json!({ "kid": "\u{9b}2J" }), "{\"kid\":\"\\u{9b}2J\"}"),
         ] {

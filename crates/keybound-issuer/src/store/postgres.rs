@@ -20,10 +20,10 @@ const CONNECTIONS: u32 = 16;
 const TRIES: u32 = 5;
 
 /// How long it may take to be there when the issuer starts: both often start together.
-const START: Duration = Duration::from_secs(10);
+pub(super) const START: Duration = Duration::from_secs(10);
 
 /// How long after one that was refused another connection is tried.
-const PAUSE: Duration = Duration::from_millis(500);
+pub(super) const PAUSE: Duration = Duration::from_millis(500);
 
 /// The server is starting, is about to stop, or has no room for one more (appendix A of its documentation).
 const PASSING: [&str; 4] = ["57P03", "57P01", "57P02", "53300"];
@@ -37,12 +37,8 @@ struct Postgres {
     pool: AnyPool,
 }
 
-pub(super) fn open(url: &str, now: UnixTime) -> Result<SqlStore, OpenError> {
-    open_within(START, url, now)
-}
-
 /// Waits for so long until it is there.
-pub(super) fn open_within(patience: Duration, url: &str, now: UnixTime) -> Result<SqlStore, OpenError> {
+pub(super) fn open(patience: Duration, url: &str, now: UnixTime) -> Result<SqlStore, OpenError> {
     let url = url.to_owned();
     SqlStore::open("postgres", move || async move { Postgres::open(&url, patience, now).await }.boxed())
 }
@@ -122,14 +118,18 @@ impl Database for Postgres {
 }
 
 /// A connection, as soon as there can be one.
-async fn await_it(options: &AnyConnectOptions, patience: Duration) -> Result<AnyConnection, String> {
-    let begun = Instant::now();
+pub(super) async fn await_it(options: &AnyConnectOptions, patience: Duration) -> Result<AnyConnection, String> {
+    let (begun, mut said) = (Instant::now(), String::new());
     loop {
         let connected = timeout(START, AnyConnection::connect_with(options)).await.map_err(|_| SILENT)?;
         match connected {
             Ok(connection) => return Ok(connection),
             Err(error) if is_passing(&error) && begun.elapsed() + PAUSE < patience => {
-                tracing::warn!(error = in_words(&error), "waiting for the database");
+                let words = in_words(&error);
+                if words != said {
+                    tracing::warn!(error = words, "waiting for the database");
+                    said = words;
+                }
                 sleep(PAUSE).await;
             }
             Err(error) => return Err(in_words(&error)),

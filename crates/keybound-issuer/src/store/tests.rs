@@ -1,18 +1,18 @@
 //! The suite on each store, and what only a database can do wrong.
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{Read, Seek as _, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
+use std::time::Instant;
 
 use keybound::refusal::Fault;
 use keybound::time::UnixTime;
 use sqlx::{Connection as _, Executor as _};
 
-use super::{Change, Kind, Location, Store, Written, open, postgres, suite};
+use super::{Change, Kind, Location, Store, Written, open, open_at_once, postgres, suite};
 
 const NOW: UnixTime = UnixTime::from_secs(1_700_000_000);
 
@@ -100,11 +100,30 @@ fn what_cannot_be_opened_says_why() {
     let nowhere = said(Location::Sqlite(nowhere));
     assert!(nowhere.contains("see whether its folder is there"), "{nowhere}");
     let secret = "postgres://keybound:hunter2@127.0.0.1:1/id";
-    let unreachable = postgres::open_within(Duration::ZERO, secret, NOW).err().map(|error| error.to_string());
-    let unreachable = unreachable.unwrap_or_default();
+    let begun = Instant::now();
+    let unreachable = open_at_once(&Location::Postgres(secret.into()), NOW).unwrap_err().to_string();
+    assert!(begun.elapsed() < postgres::START, "nobody waits for it");
     assert!(unreachable.contains("cannot be reached") && !unreachable.contains("hunter2"), "{unreachable}");
     let odd = said(Location::Postgres("postgres://[".into()));
     assert!(odd.contains("not one of a PostgreSQL database"), "{odd}");
+}
+
+/// A service that waits says why once, not at every try.
+#[tokio::test]
+async fn what_a_database_is_waited_for_is_said_once() {
+    let mut log = Arc::new(tempfile::tempfile().expect("a file"));
+    let subscriber = tracing_subscriber::fmt().with_writer(Arc::clone(&log)).with_ansi(false).finish();
+    let noted = tracing::subscriber::set_default(subscriber);
+    let options = "postgres://keybound@127.0.0.1:1/id".parse().expect("an address");
+    sqlx::any::install_default_drivers();
+    let patience = postgres::PAUSE * 5 / 2;
+    let begun = Instant::now();
+    postgres::await_it(&options, patience).await.expect_err("nobody is there");
+    assert!(begun.elapsed() >= 2 * postgres::PAUSE, "it was tried more than once");
+    drop(noted);
+    let mut said = String::new();
+    log.rewind().and_then(|()| log.read_to_string(&mut said)).expect("what was said");
+    assert_eq!(said.matches("waiting for the database").count(), 1, "{said}");
 }
 
 /// So many records that the file has more pages than SQLite keeps in memory.
