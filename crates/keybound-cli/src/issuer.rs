@@ -24,20 +24,20 @@ use keybound_gateway::notify;
 
 use crate::logging;
 use crate::outcome::{Failure, Result};
-use crate::service::{Service, announce, drained, environment, on_hangup, own_name, stay_on_hangup};
+use crate::service::{
+    Service, TRIAL_USER, announce, drained, environment, on_hangup, own_name, stay_on_hangup, trial_clients,
+};
 use crate::style::{PLAIN, STRONG};
 
 /// What the tokens of the self-contained default are for: where `keybound serve` listens by default.
 const TRIAL_AUDIENCE: &str = "http://127.0.0.1:8080";
 
-/// Who is signed in at the self-contained default, wherever somebody is asked.
-const TRIAL_USER: &str = "alice";
-
 /// Run the authorization server alone, or look after its clients, users and keys
 ///
 /// It issues tokens that are bound to the client's key. With --config, it reads [authorization_server] of the file, with
-/// [listen], [proof], [replay] and [limits]; gateways name it in [[issuer]]. Without, it is an issuer on loopback with one
-/// client, all in memory. The commands work on the store: a running issuer sees at once what they change.
+/// [listen], [proof], [replay] and [limits]; gateways name it in [[issuer]]. Without, it is an issuer on loopback, all in memory,
+/// with the client demo, the public client app, and alice signed in. The commands work on the store: a running issuer sees at once
+/// what they change.
 #[derive(Debug, Args)]
 #[command(
     args_conflicts_with_subcommands = true,
@@ -153,6 +153,7 @@ fn show(admin: Admin, alone: &Arc<IssuerAlone>, config: &Config, stop: &Stop) ->
 }
 
 fn default_config(address: SocketAddr, secret: &str) -> std::result::Result<Config, Failure> {
+    let trial = trial_clients(secret);
     let text = format!(
         r#"
 [listen]
@@ -160,22 +161,7 @@ address = "{address}"
 [authorization_server]
 url = "http://{address}"
 audience = ["{TRIAL_AUDIENCE}"]
-auto_approve = "{TRIAL_USER}"
-[[authorization_server.client]]
-client_id = "app"
-token_endpoint_auth_method = "none"
-grant_types = ["authorization_code", "refresh_token", "urn:ietf:params:oauth:grant-type:device_code"]
-redirect_uris = ["http://127.0.0.1/callback"]
-scope = ["openid", "read", "write"]
-dpop_bound_access_tokens = true
-[[authorization_server.client]]
-client_id = "demo"
-client_secret = "{secret}"
-grant_types = ["client_credentials", "authorization_code", "refresh_token", "urn:ietf:params:oauth:grant-type:device_code"]
-redirect_uris = ["http://127.0.0.1/callback"]
-scope = ["read", "write"]
-dpop_bound_access_tokens = true
-"#
+{trial}"#
     );
     let flags = Overrides::default().reader(Reader::Issuer);
     Config::from_parts(&text, Path::new("default"), [], &flags).map_err(Failure::configuration)
@@ -192,7 +178,7 @@ fn say_what_to_try(address: SocketAddr, secret: &str) {
         ),
         format_args!(
             "The first prints a token for {TRIAL_AUDIENCE}; a gateway there accepts it with [[issuer]] url = \
-             \"http://{address}\"."
+             \"http://{address}\".\nAs the person {TRIAL_USER}, whom nobody asks for a password here: --client-id demo --login."
         ),
     );
 }

@@ -19,7 +19,7 @@ use keybound_gateway::reload::Live;
 use keybound_gateway::stack::Stack;
 
 use crate::outcome::{Failure, Outcome, Result};
-use crate::service::{Service, announce, drained, environment, own_name, stay_on_hangup};
+use crate::service::{Service, TRIAL_USER, announce, drained, environment, own_name, stay_on_hangup, trial_clients};
 use crate::style::{PLAIN, STRONG};
 use crate::{logging, sample};
 
@@ -163,10 +163,8 @@ fn decide<H: Handler>(
     thread::Builder::new().name(name.to_owned()).spawn(work).map_err(Failure::failed)
 }
 
-/// Who is signed in at the issuer of the self-contained default, wherever somebody is asked.
-const TRIAL_USER: &str = "alice";
-
 fn default_config(address: SocketAddr, sample: SocketAddr, secret: &str) -> std::result::Result<Config, Failure> {
+    let trial = trial_clients(secret);
     let text = format!(
         r#"
 [listen]
@@ -180,22 +178,7 @@ scope = ["read"]
 [authorization_server]
 url = "http://{address}/issuer"
 store = "memory"
-auto_approve = "{TRIAL_USER}"
-[[authorization_server.client]]
-client_id = "app"
-token_endpoint_auth_method = "none"
-grant_types = ["authorization_code", "refresh_token", "urn:ietf:params:oauth:grant-type:device_code"]
-redirect_uris = ["http://127.0.0.1/callback"]
-scope = ["openid", "read", "write"]
-dpop_bound_access_tokens = true
-[[authorization_server.client]]
-client_id = "demo"
-client_secret = "{secret}"
-grant_types = ["client_credentials", "authorization_code", "refresh_token", "urn:ietf:params:oauth:grant-type:device_code"]
-redirect_uris = ["http://127.0.0.1/callback"]
-scope = ["read", "write"]
-dpop_bound_access_tokens = true
-"#
+{trial}"#
     );
     let environment =
         environment().filter(|(name, _)| name == "KEYBOUND_LISTEN_ADMIN" || name.starts_with("KEYBOUND_LOG_"));

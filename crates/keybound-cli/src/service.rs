@@ -120,6 +120,31 @@ pub(crate) fn announce(what: impl fmt::Display, paste: impl fmt::Display, outcom
     }
 }
 
+/// Who is signed in at a self-contained issuer, wherever somebody is asked.
+pub(crate) const TRIAL_USER: &str = "alice";
+
+/// The end of `[authorization_server]` at a self-contained issuer: who is signed in, and the clients, of which one has this secret.
+pub(crate) fn trial_clients(secret: &str) -> String {
+    format!(
+        r#"auto_approve = "{TRIAL_USER}"
+[[authorization_server.client]]
+client_id = "app"
+token_endpoint_auth_method = "none"
+grant_types = ["authorization_code", "refresh_token", "urn:ietf:params:oauth:grant-type:device_code"]
+redirect_uris = ["http://127.0.0.1/callback"]
+scope = ["openid", "read", "write"]
+dpop_bound_access_tokens = true
+[[authorization_server.client]]
+client_id = "demo"
+client_secret = "{secret}"
+grant_types = ["client_credentials", "authorization_code", "refresh_token", "urn:ietf:params:oauth:grant-type:device_code"]
+redirect_uris = ["http://127.0.0.1/callback"]
+scope = ["read", "write"]
+dpop_bound_access_tokens = true
+"#
+    )
+}
+
 /// What to type for this program: its name where the shell would find it, else the path to it, from here if that is shorter.
 pub(crate) fn own_name() -> String {
     let Ok(own) = std::env::current_exe() else { return "keybound".to_owned() };
