@@ -1,12 +1,12 @@
 //! `keybound issuer key`: the signing keys in the store of an issuer.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::SystemTime;
 
 use clap::{Args, Subcommand};
 use keybound::time::UnixTime;
 use keybound_gateway::engine;
-use keybound_issuer::admin::Administration;
+use keybound_issuer::admin::AdminError;
 use keybound_issuer::keys::StoredKey;
 use serde_json::Value;
 
@@ -33,6 +33,8 @@ pub(super) struct SigningKeys {
 #[derive(Debug, Subcommand)]
 enum What {
     /// List the keys, in the order in which they sign
+    ///
+    /// Nothing is changed: an issuer makes its first keys when it starts.
     #[command(after_help = "Example: keybound issuer key list --config issuer.toml --json")]
     List {
         /// The configuration of the issuer
@@ -66,25 +68,27 @@ enum What {
 impl SigningKeys {
     pub(super) fn run(&self) -> Result {
         match &self.what {
-            What::List { config, json } => show(&open(config)?.keys().map_err(failure)?, *json),
+            What::List { config, json } => {
+                let keys = block_on(engine::stored_keys(&configuration(config)?))?;
+                show(&keys.map_err(Failure::configuration)?, *json)
+            }
             What::Rotate { config, revoke, json } => {
-                let place = open(config)?;
+                let place =
+                    engine::administration_with_keys(&configuration(config)?).map_err(Failure::configuration)?;
                 let changing = async {
                     match revoke {
                         Some(kid) => place.revoke_key(kid).await,
                         None => place.rotate_keys().await,
                     }
                 };
-                show(&block_on(changing)?.map_err(failure)?, *json)
+                let changed = block_on(changing)?.map_err(|error| match error {
+                    AdminError::Unknown(kid) => Failure::usage(format!("there is no signing key {kid:?}")),
+                    error => failure(error),
+                });
+                show(&changed?, *json)
             }
         }
     }
-}
-
-fn open(file: &Path) -> std::result::Result<Administration, Failure> {
-    let config = configuration(file)?;
-    let keys = engine::issuer_keys(&config).map_err(Failure::configuration)?;
-    Ok(engine::administration(&config).map_err(Failure::configuration)?.with_keys(keys))
 }
 
 fn show(keys: &[StoredKey], as_json: bool) -> Result {

@@ -135,9 +135,11 @@ fn its_keys_are_listed_rotated_and_revoked_while_it_runs() {
         assert_eq!(said.status, 0, "{said:?}");
         serde_json::from_str::<serde_json::Value>(&said.stdout).unwrap()
     };
+    let sealing = place.work().join("id.db.key");
+    assert_eq!(command(&["list"]), serde_json::json!([]), "nothing is there");
+    assert!(!place.work().join("id.db").exists() && !sealing.exists(), "nor is anything made by looking");
     let mut service = place.start(&["issuer", "--config", "issuer.toml"]);
     service.address();
-    let sealing = place.work().join("id.db.key");
     assert_eq!(fs::metadata(&sealing).unwrap().permissions().mode() & 0o777, 0o600);
     let first = command(&["list"]);
     assert_eq!(kids(&first), published());
@@ -158,7 +160,11 @@ fn its_keys_are_listed_rotated_and_revoked_while_it_runs() {
         std::thread::sleep(std::time::Duration::from_millis(50));
     }
     let said = place.run(&["issuer", "key", "rotate", "--config", "issuer.toml", "--revoke", &stolen]);
-    assert_eq!((said.status, said.stderr.contains(&format!("there is no {stolen:?}"))), (2, true), "{said:?}");
+    assert_eq!(
+        (said.status, said.stderr.contains(&format!("there is no signing key {stolen:?}"))),
+        (2, true),
+        "{said:?}"
+    );
     assert_eq!(service.terminate(), Some(0));
 
     // Without what they are sealed under, nothing starts, and nothing is made in its place.

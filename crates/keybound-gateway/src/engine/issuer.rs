@@ -11,7 +11,7 @@ use keybound::crypto::aws_lc::SoftwareKey;
 use keybound::replay::ReplayStore;
 use keybound_issuer::admin::Administration;
 use keybound_issuer::audit::{self, Audit};
-use keybound_issuer::keys::SealingKeys;
+use keybound_issuer::keys::{SealingKeys, StoredKey};
 use keybound_issuer::store::{self, Location, Store};
 use keybound_issuer::users::NewUser;
 use keybound_issuer::{Authentication, Clock, Issuer, IssuerConfig, Keys, Registration, Secret};
@@ -127,9 +127,65 @@ pub fn administration(config: &Config) -> Result<Administration, EngineError> {
         let why = "is memory, which only the running issuer sees; ask it at its admin listener, or set a database";
         return Err(EngineError::new("authorization_server.store", why));
     }
-    let (store, audit) = (issuer_store(settings)?, issuer_audit(settings)?);
+    administration_of(settings, config, store_at_once(settings)?, issuer_audit(settings)?)
+}
+
+/// The same with the signing keys, which its store keeps; it makes the first ones if there are none.
+///
+/// # Errors
+///
+/// Why there are none.
+pub fn administration_with_keys(config: &Config) -> Result<Administration, EngineError> {
+    let settings = settings_of_issuer(config)?;
+    keys_are_kept(settings)?;
+    let (store, audit) = (store_at_once(settings)?, issuer_audit(settings)?);
+    let keys = signing_keys(settings, &store, &audit)?;
+    Ok(administration_of(settings, config, store, audit)?.with_keys(keys))
+}
+
+/// The signing keys that its store keeps, as they are. Nothing is made: where there is no store yet, there are no keys.
+///
+/// # Errors
+///
+/// Why nobody can tell.
+pub async fn stored_keys(config: &Config) -> Result<Vec<StoredKey>, EngineError> {
+    let settings = settings_of_issuer(config)?;
+    keys_are_kept(settings)?;
+    if matches!(&settings.store, Location::Sqlite(file) if !file.exists()) {
+        return Ok(Vec::new());
+    }
+    // Keys that are there have one already.
+    let sealing = || sealing_keys(settings.keys.sealing.clone(), true);
+    Keys::stored(store_at_once(settings)?, sealing, &settings.keys.settings, Clock::system())
+        .await
+        .map_err(|error| EngineError::new("authorization_server.keys", error))
+}
+
+fn administration_of(
+    settings: &config::AuthorizationServer,
+    config: &Config,
+    store: Arc<dyn Store>,
+    audit: Audit,
+) -> Result<Administration, EngineError> {
     let administration = Administration::new(store, audit.clone(), Clock::system(), audit::COMMAND);
     Ok(administration.with_configuration(&issuer_config(settings, config, audit)?))
+}
+
+/// Whether the issuer keeps its keys where another process can look after them.
+fn keys_are_kept(settings: &config::AuthorizationServer) -> Result<(), EngineError> {
+    if settings.signing_key.is_some() {
+        let why = "it is the one key that signs, and you look after it: put another one in the file and send SIGHUP";
+        return Err(EngineError::new("authorization_server.signing_key", why));
+    }
+    if settings.keys.module.is_some() {
+        let why = "it is the one key that signs, and you look after it";
+        return Err(EngineError::new("authorization_server.keys.pkcs11", why));
+    }
+    if settings.store == Location::Memory {
+        let why = "keys in the memory of another process are out of reach";
+        return Err(EngineError::new("authorization_server.store", why));
+    }
+    Ok(())
 }
 
 /// The embedded issuer's keys: that of its file, or those that it keeps in its store.
@@ -145,13 +201,18 @@ pub(super) fn signing_keys(
         return key_in_module(key).map_err(|error| EngineError::new("authorization_server.keys.pkcs11", error));
     }
     let sealing = settings.keys.sealing.clone();
-    let sealing = move |is_used| match sealing {
+    let sealing = move |is_used| sealing_keys(sealing, is_used);
+    Keys::start(Arc::clone(store), sealing, &settings.keys.settings, Clock::system(), Some(audit.clone()))
+        .map_err(|error| EngineError::new("authorization_server.keys", error))
+}
+
+/// What signing keys are sealed under; `is_used` where some are.
+fn sealing_keys(sealing: Sealing, is_used: bool) -> Result<SealingKeys, String> {
+    match sealing {
         Sealing::Random => SealingKeys::generate().map_err(|error| error.to_string()),
         Sealing::Beside(path) => signing_key::sealing_or_new(&path, is_used),
         Sealing::With(keys) => Ok(keys),
-    };
-    Keys::start(Arc::clone(store), sealing, &settings.keys.settings, Clock::system(), Some(audit.clone()))
-        .map_err(|error| EngineError::new("authorization_server.keys", error))
+    }
 }
 
 #[cfg(feature = "pkcs11")]
@@ -171,28 +232,6 @@ pub(super) fn key_of_file(settings: &config::AuthorizationServer) -> Result<Opti
     settings.signing_key.as_ref().map(open).transpose()
 }
 
-/// The keys of the embedded issuer that its store keeps, for somebody who looks after them from another process.
-///
-/// # Errors
-///
-/// Why there are none.
-pub fn issuer_keys(config: &Config) -> Result<Keys, EngineError> {
-    let settings = settings_of_issuer(config)?;
-    if settings.signing_key.is_some() {
-        let why = "it is the one key that signs, and you look after it: put another one in the file and send SIGHUP";
-        return Err(EngineError::new("authorization_server.signing_key", why));
-    }
-    if settings.keys.module.is_some() {
-        let why = "it is the one key that signs, and you look after it";
-        return Err(EngineError::new("authorization_server.keys.pkcs11", why));
-    }
-    if settings.store == Location::Memory {
-        let why = "keys in the memory of another process are out of reach";
-        return Err(EngineError::new("authorization_server.store", why));
-    }
-    signing_keys(settings, &issuer_store(settings)?, &issuer_audit(settings)?)
-}
-
 fn settings_of_issuer(config: &Config) -> Result<&config::AuthorizationServer, EngineError> {
     let settings = config.authorization_server.as_ref();
     settings.ok_or_else(|| EngineError("authorization_server: there is none".to_owned()))
@@ -201,6 +240,12 @@ fn settings_of_issuer(config: &Config) -> Result<&config::AuthorizationServer, E
 /// Where the embedded issuer keeps what it must not forget.
 pub(super) fn issuer_store(settings: &config::AuthorizationServer) -> Result<Arc<dyn Store>, EngineError> {
     store::open(&settings.store, SystemTime::now().into())
+        .map_err(|error| EngineError::new("authorization_server.store", error))
+}
+
+/// The same for a command, whose caller does not wait for a database that is away.
+fn store_at_once(settings: &config::AuthorizationServer) -> Result<Arc<dyn Store>, EngineError> {
+    store::open_at_once(&settings.store, SystemTime::now().into())
         .map_err(|error| EngineError::new("authorization_server.store", error))
 }
 

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::error::KeysError;
 use super::ring::{MOST, Policy, Ring, Slot};
 use super::seal::{Sealed, SealingKeys, Unsealable};
-use super::stored::{KeyState, StoredKey};
+use super::stored::{StoredKey, listed};
 use super::{Hand, KeySettings, Keys, Shared};
 use crate::Clock;
 use crate::audit::{Audit, Entry, Event};
@@ -195,23 +195,26 @@ impl Keys {
 
     /// What keys there are, in the order in which they sign.
     pub fn list(&self, now: UnixTime) -> Vec<StoredKey> {
-        let held = self.0.now.load();
-        let signing = held.ring.signing(now).map(|key| key.kid.clone());
-        let state = |key: &Slot| match &signing {
-            Some(kid) if *kid == key.kid => KeyState::Signing,
-            _ if key.from > now.as_secs() => KeyState::Next,
-            _ => KeyState::Retired,
-        };
-        let listed = |(position, key): (usize, &Slot)| StoredKey {
-            kid: key.kid.clone(),
-            alg: key.alg,
-            state: state(key),
-            published: UnixTime::from_secs(key.made),
-            signs: UnixTime::from_secs(key.from),
-            retires: held.ring.until(position).map(UnixTime::from_secs),
-            goes: held.ring.gone(position).map(UnixTime::from_secs),
-        };
-        held.ring.keys().iter().enumerate().map(listed).collect()
+        listed(&self.0.now.load().ring, now)
+    }
+
+    /// What keys a store has as they are: nothing is made or changed, and of a store that has none `sealing` is not asked for.
+    ///
+    /// # Errors
+    ///
+    /// [`KeysError`].
+    pub async fn stored(
+        store: Arc<dyn Store>,
+        sealing: impl FnOnce() -> Result<SealingKeys, String>,
+        settings: &KeySettings,
+        clock: Clock,
+    ) -> Result<Vec<StoredKey>, KeysError> {
+        let now = clock.now();
+        let record = store.read(Kind::KEY_RING, RING, now).await.map_err(KeysError::of_store)?;
+        let Some(record) = record else { return Ok(Vec::new()) };
+        let sealing = sealing().map_err(|error| KeysError::new(&error))?;
+        let kept = Kept { store, sealing, policy: settings.policy(), clock, turning: Arc::default(), audit: None };
+        Ok(listed(&kept.open_ring(&record)?.0, now))
     }
 
     /// Whether keys stay published until tokens of this life have expired.

@@ -4,6 +4,28 @@ use keybound::crypto::Alg;
 use keybound::time::UnixTime;
 use serde_json::{Map, Value};
 
+use super::ring::{Ring, Slot};
+
+/// The keys of a schedule, in the order in which they sign.
+pub(super) fn listed(ring: &Ring, now: UnixTime) -> Vec<StoredKey> {
+    let signing = ring.signing(now).map(|key| key.kid.clone());
+    let state = |key: &Slot| match &signing {
+        Some(kid) if *kid == key.kid => KeyState::Signing,
+        _ if key.from > now.as_secs() => KeyState::Next,
+        _ => KeyState::Retired,
+    };
+    let listed = |(position, key): (usize, &Slot)| StoredKey {
+        kid: key.kid.clone(),
+        alg: key.alg,
+        state: state(key),
+        published: UnixTime::from_secs(key.made),
+        signs: UnixTime::from_secs(key.from),
+        retires: ring.until(position).map(UnixTime::from_secs),
+        goes: ring.gone(position).map(UnixTime::from_secs),
+    };
+    ring.keys().iter().enumerate().map(listed).collect()
+}
+
 /// A key of a store, without the key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
