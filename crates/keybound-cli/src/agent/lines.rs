@@ -297,13 +297,11 @@ mod tests {
         let (ours, theirs) = duplex(64 * 1024);
         let place = lines.place().await.unwrap();
         tokio::spawn(place.serve(theirs, |request: Request<Incoming>, asked: Asked| {
-            let busy = request.headers().contains_key("secret").then_some(());
-            let busy = match busy {
-                Some(()) => Some(asked.admitted()),
-                None => {
-                    asked.refused();
-                    None
-                }
+            let busy = if request.headers().contains_key("secret") {
+                Some(asked.admitted())
+            } else {
+                asked.refused();
+                None
             };
             async { Ok(Response::new(Keeping::new(Full::new(Bytes::from_static(b"ok")), busy))) }
         }));

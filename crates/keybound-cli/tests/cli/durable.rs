@@ -5,31 +5,22 @@ use std::hash::Hasher as _;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::SystemTime;
 
-use http::Method;
-use keybound::client::{Credentials, ProofClaims, Prover};
-use keybound::crypto::aws_lc::{SoftwareKey, random_array};
+use keybound::crypto::aws_lc::SoftwareKey;
 use keybound::crypto::{Alg, Signer as _};
-use keybound::jws::encode_base64url;
-use keybound::nonce::Nonce;
-use keybound::request::TargetUri;
-use keybound::time::UnixTime;
 use serde_json::json;
 use siphasher::sip::SipHasher13;
 
+use crate::client::{Client, ISSUER, ORIGIN, now};
 use crate::serve::sample;
 use crate::support::{Place, Service, after, body, free_address, get};
 
-const ISSUER: &str = "https://id.example.com";
-const ORIGIN: &str = "https://api.example.com";
 const SERVE: [&str; 3] = ["serve", "--config", "keybound.toml"];
 
 /// A client with a token, and the configuration of a gateway that accepts it.
 struct Scene {
     place: Place,
-    key: SoftwareKey,
-    token: String,
+    client: Client,
     admin: SocketAddr,
 }
 
@@ -37,16 +28,7 @@ impl Scene {
     fn new() -> Self {
         let (place, issuer) = (Place::new(), SoftwareKey::generate(Alg::Es256).unwrap());
         place.write("jwks.json", &format!(r#"{{"keys":[{}]}}"#, issuer.public_jwk().to_json()));
-        let key = SoftwareKey::generate(Alg::Es256).unwrap();
-        let (now, jkt) = (now().as_secs(), key.thumbprint().to_string());
-        let claims = json!({
-            "iss": ISSUER, "aud": ORIGIN, "sub": "alice", "client_id": "app", "jti": jkt,
-            "iat": now, "exp": now + 3600, "cnf": {"jkt": jkt},
-        });
-        let header = json!({"typ": "at+jwt", "alg": "ES256"}).to_string();
-        let signed = [header, claims.to_string()].map(|part| encode_base64url(part.as_bytes())).join(".");
-        let signature = encode_base64url(&issuer.sign(signed.as_bytes()).unwrap());
-        let scene = Self { place, key, token: format!("{signed}.{signature}"), admin: free_address() };
+        let scene = Self { place, client: Client::new(&issuer), admin: free_address() };
         scene.configure("300s");
         scene
     }
@@ -87,21 +69,8 @@ impl Scene {
 
     /// The fields of a request with a proof of its own.
     fn fields(&self, nonce: Option<&str>) -> String {
-        let target = TargetUri::parse(&format!("{ORIGIN}/a")).unwrap();
-        let credentials = Credentials::new(&self.token).unwrap();
-        let nonce = nonce.and_then(Nonce::parse);
-        let mut claims =
-            ProofClaims::new(&Method::GET, &target, random_array().unwrap(), now()).credentials(&credentials);
-        if let Some(nonce) = &nonce {
-            claims = claims.nonce(nonce);
-        }
-        let proof = Prover::of(&self.key).unwrap().prepare(&claims).sign(&self.key).unwrap();
-        format!("Authorization: DPoP {}\r\nDPoP: {}\r\n", self.token, proof.as_str())
+        self.client.fields(nonce)
     }
-}
-
-fn now() -> UnixTime {
-    SystemTime::now().into()
 }
 
 /// `200`, or the reason.

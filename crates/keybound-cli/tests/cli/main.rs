@@ -3,6 +3,8 @@
 mod administration;
 mod agent;
 mod agent_streams;
+#[path = "../nodes/client.rs"]
+mod client;
 mod demo;
 mod durable;
 mod issuer;

@@ -5,20 +5,11 @@ use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
-use std::time::{Duration, Instant, SystemTime};
-
-use http::Method;
-use keybound::client::{Credentials, ProofClaims, Prover};
-use keybound::crypto::aws_lc::{SoftwareKey, random_array};
-use keybound::crypto::{Alg, Signer as _};
-use keybound::jws::encode_base64url;
-use keybound::nonce::Nonce;
-use keybound::request::TargetUri;
-use keybound::time::UnixTime;
-use serde_json::json;
+use std::time::{Duration, Instant};
 
 use crate::chance::Chance;
-use crate::gateways::{Gateways, ISSUER, ORIGIN, PROOF_NUMBER};
+use crate::client::Client;
+use crate::gateways::{Gateways, PROOF_NUMBER};
 use crate::ledger::{Ledger, Request};
 
 /// How many of the last proofs are sent to every gateway once more when all is over.
@@ -29,12 +20,6 @@ pub(crate) struct Callers<'g> {
     ledger: &'g Ledger,
     clients: Vec<Client>,
     next: AtomicU64,
-}
-
-struct Client {
-    key: SoftwareKey,
-    prover: Prover,
-    token: String,
 }
 
 /// What a gateway answered; 0 if it did not.
@@ -113,9 +98,8 @@ impl<'g> Callers<'g> {
             number,
             format!(
                 "GET /a HTTP/1.1\r\nHost: api.example.com\r\nConnection: close\r\n{PROOF_NUMBER}: {number}\r\n\
-                 Authorization: DPoP {}\r\nDPoP: {}\r\n\r\n",
-                client.token,
-                client.prove(nonce)
+                 {}\r\n",
+                client.fields(nonce)
             ),
         ));
         self.ledger.file(&request);
@@ -148,37 +132,5 @@ impl<'g> Callers<'g> {
         let status = text.strip_prefix("HTTP/1.1 ")?.get(..3)?.parse().ok()?;
         let nonce = text.lines().find_map(|line| line.strip_prefix("dpop-nonce: "));
         Some(Answer { status, nonce: nonce.map(str::to_owned) })
-    }
-}
-
-fn now() -> UnixTime {
-    SystemTime::now().into()
-}
-
-impl Client {
-    fn new(issuer: &SoftwareKey) -> Self {
-        let key = SoftwareKey::generate(Alg::Es256).unwrap();
-        let (now, jkt) = (now().as_secs(), key.thumbprint().to_string());
-        let claims = json!({
-            "iss": ISSUER, "aud": ORIGIN, "sub": "alice", "client_id": "app", "jti": jkt,
-            "iat": now, "exp": now + 12 * 3600, "cnf": {"jkt": jkt},
-        });
-        let header = json!({"typ": "at+jwt", "alg": issuer.alg().name()}).to_string();
-        let signed = [header, claims.to_string()].map(|part| encode_base64url(part.as_bytes())).join(".");
-        let signature = encode_base64url(&issuer.sign(signed.as_bytes()).unwrap());
-        let prover = Prover::of(&key).unwrap();
-        Self { key, prover, token: format!("{signed}.{signature}") }
-    }
-
-    fn prove(&self, nonce: Option<&str>) -> String {
-        let target = TargetUri::parse(&format!("{ORIGIN}/a")).unwrap();
-        let credentials = Credentials::new(&self.token).unwrap();
-        let nonce = nonce.and_then(Nonce::parse);
-        let mut claims =
-            ProofClaims::new(&Method::GET, &target, random_array().unwrap(), now()).credentials(&credentials);
-        if let Some(nonce) = &nonce {
-            claims = claims.nonce(nonce);
-        }
-        self.prover.prepare(&claims).sign(&self.key).unwrap().as_str().to_owned()
     }
 }

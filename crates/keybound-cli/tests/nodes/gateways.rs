@@ -18,10 +18,8 @@ use keybound::nonce::NonceRing;
 use keybound_issuer::keys::SealingKeys;
 use tempfile::TempDir;
 
+use crate::client::{ISSUER, ORIGIN};
 use crate::ledger::Ledger;
-
-pub(crate) const ISSUER: &str = "https://id.example.com";
-pub(crate) const ORIGIN: &str = "https://api.example.com";
 
 /// Which field tells the upstream what proof a request had.
 pub(crate) const PROOF_NUMBER: &str = "x-proof-number";

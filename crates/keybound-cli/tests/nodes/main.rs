@@ -7,6 +7,7 @@
 
 mod callers;
 mod chance;
+mod client;
 mod faults;
 mod gateways;
 mod ledger;
