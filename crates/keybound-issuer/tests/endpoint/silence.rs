@@ -1,7 +1,7 @@
 //! What stands in the log, and what does not.
 
 use std::io;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use keybound::crypto::AlgSet;
@@ -10,7 +10,15 @@ use tracing_subscriber::fmt::MakeWriter;
 
 use super::support::{SECRET, config, issuer, key, post, proof, send};
 
-/// Everything that is logged, at every level.
+/// Everything that is logged by this program, at every level and in every thread. A log of one test would miss events whose
+/// first use is in the thread of another.
+static LOG: LazyLock<Log> = LazyLock::new(|| {
+    let log = Log::default();
+    let subscriber = tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(log.clone());
+    tracing::subscriber::set_global_default(subscriber.finish()).expect("the only one");
+    log
+});
+
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
 
@@ -37,18 +45,12 @@ impl Log {
     fn text(&self) -> String {
         String::from_utf8(self.0.lock().expect("no panic").clone()).expect("text")
     }
-
-    fn listen(&self) -> tracing::subscriber::DefaultGuard {
-        let subscriber = tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(self.clone());
-        tracing::subscriber::set_default(subscriber.finish())
-    }
 }
 
 // R-SEC-13: neither on success nor on refusal, at no level.
 #[tokio::test]
 async fn secrets_are_not_logged() {
-    let log = Log::default();
-    let _listening = log.listen();
+    let log = &*LOG;
     let issuer = issuer(config("https://id.example.com"), NoncePolicy::Offer, AlgSet::ALL);
     let proof = proof(&key(), 1, None);
     let issued = send(&issuer, post(Some(&proof), "")).await;
@@ -69,9 +71,8 @@ async fn secrets_are_not_logged() {
 // R-SEC-08
 #[test]
 fn a_long_life_of_tokens_is_warned_of() {
+    let log = &*LOG;
     for (seconds, warned) in [(3600, false), (3601, true)] {
-        let log = Log::default();
-        let _listening = log.listen();
         let config = config("https://id.example.com").token_lifetime(Duration::from_secs(seconds));
         let _issuer = issuer(config, NoncePolicy::Offer, AlgSet::ALL);
         assert_eq!(log.text().contains("longer than an hour"), warned, "{seconds} s: {}", log.text());
