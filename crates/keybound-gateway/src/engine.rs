@@ -39,6 +39,7 @@ use crate::health::{self, Address};
 use crate::metadata::{Accepted, Resource};
 use crate::nonce_ring::Watched;
 use crate::observe::{Meter, Observe, Terms};
+use crate::passage::Lenient;
 
 /// A configuration that could not be put to work, in words for its author: a line for each mistake.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,6 +72,8 @@ pub struct Engine {
     pub(crate) resources: Vec<Resource>,
     /// If any route has statements for its upstream.
     pub(crate) attestor: Option<Attestor>,
+    /// How servers that read paths in another way understand the routes.
+    pub(crate) lenient: Lenient,
     /// One for each route.
     pub(crate) meters: Vec<Arc<Meter>>,
     /// By route: where its requests go.
@@ -243,6 +246,7 @@ impl Engine {
             resources,
             attestor,
             upstreams: health::addresses(&config.routes, &[]),
+            lenient: Lenient::of(config.routes.iter().map(|route| route.path.as_str())),
             config,
             meters,
             issuer_meter,

@@ -1,6 +1,8 @@
 //! What is decided about a request before anybody looks at its body, the same for the gateway and for the decision listener:
 //! public origin, path, route, policy, and the answer to who is kept out.
 
+mod lenient;
+
 use bytes::Bytes;
 use http::header::{ACCESS_CONTROL_ALLOW_METHODS, ALLOW, CONTENT_ENCODING, ORIGIN};
 use http::request::Parts;
@@ -17,6 +19,8 @@ use crate::config::{AmbiguousPaths, ProofHandling, Route};
 use crate::engine::Engine;
 use crate::observe::Watch;
 use crate::proxy::Identity;
+
+pub(crate) use self::lenient::Lenient;
 
 /// Where a request goes by its path.
 #[derive(Clone, Copy, Debug)]
@@ -48,13 +52,9 @@ impl Engine {
 
     /// The route for a path at an origin.
     pub(crate) fn passage(&self, origin: usize, path: &RequestPath<'_>) -> Option<Passage<'_>> {
-        let chosen = |path: &str| self.config.routes.iter().position(|route| route.path.covers(path));
-        let number = chosen(path.as_str())?;
-        let route = &self.config.routes[number];
-        // Behind a route that is named with parameters, servers know of them.
-        let disputed =
-            path.shortened().is_some_and(|path| chosen(&path) != Some(number)) && !route.path.has_parameters();
-        Some(Passage { number, route, policy: &self.policies[origin][number], disputed })
+        let number = self.config.routes.iter().position(|route| route.path.covers(path.as_str()))?;
+        let disputed = self.lenient.disputes(number, path);
+        Some(Passage { number, route: &self.config.routes[number], policy: &self.policies[origin][number], disputed })
     }
 
     /// Decides about credentials, for a request to the origin at this position.
@@ -134,7 +134,7 @@ impl Passage<'_> {
         let path = match self.route.ambiguous_paths {
             AmbiguousPaths::Allow => path,
             AmbiguousPaths::Refuse if self.disputed => {
-                let detail = "servers that drop parameters and empty segments would take the path for another route's";
+                let detail = "servers that decode it, or drop parameters and empty segments, would take the path for another route's";
                 return Err(Refusal::with_detail(Reason::PathAmbiguous, detail));
             }
             AmbiguousPaths::Refuse => path.unambiguous()?,

@@ -352,7 +352,7 @@ fn each_mistake_of_a_route_has_its_line() {
         ("path = \"/orders/\"", r#"6: route[0].path: "/orders/" ends in /; write "/orders", which covers it"#),
         (
             "path = \"/a/../b\"",
-            r#"6: route[0].path: "/a/../b" is not in normal form: no empty or dotted segments, nothing encoded that need not be"#,
+            r#"6: route[0].path: "/a/../b" is not in normal form: no empty or dotted segments, be it with parameters, nothing encoded that need not be"#,
         ),
         ("path = \"/a b\"", r#"6: route[0].path: "/a b" holds ' ', which cannot stand in a path; percent-encode it"#),
         (

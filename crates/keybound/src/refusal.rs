@@ -80,7 +80,7 @@ reasons! {
         "the path of the request is not a path by RFC 3986",
         "percent-encode what a path may not hold";
     PathAmbiguous = "path.ambiguous", "RFC 3986 6.2.2", Status(400),
-        "the path holds an encoded slash, backslash or null, or dot segments, or servers that drop parameters and empty segments take it for another",
+        "the path holds an encoded slash, backslash or null, or dot segments, or servers that decode it, or drop parameters and empty segments, take it for another",
         "send the path in its plain form";
     CredentialsRepeated = "credentials.repeated", "RFC 9449 7.2", Error(InvalidRequest),
         "the access token came more than once or in more than one way",

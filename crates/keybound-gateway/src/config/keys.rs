@@ -248,7 +248,8 @@ pub(crate) const KEYS: &[Key] = &[
         "The upstream's Authorization: strip: none. pass: as it came. bearer: the same token under the scheme Bearer."),
     key("route.ambiguous_paths", Choice(AMBIGUOUS), Is("\"refuse\""),
         "Paths that servers read in different ways: with an encoded slash, backslash or null, with dot segments, be it with\n\
-         parameters (/..;/), or with parameters or empty segments without which another route would be chosen (//admin, /admin;v=1)."),
+         parameters (/..;/), or with escapes, parameters or empty segments for which another route would be chosen by a server that\n\
+         decodes or drops them, in the paths of the routes, too (//admin, /admin;v=1, /%40admin for /@admin)."),
 
     key("route.health.path", Text, Required("\"/healthz\""),
         "What is asked for, as the upstream has it: strip_prefix and rewrite do not touch it."),

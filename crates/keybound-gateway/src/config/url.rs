@@ -205,11 +205,6 @@ impl Prefix {
         }
     }
 
-    /// Whether a segment of it has some (RFC 3986 section 3.3).
-    pub(crate) fn has_parameters(&self) -> bool {
-        self.0.contains(';') || self.0.contains("%3B")
-    }
-
     /// Nothing, for `/`.
     fn bare(&self) -> &str {
         if &*self.0 == "/" { "" } else { &self.0 }
@@ -240,7 +235,7 @@ impl FromStr for Prefix {
         }
         if text != "/" && !is_plain(text) {
             return Err(format!(
-                "{shown:?} is not in normal form: no empty or dotted segments, nothing encoded that need not be"
+                "{shown:?} is not in normal form: no empty or dotted segments, be it with parameters, nothing encoded that need not be"
             ));
         }
         Ok(Self(text.into()))
@@ -346,8 +341,8 @@ const fn is_path_character(c: char) -> bool {
         | ',' | ';' | '=' | ':' | '@' | '%' | '/')
 }
 
-/// Whether a path is empty, or in normal form and read in the same way by everybody: no empty or dotted segment, each
-/// percent-encoding needed, in capitals, and none of them a slash, backslash or null.
+/// Whether a path is empty, or in normal form with the same number of segments for everybody: no empty or dotted segment, with
+/// or without its parameters, each percent-encoding needed, in capitals, and none of them a slash, backslash or null.
 fn is_plain(path: &str) -> bool {
     let encodings_are_needed = path.split('%').skip(1).all(|rest| {
         let Some(digits) =
@@ -359,7 +354,9 @@ fn is_plain(path: &str) -> bool {
         !(octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'.' | b'_' | b'~' | b'/' | b'\\' | 0))
     });
     let whole = path.strip_suffix('/').unwrap_or(path);
-    encodings_are_needed && whole.split('/').skip(1).all(|segment| !matches!(segment, "" | "." | ".."))
+    let bare = |segment: &str| segment.find(';').into_iter().chain(segment.find("%3B")).min().unwrap_or(segment.len());
+    let is_whole = |segment: &str| !matches!(&segment[..bare(segment)], "" | "." | "..");
+    encodings_are_needed && whole.split('/').skip(1).all(is_whole)
 }
 
 #[cfg(test)]
@@ -438,6 +435,12 @@ mod tests {
             ["", "orders", "/orders/", "/a//b", "/a/../b", "/%7Ea", "/%2F", "/a%2fb", "/ä", "/a?b", "/a%zz", "//"]
         {
             assert!(wrong.parse::<Prefix>().is_err(), "{wrong}");
+        }
+        for wrong in ["/;v=1", "/a/;", "/%3Bv/a", "/..;/a", "/a/.%3B;x"] {
+            assert!(wrong.parse::<Prefix>().is_err(), "{wrong}");
+        }
+        for fine in ["/a;v=1", "/a%3Bv;1/b", "/@a:b", "/%40a", "/..a;"] {
+            assert!(fine.parse::<Prefix>().is_ok(), "{fine}");
         }
     }
 

@@ -63,6 +63,13 @@ fn method_and_target_of_the_question_are_not_those_of_the_request() {
     for path in ["/orders/../x", "/..;/orders", "//open", "/open/..;/"] {
         assert_eq!(ask(&service, path, "").reason(), "path.ambiguous", "{path}");
     }
+    let written =
+        "[[route]]\npath = \"/\"\nmode = \"open\"\n[[route]]\npath = \"/@admin\"\n[[route]]\npath = \"/a;v=1\"\n";
+    let other = scene.deciding(written);
+    for path in ["/%40admin", "/%40admin;x/y", "//a;v=1/x", "/a%3Bv=1/x"] {
+        assert_eq!(ask(&other, path, "").reason(), "path.ambiguous", "{path}");
+    }
+    assert_eq!((ask(&other, "/%40b;x", "").status, ask(&other, "/@admin", "").status), (200, 401));
     let normal = scene.credentials(Method::GET, "/orders/~a", Some(&nonce));
     assert_eq!(ask(&service, "/orders/%7Ea", &normal).status, 200);
     let two = format!("{normal}{}", scene.credentials(Method::GET, "/orders", None).split_once("\r\n").unwrap().1);

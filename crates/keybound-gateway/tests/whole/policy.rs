@@ -200,6 +200,42 @@ fn no_path_of_one_route_is_another_s_behind_it() {
     assert_eq!(status("/admin//x;v=1"), (401, "credentials.missing".to_owned()));
 }
 
+/// Nor where a route's own path holds what servers drop or decode.
+#[test]
+fn nor_where_a_route_has_parameters_or_reserved_characters() {
+    let (scene, upstream) = (Scene::new(), Upstream::echo());
+    let open = "mode = \"open\"";
+    let pairs =
+        [("/", "/a;v=1"), ("/pub;v=1", "/pub;v=1/admin"), ("/w", "/w/@admin"), ("/x", "/x/c++"), ("/y", "/y/%40b")];
+    let routes =
+        pairs.map(|(outer, inner)| [route(outer, upstream.address, open), route(inner, upstream.address, "")].concat());
+    let gateway = scene.gateway(&routes.concat());
+    for path in [
+        "//a;v=1/x",
+        "/a%3Bv=1/x",
+        "/a",
+        "/pub;v=1//admin",
+        "/pub;v=1/;/admin",
+        "/pub;v=1/admin;x",
+        "/w/%40admin",
+        "/w//%40admin;x",
+        "/x/c%2b%2B/y",
+        "/y/@b",
+    ] {
+        let answer = gateway.get(path, "");
+        assert_eq!((answer.status, &*answer.reason()), (400, "path.ambiguous"), "{path}");
+    }
+    for (_, inner) in pairs {
+        let answer = gateway.get(&format!("{inner}/x"), "");
+        assert_eq!((answer.status, &*answer.reason()), (401, "credentials.missing"), "{inner}");
+    }
+    for path in ["/b", "/b%40;v=2//c", "/pub;v=1/x;y//z", "/w/%40", "/w/a%40b.example", "/x/c+"] {
+        let answer = gateway.get(path, "");
+        assert_eq!(answer.status, 200, "{path}");
+        assert!(answer.text().starts_with(&format!("GET {path} ")), "{path}");
+    }
+}
+
 /// Whether or not there is a route where the path leads by its normal form.
 #[test]
 fn a_path_without_a_route_is_ambiguous_first() {

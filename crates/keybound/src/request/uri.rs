@@ -217,6 +217,7 @@ impl fmt::Debug for Origin {
 pub struct RequestPath<'r> {
     normal: Cow<'r, str>,
     ambiguous: bool,
+    simple: bool,
 }
 
 impl<'r> RequestPath<'r> {
@@ -229,13 +230,14 @@ impl<'r> RequestPath<'r> {
         if path.len() > MAX_URI || !(path.is_empty() || path.starts_with('/')) {
             return Err(Reason::PathMalformed.into());
         }
-        let normal = normal_path(path).map_err(|_| Reason::PathMalformed)?;
+        let (normal, simple) = normal_path(path).map_err(|_| Reason::PathMalformed)?;
         let plain = normal.len() == path.len() || !has_dot_segments(path);
-        let escapes = normal.contains('%');
-        let ambiguous = !plain
-            || escapes && ["%2F", "%5C", "%00"].iter().any(|escape| normal.contains(escape))
-            || has_parameters(&normal) && normal.split('/').map(without_parameters).any(is_dots);
-        Ok(Self { normal, ambiguous })
+        let several = |normal: &str| {
+            ["%2F", "%5C", "%00"].iter().any(|escape| normal.contains(escape))
+                || has_parameters(normal) && normal.split('/').map(without_parameters).any(is_dots)
+        };
+        let ambiguous = !plain || !simple && several(&normal);
+        Ok(Self { normal, ambiguous, simple })
     }
 
     /// The normal form, beginning with `/`.
@@ -243,19 +245,10 @@ impl<'r> RequestPath<'r> {
         &self.normal
     }
 
-    /// The path as servers take it that drop what follows a `;` in a segment, and empty segments; nothing if those take it for
-    /// what it is.
-    pub fn shortened(&self) -> Option<String> {
-        if !has_parameters(&self.normal) && !self.normal.contains("//") {
-            return None;
-        }
-        let segments = self.normal.split('/').map(without_parameters).filter(|segment| !segment.is_empty());
-        let mut shortened = String::with_capacity(self.normal.len());
-        for segment in segments {
-            shortened.push('/');
-            shortened.push_str(segment);
-        }
-        Some(if shortened.is_empty() { "/".to_owned() } else { shortened })
+    /// Whether it came without parameters (`;`), empty segments and escapes, as nearly every path does: there is nothing in
+    /// it that servers drop or decode.
+    pub const fn is_simple(&self) -> bool {
+        self.simple
     }
 
     /// The same path, unless two programs might read it in two ways: it holds an encoded slash, backslash or null, or had
@@ -314,7 +307,7 @@ fn normalize(text: &str) -> Result<TargetUri, UriError> {
     normal.push_str("://");
     push_authority(&mut normal, authority, default_port)?;
     let origin_length = normal.len();
-    normal.push_str(&normal_path(path)?);
+    normal.push_str(&normal_path(path)?.0);
     Ok(TargetUri { text: normal.into(), origin_length })
 }
 
@@ -372,26 +365,29 @@ fn lowercase_but_escapes(text: &mut String, start: usize) {
 }
 
 /// Escapes of unreserved characters decoded, the others in upper case, dot segments removed, an empty path as `/`
-/// (R-URI-03 to R-URI-05). Empty segments stay.
-fn normal_path(path: &str) -> Result<Cow<'_, str>, UriError> {
+/// (R-URI-03 to R-URI-05). Empty segments stay. And whether it held no parameters, empty segments or escapes.
+fn normal_path(path: &str) -> Result<(Cow<'_, str>, bool), UriError> {
     if path.is_empty() {
-        return Ok("/".into());
+        return Ok(("/".into(), true));
     }
     // Nearly every path is in normal form, and needs one look.
-    let (mut fine, mut escaped, mut dotted, mut before) = (true, false, false, 0);
+    let (mut fine, mut escaped, mut dotted, mut dropped, mut before) = (true, false, false, false, 0);
     for octet in path.bytes() {
         fine &= is_pchar(octet) || octet == b'/';
         escaped |= octet == b'%';
         dotted |= before == b'/' && octet == b'.';
+        dropped |= octet == b';' || before == b'/' && octet == b'/';
         before = octet;
     }
+    let simple = !escaped && !dropped;
     match (fine, escaped || dotted) {
         (false, _) => return Err(UriError),
-        (true, false) => return Ok(path.into()),
+        (true, false) => return Ok((path.into(), simple)),
         (true, true) => {}
     }
     let decoded = decode_unreserved(path)?;
-    if decoded.contains("/.") { Ok(remove_dot_segments(&decoded).into()) } else { Ok(decoded) }
+    let normal = if decoded.contains("/.") { remove_dot_segments(&decoded).into() } else { decoded };
+    Ok((normal, simple))
 }
 
 /// RFC 3986 section 5.2.4.
