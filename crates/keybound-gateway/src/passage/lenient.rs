@@ -32,7 +32,7 @@ impl Lenient {
         if path.is_simple() && !self.differs {
             return false;
         }
-        let path = read(path.as_str());
+        let path = if path.is_simple() { Cow::Borrowed(path.as_str()) } else { read(path.as_str()).into() };
         let own = self.prefixes.get(number).map_or(0, String::len);
         self.prefixes.iter().any(|prefix| prefix.len() > own && covers(prefix, &path))
     }
