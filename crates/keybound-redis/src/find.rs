@@ -94,10 +94,13 @@ async fn by_sentinel(
     })?;
     let nonsense = || ConnectError::passing("answers nonsense about the primary").at(sentinel);
     let fields: BTreeMap<String, String> = redis::from_redis_value(answer).map_err(|_| nonsense())?;
-    let field = |name: &str| fields.get(name).ok_or_else(nonsense);
-    let epoch = field("config-epoch")?.parse().map_err(|_| nonsense())?;
-    let port = field("port")?.parse().map_err(|_| nonsense())?;
-    Ok((epoch, Address { host: field("ip")?.clone(), port }))
+    let epoch = fields.get("config-epoch").and_then(|epoch| epoch.parse().ok()).ok_or_else(nonsense)?;
+    // The address by a question of its own: until every replica follows the new primary, the Sentinel that led the election gives
+    // the former one beside the new epoch.
+    let answer = scouts.ask(dialer, sentinel, &["SENTINEL", "GET-MASTER-ADDR-BY-NAME", master]).await?;
+    let answer = answer.map_err(|error| ConnectError::answered(&error).at(sentinel))?;
+    let (host, port): (String, String) = redis::from_redis_value(answer).map_err(|_| nonsense())?;
+    Ok((epoch, Address { host, port: port.parse().map_err(|_| nonsense())? }))
 }
 
 /// What the nodes say. Of different answers about a slot the one of the latest election counts.
