@@ -125,6 +125,9 @@ problems! {
     UpstreamUnreachable = BAD_GATEWAY, "upstream.unreachable",
         "no upstream of the route could be connected to",
         "see that the upstream runs, and that route.upstream names it";
+    UpstreamOverload = SERVICE_UNAVAILABLE, "upstream.overload",
+        "there are as many connections to upstreams as there may be",
+        "come back in a moment; operator: see which upstream is slow, use h2c or h2 for it, or raise the limit on open files";
     UpstreamInvalid = BAD_GATEWAY, "upstream.invalid",
         "the upstream broke off, or answered something that is not HTTP",
         "see the log of the upstream, and that route.upstream has the right scheme";
@@ -142,6 +145,7 @@ impl Problem {
                 | Self::MethodUnlisted
                 | Self::AttestationFailed
                 | Self::UpstreamUnreachable
+                | Self::UpstreamOverload
                 | Self::UpstreamInvalid
                 | Self::UpstreamTimeout
         )
@@ -165,7 +169,7 @@ impl Problem {
             // Of no route: what each allows is not known here.
             fields.insert(ALLOW, HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
         }
-        if matches!(self, Self::Overload) {
+        if matches!(self, Self::Overload | Self::UpstreamOverload) {
             fields.insert(RETRY_AFTER, HeaderValue::from_static("1"));
         }
         response

@@ -5,6 +5,7 @@ use core::future::{Future as _, poll_fn};
 use core::pin::pin;
 use core::task::Poll;
 use std::collections::HashMap;
+use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +14,7 @@ use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Request, Response, StatusCode, Uri, Version};
 use hyper::body::Incoming;
+use tokio::task::yield_now;
 use tokio::time::Instant;
 
 use crate::answer::Problem;
@@ -25,6 +27,7 @@ mod dial;
 pub(crate) mod fields;
 mod identity;
 mod pool;
+mod room;
 mod streams;
 mod tunnel;
 
@@ -32,6 +35,7 @@ pub(crate) use dial::{Dialled, Octets, dial};
 pub use identity::Identity;
 pub(crate) use pool::Lease;
 use pool::{Server, Unanswered};
+pub(crate) use room::{Place, Room};
 
 use fields::Wish;
 
@@ -42,6 +46,7 @@ const SWEEP: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Proxy {
     limits: Limits,
+    room: Room,
     servers: RefCell<HashMap<UpstreamUrl, Rc<Server>>>,
 }
 
@@ -125,9 +130,9 @@ pub(crate) struct From<'a> {
 }
 
 impl Proxy {
-    /// With nothing connected yet. Make one in each worker, inside its runtime.
-    pub fn new(limits: &Limits) -> Self {
-        Self { limits: *limits, servers: RefCell::default() }
+    /// With nothing connected yet. Make one in each worker, inside its runtime; they share the room for connections.
+    pub(crate) fn new(limits: &Limits, room: Room) -> Self {
+        Self { limits: *limits, room, servers: RefCell::default() }
     }
 
     /// The servers of a route, which nobody looks after. Routes that name the same server share its connections.
@@ -147,13 +152,14 @@ impl Proxy {
         Upstreams { servers: addresses.iter().map(choice).collect(), turn: Rc::default(), rewrite: None }
     }
 
-    /// Closes connections that have rested for too long, for ever.
+    /// Closes connections that have rested for too long, and all that rest while there is little room, for ever.
     pub(crate) async fn sweep(&self) {
         loop {
             tokio::time::sleep(SWEEP).await;
             let now = Instant::now();
+            let rest = if self.room.is_scarce() { Duration::ZERO } else { self.limits.upstream_idle_timeout };
             // One that no route names any more goes with its last connection.
-            self.servers.borrow_mut().retain(|_, server| server.sweep(now) || Rc::strong_count(server) > 1);
+            self.servers.borrow_mut().retain(|_, server| server.sweep(now, rest) || Rc::strong_count(server) > 1);
         }
     }
 
@@ -190,17 +196,23 @@ impl Proxy {
         terms: &Terms<'_>,
     ) -> Result<(Response<Incoming>, Lease), Problem> {
         let progress = outbound.body.progress();
+        let mut crowded = false;
         for Choice { server, address } in upstreams.in_turn() {
             loop {
                 let (mut lease, used) = match server.resting() {
                     Some(lease) => (lease, true),
                     // Rare, and long to describe: in a place of its own.
-                    None => match Box::pin(server.connect()).await {
+                    None => match Box::pin(self.connect(server)).await {
                         Ok(lease) => {
                             address.reached();
                             (lease, false)
                         }
-                        Err(error) => {
+                        // It may be well. Another one may have a connection that can be used.
+                        Err(Unconnected::Crowded) => {
+                            crowded = true;
+                            break;
+                        }
+                        Err(Unconnected::Failed(error)) => {
                             address.unreachable();
                             tracing::warn!(upstream = %server.url(), %error, "cannot connect to upstream");
                             break;
@@ -229,7 +241,22 @@ impl Proxy {
                 }
             }
         }
-        Err(Problem::UpstreamUnreachable)
+        Err(if crowded { Problem::UpstreamOverload } else { Problem::UpstreamUnreachable })
+    }
+
+    async fn connect(&self, server: &Rc<Server>) -> Result<Lease, Unconnected> {
+        let place = self.place().await.ok_or(Unconnected::Crowded)?;
+        server.connect(place).await.map_err(Unconnected::Failed)
+    }
+
+    /// For a new connection: one that is free, or that of a connection that rests.
+    async fn place(&self) -> Option<Place> {
+        let free = self.room.place();
+        if free.is_some() || !self.servers.borrow().values().any(|server| server.close_resting()) {
+            return free;
+        }
+        yield_now().await;
+        self.room.place()
     }
 
     /// Sends on this connection and waits for the header of the response. The time for it runs from the end of the request's
@@ -319,6 +346,13 @@ impl Outbound {
     fn into_request(self) -> Request<RequestBody> {
         Request::from_parts(*self.head, self.body)
     }
+}
+
+/// Why there is no connection.
+enum Unconnected {
+    /// There are as many as there may be.
+    Crowded,
+    Failed(io::Error),
 }
 
 enum Failure {

@@ -6,6 +6,7 @@ mod agent_streams;
 #[path = "../nodes/client.rs"]
 mod client;
 mod demo;
+mod descriptors;
 mod durable;
 mod issuer;
 mod keys;

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
 use crate::serve::{gateway, sample};
-use crate::support::{PATIENCE, Place, Service, after, free_address, get};
+use crate::support::{PATIENCE, Place, Service, get};
 
 /// The shell hands its standard input on as the first socket that is passed in, under its own process number.
 fn passing(place: &Place, socket: &TcpListener, name: &str, arguments: &[&str]) -> Command {
@@ -157,101 +157,4 @@ fn a_supervisor_is_told() {
     service.signal("TERM");
     assert_eq!(told(), "STOPPING=1\nSTATUS=finishing the requests in flight\n");
     assert_eq!(service.ended().code(), Some(0));
-}
-
-/// Somebody connects as often as the limit on open files allows, and asks for nothing: who is connected is served, who comes is
-/// told, and the admin listener answers.
-#[test]
-fn descriptors_are_left_for_upstreams_and_the_admin_listener() {
-    let place = Place::new();
-    let text =
-        gateway("127.0.0.1:0", "http://127.0.0.1:9", &sample()).replace("[[route]]", "[[route]]\nmode = \"open\"");
-    place.write(
-        "keybound.toml",
-        &text.replace("[listen]", "[listen]\nworkers = 2").replace("http://127.0.0.1:0", "https://a.example"),
-    );
-    let mut service = Service::start(with_descriptors(&place, 128, &SERVE));
-    service.line("leaves 16 connections of clients at listen.address, fewer than limits.connections, 10000");
-    let address = service.address();
-    let admin = admin_of(&mut service);
-    let connect = || TcpStream::connect(address).unwrap();
-    let mut known = connect();
-    known.set_read_timeout(Some(PATIENCE)).unwrap();
-    let mut is_served = || {
-        known.write_all(b"GET / HTTP/1.1\r\nHost: a.example\r\n\r\n").unwrap();
-        let (mut answer, mut piece) = (String::new(), [0; 4096]);
-        while !answer.ends_with("the sample answers") {
-            let length = known.read(&mut piece).unwrap();
-            assert_ne!(length, 0, "{answer}");
-            answer.push_str(std::str::from_utf8(&piece[..length]).unwrap());
-        }
-        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
-    };
-    is_served();
-    let mut garbage: Vec<_> = (0..20).map(|_| connect()).collect();
-    garbage.iter_mut().for_each(|stream| stream.write_all(b"GET / HT").unwrap());
-    is_served();
-    let told = get(address, "/", "");
-    assert!(told.starts_with("HTTP/1.1 503 ") && told.contains("limits.connections"), "{told}");
-    garbage.extend((0..150).map(|_| connect()));
-    is_served();
-    assert!(get(admin, "/healthz", "").starts_with("HTTP/1.1 200 "));
-    drop(garbage);
-}
-
-/// The command, with so many descriptors.
-fn with_descriptors(place: &Place, number: usize, arguments: &[&str]) -> Command {
-    let plain = place.command(arguments);
-    let mut command = Command::new("sh");
-    let script = format!(r#"ulimit -n {number}; exec "$0" "$@""#);
-    command.args(["-c", &script]).arg(plain.get_program()).args(plain.get_args());
-    command.current_dir(place.work()).stdin(Stdio::null());
-    command
-}
-
-fn admin_of(service: &mut Service) -> SocketAddr {
-    let line = service.line("listening address=");
-    after(&line, "admin=").split_whitespace().next().unwrap().parse().unwrap()
-}
-
-/// Somebody connects to every listener for requests as often as the limit on open files allows.
-#[test]
-fn descriptors_are_shared_by_all_listeners() {
-    let place = Place::new();
-    let [decisions, ext_authz] = [(); 2].map(|()| free_address());
-    let listen = format!(
-        "[listen]\nworkers = 2\ndecision_peers = [\"127.0.0.1\"]\ndecisions = \"{decisions}\"\next_authz = \"{ext_authz}\"\n"
-    );
-    let text = gateway("127.0.0.1:0", "http://127.0.0.1:9", &sample()).replace("[listen]\n", &listen);
-    place.write("keybound.toml", &text.replace("http://127.0.0.1:0", "https://a.example"));
-    let mut service = Service::start(with_descriptors(&place, 256, &SERVE));
-    let (address, admin) = (service.address(), admin_of(&mut service));
-    service.line(&format!("listening for questions of Envoy address={ext_authz}"));
-    let connect = |address| TcpStream::connect(address).unwrap();
-    let mut garbage: Vec<_> = (0..100).flat_map(|_| [address, decisions, ext_authz].map(connect)).collect();
-    // The last ones are closed, for there are too many; so all before them were taken.
-    for last in garbage.iter_mut().rev().take(3) {
-        last.set_read_timeout(Some(PATIENCE)).unwrap();
-        assert_eq!(last.read(&mut [0]).expect("it is closed"), 0);
-    }
-    assert!(get(admin, "/healthz", "").starts_with("HTTP/1.1 200 "));
-    drop(garbage);
-    let fronts = "each of listen.address, listen.decisions, listen.ext_authz";
-    service.line(&format!("leaves 16 connections of clients at {fronts}, fewer than limits.connections, 10000"));
-    service.signal("TERM");
-    service.ended();
-    let said = |words: &str| service.said().iter().filter(|line| line.contains(words)).count();
-    assert_eq!((said("leaves"), said("cannot take connections")), (1, 0), "{:#?}", service.said());
-}
-
-#[test]
-fn few_descriptors_are_said_in_the_form_of_the_log() {
-    let place = Place::new();
-    let text =
-        gateway("127.0.0.1:0", "http://127.0.0.1:9", &sample()).replace("http://127.0.0.1:0", "https://a.example");
-    place.write("keybound.toml", &format!("{text}[log]\nformat = \"json\"\n"));
-    let mut service = Service::start(with_descriptors(&place, 128, &SERVE));
-    let line = service.line("the limit on open files");
-    let line: serde_json::Value = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"));
-    assert_eq!(line["level"], "WARN");
 }

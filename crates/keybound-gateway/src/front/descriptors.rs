@@ -1,6 +1,6 @@
-//! How many of the process's descriptors clients may hold. If they could have them all, somebody who only connects would leave
-//! none for upstreams, keys, the replay store and the admin listener. Each front has an equal share, so that a flood of one is
-//! none of another.
+//! How many of the process's descriptors clients may hold, and how many connections to upstreams. If clients could have them all,
+//! somebody who only connects would leave none for upstreams, keys, the replay store and the admin listener; nor may upstreams,
+//! since many requests come on one connection. Each front has an equal share, so that a flood of one is none of another.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -40,18 +40,31 @@ fn fronts(listen: &Listen) -> Vec<&'static str> {
     [Some("listen.address"), decisions, ext_authz].into_iter().flatten().collect()
 }
 
-/// As many connections at each front as leave a quarter of all descriptors for upstreams, and some for ourselves. The limit is
-/// raised as far as we may. `None` without one.
+/// As many connections at each front as leave enough for upstreams, and some for ourselves. `None` without a limit.
 fn for_clients(fronts: usize, workers: usize) -> Option<usize> {
+    all().map(|all| room(all, fronts, workers))
+}
+
+/// As many connections as there may be to upstreams.
+pub(crate) fn for_upstreams() -> usize {
+    all().map_or(usize::MAX, |all| of_upstreams(all).max(1))
+}
+
+/// How many there are. The limit is raised as far as we may. `None` without one.
+fn all() -> Option<usize> {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     let raised = current != maximum && setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).is_ok();
     let all = if raised { maximum } else { current }?;
-    Some(room(all, fronts, workers))
+    Some(usize::try_from(all).unwrap_or(usize::MAX))
 }
 
-fn room(all: u64, fronts: usize, workers: usize) -> usize {
+const fn of_upstreams(all: usize) -> usize {
+    all / 4
+}
+
+fn room(all: usize, fronts: usize, workers: usize) -> usize {
     let held = OWN + OF_A_WORKER * workers * fronts;
-    let share = usize::try_from(all - all / 4).unwrap_or(usize::MAX).saturating_sub(held) / fronts;
+    let share = (all - of_upstreams(all)).saturating_sub(held) / fronts;
     // Those that are told of the overload hold one, too.
     let most = share.saturating_sub(told_of_overload(0)) / 9 * 8;
     most.max(1)
@@ -74,9 +87,9 @@ mod tests {
             (65_536, 3, 14_528),
         ] {
             assert_eq!(room(all, fronts, 2), clients, "{all} {fronts}");
-            let held = ((clients + told_of_overload(clients) + 2 * OF_A_WORKER) * fronts + OWN) as u64;
-            assert!(all < 100 || held + all / 4 <= all, "{all} {fronts}: {held}");
+            let held = (clients + told_of_overload(clients) + 2 * OF_A_WORKER) * fronts + OWN;
+            assert!(all < 100 || held + of_upstreams(all) <= all, "{all} {fronts}: {held}");
         }
-        assert!(room(u64::MAX, 3, 64) > 1_000_000);
+        assert!(room(usize::MAX, 3, 64) > 1_000_000);
     }
 }

@@ -26,7 +26,7 @@ use super::peer::{Counted, OwnCount};
 use super::{Certificates, Handler, Peer, Sockets, Stop};
 use crate::answer::Problem;
 use crate::config::{DecisionListener, Limits, Listen, Network};
-use crate::proxy::Proxy;
+use crate::proxy::{Proxy, Room};
 
 /// A port that has been taken, and what is needed to serve on it.
 #[derive(Debug)]
@@ -46,6 +46,7 @@ pub(crate) struct Settings {
     /// Whether clients reach us without TLS from other machines than our own only through a trusted peer.
     off_loopback: bool,
     open: Arc<AtomicUsize>,
+    upstreams: Room,
 }
 
 /// The number of open connections of clients. Clones see the same front.
@@ -95,6 +96,7 @@ impl Front {
             acceptor: acceptor.map_err(|error| BindError::new(listen.address, io::Error::other(error)))?,
             off_loopback: !listen.address.ip().is_loopback(),
             open: Arc::default(),
+            upstreams: Room::of(descriptors::for_upstreams()),
         };
         Ok(Self { listener, settings: Arc::new(settings), certificates, workers: workers(listen) })
     }
@@ -154,6 +156,7 @@ impl Front {
             acceptor: None,
             off_loopback: false,
             open: Arc::default(),
+            upstreams: Room::of(descriptors::for_upstreams()),
         };
         Ok(Self { listener, settings: Arc::new(settings), certificates: None, workers: workers(listen) })
     }
@@ -225,7 +228,7 @@ fn work<H: Handler>(
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build_local(Default::default())?;
     runtime.block_on(async {
         let listener = tokio::net::TcpListener::from_std(listener)?;
-        let proxy = Rc::new(Proxy::new(&settings.limits));
+        let proxy = Rc::new(Proxy::new(&settings.limits, settings.upstreams.clone()));
         let sweeping = tokio::task::spawn_local({
             let proxy = Rc::clone(&proxy);
             async move { proxy.sweep().await }

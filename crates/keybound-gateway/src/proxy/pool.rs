@@ -4,6 +4,7 @@
 use core::cell::RefCell;
 use core::fmt;
 use core::future::Future;
+use core::time::Duration;
 use std::io;
 use std::rc::Rc;
 
@@ -18,6 +19,7 @@ use tokio::time::{Instant, timeout};
 
 use super::Outbound;
 use super::dial::{Dialled, Octets, dial};
+use super::room::{Place, Placed};
 use super::streams::{self, Connections, Stream};
 use crate::body::{Progress, RequestBody};
 use crate::config::{HttpVersion, Limits, UpstreamUrl};
@@ -74,20 +76,24 @@ impl Server {
         None
     }
 
-    /// A new connection.
-    pub(crate) async fn connect(self: &Rc<Self>) -> io::Result<Lease> {
-        let connected = timeout(self.limits.connect_timeout, self.open()).await;
+    /// A new connection, in a place that there is for it.
+    pub(crate) async fn connect(self: &Rc<Self>, place: Place) -> io::Result<Lease> {
+        let connected = timeout(self.limits.connect_timeout, self.open(place)).await;
         let opened = connected.unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut)));
         Ok(Lease::new(opened?, self, Deadline::default()))
     }
 
-    async fn open(&self) -> io::Result<Held> {
-        let dialled = dial(&self.url).await?;
-        Ok(match (self.url.version(), dialled) {
-            (HttpVersion::Http1, Dialled::Plain(octets)) => Held::Whole(self.in_turn(octets).await?),
-            (HttpVersion::Http1, Dialled::Tls(octets)) => Held::Whole(self.in_turn(octets).await?),
-            (HttpVersion::Http2, Dialled::Plain(octets)) => Held::Part(self.shared.open(octets, &self.limits).await?),
-            (HttpVersion::Http2, Dialled::Tls(octets)) => Held::Part(self.shared.open(octets, &self.limits).await?),
+    async fn open(&self, place: Place) -> io::Result<Held> {
+        match dial(&self.url).await? {
+            Dialled::Plain(octets) => self.over(Placed::new(octets, place)).await,
+            Dialled::Tls(octets) => self.over(Placed::new(octets, place)).await,
+        }
+    }
+
+    async fn over<T: Octets>(&self, octets: T) -> io::Result<Held> {
+        Ok(match self.url.version() {
+            HttpVersion::Http1 => Held::Whole(self.in_turn(octets).await?),
+            HttpVersion::Http2 => Held::Part(self.shared.open(octets, &self.limits).await?),
         })
     }
 
@@ -115,9 +121,15 @@ impl Server {
         }
     }
 
-    /// Closes what has rested for too long; whether anything is open still.
-    pub(crate) fn sweep(&self, now: Instant) -> bool {
-        let rest = self.limits.upstream_idle_timeout;
+    /// Closes the connection that has rested longest, if one does. It is gone once its task has had its turn.
+    pub(crate) fn close_resting(&self) -> bool {
+        let mut idle = self.idle.borrow_mut();
+        let longest = idle.iter().position(|resting| !resting.connection.sender.is_closed());
+        longest.map(|position| idle.remove(position).connection.task.abort()).is_some()
+    }
+
+    /// Closes what has rested for this long; whether anything is open still.
+    pub(crate) fn sweep(&self, now: Instant, rest: Duration) -> bool {
         let mut idle = self.idle.borrow_mut();
         idle.retain(|resting| !resting.connection.sender.is_closed() && now < resting.since + rest);
         if let Some(then) = now.checked_sub(rest) {
