@@ -2,8 +2,10 @@
 
 use core::fmt;
 use core::hash::Hasher as _;
+use core::time::Duration;
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
 use keybound::crypto::aws_lc::random_array;
 use keybound::jwk::Thumbprint;
@@ -15,11 +17,12 @@ use keybound::time::UnixTime;
 use siphasher::sip128::{Hasher128 as _, SipHasher24};
 use tokio::sync::oneshot;
 
-use self::folder::{Begun, Folder, Head};
+use self::folder::{Begun, Contents, Folder, Head};
 use self::log::Line;
 use self::writer::{Job, Writer};
 
 mod folder;
+mod gone;
 mod log;
 mod writer;
 
@@ -32,6 +35,9 @@ mod writer;
 /// All that is looked at is in memory as well, in a [`MemoryStore`]; the files are read at the start alone. Each holds proofs that
 /// expire within four minutes of each other and is removed whole. One process has the folder; another is refused.
 ///
+/// The clock is the caller's. If it has removed a file and steps back, be it over a restart, all that expires before the end of that file is
+/// [`Seen::Forgotten`]: what was in it could be used again.
+///
 /// A file that was cut off is noticed at the start, and begins an epoch. Whoever puts an older copy of the folder back, or takes files out of
 /// it, must remove it instead. On a full disk proofs are [`Fault::ReplayFull`] until there is room again. After any other failure
 /// nothing is recorded any more until a restart: nobody knows what the disk has.
@@ -40,8 +46,10 @@ mod writer;
 #[derive(Debug)]
 pub struct FileStore {
     memory: MemoryStore,
-    folder: Folder,
+    folder: Arc<Folder>,
     key: [u8; 16],
+    /// Proofs that expire before this may have been here before the start, and be gone.
+    floor: UnixTime,
     writer: Writer,
 }
 
@@ -105,26 +113,35 @@ impl FileStore {
     /// [`FileStoreError`].
     pub fn open(folder: &Path, limits: MemoryLimits, judged_by: &str, now: UnixTime) -> Result<Self, FileStoreError> {
         let Begun { folder, mut head } = Folder::open(folder, judged_by, now)?;
-        let found = folder.found(&head.key, now)?;
-        if found.iter().any(|(_, found)| found.damaged) {
+        let Contents { files, mut floor } = folder.found(&head.key, now)?;
+        if floor > now {
+            tracing::warn!(
+                until = floor.as_secs(),
+                "used proofs were removed by a clock that was ahead: those that expire before that time are refused"
+            );
+        }
+        if files.iter().any(|(_, found)| found.damaged) {
             tracing::warn!(
                 "used proofs may be missing in a file of them: a new epoch begins, and those of before need a nonce, once"
             );
             head = folder.begin(head.key, judged_by, now)?;
         }
         // Only now: the damage is no more to be seen then.
-        folder.mend(&found, &head.key)?;
+        folder.mend(&files, &head.key)?;
         let secret = random_array().map_err(|_| io::Error::other("there are no random numbers"))?;
         let memory = MemoryStore::new(limits, secret, head.epoch).map_err(FileStoreError::Limits)?;
-        for line in found.iter().flat_map(|(_, found)| &found.lines) {
+        for line in files.iter().flat_map(|(_, found)| &found.lines) {
             match put(&memory, line, head.epoch, now) {
-                // It has expired, or stands there twice because its answer was lost.
-                Ok(Seen::Never | Seen::Before | Seen::Forgotten) => {}
+                // Some stand there twice because their answer was lost.
+                Ok(Seen::Never | Seen::Before) => {}
+                // It has expired by a clock that may be wrong.
+                Ok(Seen::Forgotten) => floor = floor.max(line.expires.plus(Duration::from_secs(1))),
                 _ => return Err(FileStoreError::TooSmall),
             }
         }
-        let writer = Writer::start(folder.path(), head.key)?;
-        Ok(Self { memory, folder, key: head.key, writer })
+        let folder = Arc::new(folder);
+        let writer = Writer::start(Arc::clone(&folder), head.key)?;
+        Ok(Self { memory, folder, key: head.key, floor, writer })
     }
 
     /// Opens a new epoch, which a restart finds again: what was judged before and is not recorded yet is [`Seen::Forgotten`]. Called
@@ -183,6 +200,9 @@ impl ReplayStore for FileStore {
     }
 
     async fn record(&self, entry: &ReplayEntry<'_>, now: UnixTime) -> Result<Seen, Fault> {
+        if entry.expires() < self.floor {
+            return Ok(Seen::Forgotten);
+        }
         let line = self.line(entry);
         let seen = put(&self.memory, &line, entry.epoch(), now)?;
         if seen != Seen::Never {

@@ -8,9 +8,11 @@ use std::path::{Path, PathBuf};
 use keybound::crypto::aws_lc::random_array;
 use keybound::replay::Epoch;
 use keybound::time::UnixTime;
+use parking_lot::Mutex;
 use siphasher::sip::SipHasher13;
 
 use super::FileStoreError;
+use super::gone::remove_expired;
 use super::log::{self, Found};
 
 /// In front of the head: what it is, and its version.
@@ -22,8 +24,8 @@ const HEAD: usize = 8 + 8 + 8 + 16 + 8 + 8;
 #[derive(Debug)]
 pub(super) struct Folder {
     path: PathBuf,
-    /// Locked.
-    _lock: File,
+    /// Locked, against other processes; and here, against others that make a file.
+    lock: Mutex<File>,
 }
 
 /// What stands in the file `head`.
@@ -33,6 +35,14 @@ pub(super) struct Head {
     /// Of digests and checks.
     pub(super) key: [u8; 16],
     judged_by: u64,
+}
+
+/// What is in the files.
+pub(super) struct Contents {
+    /// By their numbers.
+    pub(super) files: Vec<(u64, Found)>,
+    /// Proofs that expire before this may have gone.
+    pub(super) floor: UnixTime,
 }
 
 /// A folder and what its head says.
@@ -93,7 +103,7 @@ impl Folder {
             Err(fs::TryLockError::WouldBlock) => return Err(FileStoreError::Taken),
             Err(fs::TryLockError::Error(error)) => return Err(error.into()),
         }
-        let folder = Self { path: path.to_owned(), _lock: lock };
+        let folder = Self { path: path.to_owned(), lock: Mutex::new(lock) };
         let head = match fs::read(path.join("head")) {
             Ok(octets) => {
                 let head = Head::read(&octets).ok_or(FileStoreError::Foreign)?;
@@ -124,29 +134,34 @@ impl Folder {
 
     /// The whole head, or the one before.
     pub(super) fn write(&self, head: &Head) -> io::Result<()> {
-        put(&self.path, "head", &head.to_octets())
+        self.put("head", &head.to_octets())
     }
 
-    /// What is in the files that have not expired, by their numbers; the others are removed.
-    pub(super) fn found(&self, key: &[u8; 16], now: UnixTime) -> io::Result<Vec<(u64, Found)>> {
-        let mut all = Vec::new();
-        for number in self.numbers()? {
-            let path = self.path.join(log::name_of(number));
-            if number < log::number_of(now) {
-                fs::remove_file(path)?;
-            } else {
-                all.push((number, log::read(&fs::read(path)?, key)));
-            }
-        }
-        Ok(all)
+    /// What is in the files that have not expired; the others are removed.
+    pub(super) fn found(&self, key: &[u8; 16], now: UnixTime) -> io::Result<Contents> {
+        let floor = remove_expired(&self.path, now)?;
+        let read = |number| Ok((number, log::read(&fs::read(self.path.join(log::name_of(number)))?, key)));
+        let files = self.numbers()?.map(read).collect::<io::Result<_>>()?;
+        Ok(Contents { files, floor })
     }
 
     /// Makes whole what is not: what was not finished is left out, and what was damaged.
     pub(super) fn mend(&self, found: &[(u64, Found)], key: &[u8; 16]) -> io::Result<()> {
         for (number, found) in found.iter().filter(|(_, found)| !found.is_whole) {
-            put(&self.path, &log::name_of(*number), &log::whole(&found.lines, key))?;
+            self.put(&log::name_of(*number), &log::whole(&found.lines, key))?;
         }
         Ok(())
+    }
+
+    /// A whole file of this name, which is found after a power failure too, or what was there before.
+    pub(super) fn put(&self, name: &str, octets: &[u8]) -> io::Result<()> {
+        let _alone = self.lock.lock();
+        let beside = self.path.join("new");
+        let mut file = private().create(true).truncate(true).write(true).open(&beside)?;
+        file.write_all(octets)?;
+        file.sync_all()?;
+        fs::rename(beside, self.path.join(name))?;
+        File::open(&self.path)?.sync_all()
     }
 
     fn numbers(&self) -> io::Result<impl Iterator<Item = u64>> {
@@ -154,16 +169,6 @@ impl Folder {
         let names: Vec<_> = names.collect::<io::Result<_>>()?;
         Ok(names.into_iter().filter_map(|name| log::number_in(name.to_str()?)))
     }
-}
-
-/// A whole file of this name, which is found after a power failure too, or what was there before.
-pub(super) fn put(folder: &Path, name: &str, octets: &[u8]) -> io::Result<()> {
-    let beside = folder.join("new");
-    let mut file = private().create(true).truncate(true).write(true).open(&beside)?;
-    file.write_all(octets)?;
-    file.sync_all()?;
-    fs::rename(beside, folder.join(name))?;
-    File::open(folder)?.sync_all()
 }
 
 /// For this user alone: who could write there could make proofs that fall together.

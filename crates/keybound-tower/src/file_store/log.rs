@@ -121,6 +121,11 @@ pub(super) const fn number_of(time: UnixTime) -> u64 {
     time.as_secs() >> WIDTH_BITS
 }
 
+/// The first second after those of this file.
+pub(super) const fn end_of(number: u64) -> UnixTime {
+    UnixTime::from_secs(number.saturating_add(1).saturating_mul(1 << WIDTH_BITS))
+}
+
 pub(super) fn name_of(number: u64) -> String {
     format!("{number}.proofs")
 }

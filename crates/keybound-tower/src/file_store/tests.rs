@@ -1,4 +1,3 @@
-use core::time::Duration;
 use std::fs;
 use std::path::PathBuf;
 
@@ -60,6 +59,77 @@ async fn files_go_whole_with_their_time() {
     store.sweep(NOW.plus(Duration::from_secs(700)));
     drop(store);
     assert_eq!(proof_files(folder.path()).len(), 1);
+}
+
+/// What was recorded at `NOW`, here under the epoch in force: never new again.
+async fn is_forgotten(store: &FileStore, jti: &str, lives: u64, now: UnixTime) {
+    assert_eq!(store.record(&entry(store, jti, lives), now).await, Ok(Seen::Forgotten), "{jti}");
+}
+
+// R-SEC-03: a clock that was ahead for a moment has removed a file; that is known after a restart, too.
+#[tokio::test]
+async fn what_a_clock_ahead_has_removed_is_forgotten_over_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path(), NOW).unwrap();
+    let epoch = store.epoch();
+    for lives in [10, 300, 5000] {
+        assert_eq!(store.record(&entry(&store, &lives.to_string(), lives), NOW).await, Ok(Seen::Never));
+    }
+    store.sweep(NOW.plus(Duration::from_secs(900)));
+    is_forgotten(&store, "300", 300, NOW).await;
+    drop(store);
+    for _ in 0..2 {
+        let store = open(folder.path(), NOW).unwrap();
+        assert_eq!((store.epoch(), proof_files(folder.path()).len()), (epoch, 1));
+        for lives in [10, 300] {
+            is_forgotten(&store, &lives.to_string(), lives, NOW).await;
+        }
+        assert_eq!(store.record(&entry(&store, "5000", 5000), NOW).await, Ok(Seen::Before));
+    }
+}
+
+// R-SEC-03: no less if it is ahead at a start, whether a file goes by it or only some of the proofs in one.
+#[tokio::test]
+async fn what_has_expired_by_a_clock_ahead_at_the_start_is_forgotten() {
+    for ahead in [299, 300, 301, 304, 308, 312, 511, 512, 900] {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(folder.path(), NOW).unwrap();
+        assert_eq!(store.record(&entry(&store, "a", 300), NOW).await, Ok(Seen::Never));
+        assert_eq!(store.record(&entry(&store, "b", 305), NOW).await, Ok(Seen::Never));
+        drop(store);
+        let store = open(folder.path(), NOW.plus(Duration::from_secs(ahead))).unwrap();
+        for (jti, lives) in [("a", 300), ("b", 305)] {
+            let seen = store.record(&entry(&store, jti, lives), NOW).await;
+            assert!(matches!(seen, Ok(Seen::Before | Seen::Forgotten)), "{jti}, {ahead} s ahead: {seen:?}");
+        }
+        drop(store);
+        let store = open(folder.path(), NOW).unwrap();
+        for (jti, lives) in [("a", 300), ("b", 305)] {
+            let seen = store.record(&entry(&store, jti, lives), NOW).await;
+            assert!(matches!(seen, Ok(Seen::Before | Seen::Forgotten)), "{jti}, {ahead} s ahead before: {seen:?}");
+        }
+    }
+}
+
+// Where no clock steps back, what has gone refuses nobody.
+#[tokio::test]
+async fn files_that_go_in_time_cost_no_proof() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut now = NOW;
+    for round in 0..30_u64 {
+        let store = open(folder.path(), now).unwrap();
+        for lives in [0, 1, 306] {
+            let expires = now.plus(Duration::from_secs(lives));
+            let jti = format!("{round} {lives}");
+            let entry = ReplayEntry::new(Thumbprint::from_bytes([1; 32]), &jti, "https://a/", store.epoch(), expires);
+            assert_eq!(store.record(&entry, now).await, Ok(Seen::Never), "{jti}");
+        }
+        now = now.plus(Duration::from_secs(97));
+        store.sweep(now);
+    }
+    let gone = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path());
+    let gone: Vec<_> = gone.filter(|path| path.extension().is_some_and(|extension| extension == "gone")).collect();
+    assert_eq!((gone.len(), fs::metadata(&gone[0]).unwrap().len()), (1, 0));
 }
 
 // A change of what proofs are judged by over a restart is as good as one in between.

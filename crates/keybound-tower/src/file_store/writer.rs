@@ -1,9 +1,8 @@
 //! The thread that writes: everything that came during one flush goes into the next.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io::{self, Seek as _, Write as _};
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
@@ -12,7 +11,8 @@ use keybound::refusal::Fault;
 use keybound::time::UnixTime;
 use tokio::sync::oneshot;
 
-use super::folder::put;
+use super::folder::Folder;
+use super::gone::remove_expired;
 use super::log::{self, Line};
 
 /// Lines that wait; more are refused at once.
@@ -83,9 +83,9 @@ impl Told {
 }
 
 impl Writer {
-    pub(super) fn start(folder: &Path, key: [u8; 16]) -> io::Result<Self> {
+    pub(super) fn start(folder: Arc<Folder>, key: [u8; 16]) -> io::Result<Self> {
         let (orders, queue) = sync_channel(QUEUE);
-        let files = Files { folder: folder.to_owned(), key, open: BTreeMap::new() };
+        let files = Files { folder, key, open: BTreeMap::new() };
         let thread = std::thread::Builder::new().name("keybound-proofs".to_owned());
         let told = Arc::<Told>::default();
         let own = Arc::clone(&told);
@@ -141,7 +141,7 @@ impl Drop for Writer {
 }
 
 struct Files {
-    folder: PathBuf,
+    folder: Arc<Folder>,
     key: [u8; 16],
     open: BTreeMap<u64, Open>,
 }
@@ -208,9 +208,9 @@ impl Files {
             Entry::Occupied(there) => Ok(there.into_mut()),
             Entry::Vacant(free) => {
                 let name = log::name_of(number);
-                let path = self.folder.join(&name);
+                let path = self.folder.path().join(&name);
                 if !path.try_exists().map_err(Failure::Unknown)? {
-                    put(&self.folder, &name, &log::beginning(0, &self.key)).map_err(Failure::of)?;
+                    self.folder.put(&name, &log::beginning(0, &self.key)).map_err(Failure::of)?;
                 }
                 let file = OpenOptions::new().write(true).open(path).map_err(Failure::Unknown)?;
                 let length = file.metadata().map_err(Failure::Unknown)?.len();
@@ -220,17 +220,11 @@ impl Files {
         }
     }
 
-    /// Removes files that have expired. One that stays is removed at the next start.
+    /// Removes files that have expired. One that stays is removed by the next sweep, or at the next start.
     fn sweep(&mut self, now: UnixTime) {
         let edge = log::number_of(now);
         self.open.retain(|number, _| *number >= edge);
-        let Ok(names) = fs::read_dir(&self.folder) else { return };
-        for entry in names.flatten() {
-            let number = entry.file_name().to_str().and_then(log::number_in);
-            if number.is_some_and(|number| number < edge) {
-                let _ = fs::remove_file(entry.path());
-            }
-        }
+        let _ = remove_expired(self.folder.path(), now);
     }
 }
 
