@@ -2,14 +2,11 @@
 
 use core::fmt;
 use core::hash::Hasher as _;
-use core::time::Duration;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
 use keybound::crypto::aws_lc::random_array;
-use keybound::jwk::Thumbprint;
-use keybound::jws::encode_base64url;
 use keybound::refusal::Fault;
 use keybound::replay::memory::{LimitsError, MemoryLimits};
 use keybound::replay::{Epoch, MemoryStore, ReplayEntry, ReplayStore, Seen};
@@ -17,10 +14,12 @@ use keybound::time::UnixTime;
 use siphasher::sip128::{Hasher128 as _, SipHasher24};
 use tokio::sync::oneshot;
 
-use self::folder::{Begun, Contents, Folder, Head};
+use self::fill::{fill, put};
+use self::folder::{Begun, Folder, Head};
 use self::log::Line;
 use self::writer::{Job, Writer};
 
+mod fill;
 mod folder;
 mod gone;
 mod log;
@@ -30,7 +29,8 @@ mod writer;
 ///
 /// A proof is new once it is on the disk: what was answered is never forgotten, also if the power fails. Proofs that arrive during a
 /// flush share the next one. So the epoch outlives the process, and no barrier is raised at its start, but for the very first.
-/// It begins anew when what proofs are judged by differs from the time before, and when a file is damaged.
+/// It begins anew when what proofs are judged by differs from the time before, when a file is damaged, and when what is in the files does not
+/// fit into the limits: what does is kept.
 ///
 /// All that is looked at is in memory as well, in a [`MemoryStore`]; the files are read at the start alone. Each holds proofs that
 /// expire within four minutes of each other and is removed whole. One process has the folder; another is refused.
@@ -75,8 +75,6 @@ pub enum FileStoreError {
     Taken,
     /// What is in the folder is not of this kind, or of a later version.
     Foreign,
-    /// What is in the folder does not fit into these limits.
-    TooSmall,
     /// The limits themselves.
     Limits(LimitsError),
 }
@@ -87,9 +85,6 @@ impl fmt::Display for FileStoreError {
             Self::Io(error) => error.fmt(f),
             Self::Taken => f.write_str("another process has this folder"),
             Self::Foreign => f.write_str("there is something else in this folder, or of a later version"),
-            Self::TooSmall => {
-                f.write_str("the proofs that are in it do not fit into the memory or the quota that is set")
-            }
             Self::Limits(error) => error.fmt(f),
         }
     }
@@ -113,35 +108,31 @@ impl FileStore {
     /// [`FileStoreError`].
     pub fn open(folder: &Path, limits: MemoryLimits, judged_by: &str, now: UnixTime) -> Result<Self, FileStoreError> {
         let Begun { folder, mut head } = Folder::open(folder, judged_by, now)?;
-        let Contents { files, mut floor } = folder.found(&head.key, now)?;
-        if floor > now {
+        let mut contents = folder.found(&head.key, now)?;
+        if contents.floor > now {
             tracing::warn!(
-                until = floor.as_secs(),
+                until = contents.floor.as_secs(),
                 "used proofs were removed by a clock that was ahead: those that expire before that time are refused"
             );
         }
-        if files.iter().any(|(_, found)| found.damaged) {
-            tracing::warn!(
-                "used proofs may be missing in a file of them: a new epoch begins, and those of before need a nonce, once"
-            );
-            head = folder.begin(head.key, judged_by, now)?;
-        }
-        // Only now: the damage is no more to be seen then.
-        folder.mend(&files, &head.key)?;
         let secret = random_array().map_err(|_| io::Error::other("there are no random numbers"))?;
         let memory = MemoryStore::new(limits, secret, head.epoch).map_err(FileStoreError::Limits)?;
-        for line in files.iter().flat_map(|(_, found)| &found.lines) {
-            match put(&memory, line, head.epoch, now) {
-                // Some stand there twice because their answer was lost.
-                Ok(Seen::Never | Seen::Before) => {}
-                // It has expired by a clock that may be wrong.
-                Ok(Seen::Forgotten) => floor = floor.max(line.expires.plus(Duration::from_secs(1))),
-                _ => return Err(FileStoreError::TooSmall),
-            }
+        let all_fit = fill(&memory, &mut contents, now);
+        if !all_fit || contents.files.iter().any(|(_, found)| found.damaged) {
+            let why = if all_fit {
+                "may be missing in a file of them"
+            } else {
+                "do not fit into the memory or the quota that is set"
+            };
+            tracing::warn!("used proofs {why}: a new epoch begins, and those of before need a nonce, once");
+            head = folder.begin(head.key, judged_by, now)?;
+            memory.raise(head.epoch);
         }
+        // Only now: neither the damage nor what was left out is to be seen any more then.
+        folder.mend(&contents.files, &head.key)?;
         let folder = Arc::new(folder);
         let writer = Writer::start(Arc::clone(&folder), head.key)?;
-        Ok(Self { memory, folder, key: head.key, floor, writer })
+        Ok(Self { memory, folder, key: head.key, floor: contents.floor, writer })
     }
 
     /// Opens a new epoch, which a restart finds again: what was judged before and is not recorded yet is [`Seen::Forgotten`]. Called
@@ -213,14 +204,6 @@ impl ReplayStore for FileStore {
         // Whoever comes with the same meanwhile is told that it was here: at worst nobody is admitted.
         written.await.unwrap_or_else(|_ended| Err(self.writer.lost())).map(|()| Seen::Never)
     }
-}
-
-/// Records what a line says of a proof, which is less than the proof and as good.
-fn put(memory: &MemoryStore, line: &Line, epoch: Epoch, now: UnixTime) -> Result<Seen, Fault> {
-    let mut jkt = [0; 32];
-    jkt.iter_mut().zip(line.jkt).for_each(|(to, from)| *to = from);
-    let jti = encode_base64url(&line.digest);
-    memory.record_now(&ReplayEntry::new(Thumbprint::from_bytes(jkt), &jti, "", epoch, line.expires), now)
 }
 
 #[cfg(test)]

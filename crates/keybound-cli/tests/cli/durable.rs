@@ -141,6 +141,36 @@ fn a_killed_gateway_remembers() {
     assert_eq!(outcome(address, &recovered), "replay.seen");
 }
 
+// R-SEC-02, R-SEC-03: what does not fit any more is left out, and costs a nonce once, in place of the start.
+#[test]
+fn a_memory_that_has_become_too_small_asks_for_a_nonce_once() {
+    let scene = Scene::new();
+    drop(scene.start());
+    age(&scene.folder());
+    let (service, address) = scene.start();
+    let used: Vec<_> = (0..20).map(|_| scene.fields(None)).collect();
+    for fields in &used {
+        assert_eq!(outcome(address, fields), "200");
+    }
+    drop(service);
+    let settings = fs::read_to_string(scene.place.work().join("keybound.toml")).unwrap();
+    scene.place.write("keybound.toml", &format!("{settings}per_key = 8\n"));
+    let (mut service, address) = scene.start();
+    service.line("do not fit into the memory or the quota that is set");
+    for fields in &used {
+        assert_eq!(outcome(address, fields), "nonce.barrier");
+    }
+    drop(service);
+    scene.place.write("keybound.toml", &settings);
+    let (_service, address) = scene.start();
+    for fields in &used {
+        assert_eq!(outcome(address, fields), "nonce.barrier");
+    }
+    let answer = get(address, "/a", &scene.fields(None));
+    let nonce = after(&answer, "dpop-nonce: ").lines().next().unwrap();
+    assert_eq!(outcome(address, &scene.fields(Some(nonce))), "200");
+}
+
 // Windows that change while nobody runs are as good as a reload.
 #[test]
 fn another_window_at_the_next_start_begins_an_epoch() {

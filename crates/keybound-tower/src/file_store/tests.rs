@@ -1,7 +1,9 @@
+use core::time::Duration;
 use std::fs;
 use std::path::PathBuf;
 
 use super::*;
+use keybound::jwk::Thumbprint;
 use keybound::replay::suite;
 
 const NOW: UnixTime = UnixTime::from_secs(1_700_000_000);
@@ -260,15 +262,68 @@ async fn a_disk_that_fails_admits_nobody() {
     assert_eq!((is_there, no_room, unwritten), (false, 0, 2));
 }
 
-#[test]
-fn what_does_not_fit_is_said() {
+// R-SEC-03: what does not fit is not known any more, so the epoch is another one, once; what does fit is known all the same.
+#[tokio::test]
+async fn what_does_not_fit_begins_an_epoch() {
     let folder = tempfile::tempdir().unwrap();
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let store = open(folder.path(), NOW).unwrap();
-    for jti in ["a", "b"] {
-        assert_eq!(runtime.block_on(store.record(&entry(&store, jti, 300), NOW)), Ok(Seen::Never));
+    let (before, _) = three(folder.path()).await;
+    let open = |now| FileStore::open(folder.path(), MemoryLimits::new().per_key(2), "300 s", now).unwrap();
+    let later = NOW.plus(Duration::from_secs(9));
+    let store = open(later);
+    let epoch = store.epoch();
+    assert!(epoch.id() != before.id() && epoch.opened() == later, "whatever was judged before meets a barrier");
+    let mut known = 0;
+    for jti in ["a", "b", "c"] {
+        known += usize::from(store.record(&entry(&store, jti, 300), later).await == Ok(Seen::Before));
     }
+    assert_eq!((known, store.memory().entries()), (2, 2));
     drop(store);
-    let small = FileStore::open(folder.path(), MemoryLimits::new().per_key(1), "300 s", NOW);
-    assert!(matches!(small, Err(FileStoreError::TooSmall)));
+    let store = open(later);
+    assert_eq!((store.epoch(), store.memory().entries()), (epoch, 2), "it fits the next time");
+}
+
+// The same limits may be too small for what they held: how much room tables take goes by digests under a key of each process.
+#[tokio::test]
+async fn a_folder_that_was_filled_opens_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let limits = MemoryLimits::new().bytes(keybound::replay::memory::MIN_BYTES);
+    let open = || FileStore::open(folder.path(), limits, "300 s", NOW).unwrap();
+    let store = open();
+    let (mut admitted, mut is_full) = (Vec::new(), false);
+    for key in 0..255_u8 {
+        let jtis: Vec<_> = (0..1000).map(|number| format!("{key} {number}")).collect();
+        let seen = futures_util::future::join_all(jtis.iter().map(|jti| async {
+            let jkt = Thumbprint::from_bytes([key; 32]);
+            let expires = NOW.plus(Duration::from_secs(300));
+            store.record(&ReplayEntry::new(jkt, jti, "https://a/", store.epoch(), expires), NOW).await
+        }));
+        for (jti, seen) in jtis.iter().zip(seen.await) {
+            match seen {
+                Ok(Seen::Never) => admitted.push((key, jti.clone())),
+                seen => {
+                    assert_eq!(seen, Err(Fault::ReplayFull));
+                    is_full = true;
+                }
+            }
+        }
+        if is_full {
+            break;
+        }
+    }
+    assert!(is_full && admitted.len() > 10_000, "{}", admitted.len());
+    let before = store.epoch();
+    drop(store);
+    let (mut known, mut epoch) = (admitted.len(), before);
+    for _ in 0..8 {
+        let store = open();
+        let entries = store.memory().entries();
+        assert_eq!(entries < known, store.epoch() != epoch, "an epoch for what is left out, and for nothing else");
+        (known, epoch) = (entries, store.epoch());
+        for (key, jti) in &admitted {
+            let jkt = Thumbprint::from_bytes([*key; 32]);
+            let expires = NOW.plus(Duration::from_secs(300));
+            let seen = store.record(&ReplayEntry::new(jkt, jti, "https://a/", before, expires), NOW).await;
+            assert_eq!(seen, Ok(if epoch == before { Seen::Before } else { Seen::Forgotten }), "{key} {jti}");
+        }
+    }
 }
