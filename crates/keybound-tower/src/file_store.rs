@@ -33,7 +33,8 @@ mod writer;
 /// fit into the limits: what does is kept.
 ///
 /// All that is looked at is in memory as well, in a [`MemoryStore`]; the files are read at the start alone. Each holds proofs that
-/// expire within four minutes of each other and is removed whole. One process has the folder; another is refused.
+/// expire within four minutes of each other and is removed whole. One process has the folder; another is refused, and so is a folder that
+/// others may write to.
 ///
 /// The clock is the caller's. If it has removed a file and steps back, be it over a restart, all that expires before the end of that file is
 /// [`Seen::Forgotten`]: what was in it could be used again.

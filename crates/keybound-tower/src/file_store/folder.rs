@@ -97,7 +97,14 @@ impl Folder {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error.into()),
             _ => {}
         }
-        let lock = private().create(true).truncate(false).write(true).open(path.join("lock"))?;
+        check_mode(path)?;
+        let lock = match made(&path.join("lock")) {
+            // Left as it is: only its lock counts.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                OpenOptions::new().write(true).open(path.join("lock"))?
+            }
+            made => made?,
+        };
         match lock.try_lock() {
             Ok(()) => {}
             Err(fs::TryLockError::WouldBlock) => return Err(FileStoreError::Taken),
@@ -157,7 +164,14 @@ impl Folder {
     pub(super) fn put(&self, name: &str, octets: &[u8]) -> io::Result<()> {
         let _alone = self.lock.lock();
         let beside = self.path.join("new");
-        let mut file = private().create(true).truncate(true).write(true).open(&beside)?;
+        let mut file = match made(&beside) {
+            // By a process that ended before it had its name.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                fs::remove_file(&beside)?;
+                made(&beside)?
+            }
+            made => made?,
+        };
         file.write_all(octets)?;
         file.sync_all()?;
         fs::rename(beside, self.path.join(name))?;
@@ -171,14 +185,92 @@ impl Folder {
     }
 }
 
-/// For this user alone: who could write there could make proofs that fall together.
-pub(super) fn private() -> OpenOptions {
+/// A file that was not there, for this user alone: who could write in it could have a used proof admitted again.
+fn made(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options
+    options.write(true).create_new(true).open(path)
+}
+
+/// Who may write in a folder can put an older file in the place of another.
+#[cfg(unix)]
+fn check_mode(path: &Path) -> io::Result<()> {
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+
+    let about = fs::metadata(path)?;
+    let mode = about.permissions().mode() & 0o777;
+    if !others_may_write(mode, about.uid()) {
+        return Ok(());
+    }
+    let why = format!("others may write there (mode {mode:03o}); mend that: chmod 700 {}", path.display());
+    Err(io::Error::new(io::ErrorKind::PermissionDenied, why))
+}
+
+/// Volumes of Kubernetes are root's, and are written to by the group of the process; nobody else is in that.
+#[cfg(unix)]
+const fn others_may_write(mode: u32, owner: u32) -> bool {
+    let others = if owner == 0 { 0o002 } else { 0o022 };
+    mode & others != 0
+}
+
+#[cfg(not(unix))]
+fn check_mode(_path: &Path) -> io::Result<()> {
+    Ok(())
 }
 
 fn random<const N: usize>() -> io::Result<[u8; N]> {
     random_array().map_err(|_| io::Error::other("there are no random numbers"))
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+    const NOW: UnixTime = UnixTime::from_secs(1_700_000_000);
+
+    #[test]
+    fn a_folder_that_others_may_write_to_is_refused() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("proofs");
+        drop(Folder::open(&path, "300 s", NOW).unwrap());
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o700);
+        for mode in [0o777, 0o1777, 0o702, 0o703] {
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            let error = Folder::open(&path, "300 s", NOW).err().expect("a refusal").to_string();
+            let mode = mode & 0o777;
+            let words = format!("others may write there (mode {mode:03o}); mend that: chmod 700 {}", path.display());
+            assert_eq!(error, words);
+        }
+        for mode in [0o755, 0o750, 0o700] {
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            drop(Folder::open(&path, "300 s", NOW).unwrap());
+        }
+    }
+
+    #[test]
+    fn a_group_may_write_to_what_is_handed_over_by_root() {
+        for (mode, owner, expected) in
+            [(0o775, 0, false), (0o775, 1000, true), (0o755, 1000, false), (0o777, 0, true), (0o702, 1000, true)]
+        {
+            assert_eq!(others_may_write(mode, owner), expected, "{mode:o} of {owner}");
+        }
+    }
+
+    // A name that leads elsewhere, from when the folder was open to others: what it leads to is left alone.
+    #[test]
+    fn what_a_link_leads_to_is_not_written_to() {
+        let place = tempfile::tempdir().unwrap();
+        let (path, elsewhere) = (place.path().join("proofs"), place.path().join("elsewhere"));
+        fs::create_dir(&path).unwrap();
+        fs::write(&elsewhere, "a poem").unwrap();
+        for name in ["lock", "new"] {
+            symlink(&elsewhere, path.join(name)).unwrap();
+        }
+        drop(Folder::open(&path, "300 s", NOW).unwrap());
+        assert_eq!(fs::read_to_string(&elsewhere).unwrap(), "a poem");
+        assert!(fs::symlink_metadata(path.join("head")).unwrap().is_file());
+        assert!(!path.join("new").exists());
+    }
 }
