@@ -5,23 +5,20 @@ use core::time::Duration;
 use std::sync::{Arc, Weak};
 use std::time::{Instant, SystemTime};
 
-use keybound::refusal::Fault;
-use keybound_issuer::keys::SealingKeys;
 use keybound_redis::RedisStore;
-use keybound_tower::{RingFault, RingKeeper, RingNonces, RingSource};
+use keybound_tower::{RingFault, RingKeeper, RingNonces};
 use parking_lot::Mutex;
 use tokio::runtime::Builder;
 use tokio::time::sleep;
-use zeroize::Zeroizing;
 
+use self::place::Place;
 use super::EngineError;
 use crate::config::KeptRing;
 
+mod place;
+
 /// From one look to the next.
 const LOOK: Duration = Duration::from_secs(1);
-
-/// What the seal is for: nothing else that is sealed under the same key opens as a ring.
-const NAME: [&str; 1] = ["nonce ring"];
 
 const SETTING: &str = "proof.nonce_sealing_key_file";
 
@@ -95,10 +92,14 @@ impl SharedRing {
 }
 
 /// Looks until nobody has the ring any more.
-async fn keep(keeper: &RingKeeper<Place>, ring: &Weak<SharedRing>) {
+async fn keep(keeper: &RingKeeper<Place<RedisStore>>, ring: &Weak<SharedRing>) {
     let mut current = keeper.nonces().ring().current_id();
     loop {
         sleep(LOOK).await;
+        // Whoever has let go of it changes nothing there any more.
+        if ring.strong_count() == 0 {
+            return;
+        }
         let outcome = keeper.look(SystemTime::now().into()).await;
         let Some(ring) = ring.upgrade() else { return };
         ring.note(outcome);
@@ -120,56 +121,11 @@ fn words(error: RingFault) -> String {
     }
 }
 
-/// Where the ring is, sealed.
-#[derive(Debug)]
-struct Place {
-    store: RedisStore,
-    sealing: SealingKeys,
-    /// What was there last: as it is there, and what is in it.
-    last: Mutex<Option<(Vec<u8>, Zeroizing<String>)>>,
-}
-
-impl Place {
-    fn new(store: RedisStore, sealing: SealingKeys) -> Self {
-        Self { store, sealing, last: Mutex::default() }
-    }
-
-    /// Nothing that is a ring, if it does not open.
-    fn opened(&self, sealed: &[u8]) -> Zeroizing<String> {
-        let octets = core::str::from_utf8(sealed).ok().and_then(|text| self.sealing.open_text(&NAME, text));
-        let text = octets.and_then(|octets| core::str::from_utf8(&octets).ok().map(str::to_owned));
-        Zeroizing::new(text.unwrap_or_default())
-    }
-}
-
-impl RingSource for Place {
-    async fn load(&self) -> Result<Option<Zeroizing<String>>, Fault> {
-        let there = self.store.shared_text().await?.map(|sealed| {
-            let text = self.opened(&sealed);
-            (sealed, text)
-        });
-        let text = there.as_ref().map(|(_, text)| text.clone());
-        *self.last.lock() = there;
-        Ok(text)
-    }
-
-    /// No two seals of a ring are the same: what is replaced is the one that was loaded last, or it is not there any more.
-    async fn replace(&self, old: Option<&str>, new: &str) -> Result<bool, Fault> {
-        let last = self.last.lock().clone();
-        let last = match (&last, old) {
-            (None, None) => None,
-            (Some((sealed, text)), Some(old)) if **text == *old => Some(&sealed[..]),
-            _ => return Ok(false),
-        };
-        let sealed = self.sealing.seal_text(&NAME, new.as_bytes()).map_err(|_| Fault::CryptoFailure)?;
-        self.store.replace_shared_text(last, sealed.as_bytes()).await
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use keybound::nonce::{NonceKey, NonceRing};
+    use keybound::refusal::Fault;
 
     #[test]
     fn what_was_not_seen_for_a_turn_is_too_old() {

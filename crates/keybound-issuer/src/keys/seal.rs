@@ -139,6 +139,11 @@ impl SealingKeys {
         self.open(&[&["text"], name].concat(), &Sealed { by: by.into(), text: text.into() }).ok()
     }
 
+    /// Whether [`SealingKeys::seal_text`] sealed it under the key that seals now. What was not is lost with the key below.
+    pub fn is_text_of_first(&self, text: &str) -> bool {
+        text.split_once('.').is_some_and(|(by, _)| by == self.name())
+    }
+
     /// Whether it was sealed under the key that seals now.
     pub(super) fn is_of_first(&self, sealed: &Sealed) -> bool {
         self.0.first().is_some_and(|key| key.id == sealed.by)
