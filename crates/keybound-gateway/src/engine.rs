@@ -33,6 +33,7 @@ pub use self::issuer::{IssuerAlone, administration, administration_with_keys, st
 use self::issuer::{Parts, embedded_issuer, issuer_audit, issuer_store, key_of_file, signing_keys};
 use self::records::{Generation, Records};
 pub use self::replays::{Replays, Standing};
+pub use self::shared_ring::RingStanding;
 use crate::attestation::{self, Attestor};
 use crate::config::{self, Config, IatWithNonce, KeySource, Mode, NoncePolicy};
 use crate::health::{self, Address};

@@ -13,7 +13,7 @@ use keybound_tower::{FileStore, NonceOnly, NonceOnlyFigures, Recent};
 use parking_lot::RwLock;
 
 use super::barrier::judged_by;
-use super::shared_ring::SharedRing;
+use super::shared_ring::{RingStanding, SharedRing};
 use super::{EngineError, random_epoch};
 use crate::config::{self, Config, ProofPolicy, ReplayLocation, WhenUnavailable};
 
@@ -217,6 +217,11 @@ impl Replays {
     /// Why that ring cannot be looked at, if it cannot; until it is too old, the one before stays in force.
     pub fn ring_trouble(&self) -> Option<String> {
         self.ring().and_then(SharedRing::trouble)
+    }
+
+    /// How it stands with that ring.
+    pub fn ring_standing(&self) -> Option<RingStanding> {
+        self.ring().map(SharedRing::standing)
     }
 
     /// How many entries are held in this process, expired ones that were not dropped yet included.

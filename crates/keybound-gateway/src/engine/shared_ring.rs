@@ -2,6 +2,7 @@
 //! whoever comes first.
 
 use core::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Instant, SystemTime};
 
@@ -29,10 +30,27 @@ pub(super) struct SharedRing {
     /// Who has not looked for so long may be two turns behind.
     every: Duration,
     seen: Mutex<Instant>,
+    turns: AtomicU64,
     trouble: Mutex<Option<String>>,
 }
 
+/// How it stands with the nonce ring in the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RingStanding {
+    /// Whether the last look found it.
+    pub is_there: bool,
+    /// How long ago it was seen.
+    pub unseen: Duration,
+    /// How often it was turned since the process began, by whomever.
+    pub turns: u64,
+}
+
 impl SharedRing {
+    fn new(nonces: RingNonces, every: Duration) -> Self {
+        Self { nonces, every, seen: Mutex::new(Instant::now()), turns: AtomicU64::new(0), trouble: Mutex::default() }
+    }
+
     /// Takes the ring that is there, or makes one.
     pub(super) fn begin(store: RedisStore, kept: &KeptRing, lifetime: Duration) -> Result<Arc<Self>, EngineError> {
         let fault = |error: &dyn core::fmt::Display| EngineError::new(SETTING, error);
@@ -43,8 +61,7 @@ impl SharedRing {
         let begun = std::thread::scope(|scope| scope.spawn(beginning).join());
         let begun = begun.map_err(|_| fault(&"the thread that takes the ring has ended"))?;
         let keeper = begun.map_err(|error| fault(&words(error)))?;
-        let nonces = keeper.nonces().clone();
-        let ring = Arc::new(Self { nonces, every, seen: Mutex::new(Instant::now()), trouble: Mutex::default() });
+        let ring = Arc::new(Self::new(keeper.nonces().clone(), every));
         let weak = Arc::downgrade(&ring);
         let work = move || runtime.block_on(keep(&keeper, &weak));
         std::thread::Builder::new().name("keybound-ring".to_owned()).spawn(work).map_err(|error| fault(&error))?;
@@ -65,6 +82,14 @@ impl SharedRing {
     pub(super) fn trouble(&self) -> Option<String> {
         let trouble = self.trouble.lock().clone();
         trouble.map(|why| format!("the nonce ring, seen {} s ago: {why}", self.age().as_secs()))
+    }
+
+    pub(super) fn standing(&self) -> RingStanding {
+        RingStanding {
+            is_there: self.trouble.lock().is_none(),
+            unseen: self.age(),
+            turns: self.turns.load(Ordering::Relaxed),
+        }
     }
 
     fn age(&self) -> Duration {
@@ -105,6 +130,7 @@ async fn keep(keeper: &RingKeeper<Place<RedisStore>>, ring: &Weak<SharedRing>) {
         ring.note(outcome);
         let key = keeper.nonces().ring().current_id();
         if key != core::mem::replace(&mut current, key) {
+            ring.turns.fetch_add(1, Ordering::Relaxed);
             tracing::info!(key, "the nonce ring was turned");
         }
     }
@@ -132,13 +158,13 @@ mod tests {
         let every = Duration::from_secs(60);
         let nonces = RingNonces::new(NonceRing::new(NonceKey::new(1, [1; 32])));
         let seen = |ago| Mutex::new(Instant::now().checked_sub(Duration::from_secs(ago)).unwrap());
-        let ring = SharedRing { nonces, every, seen: seen(50), trouble: Mutex::default() };
-        assert!(!ring.is_too_old() && ring.trouble().is_none());
+        let ring = SharedRing { seen: seen(50), ..SharedRing::new(nonces, every) };
+        assert!(!ring.is_too_old() && ring.trouble().is_none() && ring.standing().is_there);
         ring.note(Err(Fault::ReplayUnreachable.into()));
         assert!(ring.trouble().unwrap().contains("the nonce ring, seen 5"));
         let ring = SharedRing { seen: seen(61), ..ring };
-        assert!(ring.is_too_old());
+        assert!(ring.is_too_old() && !ring.standing().is_there && ring.standing().unseen > every);
         ring.note(Ok(()));
-        assert!(!ring.is_too_old() && ring.trouble().is_none());
+        assert!(!ring.is_too_old() && ring.trouble().is_none() && ring.standing().is_there);
     }
 }

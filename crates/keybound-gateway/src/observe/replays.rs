@@ -1,4 +1,4 @@
-//! How it stands with the memory of used proofs, of a gateway or of an issuer alone: looked at when somebody asks.
+//! How it stands with the memory of used proofs and the nonce ring in it, of a gateway or of an issuer alone: looked at when somebody asks.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -23,6 +23,9 @@ pub(super) struct Remembered {
     unreachable: Counter,
     reconnects: Counter,
     epochs: Counter,
+    ring_there: Gauge,
+    ring_unseen: Gauge<f64, AtomicU64>,
+    ring_turns: Counter,
 }
 
 impl Remembered {
@@ -74,7 +77,27 @@ impl Remembered {
             "How often a store that others share may have forgotten",
             sampled.epochs.clone(),
         );
+        sampled.register_ring(registry);
         sampled
+    }
+
+    fn register_ring(&self, registry: &mut Registry) {
+        registry.register(
+            "nonce_ring_there",
+            "1 unless the nonce ring that is kept in their store could not be seen or opened at the last look",
+            self.ring_there.clone(),
+        );
+        registry.register_with_unit(
+            "nonce_ring_unseen",
+            "Since that ring was seen; 0 if none is kept there",
+            Unit::Seconds,
+            self.ring_unseen.clone(),
+        );
+        registry.register(
+            "nonce_ring_turns",
+            "How often that ring was turned, by whatever process",
+            self.ring_turns.clone(),
+        );
     }
 
     /// `limit`: the bytes that it may take in this process.
@@ -97,6 +120,12 @@ impl Remembered {
             self.unreachable.inner().store(standing.unreachable, Relaxed);
             self.reconnects.inner().store(standing.reconnects, Relaxed);
             self.epochs.inner().store(standing.epochs, Relaxed);
+        }
+        let ring = replays.ring_standing();
+        self.ring_there.set(ring.map_or(1, |ring| i64::from(ring.is_there)));
+        if let Some(ring) = ring {
+            self.ring_unseen.set(ring.unseen.as_secs_f64());
+            self.ring_turns.inner().store(ring.turns, Relaxed);
         }
     }
 }

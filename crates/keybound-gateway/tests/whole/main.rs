@@ -20,3 +20,4 @@ mod report;
 mod rotation;
 mod scene;
 mod shared;
+mod shared_issuer;

@@ -1,18 +1,12 @@
 //! Gateways that remember used proofs together, on Redis. `cargo xtask test` runs these.
 
-use std::sync::Arc;
-
 use http::Method;
-use keybound_gateway::admin::{Admin, ShownIssuer};
-use keybound_gateway::config::{Config, Overrides, Reader};
-use keybound_gateway::engine::{Engine, IssuerAlone};
-use keybound_gateway::front::Stop;
+use keybound_gateway::engine::Engine;
 use keybound_issuer::keys::SealingKeys;
 use redis_rig::{Sentinels, Server, Settings};
-use serde_json::json;
 
 use crate::scene::{Running, Scene};
-use crate::support::{Client, Upstream};
+use crate::support::Upstream;
 
 fn config(store: &str, proof: &str, upstream: &Upstream) -> String {
     let route = format!("[[route]]\npath = \"/orders\"\nupstream = [\"http://{}\"]\n", upstream.address);
@@ -104,9 +98,9 @@ fn a_longer_window_is_a_new_epoch_to_every_gateway() {
     assert_eq!(other.live.engine().replays().epoch(), one.live.engine().replays().epoch());
 }
 
-const SEALING: &str = "QUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUE=";
+pub(crate) const SEALING: &str = "QUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUE=";
 
-fn kept_ring(sealing: &str) -> String {
+pub(crate) fn kept_ring(sealing: &str) -> String {
     format!("nonce = \"require\"\nnonce_sealing_key = \"{sealing}\"")
 }
 
@@ -130,7 +124,7 @@ fn trouble(gateway: &Running) -> Option<String> {
 }
 
 /// As if the ring had been turned long ago.
-fn age_ring(server: &Server) {
+pub(crate) fn age_ring(server: &Server) {
     let keys = SealingKeys::parse(SEALING).unwrap();
     let sealed = server.ask(&["GET", "kb:n"]).expect("an answer");
     let text = keys.open_text(&["nonce ring"], &sealed).expect("what opens");
@@ -224,39 +218,6 @@ fn the_sealing_key_of_a_ring_is_changed_while_it_is_used() {
     assert!(gateways.iter().all(|gateway| ring_key(gateway) == 1 && trouble(gateway).is_none()));
     let credentials = scene.credentials(Method::GET, "/orders", Some(&first));
     assert_eq!(get(&gateways[0], &credentials), (200, String::new()), "the ring of the beginning");
-}
-
-// Another issuer is as much without it, so that this one is left in its place.
-#[test]
-#[ignore = "needs redis-server"]
-fn an_issuer_alone_says_that_its_store_and_its_ring_are_away() {
-    let mut server = Server::start(Settings::new()).expect("a server");
-    let text = format!(
-        "[listen]\naddress = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\n[authorization_server]\nurl = \"http://127.0.0.1:1\"\n\
-         audience = [\"https://api.example.com\"]\nstore = \"memory\"\n[proof]\n{}\n[replay]\nstore = \"{}\"\n",
-        kept_ring(SEALING),
-        server.url()
-    );
-    let flags = Overrides::default().reader(Reader::Issuer);
-    let config = Config::from_parts(&text, "issuer.toml".as_ref(), [], &flags).unwrap();
-    let admin = Admin::bind(&config.listen).unwrap();
-    let address = admin.address().unwrap();
-    let alone = Arc::new(IssuerAlone::new(&config).unwrap());
-    let _shown = admin.start_issuer(ShownIssuer::new(&alone, None, &Stop::new())).unwrap();
-    let ready = || {
-        let mut client = Client::to(address);
-        client.send("GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n");
-        let answer = client.answer();
-        (answer.status, serde_json::from_slice::<serde_json::Value>(&answer.body).unwrap())
-    };
-    assert_eq!(ready(), (200, json!({ "ready": true, "missing": [], "degraded": [] })));
-    server.kill().expect("an end");
-    let degraded = |words: &str| {
-        ready().1["degraded"].as_array().unwrap().iter().any(|text| text.as_str().unwrap().starts_with(words))
-    };
-    let store = format!("the replay store {} is away", server.url());
-    redis_rig::wait_until("both", || degraded(&store) && degraded("the nonce ring, seen ")).expect("both");
-    assert_eq!(ready().0, 200);
 }
 
 // Whatever proof.nonce is where it is not written, a store that may fail over demands them.
