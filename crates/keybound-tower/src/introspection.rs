@@ -237,7 +237,7 @@ impl Inner {
                 let text = core::str::from_utf8(&said.body).map_err(|_| Fault::IntrospectionUnavailable)?;
                 let answer = SignedAnswer::parse(text)?;
                 let keys = keys.fitting(&|keys| answer.finds_key(keys), clock).await?;
-                answer.read(&keys.set, client_id, policy, *missing)
+                answer.read(&keys.set, client_id, policy, *missing, clock.now())
             }
         };
         read.inspect_err(|denial| {

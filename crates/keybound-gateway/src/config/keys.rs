@@ -203,7 +203,8 @@ pub(crate) const KEYS: &[Key] = &[
     key("issuer.introspection.key_id", Text, Unset("\"gateway-1\""),
         "The kid that private_key is registered under."),
     key("issuer.introspection.signed", Flag, Is("false"),
-        "Whether answers have to be signed by the issuer (RFC 9701), with a key it serves or of jwks_file."),
+        "Whether answers have to be signed by the issuer (RFC 9701), with a key it serves or of jwks_file, and at most 5m ago by their\n\
+         iat; beyond it: 503."),
     key("issuer.introspection.keep", Duration, Is("\"30s\""),
         "How long an answer is believed, and a revocation unnoticed; at most 5m, and never beyond exp of the token."),
     key("issuer.introspection.missing_audience", Choice(MISSING_AUDIENCE), Is("\"refuse\""),

@@ -20,6 +20,14 @@ struct Endpoint {
 
 impl Endpoint {
     fn knowing(answer: Value) -> Self {
+        Self::saying(
+            "application/json",
+            move |known| if known { answer.to_string() } else { r#"{"active":false}"#.to_owned() },
+        )
+    }
+
+    /// What it says of the token that it knows, and of another one.
+    fn saying(media_type: &'static str, answer: impl Fn(bool) -> String + Send + Sync + 'static) -> Self {
         let questions = Arc::new(Mutex::new(Vec::new()));
         let asked = Arc::clone(&questions);
         let upstream = Upstream::doing(move |mut client| {
@@ -27,9 +35,9 @@ impl Endpoint {
                 let (body, _) = client.body(&head);
                 let form = String::from_utf8(body).unwrap();
                 let known = form.split('&').any(|pair| pair == format!("token={TOKEN}"));
-                let answer = if known { answer.to_string() } else { json!({"active": false}).to_string() };
+                let answer = answer(known);
                 asked.lock().unwrap().push([head, form].concat());
-                let mut response = String::from("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n");
+                let mut response = format!("HTTP/1.1 200 OK\r\nContent-Type: {media_type}\r\n");
                 write!(response, "Content-Length: {}\r\n\r\n{answer}", answer.len()).unwrap();
                 client.send(response);
             }
@@ -39,9 +47,14 @@ impl Endpoint {
 }
 
 fn gateway(scene: &Scene, endpoint: SocketAddr, upstream: &Upstream) -> Running {
+    gateway_with(scene, "", "", endpoint, upstream)
+}
+
+/// With more settings of the issuer, and of asking it.
+fn gateway_with(scene: &Scene, issuer: &str, asking: &str, endpoint: SocketAddr, upstream: &Upstream) -> Running {
     let text = format!(
         "[listen]\naddress = \"127.0.0.1:0\"\nworkers = 1\n[[origin]]\nurl = \"{ORIGIN}\"\n\
-         [[issuer]]\nurl = \"{ISSUER}\"\naudience = [\"{ORIGIN}\"]\n[issuer.introspection]\n\
+         [[issuer]]\nurl = \"{ISSUER}\"\naudience = [\"{ORIGIN}\"]\n{issuer}[issuer.introspection]\n{asking}\
          endpoint = \"http://{endpoint}/introspect\"\nclient_id = \"gateway\"\nclient_secret = \"as the issuer has it\"\n{}",
         route("/", upstream.address, "upstream_authorization = \"pass\"")
     );
@@ -86,6 +99,57 @@ fn an_opaque_token_is_asked_about_and_bound() {
             !question.to_ascii_lowercase().contains("\r\ndpop:"),
             "a proof is not the issuer's business: {question}"
         );
+    }
+}
+
+const SIGNED: &str = "token-introspection+jwt";
+
+/// What an issuer that knows the token signs about it.
+fn said_of_token(scene: &Scene) -> Value {
+    json!({"iss": ISSUER, "aud": "gateway", "iat": now().as_secs(), "token_introspection": {
+        "active": true, "iss": ISSUER, "aud": ORIGIN, "sub": "alice", "client_id": "orders-app",
+        "exp": now().as_secs() + 600, "token_type": "DPoP", "cnf": {"jkt": scene.thumbprint()},
+    }})
+}
+
+/// What a request gets whose token this is the answer about, where answers have to be signed.
+fn status_with(scene: &Scene, answer: String) -> (u16, String) {
+    let upstream = Upstream::echo();
+    let endpoint = Endpoint::saying("application/token-introspection+jwt", move |_| answer.clone());
+    let keys = "jwks_file = \"issuer.jwks.json\"\n";
+    let gateway = gateway_with(scene, keys, "signed = true\n", endpoint.upstream.address, &upstream);
+    let barrier = gateway.get("/orders", &credentials(scene, TOKEN, None));
+    let answer = gateway.get("/orders", &credentials(scene, TOKEN, barrier.field("dpop-nonce")));
+    let question = endpoint.questions.lock().unwrap()[0].to_ascii_lowercase();
+    assert!(question.contains("\r\naccept: application/token-introspection+jwt\r\n"), "{question}");
+    (answer.status, answer.reason())
+}
+
+// R-RS-25: of the issuer, for us, and of now
+#[test]
+fn signed_answers_are_taken_and_no_others() {
+    let scene = Scene::new();
+    let now = now().as_secs();
+    let unavailable = (503, "introspection.unavailable");
+    for (change, expected) in [
+        (json!({}), (200, "")),
+        (json!({"token_introspection": {"active": false}}), (401, "token.inactive")),
+        (json!({"iat": now - 600}), unavailable),
+        (json!({"iat": now + 600}), unavailable),
+        (json!({"exp": now - 600}), unavailable),
+        (json!({"aud": "another"}), unavailable),
+        (json!({"iss": "https://other.example.com"}), unavailable),
+    ] {
+        let mut said = said_of_token(&scene);
+        said.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+        let (status, reason) = status_with(&scene, scene.sign_as(SIGNED, &said));
+        assert_eq!((status, &*reason), expected, "{change}");
+    }
+    let said = said_of_token(&scene);
+    let plain = said["token_introspection"].to_string();
+    for answer in [plain, scene.sign_as("at+jwt", &said), Scene::new().sign_as(SIGNED, &said)] {
+        let (status, reason) = status_with(&scene, answer.clone());
+        assert_eq!((status, &*reason), unavailable, "{answer}");
     }
 }
 

@@ -149,7 +149,12 @@ impl Scene {
     }
 
     fn sign(&self, claims: &Value) -> String {
-        let header = json!({"typ": "at+jwt", "alg": self.issuer.alg().name()}).to_string();
+        self.sign_as("at+jwt", claims)
+    }
+
+    /// What the issuer signs with this type.
+    pub(crate) fn sign_as(&self, typ: &str, claims: &Value) -> String {
+        let header = json!({"typ": typ, "alg": self.issuer.alg().name()}).to_string();
         let signed = [header, claims.to_string()].map(|part| encode_base64url(part.as_bytes())).join(".");
         let signature = encode_base64url(&self.issuer.sign(signed.as_bytes()).unwrap());
         format!("{signed}.{signature}")

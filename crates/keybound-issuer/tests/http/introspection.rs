@@ -1,7 +1,10 @@
 //! What the issuer says of its tokens, and tokens that are given back.
 
+use std::time::Duration;
+
 use keybound::crypto::AlgSet;
 use keybound::crypto::aws_lc::AwsLc;
+use keybound::time::UnixTime;
 use keybound::token::TokenPolicy;
 use keybound::token::introspection::{MissingAudience, SIGNED_ANSWER, SignedAnswer};
 use keybound::token::jwt::KeySet;
@@ -101,9 +104,12 @@ fn an_answer_may_be_signed() {
     let keys = KeySet::read_strictly(jwks.as_bytes(), &AwsLc, AlgSet::ALL).unwrap();
     let policy = TokenPolicy::new(LOCAL, ["https://api.example.com"]);
     let signed = SignedAnswer::parse(&answer.body).unwrap();
-    let facts = signed.read(&keys, "web", &policy, MissingAudience::Refuse).unwrap();
+    let now = UnixTime::from_secs(server.now());
+    let read = |client_id, now| signed.read(&keys, client_id, &policy, MissingAudience::Refuse, now);
+    let facts = read("web", now).unwrap();
     assert_eq!(facts.subject(), "alice");
-    assert!(signed.read(&keys, "another", &policy, MissingAudience::Refuse).is_err());
+    assert!(read("another", now).is_err());
+    assert!(read("web", now.plus(Duration::from_secs(600))).is_err(), "it is an answer of now");
 }
 
 /// RFC 7009: an access token goes alone, a refresh token takes everything with it.

@@ -308,8 +308,16 @@ async fn opaque_tokens_and_jwts_on_one_route() {
 async fn signed_answers() {
     let key = SoftwareKey::generate(Alg::Es256).unwrap();
     let stranger = SoftwareKey::generate(Alg::Es256).unwrap();
-    let claims = |iss: &str, aud: &str, name: &str| json!({"iss": iss, "aud": aud, "iat": 1, name: active(ISSUER)});
+    let claims =
+        |iss: &str, aud: &str, name: &str| json!({"iss": iss, "aud": aud, "iat": 1_700_000_000, name: active(ISSUER)});
     let good = claims(ISSUER, "gateway", "token_introspection");
+    let with = |changes: Value| {
+        let mut claims = good.clone();
+        claims.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+        claims
+    };
+    let mut timeless = good.clone();
+    timeless.as_object_mut().unwrap().remove("iat");
     let typ = "token-introspection+jwt";
     for (answer, expected) in [
         (signed(&key, typ, &good), Ok(ISSUER.to_owned())),
@@ -319,9 +327,21 @@ async fn signed_answers() {
         (signed(&key, typ, &claims(ISSUER, "other", "token_introspection")), Err("introspection.unavailable")),
         (signed(&key, typ, &claims(ISSUER, "gateway", "other")), Err("introspection.unavailable")),
         (
-            signed(&key, typ, &json!({"iss": ISSUER, "aud": ["gateway"], "token_introspection": {"active": false}})),
+            signed(&key, typ, &with(json!({"aud": ["gateway"], "token_introspection": {"active": false}}))),
             Err("token.inactive"),
         ),
+        // Kept by somebody, of another time, or without one (RFC 9701 section 5).
+        (signed(&key, typ, &with(json!({"iat": 1_699_999_700}))), Ok(ISSUER.to_owned())),
+        (signed(&key, typ, &with(json!({"iat": 1_699_999_699}))), Err("introspection.unavailable")),
+        (signed(&key, typ, &with(json!({"iat": 1_700_000_060}))), Ok(ISSUER.to_owned())),
+        (signed(&key, typ, &with(json!({"iat": 1_700_000_061}))), Err("introspection.unavailable")),
+        (signed(&key, typ, &with(json!({"iat": null}))), Err("introspection.unavailable")),
+        (signed(&key, typ, &with(json!({"iat": "1700000000"}))), Err("introspection.unavailable")),
+        (signed(&key, typ, &timeless), Err("introspection.unavailable")),
+        (signed(&key, typ, &with(json!({"exp": 1_700_000_030, "nbf": 1_699_999_990}))), Ok(ISSUER.to_owned())),
+        (signed(&key, typ, &with(json!({"exp": 1_699_999_940}))), Err("introspection.unavailable")),
+        (signed(&key, typ, &with(json!({"exp": "never"}))), Err("introspection.unavailable")),
+        (signed(&key, typ, &with(json!({"nbf": 1_700_000_061}))), Err("introspection.unavailable")),
         (active(ISSUER).to_string(), Err("introspection.unavailable")),
     ] {
         let endpoint = Endpoint::knowing(&[]);

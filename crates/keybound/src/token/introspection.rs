@@ -2,6 +2,7 @@
 //! checked like that of a JWT, by the resource server itself (R-RS-21). Asking is the caller's.
 
 use core::fmt;
+use core::time::Duration;
 use std::sync::Arc;
 
 use super::jwt::{self, KeySet};
@@ -15,6 +16,12 @@ use crate::time::UnixTime;
 
 /// The media type of a signed answer, for `Accept` (RFC 9701 section 4).
 pub const SIGNED_ANSWER: &str = "application/token-introspection+jwt";
+
+/// How long after it was made a signed answer may come. One that somebody kept tells of a token as it was.
+const MAX_AGE: Duration = Duration::from_secs(5 * 60);
+
+/// By how much the issuer's clock may be ahead of ours.
+const LEEWAY: Duration = Duration::from_secs(60);
 
 /// What an answer that names no audience is worth. `aud` is optional there (RFC 7662 section 2.2), and an issuer with several
 /// resources that leaves it out does not say for which of them the token is.
@@ -75,18 +82,21 @@ impl<'t> SignedAnswer<'t> {
         keys.finds(self.alg, self.kid.as_deref())
     }
 
-    /// Checks signature, issuer and audience, and reads the answer inside as [`read_answer`] does. `client_id` is the name we
-    /// asked under, which the answer is for.
+    /// Checks signature, issuer, audience and that it was made just now, and reads the answer inside as [`read_answer`] does.
+    /// `client_id` is the name we asked under, which the answer is for. It does not say which token it is about: whoever
+    /// could exchange answers on their way would still do so within the five minutes that one is good.
     ///
     /// # Errors
     ///
-    /// [`Fault::IntrospectionUnavailable`] if the answer is not that issuer's or not for us, else those of [`read_answer`].
+    /// [`Fault::IntrospectionUnavailable`] if the answer is not that issuer's, not for us or not of now, else those of
+    /// [`read_answer`].
     pub fn read(
         &self,
         keys: &KeySet,
         client_id: &str,
         policy: &TokenPolicy,
         missing: MissingAudience,
+        now: UnixTime,
     ) -> Result<Arc<TokenFacts>, Denial> {
         let none = Fault::IntrospectionUnavailable;
         keys.check(&self.compact, self.alg, self.kid.as_deref()).map_err(|_| none)?;
@@ -94,12 +104,25 @@ impl<'t> SignedAnswer<'t> {
         let claims = Object::parse(&octets).map_err(|_| none)?;
         let ours = claims.get("aud").and_then(|value| audience(value).ok());
         let for_us = ours.is_some_and(|audience| audience.iter().any(|name| **name == *client_id));
-        if claims.get("iss").and_then(Value::as_str) != Some(policy.issuer()) || !for_us {
+        if claims.get("iss").and_then(Value::as_str) != Some(policy.issuer()) || !for_us || !is_of_now(&claims, now) {
             return Err(none.into());
         }
         let answer = claims.get("token_introspection").and_then(Value::as_object).ok_or(none)?;
         TokenFacts::of_introspection(answer, policy, missing).map(Arc::new)
     }
+}
+
+/// Whether an answer was made just now, as `iat` says (RFC 9701 section 5), and is good by the times that any JWT may have
+/// (RFC 7519 section 4.1).
+fn is_of_now(claims: &Object<'_>, now: UnixTime) -> bool {
+    let time = |name| claims.get(name).map(Seconds::read);
+    let made = match time("iat") {
+        Some(Some(made)) => made.ceil() <= now.plus(LEEWAY) && now <= made.floor().plus(MAX_AGE),
+        _ => false,
+    };
+    let lasts = time("exp").is_none_or(|end| end.is_some_and(|end| now < end.floor().plus(LEEWAY)));
+    let began = time("nbf").is_none_or(|start| start.is_some_and(|start| start.ceil() <= now.plus(LEEWAY)));
+    made && lasts && began
 }
 
 impl fmt::Debug for SignedAnswer<'_> {

@@ -168,7 +168,7 @@ pub(crate) fn introspection(data: &[u8]) {
     let keys = br#"{"keys":[{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
     let keys = KeySet::read_strictly(keys, &Anything, AlgSet::ALL).expect("a key");
     let _ = answer.finds_key(&keys);
-    let _ = answer.read(&keys, "https://api.example.com", &policy, MissingAudience::Refuse);
+    let _ = answer.read(&keys, "https://api.example.com", &policy, MissingAudience::Refuse, NOW);
 }
 
 /// The value of `WWW-Authenticate`, several lines of it, or the JSON error of a token endpoint.
