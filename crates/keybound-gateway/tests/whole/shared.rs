@@ -98,6 +98,29 @@ fn a_longer_window_is_a_new_epoch_to_every_gateway() {
     assert_eq!(other.live.engine().replays().epoch(), one.live.engine().replays().epoch());
 }
 
+/// What was passed on without a record before a reload is not admitted after it, by any gateway.
+#[test]
+#[ignore = "needs redis-server"]
+fn a_route_that_begins_to_record_is_a_new_epoch_to_every_gateway() {
+    let (scene, upstream) = (Scene::new(), Upstream::echo());
+    let server = Server::start(Settings::new()).expect("a server");
+    let required = config(&server.url(), "", &upstream);
+    let open = format!("{required}mode = \"open\"\n");
+    drop(scene.gateway(&open));
+    age(&server);
+    let (one, other) = (scene.gateway(&open), scene.gateway(&open));
+    let passed = scene.credentials(Method::GET, "/orders", None);
+    assert_eq!(get(&one, &passed), (200, String::new()));
+    let before = other.live.engine().replays().epoch();
+    one.live.reload(scene.config(&required)).unwrap();
+    assert_eq!(get(&one, &passed), refused("nonce.barrier", 401));
+    redis_rig::wait_until("the epoch", || other.live.engine().replays().epoch() != before).expect("a new epoch");
+    let before = other.live.engine().replays().epoch();
+    other.live.reload(scene.config(&required)).unwrap();
+    assert_ne!(other.live.engine().replays().epoch(), before, "what it passed on meanwhile counts no more");
+    assert_eq!(get(&other, &passed), refused("nonce.barrier", 401));
+}
+
 pub(crate) const SEALING: &str = "QUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUE=";
 
 pub(crate) fn kept_ring(sealing: &str) -> String {
