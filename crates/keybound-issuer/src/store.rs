@@ -13,6 +13,7 @@ use keybound::refusal::Fault;
 use keybound::time::UnixTime;
 use serde::{Deserialize, Serialize};
 
+mod inserts;
 mod memory;
 mod postgres;
 mod sql;

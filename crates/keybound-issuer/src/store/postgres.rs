@@ -4,17 +4,25 @@ use core::time::Duration;
 use std::sync::Arc;
 
 use futures_util::future::{BoxFuture, FutureExt as _};
+use keybound::refusal::Fault;
 use keybound::time::UnixTime;
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::{AnyConnection, AnyPool, ConnectOptions as _, Connection as _, Executor as _};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::sql::{self, Asked, Database, SqlStore, Work};
-use super::{Change, Found, OpenError, Written};
+use super::{Change, Found, OpenError, Written, inserts};
 
 /// Connections of one issuer.
 const CONNECTIONS: u32 = 16;
+
+/// Statements that insert at once what came during those before. One that waits holds up the other half only.
+const ABREAST: usize = 2;
+
+const INSERT: &str = "INSERT INTO keybound_record (kind, id, family, expires, version, body) \
+    SELECT kind, id, family, expires, 1, body \
+    FROM json_to_recordset($1::json) AS record (kind text, id text, family text, expires bigint, body text)";
 
 /// How often a write is tried that another one got in the way of.
 const TRIES: u32 = 5;
@@ -62,7 +70,7 @@ impl Postgres {
     async fn write(&self, changes: &[Change]) -> sqlx::Result<Written> {
         for _ in 1..TRIES {
             match self.try_write(changes).await {
-                Err(sqlx::Error::Database(error)) if matches!(error.code().as_deref(), Some("40001" | "40P01")) => {}
+                Err(sqlx::Error::Database(error)) if inserts::lost(&*error) => {}
                 result => return result,
             }
         }
@@ -83,6 +91,42 @@ impl Postgres {
         Ok(written)
     }
 
+    /// Writes by itself, beside whatever else is written.
+    fn write_alone(self: &Arc<Self>, work: Work) {
+        let database = Arc::clone(self);
+        tokio::spawn(async move {
+            let written = sql::in_time(database.write(&work.changes)).await;
+            work.answer(written);
+        });
+    }
+
+    /// Takes new records, as many as there are at a time.
+    async fn serve_inserts(self: Arc<Self>, mut works: mpsc::Receiver<Work>) {
+        let room = Arc::new(Semaphore::new(ABREAST));
+        while let Ok(place) = Arc::clone(&room).acquire_owned().await {
+            let mut group = Vec::new();
+            if works.recv_many(&mut group, sql::GROUP).await == 0 {
+                return;
+            }
+            let database = Arc::clone(&self);
+            tokio::spawn(async move {
+                database.insert(group).await;
+                drop(place);
+            });
+        }
+    }
+
+    async fn insert(self: &Arc<Self>, group: Vec<Work>) {
+        let several = group.len() > 1;
+        let inserting =
+            async { Ok(several && inserts::at_once(&mut *self.pool.acquire().await?, INSERT, &group).await?) };
+        match sql::in_time(inserting).await {
+            Ok(true) => group.into_iter().for_each(|work| work.answer(Ok(Written::Done))),
+            Ok(false) => group.into_iter().for_each(|work| self.write_alone(work)),
+            Err(fault) => group.into_iter().for_each(|work| work.answer(Err(fault))),
+        }
+    }
+
     async fn sweep(&self, now: UnixTime) {
         let sweeping = async {
             while sql::sweep(&mut *self.pool.acquire().await?, now).await? {}
@@ -101,16 +145,20 @@ impl Database for Postgres {
     fn serve_writes(self: Arc<Self>, mut works: mpsc::Receiver<Work>) -> BoxFuture<'static, ()> {
         async move {
             let mut next_sweep = UnixTime::from_secs(0);
-            while let Some(Work { changes, now, done }) = works.recv().await {
+            let (inserts, queue) = mpsc::channel(sql::QUEUE);
+            tokio::spawn(Arc::clone(&self).serve_inserts(queue));
+            while let Some(work) = works.recv().await {
+                let now = work.now;
                 if now >= next_sweep {
                     next_sweep = now.plus(Duration::from_secs(sql::SWEEP_SECONDS));
                     let database = Arc::clone(&self);
                     tokio::spawn(async move { database.sweep(now).await });
                 }
-                let database = Arc::clone(&self);
-                tokio::spawn(async move {
-                    let _ = done.send(sql::in_time(database.write(&changes)).await);
-                });
+                if !inserts::is_one(&work) {
+                    self.write_alone(work);
+                } else if let Err(refused) = inserts.try_send(work) {
+                    refused.into_inner().answer(Err(Fault::StoreUnavailable));
+                }
             }
         }
         .boxed()

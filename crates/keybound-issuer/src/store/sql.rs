@@ -18,7 +18,10 @@ use super::{Change, Found, Kind, OpenError, Pending, Record, Store, Written};
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Jobs that wait; more are refused at once.
-const QUEUE: usize = 4096;
+pub(super) const QUEUE: usize = 4096;
+
+/// Writes that share one statement or one flush.
+pub(super) const GROUP: usize = 256;
 
 /// Expired rows go in steps of this many.
 pub(super) const SWEPT: i64 = 500;
@@ -59,6 +62,13 @@ pub(super) struct Work {
     pub(super) changes: Vec<Change>,
     pub(super) now: UnixTime,
     pub(super) done: oneshot::Sender<Result<Written, Fault>>,
+}
+
+impl Work {
+    pub(super) fn answer(self, result: Result<Written, Fault>) {
+        // Whoever asked may be gone.
+        let _ = self.done.send(result);
+    }
 }
 
 /// A database that is ready: it answers reads wherever it likes, and takes writes as they come.
@@ -143,7 +153,7 @@ async fn serve<D: Database>(database: Arc<D>, mut jobs: mpsc::Receiver<Job>) {
             Job::Write(work) => {
                 if let Err(refused) = writes.try_send(work) {
                     let (mpsc::error::TrySendError::Full(work) | mpsc::error::TrySendError::Closed(work)) = refused;
-                    let _ = work.done.send(Err(Fault::StoreUnavailable));
+                    work.answer(Err(Fault::StoreUnavailable));
                 }
             }
             Job::Read(asked, answer) => {

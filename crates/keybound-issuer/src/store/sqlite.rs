@@ -6,17 +6,17 @@ use std::path::Path;
 use std::sync::Arc;
 
 use futures_util::future::{BoxFuture, FutureExt as _};
-use keybound::refusal::Fault;
 use keybound::time::UnixTime;
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::{AnyConnection, AnyPool, ConnectOptions as _, Connection as _, Executor as _};
 use tokio::sync::{Mutex, mpsc};
 
 use super::sql::{self, Asked, Database, SqlStore, Work};
-use super::{Found, OpenError, Written};
+use super::{Found, OpenError, Written, inserts};
 
-/// Writes that share one flush.
-const GROUP: usize = 256;
+/// One statement is a transaction by itself.
+const INSERT: &str = "INSERT INTO keybound_record (kind, id, family, expires, version, body) \
+    SELECT value ->> 'kind', value ->> 'id', value ->> 'family', value ->> 'expires', 1, value ->> 'body' FROM json_each($1)";
 
 /// Connections that read: each has a thread of its own.
 const READERS: u32 = 2;
@@ -76,14 +76,14 @@ impl Sqlite {
         match sql::in_time(result).await {
             Ok((written, more)) => {
                 for (work, written) in group.into_iter().zip(written) {
-                    let _ = work.done.send(Ok(written));
+                    work.answer(Ok(written));
                 }
                 more
             }
             Err(fault) => {
                 // In whatever state it was left: a new connection has no transaction.
                 *writer = None;
-                fail(group, fault);
+                group.into_iter().for_each(|work| work.answer(Err(fault)));
                 false
             }
         }
@@ -109,7 +109,7 @@ impl Database for Sqlite {
             let mut next_sweep = UnixTime::from_secs(0);
             loop {
                 let mut group = Vec::new();
-                if works.recv_many(&mut group, GROUP).await == 0 {
+                if works.recv_many(&mut group, sql::GROUP).await == 0 {
                     return;
                 }
                 let now = group.iter().map(|work| work.now).max().unwrap_or(next_sweep);
@@ -145,6 +145,10 @@ async fn write_group(
     group: &[Work],
     swept: Option<UnixTime>,
 ) -> sqlx::Result<(Vec<Written>, bool)> {
+    let is_plain = swept.is_none() && group.iter().all(inserts::is_one);
+    if is_plain && inserts::at_once(connection, INSERT, group).await? {
+        return Ok((vec![Written::Done; group.len()], false));
+    }
     connection.execute("BEGIN IMMEDIATE").await?;
     let mut written = Vec::with_capacity(group.len());
     for work in group {
@@ -168,12 +172,6 @@ async fn write_group(
     };
     connection.execute("COMMIT").await?;
     Ok((written, more))
-}
-
-fn fail(group: Vec<Work>, fault: Fault) {
-    for work in group {
-        let _ = work.done.send(Err(fault));
-    }
 }
 
 /// What SQLite says, and what it means to the one who starts the issuer.

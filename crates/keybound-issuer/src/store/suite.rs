@@ -7,7 +7,7 @@ use std::sync::Arc;
 use futures_util::future::join_all;
 use keybound::time::UnixTime;
 
-use super::{Change, Kind, Record, Store, Written};
+use super::{Change, Kind, NEVER, Record, Store, Written};
 use crate::PasswordHash;
 use crate::users::{NewUser, UserError, Users};
 
@@ -37,6 +37,7 @@ pub async fn run(store: &Arc<dyn Store>, run: &str, now: UnixTime) {
     lists_a_kind(store, run, now).await;
     keeps_any_text(store, run, now).await;
     one_of_many_succeeds(store, run, now).await;
+    takes_what_comes_at_once(store, run, now).await;
     keeps_users(store, run, now).await;
     ends_what_is_a_users(store, run, now).await;
 }
@@ -194,6 +195,28 @@ async fn one_of_many_succeeds(store: &Arc<dyn Store>, run: &str, now: UnixTime) 
         issued += usize::from(read(store, &format!("{id} {number}"), now).await.is_some());
     }
     assert_eq!(issued, 1, "and what it wrote is there, nothing else");
+}
+
+/// New records at the same time, of odd text, and each of them twice: one of both is written, as it is, and hinders no other.
+async fn takes_what_comes_at_once(store: &Arc<dyn Store>, run: &str, now: UnixTime) {
+    let texts = ["{\"a\":[1]}", "'; --", "é\u{1F511}\n\\\"%_\u{1}", "\\u0000 \\ud800", ""];
+    let change = |number: usize| Change::Insert {
+        kind: [Kind::CODE, Kind::GRANT][number % 2],
+        id: format!("{run} 'at once' {number}").into(),
+        family: format!("{run}\t\"{number}").into(),
+        expires: if number.is_multiple_of(3) { NEVER } else { now.plus(Duration::from_secs(60)) },
+        body: texts[number % texts.len()].into(),
+    };
+    let written = |number| async move { store.write(vec![change(number)], now).await.expect("a store that works") };
+    let both = join_all((0..2 * CROWD).map(|number| written(number % CROWD))).await;
+    for number in 0..CROWD {
+        let mut each = [both[number], both[CROWD + number]];
+        each.sort_by_key(|written| *written != Written::Done);
+        assert_eq!(each, [Written::Done, Written::Conflict(0)], "{number}");
+        let Change::Insert { kind, id, family, expires, body } = change(number) else { continue };
+        let record = store.read(kind, &id, now).await.expect("a store that works").expect("what was written");
+        assert_eq!((record.family, record.expires, record.body), (family, expires, body), "{number}");
+    }
 }
 
 /// A name that no other run has.
