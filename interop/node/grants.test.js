@@ -1,5 +1,5 @@
-// `keybound token` and `keybound request` by every grant that `oidc-provider` knows, with nonces off, optional and required, and
-// tokens of both formats; JWTs are taken by `express-oauth2-jwt-bearer`.
+// `keybound token` and `keybound request` by every grant that `oidc-provider` knows and by token exchange, with nonces off, optional
+// and required, and tokens of both formats; JWTs are taken by `express-oauth2-jwt-bearer`.
 
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
@@ -76,9 +76,26 @@ for (const nonces of ['off', 'optional', 'required']) {
           await browse(url)
           await said.end()
         })
+        // While the user has not answered, the answer is 400; a nonce costs one more at most, and the last is the token.
         assert.equal(statuses.at(-1), 200)
+        assert.ok(statuses.slice(0, -1).every((status) => status === 400), String(statuses))
         await token(...access('tv', '--device'))
         await use('tv', '--device')
+      })
+
+      // RFC 8693: from bearer to bound
+      test('an exchange of tokens', async () => {
+        const subject = await as.bearer()
+        assert.equal(subject.token_type, 'Bearer')
+        await as.write('subject', subject.access_token)
+        const exchange = access('loose', '--exchange', 'subject')
+        const statuses = await counted(() => token(...exchange))
+        assert.deepEqual(statuses, nonces === 'required' ? [400, 200] : [200])
+        await use('loose', '--exchange', 'subject')
+        await as.write('subject', await good('token', ...exchange))
+        const said = await as.run('token', ...exchange)
+        assert.equal(said.status, 1)
+        assert.match(said.stderr, /400 invalid_grant/)
       })
     })
   }

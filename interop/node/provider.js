@@ -2,7 +2,7 @@
 
 import { execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { chmod, mkdtemp, rm } from 'node:fs/promises'
+import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -11,7 +11,8 @@ import { fileURLToPath } from 'node:url'
 import express from 'express'
 import { auth } from 'express-oauth2-jwt-bearer'
 import * as jose from 'jose'
-import { Provider } from 'oidc-provider'
+import { errors, Provider } from 'oidc-provider'
+import * as grants from 'oidc-provider/lib/helpers/grants.js'
 
 import { PROGRAM } from './keybound.js'
 
@@ -24,6 +25,9 @@ const NONCES = {
   required: { nonceSecret: Buffer.alloc(32, 7), requireNonce: () => true },
 }
 
+const EXCHANGE = 'urn:ietf:params:oauth:grant-type:token-exchange'
+const ACCESS_TOKEN = 'urn:ietf:params:oauth:token-type:access_token'
+
 const BROWSER = fileURLToPath(new URL('browser.js', import.meta.url))
 
 /** An issuer that asks for nonces in this way and gives tokens of this format, and an API that takes them. */
@@ -35,6 +39,7 @@ export async function provide(nonces, format) {
   const api = await protectedApi(issuer)
   const signing = await jose.exportJWK((await jose.generateKeyPair('ES256', { extractable: true })).privateKey)
   const provider = new Provider(issuer, configuration(nonces, format, api.url, { ...signing, alg: 'ES256', use: 'sig' }))
+  exchange(provider)
   const requests = []
   server.on('request', (request, response) => {
     const answered = provider.callback()(request, response)
@@ -47,6 +52,16 @@ export async function provide(nonces, format) {
     issuer,
     api,
     requests,
+    write: (name, text) => writeFile(join(home, name), text),
+    /** A token of the client `loose`, got as one does who knows nothing of DPoP. */
+    async bearer() {
+      const answer = await fetch(`${issuer}/token`, {
+        method: 'POST',
+        headers: { Authorization: `Basic ${btoa(`loose:${SECRET}`)}` },
+        body: new URLSearchParams({ grant_type: 'client_credentials', scope: 'read' }),
+      })
+      return answer.json()
+    },
     run: (...words) => run(home, words),
     spawn: (...words) => spawn(PROGRAM, words, { cwd: home, env: environment(home, words), stdio: ['ignore', 'ignore', 'pipe'] }),
     async stop() {
@@ -66,6 +81,7 @@ function configuration(nonces, format, audience, signing) {
   return {
     clients: [
       of('job', ['client_credentials'], { client_secret: SECRET }),
+      of('loose', ['client_credentials', EXCHANGE], { client_secret: SECRET, dpop_bound_access_tokens: false }),
       of('app', ['authorization_code', 'refresh_token'], {
         application_type: 'native', redirect_uris: ['http://127.0.0.1/callback'], response_types: ['code'],
         token_endpoint_auth_method: 'none',
@@ -94,6 +110,30 @@ function configuration(nonces, format, audience, signing) {
   }
 }
 
+/** Token exchange (RFC 8693), which this library leaves to who runs it: by its own checks of proof, scope and resource, a client's
+ * token for one that is bound to the key of the proof. */
+function exchange(provider) {
+  const parameters = ['audience', 'requested_token_type', 'resource', 'scope', 'subject_token', 'subject_token_type']
+  provider.registerGrantType(EXCHANGE, async (ctx) => {
+    const { client, params } = ctx.oidc
+    const proof = await grants.validateDpop(provider, ctx)
+    if (!proof) throw new errors.InvalidRequest('the new token is to be a bound one')
+    const subject = params.subject_token_type === ACCESS_TOKEN && await provider.ClientCredentials.find(params.subject_token)
+    if (!subject || subject.clientId !== client.clientId || subject.isSenderConstrained()) throw new errors.InvalidGrant('no bearer token of this client')
+    const [resourceServer] = await grants.resolveRequestedResources(provider, ctx)
+    const scope = [...grants.validateClientScope(provider, ctx)].join(' ')
+    const token = new provider.ClientCredentials({ client, scope })
+    token.resourceServer = resourceServer
+    await grants.checkDpopReplay(provider, ctx, proof, client.clientId, errors.InvalidGrant)
+    token.setThumbprint('jkt', proof.thumbprint)
+    ctx.oidc.entity('ClientCredentials', token)
+    const accessToken = await token.save()
+    ctx.body = grants.buildTokenResponse(provider, {
+      accessToken, expiresIn: token.expiration, issuedTokenType: ACCESS_TOKEN, scope, tokenType: token.tokenType,
+    })
+  }, parameters, ['audience', 'resource'])
+}
+
 /** An API whose library wants bound tokens, and a proof with each request. */
 async function protectedApi(issuer) {
   const app = express()
@@ -111,7 +151,7 @@ async function protectedApi(issuer) {
 
 /** Of a user whose browser logs in by itself. */
 function environment(home, words) {
-  return { PATH: process.env.PATH, KEYBOUND_HOME: home, KEYBOUND_CLIENT_SECRET: words.includes('job') ? SECRET : '', BROWSER }
+  return { PATH: process.env.PATH, KEYBOUND_HOME: home, KEYBOUND_CLIENT_SECRET: words.includes('job') || words.includes('loose') ? SECRET : '', BROWSER }
 }
 
 /** Runs the program to its end. */
