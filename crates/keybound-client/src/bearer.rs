@@ -47,6 +47,23 @@ pub(crate) fn refuses_token(headers: &HeaderMap) -> bool {
 
 /// All challenges, by the grammar (R-CLI-14).
 pub(crate) fn challenges(headers: &HeaderMap) -> impl Iterator<Item = Challenge> {
-    let lines = headers.get_all(WWW_AUTHENTICATE).iter().take(16).filter_map(|line| line.to_str().ok());
-    parse_challenges(lines).into_iter()
+    let lines = headers.get_all(WWW_AUTHENTICATE).iter().take(16);
+    let lines: Vec<_> = lines.map(|line| String::from_utf8_lossy(line.as_bytes())).collect();
+    parse_challenges(lines.iter().map(|line| &**line)).into_iter()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderValue;
+
+    // R-CLI-14: quoted text of another challenge may hold any octets (RFC 9110 section 5.6.4)
+    #[test]
+    fn octets_beyond_ascii_hide_no_challenge() {
+        let line = b"Basic realm=\"caf\xc3\xa9 \xff\", DPoP resource_metadata=\"https://api.example.com/m\"";
+        let mut headers = HeaderMap::new();
+        headers.append(WWW_AUTHENTICATE, HeaderValue::from_bytes(line).unwrap());
+        let found = challenges(&headers).find_map(|one| one.param("resource_metadata").map(str::to_owned));
+        assert_eq!(found.as_deref(), Some("https://api.example.com/m"));
+    }
 }

@@ -63,6 +63,8 @@ struct Known {
 /// What metadata says that a client needs.
 struct Found {
     resource: Target,
+    /// As it is spelled there: that is what its issuers know it by.
+    name: Box<str>,
     issuers: Vec<Box<str>>,
     scopes: Option<String>,
     algs: Option<AlgSet>,
@@ -123,7 +125,7 @@ impl Discovered {
             access.scope = scope.or(found.scopes).map(Into::into);
         }
         if access.resources.is_empty() {
-            access.resources.push(found.resource.url().as_str().into());
+            access.resources.push(found.name);
         }
         let tokens = Arc::new(Tokens::issued(access, self.store.clone(), found.algs));
         self.keep(found.resource, Arc::clone(&tokens));
@@ -186,6 +188,7 @@ async fn fetch(at: &str, target: &Target, core: &Core) -> Result<Found, Error> {
         scopes: names(&object, "scopes_supported").map(|scopes| scopes.join(" ")).filter(|scopes| !scopes.is_empty()),
         algs: names(&object, "dpop_signing_alg_values_supported")
             .map(|names| names.into_iter().filter_map(Alg::from_name).collect()),
+        name: name.into(),
         resource,
     })
 }

@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use axum::response::Response;
+use keybound::crypto::Alg;
+use keybound::crypto::aws_lc::SoftwareKey;
 use keybound_client::{Access, Client, Error, ResourceFault};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
-use crate::support::{METADATA, Seen, Server, answer, key, metadata, token_response};
+use crate::support::{METADATA, Seen, Server, answer, key, metadata, part, token_response};
 use crate::tokens::value;
 
 const WELL_KNOWN: &str = "/.well-known/oauth-protected-resource";
@@ -20,7 +22,11 @@ async fn world(
     Server::start(move |seen, _| {
         let own = format!("http://{}", seen.field("host").unwrap());
         match &*seen.target {
-            METADATA => answer(200, &[], metadata(&own).to_string()),
+            METADATA => {
+                let mut metadata = metadata(&own);
+                metadata["dpop_signing_alg_values_supported"] = json!(["ES256", "Ed25519"]);
+                answer(200, &[], metadata.to_string())
+            }
             "/token" => token_response("t", 300),
             path if path.starts_with(WELL_KNOWN) => {
                 let wanted = format!("{WELL_KNOWN}/api");
@@ -95,6 +101,39 @@ async fn a_resource_that_gives_no_hint() {
     assert_eq!(value(&asked.body, "scope").as_deref(), Some("read write"));
     let silent = world(|_| None, |_| "DPoP".to_owned()).await;
     assert_eq!(quiet().get(&silent.url("/api")).send().await.unwrap().status(), 401, "the answer is the caller's");
+}
+
+// The issuer knows a resource by its name as it is spelled: a slash that a URL would have gained makes another of it.
+#[tokio::test]
+async fn a_resource_is_asked_for_by_its_own_name() {
+    let named = |own: &str| Some(json!({"resource": own, "authorization_servers": [own]}));
+    let server = world(named, |own| format!(r#"DPoP resource_metadata="{own}{WELL_KNOWN}""#)).await;
+    assert_eq!(quiet().get(&server.url("/orders")).send().await.unwrap().status(), 200);
+    let asked = server.seen().into_iter().find(|seen| seen.target == "/token").unwrap();
+    assert_eq!(value(&asked.body, "resource"), Some(server.url("")));
+}
+
+// R-CLI-13: the key of the token is one that the resource takes proofs by, as far as its metadata says
+#[tokio::test]
+async fn a_resource_says_which_algorithms_it_takes() {
+    let named = |own: &str| {
+        Some(json!({
+            "resource": format!("{own}/api"), "authorization_servers": [own], "dpop_signing_alg_values_supported": ["Ed25519"],
+        }))
+    };
+    let choose = |issuer: &str| Some(Access::client_credentials(issuer, "job"));
+    let server = world(named, challenge).await;
+    let second = Arc::new(SoftwareKey::generate(Alg::Ed25519).unwrap());
+    let client = key().or_key(second).discover(choose).build().unwrap();
+    assert_eq!(client.get(&server.url("/api")).send().await.unwrap().status(), 200);
+    for seen in server.seen().iter().filter(|seen| seen.field("dpop").is_some()) {
+        assert_eq!(part(seen.field("dpop").unwrap(), 0)["alg"], "Ed25519", "{}", seen.target);
+    }
+    let server = world(named, challenge).await;
+    let error = key().discover(choose).build().unwrap().get(&server.url("/api")).send().await.unwrap_err();
+    let Error::TokenRequest(why) = &error else { panic!("{error:?}") };
+    assert!(matches!(**why, Error::NoCommonAlg { .. }), "{error:?}");
+    assert_eq!(server.count("/token"), 0, "nothing is sent");
 }
 
 // R-CLI-24
