@@ -17,6 +17,7 @@ use keybound::nonce::Role;
 use tower_layer::Layer;
 use tower_service::Service;
 
+use crate::bearer::refuses_token;
 use crate::client::{Client, Source, now};
 use crate::error::Error;
 use crate::tokens::{Held, Tokens};
@@ -256,7 +257,10 @@ impl<S> Calling<S> {
         let spare = copy(&request);
         if !held.token.is_bound() {
             let bearer = |fields: &mut HeaderMap| drop(fields.insert(AUTHORIZATION, held.token.bearer()));
-            return Ok((self.send(request, bearer).await?, Next::Done));
+            let response = self.send(request, bearer).await?;
+            core.servers.learn(target.uri().origin(), Role::ResourceServer, response.headers(), now());
+            let refused = response.status() == StatusCode::UNAUTHORIZED && refuses_token(response.headers());
+            return Ok((response, if refused { Next::Token } else { Next::Done }));
         }
         let permitted = target.permitted(core.plain)?;
         let first = Attempt::at_resource(&method, permitted, held.token.credentials());

@@ -5,9 +5,10 @@ use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use keybound::client::Secret;
 use keybound::jws::json::{Object, Value};
+use keybound::nonce::Role;
 use serde_json::json;
 
-use crate::client::Core;
+use crate::client::{Core, now};
 use crate::error::{Error, visible};
 use crate::metadata::Metadata;
 use crate::transport::To;
@@ -74,8 +75,9 @@ impl Registration {
         fields.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         let body = Bytes::from(self.document().to_string());
         let response = core.transport.send(To::Issuer, &Method::POST, endpoint, fields, body.into()).await?;
-        let status = response.status();
-        let text = core.transport.read(response, endpoint.uri().origin(), MAX_ANSWER).await?;
+        let (status, origin) = (response.status(), endpoint.uri().origin());
+        core.servers.learn(origin, Role::AuthorizationServer, response.headers(), now());
+        let text = core.transport.read(response, origin, MAX_ANSWER).await?;
         let fault = |fault| Error::TokenResponse { issuer: issuer.into(), fault };
         let object =
             Object::parse(&text).map_err(|_| fault("its answer to the registration is not one JSON object"))?;

@@ -213,3 +213,57 @@ pub trait TokenStore: Send + Sync + fmt::Debug {
     /// Whatever kept it from being written.
     fn save(&self, id: &TokenId, token: &Token) -> io::Result<()>;
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::access::TokenExchange;
+
+    // Whatever shapes a token keeps it apart from all others.
+    #[test]
+    fn no_token_is_taken_for_another() {
+        let of = |issuer: &str, client: &str| Access::client_credentials(issuer, client);
+        let exchanged = |subject: &str| {
+            let exchange = TokenExchange::of_access_token(Secret::new(subject));
+            TokenId::new(&Access::token_exchange("https://id.example", "c", exchange), Thumbprint::from_bytes([1; 32]))
+        };
+        let accesses = [
+            of("https://id.example", "c"),
+            of("https://id.example.org", "c"),
+            of("https://id.example", "d"),
+            of("https://id.example", "c").scope(""),
+            of("https://id.example", "c").scope("read"),
+            of("https://id.example", "c").scope("read write"),
+            of("https://id.example", "c").resource("https://a.example"),
+            of("https://id.example", "c").resource("https://b.example"),
+            of("https://id.example", "c").resource("https://a.example").resource("https://b.example"),
+            Access::refresh("https://id.example", "c", Secret::new("r")),
+        ];
+        let keys = [1, 2].map(|octet| Thumbprint::from_bytes([octet; 32]));
+        let ids = accesses.iter().flat_map(|access| keys.map(|jkt| TokenId::new(access, jkt)));
+        let ids: Vec<TokenId> = ids.chain(["s", "t"].map(exchanged)).collect();
+        for (position, id) in ids.iter().enumerate() {
+            for other in ids.iter().skip(position + 1) {
+                assert_ne!(id, other);
+                assert_ne!(id.digest(), other.digest(), "{id:?} {other:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn renewal_comes_early() {
+        let time = |seconds: u64| UnixTime::from_secs(1_000_000 + seconds);
+        let token = |life| Token::new("t").unwrap().lives(time(0), Some(time(life)));
+        for (life, at, due) in [
+            (3600, 3539, false),
+            (3600, 3540, true),
+            (300, 269, false),
+            (300, 270, true), // of a short life, a tenth
+            (0, 0, true),
+        ] {
+            assert_eq!(token(life).is_due(time(at)), due, "{life} {at}");
+        }
+        assert!(token(300).is_due(UnixTime::from_secs(999_999)), "by a clock that went back");
+        assert!(!Token::new("t").unwrap().is_due(time(1 << 30)), "nothing is known of its end");
+    }
+}

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use keybound::client::ServerMemory;
 use keybound::crypto::Alg;
 use keybound::crypto::aws_lc::SoftwareKey;
 use keybound_client::files::TokenFiles;
@@ -142,7 +143,7 @@ async fn a_token_is_exchanged() {
     }
 }
 
-// R-CLI-23
+// R-CLI-23, R-NONCE-17
 #[tokio::test]
 async fn registers_as_a_client_of_bound_tokens() {
     let server = Server::start(|seen, _| match &*seen.target {
@@ -155,10 +156,15 @@ async fn registers_as_a_client_of_bound_tokens() {
         "/register" if seen.body.contains("evil") => {
             answer(400, &[], json!({"error": "invalid_client_metadata"}).to_string())
         }
-        _ => answer(201, &[], json!({"client_id": "c-17", "client_secret": "s"}).to_string()),
+        "/register" => {
+            let fields = [("dpop-nonce", "newest")];
+            answer(201, &fields, json!({"client_id": "c-17", "client_secret": "s"}).to_string())
+        }
+        _ => session("t", 300, None),
     })
     .await;
-    let client = key().build().unwrap();
+    let servers = Arc::new(ServerMemory::new());
+    let client = key().servers(Arc::clone(&servers)).build().unwrap();
     let registration = Registration::native("orders", ["http://127.0.0.1/callback"]).scope("read");
     let registered = client.register(&server.url(""), &registration).await.unwrap();
     assert_eq!(&*registered.client_id, "c-17");
@@ -166,6 +172,10 @@ async fn registers_as_a_client_of_bound_tokens() {
     assert_eq!(sent["dpop_bound_access_tokens"], json!(true));
     assert_eq!(sent["redirect_uris"], json!(["http://127.0.0.1/callback"]));
     assert_eq!(sent["token_endpoint_auth_method"], "none");
+    // R-NONCE-17: on whichever answer a nonce comes, the next proof has it
+    let access = Access::client_credentials(server.url(""), registered.client_id);
+    key().servers(servers).access(access).build().unwrap().token().await.unwrap();
+    assert_eq!(server.seen().pop().unwrap().nonce().as_deref(), Some("newest"));
 
     let registration = Registration::native("evil", ["http://127.0.0.1/callback"]);
     let error = client.register(&server.url(""), &registration).await.unwrap_err();

@@ -7,8 +7,10 @@ use http::{Method, Request, StatusCode};
 use http_body_util::Full;
 use hyper_util::client::legacy::Client as Hyper;
 use hyper_util::rt::TokioExecutor;
+use keybound::client::ServerMemory;
 use keybound::crypto::Alg;
 use keybound::crypto::aws_lc::SoftwareKey;
+use keybound::nonce::Role;
 use keybound_client::{Access, Error, Once, ProveError, ProveLayer, Token};
 use serde_json::json;
 use tower::{Layer as _, Service as _, ServiceExt as _};
@@ -52,6 +54,29 @@ async fn any_client_gets_token_proof_and_retries() {
         assert_eq!((seen.field("x-own"), &*seen.body), (Some("1"), "body"));
         assert_eq!((&seen.proof()["htm"], &seen.proof()["htu"]), (&json!("PUT"), &json!(server.url("/r"))));
     }
+}
+
+// R-CLI-09, R-CLI-16, R-NONCE-17: an unbound token that is kept by leave is renewed as well, and its answers are learnt from
+#[tokio::test]
+async fn an_unbound_token_is_renewed() {
+    let server = world(
+        |_, before| {
+            let body = json!({"access_token": format!("t{before}"), "token_type": "Bearer", "expires_in": 300});
+            answer(200, &[], body.to_string())
+        },
+        |seen, _| match seen.field("authorization") {
+            Some("Bearer t1") => answer(200, &[("dpop-nonce", "newest")], ""),
+            _ => answer(401, &[("www-authenticate", "Bearer error=\"invalid_token\"")], ""),
+        },
+    )
+    .await;
+    let servers = Arc::new(ServerMemory::new());
+    let client = with_issuer(&server.url("")).danger_accept_unbound().servers(Arc::clone(&servers)).build().unwrap();
+    let hyper = Hyper::builder(TokioExecutor::new()).build_http();
+    let request = request(&server, "/r", Full::new(Bytes::new()));
+    assert_eq!(ProveLayer::new(client).layer(hyper).oneshot(request).await.unwrap().status(), 200);
+    let newest = servers.newest(&server.url(""), Role::ResourceServer).unwrap();
+    assert_eq!((newest.as_str(), server.count("/token"), server.count("/r")), ("newest", 2, 2));
 }
 
 // R-CLI-17, R-NONCE-20

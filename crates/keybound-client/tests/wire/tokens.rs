@@ -85,6 +85,35 @@ async fn a_crowd_asks_for_one_token() {
     assert_eq!(server.count("/token"), 1);
 }
 
+// R-CLI-26: when the token has run out, and when a resource refuses it, one of those who wait for another asks for it
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_crowd_renews_its_token_once() {
+    for (life, refused) in [(0, "none"), (300, "DPoP t0")] {
+        let server = world(
+            move |_, before| token_response(&format!("t{before}"), if before == 0 { life } else { 300 }),
+            move |seen, _| match seen.field("authorization") {
+                Some(token) if token == refused => challenge(INVALID_TOKEN, &[]),
+                _ => answer(200, &[], ""),
+            },
+        )
+        .await;
+        let client = with_issuer(&server.url("")).build().unwrap();
+        assert_eq!(client.token().await.unwrap().secret(), "t0");
+        let url = server.url("/r");
+        let crowd = (0..100).map(|_| {
+            let (client, url) = (client.clone(), url.clone());
+            tokio::spawn(async move { client.get(&url).send().await.unwrap() })
+        });
+        for one in crowd.collect::<Vec<_>>() {
+            let response = one.await.unwrap();
+            assert_eq!(response.status(), 200);
+            assert!(response.tries() <= 2);
+        }
+        assert_eq!(server.count("/token"), 2, "{refused}");
+        assert!(server.seen().iter().any(|seen| seen.field("authorization") == Some("DPoP t1")), "{refused}");
+    }
+}
+
 // A fresh assertion on each try, by a key that is not the one of the proofs
 #[tokio::test]
 async fn each_try_has_an_assertion_of_its_own() {
