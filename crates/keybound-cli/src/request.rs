@@ -84,16 +84,16 @@ pub(crate) struct Request {
     /// The value of User-Agent
     #[arg(short = 'A', long, value_name = "TEXT")]
     user_agent: Option<HeaderValue>,
-    /// Write to a file instead of standard output
+    /// Write to a file instead of standard output; given once for each URL, to a file for each
     #[arg(short, long, value_name = "FILE")]
-    output: Option<PathBuf>,
+    output: Vec<PathBuf>,
     /// Print status and fields of the answer too
     #[arg(short, long, conflicts_with = "json")]
     include: bool,
     /// Do not print the body of an answer that is 400 or above
     #[arg(short, long, conflicts_with = "json")]
     fail: bool,
-    /// Print this behind each answer: text with \\n, \\t, and %{http_code}, %{size_download}, %{time_total}, %{url_effective},
+    /// Print this on standard output behind each answer: text with \\n, \\t, and %{http_code}, %{size_download}, %{time_total}, %{url_effective},
     /// %{content_type}, %{num_attempts}
     #[arg(short, long, value_name = "FORMAT", conflicts_with = "json")]
     write_out: Option<String>,
@@ -176,16 +176,32 @@ impl Request {
             write_out: self.write_out.clone(),
             json: self.json,
         };
-        let mut sink = Sink::open(self.output.as_deref())?;
+        let (mut sink, others) = self.sinks()?;
+        let mut others = others.into_iter();
         block_on(async {
             let mut outcome = Outcome::Done;
             for url in &urls {
                 if transfer.run(url, &mut sink).await? == Outcome::Refused {
                     outcome = Outcome::Refused;
                 }
+                if let Some(next) = others.next() {
+                    sink = next;
+                }
             }
             Ok(outcome)
         })?
+    }
+
+    /// Where the answers go: all to the first place, or each to its own. Known before anything is sent.
+    fn sinks(&self) -> std::result::Result<(Sink, Vec<Sink>), Failure> {
+        let (files, urls) = (self.output.len(), self.urls.len());
+        if files > 1 && files != urls {
+            let why = format!("-o is given {files} times for {urls} URLs: once for all, or once for each");
+            return Err(Failure::usage(why));
+        }
+        let mut paths = self.output.iter().map(|path| Some(&**path));
+        let first = Sink::open(paths.next().flatten())?;
+        Ok((first, paths.map(Sink::open).collect::<std::result::Result<_, _>>()?))
     }
 
     fn payload(&self) -> std::result::Result<Payload, Failure> {

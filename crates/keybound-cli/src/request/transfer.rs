@@ -113,7 +113,7 @@ impl Transfer {
             facts.size = self.write(response, good, sink).await?;
             facts.time = begun.elapsed();
             if let Some(format) = &self.write_out {
-                sink.write(facts.fill(format).as_bytes())?;
+                output::write(facts.fill(format).as_bytes())?; // also where the answer goes to a file
             }
         }
         if good {

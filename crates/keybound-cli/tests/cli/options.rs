@@ -1,6 +1,8 @@
 //! The options of `keybound request` that curl has too, against a server that says what it got; and profiles.
 
-use std::net::SocketAddr;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener};
+use std::process::Stdio;
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 
@@ -94,6 +96,68 @@ fn data_as_with_curl() {
     assert_eq!((&seen.method, &*seen.target, &*seen.body), (&Method::GET, "/orders?page=1&a=1&q=x+y", ""));
     let seen = scene.got("/", &["--url-query", "a=1&2", "-d", "x"]);
     assert_eq!((&seen.method, &*seen.target, &*seen.body), (&Method::POST, "/?a=1%262", "x"));
+}
+
+#[test]
+fn fields_are_sent_as_they_are_given() {
+    let scene = Scene::new();
+    let seen = scene.got("/", &["-H", "X-One: a b", "-H", "x-one: c", "-H", "Content-Type: text/csv", "-d", "x,y"]);
+    let values: Vec<_> = seen.fields.get_all("x-one").iter().collect();
+    assert_eq!(values, ["a b", "c"]);
+    assert_eq!((seen.field("content-type"), seen.fields.get_all("content-type").iter().count()), ("text/csv", 1));
+}
+
+#[test]
+fn answers_go_to_one_file_or_to_one_each() {
+    let scene = Scene::new();
+    let other = format!("http://{}/404", scene.address);
+    let kept = |name: &str| std::fs::read_to_string(scene.place.work().join(name)).unwrap();
+    let said = scene.run("/", &["-o", "both", &other]);
+    assert_eq!((said.status, &*said.stdout, &*kept("both")), (1, "", "answeranswer"), "{said:?}");
+    let said = scene.run("/", &["-o", "first", "-w", "%{http_code} ", &other, "-o", "second"]);
+    assert_eq!((said.status, &*said.stdout), (1, "404 200 "), "what -w prints is no part of an answer: {said:?}");
+    assert_eq!((&*kept("first"), &*kept("second")), ("answer", "answer"));
+    for args in [&["-o", "a", "-o", "b"][..], &["-o", "a", "-o", "b", "-o", "c", &other]] {
+        let said = scene.run("/", args);
+        assert!(said.status == 2 && said.stderr.contains("-o is given"), "{said:?}");
+    }
+    let said = scene.run("/", &["-o", "first", &other, "-o", "none/second"]);
+    assert!(said.status == 1 && said.stderr.contains("none/second: No such file"), "{said:?}");
+    assert_eq!(scene.seen.try_iter().count(), 4, "nothing is sent that has no place to go");
+}
+
+// What comes is printed as it comes: the server ends its answer only when its beginning was read.
+#[test]
+fn an_answer_is_printed_as_it_comes() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let (read, more) = channel();
+    let serving = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut request = Vec::new();
+        while !request.ends_with(b"\r\n\r\n") {
+            let mut one = [0];
+            stream.read_exact(&mut one).unwrap();
+            request.extend(one);
+        }
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 11\r\n\r\nfirst").unwrap();
+        more.recv_timeout(PATIENCE).unwrap();
+        stream.write_all(b"second").unwrap();
+    });
+    let place = Place::new();
+    place.run(&["key", "new", "k"]).good();
+    let mut command = place.command(&["request", "--key", "k", "--token", "abc", &url]);
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    let mut stdout = child.stdout.take().unwrap();
+    let mut first = [0; 5];
+    stdout.read_exact(&mut first).unwrap();
+    assert_eq!(&first, b"first");
+    read.send(()).unwrap();
+    let mut rest = String::new();
+    stdout.read_to_string(&mut rest).unwrap();
+    assert_eq!(rest, "second");
+    assert!(child.wait().unwrap().success());
+    serving.join().unwrap();
 }
 
 #[test]

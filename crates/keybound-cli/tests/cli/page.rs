@@ -44,3 +44,30 @@ fn the_page_is_the_help() {
     let renew = "UPDATE=1 cargo test -p keybound-cli --test cli page";
     assert!(written == printed, "docs/commands.md is not what the commands say; renew it: {renew}");
 }
+
+/// Each command, by its words.
+fn all(place: &Place, words: &[&str]) -> Vec<Vec<String>> {
+    let help = place.run(&[words, &["--help"]].concat());
+    let below = commands(help.good()).into_iter().flat_map(|name| all(place, &[words, &[&name]].concat()));
+    std::iter::once(words.iter().map(|word| (*word).to_owned()).collect()).chain(below).collect()
+}
+
+#[test]
+fn every_command_has_a_manual_page_and_is_completed() {
+    let place = Place::new();
+    let all = all(&place, &[]);
+    assert!(all.len() > 20, "{all:?}");
+    for words in &all {
+        let said = place.run(&[&["man"][..], &words.iter().map(String::as_str).collect::<Vec<_>>()].concat());
+        let name = [&["keybound".to_owned()][..], words].concat().join("-");
+        assert!(said.good().contains(&format!(".TH {name} 1 ")) && said.stdout.contains(".SH SYNOPSIS"), "{words:?}");
+    }
+    assert_eq!(place.run(&["man", "nothing"]).status, 2);
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let said = place.run(&["completions", shell]);
+        for words in all.iter().filter(|words| words.len() == 1) {
+            assert!(said.good().contains(&words[0]), "{shell} {words:?}");
+        }
+        assert!(said.stdout.contains("data-binary"), "{shell}");
+    }
+}

@@ -1,5 +1,8 @@
 //! `keybound token` and `keybound request` against the self-contained default.
 
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
+
 use serde_json::Value;
 
 use crate::support::{Place, Said, Service, after, claims, free_address};
@@ -71,7 +74,7 @@ fn sends_what_it_is_told_to() {
     assert!(said.stdout.contains("\"method\": \"POST\""), "{said:?}");
     let said = api.run("request", &["-X", "DELETE", "-o", "answer.json", &api.url("/orders/1")]);
     assert_eq!(said.good(), "");
-    let kept = std::fs::read_to_string(api.place.work().join("answer.json")).unwrap();
+    let kept = fs::read_to_string(api.place.work().join("answer.json")).unwrap();
     assert!(kept.contains("\"method\": \"DELETE\""), "{kept}");
     let said = api.run("request", &["-H", "Authorization: Bearer x", &api.url("/hello")]);
     assert_eq!(said.status, 2, "the client's own fields stay its own: {said:?}");
@@ -121,6 +124,74 @@ fn the_secret_comes_from_a_file_or_the_environment() {
         assert_eq!(said.status, 2, "{said:?}");
         assert!(said.stderr.starts_with(&format!("error: {expected}")), "{said:?}");
     }
+}
+
+// R-CLI-28
+#[test]
+fn each_client_has_a_key_of_its_own() {
+    let api = Api::start();
+    let keys = || {
+        let listed = api.place.run(&["key", "list", "--json"]).json();
+        listed.as_array().unwrap().iter().map(|key| key["jkt"].to_string()).collect::<Vec<_>>()
+    };
+    api.run("token", &[]).good();
+    api.run("token", &["--fresh"]).good();
+    let [first] = &keys()[..] else { panic!("{:?}", keys()) };
+    let other = ["token", "--issuer", &api.issuer, "--client-id", "other"];
+    assert_eq!(api.place.run(&other).status, 1, "the issuer does not know it");
+    let both = keys();
+    assert_eq!(both.len(), 2);
+    assert_ne!(both[0], both[1]);
+    assert!(both.contains(first), "{both:?}");
+}
+
+// What is wrong with a key is said, and it stays as it is: another one would end whatever is bound to it.
+#[test]
+fn a_damaged_key_is_not_replaced() {
+    let api = Api::start();
+    api.run("token", &[]).good();
+    let mut keys = fs::read_dir(api.place.path().join("home/keys")).unwrap();
+    let path = keys.next().unwrap().unwrap().path();
+    let whole = fs::read_to_string(&path).unwrap();
+    let other = whole.replace("\"d\":\"", "\"d\":\"AAAA");
+    for (text, mode, expected) in [
+        ("", 0o600, "no PEM block"),
+        (&whole[..whole.len() / 2], 0o600, "no PEM block"),
+        (&other, 0o600, ""),
+        (&whole, 0o644, "chmod 600"),
+    ] {
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+        let said = api.run("token", &["--fresh"]);
+        assert_eq!((said.status, &*said.stdout), (1, ""), "{said:?}");
+        assert!(said.stderr.starts_with(&format!("error: {}: ", path.display())), "{said:?}");
+        assert!(said.stderr.contains(expected), "{said:?}");
+        assert_eq!(fs::read_to_string(&path).unwrap(), text);
+    }
+    fs::remove_file(&path).unwrap();
+    let said = api.run("token", &["--fresh"]);
+    said.good();
+    assert!(said.stderr.contains("made the key auto-"), "a new one is not made in silence: {said:?}");
+}
+
+// RFC 9728: the resource's 401 says which issuer, and tokens are got from none that was not named
+#[test]
+fn the_resource_names_its_issuer() {
+    let api = Api::start();
+    let secret = [("KEYBOUND_CLIENT_SECRET", &*api.secret)];
+    let run = |issuer: &str| {
+        let url = api.url("/orders?page=1");
+        api.place.run_with(&secret, &["request", "--discover", issuer, "--client-id", "demo", "-v", &url])
+    };
+    let said = run(&api.issuer);
+    assert!(said.good().contains("\"client\": \"demo\""), "{said:?}");
+    assert!(said.stderr.contains("/.well-known/oauth-protected-resource"), "{said:?}");
+    let said = run("https://other.example");
+    assert_eq!(said.status, 1, "{said:?}");
+    assert!(
+        said.stderr.contains(&format!("no issuer that this client gets tokens from, but [{}]", api.issuer)),
+        "{said:?}"
+    );
 }
 
 // R-CLI-12
