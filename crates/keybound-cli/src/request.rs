@@ -84,7 +84,7 @@ pub(crate) struct Request {
     /// The value of User-Agent
     #[arg(short = 'A', long, value_name = "TEXT")]
     user_agent: Option<HeaderValue>,
-    /// Write to a file instead of standard output; given once for each URL, to a file for each
+    /// Write to a file instead of standard output (-); given once for each URL, to a file for each
     #[arg(short, long, value_name = "FILE")]
     output: Vec<PathBuf>,
     /// Print status and fields of the answer too
@@ -93,7 +93,7 @@ pub(crate) struct Request {
     /// Do not print the body of an answer that is 400 or above
     #[arg(short, long, conflicts_with = "json")]
     fail: bool,
-    /// Print this on standard output behind each answer: text with \\n, \\t, and %{http_code}, %{size_download}, %{time_total}, %{url_effective},
+    /// Print this on standard output behind each answer: text with \n, \t, and %{http_code}, %{size_download}, %{time_total}, %{url_effective},
     /// %{content_type}, %{num_attempts}
     #[arg(short, long, value_name = "FORMAT", conflicts_with = "json")]
     write_out: Option<String>,
@@ -199,7 +199,7 @@ impl Request {
             let why = format!("-o is given {files} times for {urls} URLs: once for all, or once for each");
             return Err(Failure::usage(why));
         }
-        let mut paths = self.output.iter().map(|path| Some(&**path));
+        let mut paths = self.output.iter().map(|path| (path.as_os_str() != "-").then_some(&**path));
         let first = Sink::open(paths.next().flatten())?;
         Ok((first, paths.map(Sink::open).collect::<std::result::Result<_, _>>()?))
     }

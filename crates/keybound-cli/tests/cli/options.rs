@@ -117,13 +117,14 @@ fn answers_go_to_one_file_or_to_one_each() {
     let said = scene.run("/", &["-o", "first", "-w", "%{http_code} ", &other, "-o", "second"]);
     assert_eq!((said.status, &*said.stdout), (1, "404 200 "), "what -w prints is no part of an answer: {said:?}");
     assert_eq!((&*kept("first"), &*kept("second")), ("answer", "answer"));
+    assert_eq!(scene.run("/", &["-o", "-"]).good(), "answer");
     for args in [&["-o", "a", "-o", "b"][..], &["-o", "a", "-o", "b", "-o", "c", &other]] {
         let said = scene.run("/", args);
         assert!(said.status == 2 && said.stderr.contains("-o is given"), "{said:?}");
     }
     let said = scene.run("/", &["-o", "first", &other, "-o", "none/second"]);
     assert!(said.status == 1 && said.stderr.contains("none/second: No such file"), "{said:?}");
-    assert_eq!(scene.seen.try_iter().count(), 4, "nothing is sent that has no place to go");
+    assert_eq!(scene.seen.try_iter().count(), 5, "nothing is sent that has no place to go");
 }
 
 // What comes is printed as it comes: the server ends its answer only when its beginning was read.

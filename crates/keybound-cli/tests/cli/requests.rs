@@ -156,7 +156,7 @@ fn a_damaged_key_is_not_replaced() {
     let other = whole.replace("\"d\":\"", "\"d\":\"AAAA");
     for (text, mode, expected) in [
         ("", 0o600, "no PEM block"),
-        (&whole[..whole.len() / 2], 0o600, "no PEM block"),
+        (&whole[..whole.len() / 2], 0o600, "not a JWK"),
         (&other, 0o600, ""),
         (&whole, 0o644, "chmod 600"),
     ] {
