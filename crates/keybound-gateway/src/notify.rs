@@ -7,6 +7,7 @@ use std::io;
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 
@@ -42,12 +43,17 @@ fn tell(text: &str) {
     }
 }
 
+/// A supervisor that does not read keeps nothing from going on.
+const PATIENCE: Duration = Duration::from_secs(1);
+
 fn send(socket: &OsStr, text: &str) -> io::Result<()> {
     let address = match socket.as_bytes().strip_prefix(b"@") {
         Some(name) => SocketAddr::from_abstract_name(name)?,
         None => SocketAddr::from_pathname(socket)?,
     };
-    UnixDatagram::unbound()?.send_to_addr(text.as_bytes(), &address)?;
+    let sender = UnixDatagram::unbound()?;
+    sender.set_write_timeout(Some(PATIENCE))?;
+    sender.send_to_addr(text.as_bytes(), &address)?;
     Ok(())
 }
 
@@ -74,5 +80,16 @@ mod tests {
             assert_eq!(&buffer[..length], b"READY=1\n");
         }
         assert!(send(OsStr::new("/nowhere/at/all"), "READY=1\n").is_err());
+    }
+
+    // Stopping waits for it, too.
+    #[test]
+    fn who_does_not_read_keeps_nobody() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("notify");
+        let _unread = UnixDatagram::bind(&path).unwrap();
+        // The queue of a socket is as long as the system likes, and has an end.
+        let full = (0..100_000).find_map(|_| send(path.as_os_str(), "READY=1\n").err()).unwrap();
+        assert_eq!(full.kind(), io::ErrorKind::WouldBlock);
     }
 }

@@ -45,8 +45,8 @@ impl Stop {
         let wait = move || {
             runtime.block_on(async {
                 tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
+                notify::stopping(); // before: with nothing left to finish, the process ends with the stop
                 stop.now();
-                notify::stopping();
                 tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
             });
             tracing::warn!("second signal: requests in flight are dropped");
