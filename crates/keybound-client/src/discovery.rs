@@ -117,6 +117,9 @@ impl Discovered {
             None => look(target, core).await?,
         };
         let Some(found) = found else { return Ok(None) };
+        if let Some(algs) = found.algs {
+            core.keys.choose(found.resource.uri().origin(), &[algs])?; // or no issuer can help
+        }
         let Some(mut access) = found.issuers.iter().find_map(|issuer| self.choose.choose(issuer)) else {
             let at = found.resource.uri().as_str().into();
             return Err(Error::Resource { at, fault: ResourceFault::NoIssuer(found.issuers) });
