@@ -17,7 +17,7 @@ use keybound::jws::decode_base64url;
 use keybound::request::TargetUri;
 use sha2::{Digest as _, Sha256};
 
-use self::authenticator_data::AuthenticatorData;
+use self::authenticator_data::{AttestationObject, AuthenticatorData, SelfSigned};
 pub(crate) use self::cose::ALGS;
 
 /// The longest name of a credential (section 4).
@@ -98,18 +98,24 @@ pub(crate) struct Assertion<'r> {
 }
 
 impl RelyingParty {
-    /// Registering a new credential (section 7.1) without attestation: whoever is signed in says which key is theirs, and who
-    /// made the device is nobody's business.
+    /// Registering a new credential (section 7.1) without attestation, or with that of its own key: whoever is signed in says which
+    /// key is theirs, and who made the device is nobody's business.
     pub(crate) fn register(&self, response: Attestation<'_>, challenge: &str) -> Result<NewCredential, Flaw> {
         let client_data = octets(response.client_data)?;
         client_data::check(&client_data, "webauthn.create", challenge, &self.origin)?;
         let object = octets(response.attestation_object)?;
-        let authenticator_data = authenticator_data::of_attestation(&object)?;
-        let data = AuthenticatorData::parse(authenticator_data)?;
+        let object = AttestationObject::parse(&object)?;
+        let data = AuthenticatorData::parse(object.data)?;
         self.check(&data)?;
         let backup_eligible = data.backup_eligible();
         let attested = data.attested.ok_or(Flaw::Credential)?;
-        AwsLc.prepare(&attested.jwk, attested.alg).map_err(|_| Flaw::Key)?;
+        match object.statement {
+            None => drop(AwsLc.prepare(&attested.jwk, attested.alg).map_err(|_| Flaw::Key)?),
+            Some(SelfSigned { alg, .. }) if !ALGS.contains(&(alg, attested.alg)) => return Err(Flaw::Attestation),
+            Some(SelfSigned { signature, .. }) => {
+                signed_by(&attested.jwk, attested.alg, object.data, &client_data, signature)?;
+            }
+        }
         Ok(NewCredential {
             id: keybound::jws::encode_base64url(attested.id).into(),
             jwk: attested.jwk,
@@ -133,14 +139,7 @@ impl RelyingParty {
         if data.backup_eligible() != known.backup_eligible {
             return Err(Flaw::Backup);
         }
-        let signature = octets(response.signature)?;
-        let signature = match known.alg {
-            Alg::Es256 => der::ecdsa_p256(&signature).ok_or(Flaw::Signature)?.to_vec(),
-            _ => signature,
-        };
-        let signed = [&authenticator_data[..], &Sha256::digest(&client_data)].concat();
-        let key = AwsLc.prepare(known.jwk, known.alg).map_err(|_| Flaw::Key)?;
-        key.verify(&signed, &signature).map_err(|_| Flaw::Signature)?;
+        signed_by(known.jwk, known.alg, &authenticator_data, &client_data, &octets(response.signature)?)?;
         // A counter that stands still is one of a copy; synchronized passkeys have none, which is 0.
         if (data.sign_count, known.sign_count) != (0, 0) && data.sign_count <= known.sign_count {
             return Err(Flaw::Counter);
@@ -165,6 +164,23 @@ impl RelyingParty {
         }
         Ok(())
     }
+}
+
+/// Whether this key has signed what the authenticator and the browser say.
+fn signed_by(
+    jwk: &PublicJwk,
+    alg: Alg,
+    authenticator_data: &[u8],
+    client_data: &[u8],
+    signature: &[u8],
+) -> Result<(), Flaw> {
+    let signed = [authenticator_data, &Sha256::digest(client_data)].concat();
+    let key = AwsLc.prepare(jwk, alg).map_err(|_| Flaw::Key)?;
+    let verified = match alg {
+        Alg::Es256 => key.verify(&signed, &der::ecdsa_p256(signature).ok_or(Flaw::Signature)?),
+        _ => key.verify(&signed, signature),
+    };
+    verified.map_err(|_| Flaw::Signature)
 }
 
 /// Base64url of a sensible length.
@@ -192,7 +208,7 @@ pub(crate) enum Flaw {
     CrossOrigin,
     /// The attestation object is no canonical CBOR of its three members.
     Object,
-    /// An attestation, though none was asked for.
+    /// An attestation of somebody else, though none was asked for.
     Attestation,
     /// The authenticator data are too short, too long, or do not hold what their flags say.
     Data,

@@ -93,28 +93,65 @@ fn behind_extensions(octets: &[u8]) -> Result<&[u8], Flaw> {
     octets.get(decoder.position()..).ok_or(Flaw::Data)
 }
 
-/// The authenticator data of an attestation object whose attestation is `none`, which has one form.
-pub(super) fn of_attestation(octets: &[u8]) -> Result<&[u8], Flaw> {
-    let read = || {
-        let mut decoder = Decoder::new(octets);
-        let count = decoder.map().ok().flatten();
-        let format = (decoder.str().ok()?, decoder.str().ok()?);
-        (count == Some(3) && format.0 == "fmt").then_some(())?;
-        if format.1 != "none" {
-            return Some(Err(Flaw::Attestation));
-        }
-        (decoder.str().ok()? == "attStmt").then_some(())?;
-        if decoder.map().ok()? != Some(0) {
-            return Some(Err(Flaw::Attestation));
-        }
-        (decoder.str().ok()? == "authData").then_some(())?;
-        Some(Ok(decoder.bytes().ok()?))
-    };
-    let data = read().ok_or(Flaw::Object)??;
-    if none(data).as_deref() == Some(octets) { Ok(data) } else { Err(Flaw::Object) }
+/// An attestation object.
+#[derive(Debug)]
+pub(super) struct AttestationObject<'o> {
+    pub(super) data: &'o [u8],
+    pub(super) statement: Option<SelfSigned<'o>>,
 }
 
-/// The attestation object with these authenticator data, as CTAP2 writes it down.
+/// A new key that vouches for itself (section 8.2): as much as none, and what browsers leave as it is where none is asked for
+/// (section 5.1.3).
+#[derive(Clone, Copy, Debug)]
+pub(super) struct SelfSigned<'o> {
+    /// By its number of COSE.
+    pub(super) alg: i64,
+    pub(super) signature: &'o [u8],
+}
+
+impl<'o> AttestationObject<'o> {
+    /// Reads one in which nobody else vouches for the key, which has one form.
+    pub(super) fn parse(octets: &'o [u8]) -> Result<Self, Flaw> {
+        let mut decoder = Decoder::new(octets);
+        let count = decoder.map().ok().flatten();
+        let format = named(&mut decoder, "fmt", Decoder::str).filter(|_| count == Some(3)).ok_or(Flaw::Object)?;
+        let members = named(&mut decoder, "attStmt", Decoder::map).ok_or(Flaw::Object)?;
+        let statement = match (format, members) {
+            ("none", Some(0)) => None,
+            ("packed", Some(2)) => {
+                let alg = named(&mut decoder, "alg", Decoder::i64).ok_or(Flaw::Attestation)?;
+                let signature = named(&mut decoder, "sig", Decoder::bytes).ok_or(Flaw::Attestation)?;
+                Some(SelfSigned { alg, signature })
+            }
+            _ => return Err(Flaw::Attestation),
+        };
+        let data = named(&mut decoder, "authData", Decoder::bytes).ok_or(Flaw::Object)?;
+        let object = Self { data, statement };
+        if object.written().as_deref() == Some(octets) { Ok(object) } else { Err(Flaw::Object) }
+    }
+
+    /// As CTAP2 writes it down.
+    fn written(&self) -> Option<Vec<u8>> {
+        let Some(SelfSigned { alg, signature }) = self.statement else { return none(self.data) };
+        let mut encoder = Encoder::new(Vec::new());
+        encoder.map(3).ok()?.str("fmt").ok()?.str("packed").ok()?.str("attStmt").ok()?.map(2).ok()?;
+        encoder.str("alg").ok()?.i64(alg).ok()?.str("sig").ok()?.bytes(signature).ok()?;
+        encoder.str("authData").ok()?.bytes(self.data).ok()?;
+        Some(encoder.into_writer())
+    }
+}
+
+/// The value of the next member, if it is called that.
+fn named<'o, T>(
+    decoder: &mut Decoder<'o>,
+    name: &str,
+    value: impl FnOnce(&mut Decoder<'o>) -> Result<T, minicbor::decode::Error>,
+) -> Option<T> {
+    (decoder.str().ok()? == name).then_some(())?;
+    value(decoder).ok()
+}
+
+/// The attestation object of nobody with these authenticator data, as CTAP2 writes it down.
 pub(super) fn none(data: &[u8]) -> Option<Vec<u8>> {
     let mut encoder = Encoder::new(Vec::new());
     encoder.map(3).ok()?.str("fmt").ok()?.str("none").ok()?.str("attStmt").ok()?.map(0).ok()?;

@@ -196,6 +196,58 @@ fn one_fault_of_a_registration() {
     }
 }
 
+/// Who asks for no attestation gets this one as it is: it says nothing of the model of the authenticator (section 5.1.3).
+#[test]
+fn a_key_may_attest_itself() {
+    let key = key();
+    let made = registration(&key);
+    let data = made.data();
+    let signature = |made: &Made| {
+        let signed = [&made.data()[..], &Sha256::digest(made.client_data())].concat();
+        der(&key.sign(&signed).unwrap())
+    };
+    let good = signature(&made);
+    let with = |object: Vec<u8>| Made { object: Some(object), ..made.clone() }.register();
+    assert_eq!(with(packed(&data, -7, &good)), made.register());
+    let ed = SoftwareKey::generate(Alg::Ed25519).unwrap();
+    let of_ed = Made { credential: attested(b"c", &ed25519(ed.public_jwk())), ..made.clone() };
+    let signed = ed.sign(&[&of_ed.data()[..], &Sha256::digest(of_ed.client_data())].concat()).unwrap();
+    let object = packed(&of_ed.data(), -8, &signed);
+    assert_eq!(Made { object: Some(object), ..of_ed }.register().unwrap().alg, Alg::Ed25519);
+    let other = Made { count: 8, ..made.clone() };
+    let long = [&[0xa3, 0x63][..], b"fmt", &[0x66], b"packed", &[0x67], b"attStmt", &[0xb8, 2]].concat();
+    for (what, object, flaw) in [
+        ("another algorithm", packed(&data, -8, &good), Flaw::Attestation),
+        ("what was signed is another thing", packed(&data, -7, &signature(&other)), Flaw::Signature),
+        ("no signature", packed(&data, -7, &[]), Flaw::Signature),
+        ("as JWS has it", packed(&data, -7, &[1; 64]), Flaw::Signature),
+        ("somebody vouches for it", certified(&data, &good), Flaw::Attestation),
+        ("octets behind", [packed(&data, -7, &good), vec![0]].concat(), Flaw::Object),
+        ("a length in a long form", [long, packed(&data, -7, &good)[21..].to_vec()].concat(), Flaw::Object),
+    ] {
+        assert_eq!(with(object), Err(flaw), "{what}");
+    }
+}
+
+/// Attested by its own key.
+fn packed(data: &[u8], alg: i64, signature: &[u8]) -> Vec<u8> {
+    let mut encoder = minicbor::Encoder::new(Vec::new());
+    encoder.map(3).unwrap().str("fmt").unwrap().str("packed").unwrap().str("attStmt").unwrap();
+    encoder.map(2).unwrap().str("alg").unwrap().i64(alg).unwrap().str("sig").unwrap().bytes(signature).unwrap();
+    encoder.str("authData").unwrap().bytes(data).unwrap();
+    encoder.into_writer()
+}
+
+/// Attested by the key of a certificate.
+fn certified(data: &[u8], signature: &[u8]) -> Vec<u8> {
+    let mut encoder = minicbor::Encoder::new(Vec::new());
+    encoder.map(3).unwrap().str("fmt").unwrap().str("packed").unwrap().str("attStmt").unwrap();
+    encoder.map(3).unwrap().str("alg").unwrap().i64(-7).unwrap().str("sig").unwrap().bytes(signature).unwrap();
+    encoder.str("x5c").unwrap().array(1).unwrap().bytes(&[0x30, 0]).unwrap();
+    encoder.str("authData").unwrap().bytes(data).unwrap();
+    encoder.into_writer()
+}
+
 fn attestation(format: &str, data: &[u8]) -> Vec<u8> {
     let mut encoder = minicbor::Encoder::new(Vec::new());
     encoder.map(3).unwrap().str("fmt").unwrap().str(format).unwrap().str("attStmt").unwrap().map(0).unwrap();
