@@ -335,7 +335,7 @@ async fn code(state: &State, mut page: Page<'_>, present: &Present, form: &Form)
     let Some(device) = device::find(state, &sent, page.now).await? else {
         return say(state, page, Problem::Code, "").await;
     };
-    state.people.codes.succeeded(subject, From::Known("code"));
+    state.people.codes.take_back(subject, From::Known("code"));
     page.ongoing.interaction.said = None;
     page.ongoing.interaction.wanted = Wanted::Device { typed: sent.into(), found: Some(device) };
     again(state, page).await

@@ -14,6 +14,9 @@ use crate::room::network;
 /// Counters; who shares one with another waits for the other's failures, a minute at most.
 const COUNTERS: usize = 16_384;
 
+/// Counters of their own for browsers that are known, so that no number of strangers fills them.
+const KNOWN: usize = 4096;
+
 /// Tries of a name from one peer, or one known browser, without a wait.
 const FREE: u32 = 5;
 
@@ -52,7 +55,7 @@ struct Counter {
 
 impl Throttle {
     pub(super) fn new() -> Self {
-        Self { seed: RandomState::new(), counters: Mutex::new(vec![Counter::default(); COUNTERS]) }
+        Self { seed: RandomState::new(), counters: Mutex::new(vec![Counter::default(); COUNTERS + KNOWN]) }
     }
 
     /// Counts a try beforehand, so that many at once are many. `Err` is how many seconds to wait, and nothing is counted.
@@ -81,23 +84,31 @@ impl Throttle {
         }
     }
 
+    /// The try was right, and is none of those that count; others before it do, for whoever tries has something right at all times.
+    pub(super) fn take_back(&self, name: &str, from: From<'_>) {
+        let mut counters = self.counters.lock();
+        for (place, _) in self.places(name, from).into_iter().flatten() {
+            counters[place].failures = counters[place].failures.saturating_sub(1);
+        }
+    }
+
     /// Where it is counted, with what is free there; the narrowest first.
     fn places(&self, name: &str, from: From<'_>) -> [Option<(usize, u32)>; 3] {
         match from {
-            From::Known(browser) => [Some((self.place(("known", name, browser)), FREE)), None, None],
+            From::Known(browser) => [Some((COUNTERS + self.place((name, browser), KNOWN), FREE)), None, None],
             From::Peer(peer) => {
                 let network = peer.and_then(network);
                 [
-                    Some((self.place(("both", name, network)), FREE)),
-                    network.map(|network| (self.place(("peer", network)), FREE_OF_PEER)),
-                    Some((self.place(("name", name)), FREE_OF_NAME)),
+                    Some((self.place(("both", name, network), COUNTERS), FREE)),
+                    network.map(|network| (self.place(("peer", network), COUNTERS), FREE_OF_PEER)),
+                    Some((self.place(("name", name), COUNTERS), FREE_OF_NAME)),
                 ]
             }
         }
     }
 
-    fn place(&self, what: impl Hash) -> usize {
-        usize::try_from(self.seed.hash_one(what) % (COUNTERS as u64)).unwrap_or_default()
+    fn place(&self, what: impl Hash, of: usize) -> usize {
+        usize::try_from(self.seed.hash_one(what) % (of as u64)).unwrap_or_default()
     }
 }
 
@@ -161,5 +172,20 @@ mod tests {
         }
         assert!(throttle.begin("alice", HOME, at(0)).is_err());
         assert_eq!(throttle.begin("alice", From::Known("hers"), at(0)), Ok(()));
+    }
+
+    /// Not by their number either: what is counted of a known browser, no stranger shares.
+    #[test]
+    fn strangers_of_all_names_do_not_stop_a_known_browser() {
+        let throttle = Throttle::new();
+        for stranger in 0..200_000u32 {
+            let peer = From::Peer(Some(IpAddr::V4((0x0a00_0000 + stranger).into())));
+            let _ = throttle.begin(&format!("user {stranger}"), peer, at(0));
+        }
+        let stopped = |from: From<'_>| {
+            (0..50).filter(|user| throttle.begin(&format!("user {user}"), from, at(0)).is_err()).count()
+        };
+        assert!(stopped(HOME) > 40, "the table is full");
+        assert_eq!(stopped(From::Known("theirs")), 0);
     }
 }

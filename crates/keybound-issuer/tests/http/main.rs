@@ -5,6 +5,7 @@ mod browser;
 mod clients;
 mod code;
 mod device;
+mod device_pages;
 mod documents;
 mod exchange;
 mod introspection;
