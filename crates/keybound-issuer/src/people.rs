@@ -31,7 +31,7 @@ use crate::grants::Login;
 use crate::store::Kind;
 
 pub(crate) mod account;
-mod consent;
+pub(crate) mod consent;
 mod cookies;
 pub(crate) mod guard;
 pub(crate) mod interaction;

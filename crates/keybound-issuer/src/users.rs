@@ -133,6 +133,11 @@ pub(crate) fn family_of_sessions(subject: &str) -> Box<str> {
     ["sessions:", subject].concat().into()
 }
 
+/// What is forgotten when somebody takes back all that a user allowed: that it was allowed.
+pub(crate) fn family_of_consents(subject: &str) -> Box<str> {
+    ["consents:", subject].concat().into()
+}
+
 /// The local users. Clones share the store.
 ///
 /// ```
@@ -340,6 +345,7 @@ impl Users {
             Change::Take { kind: Kind::SUBJECT, id: user.subject().into() },
             Change::DeleteFamily { family: family(user.subject()) },
             Change::DeleteFamily { family: family_of_sessions(user.subject()) },
+            Change::DeleteFamily { family: family_of_consents(user.subject()) },
         ];
         let deleted = self.write(Event::UserDeleted, user.subject(), changes, now).await?;
         if deleted { Ok(()) } else { Err(UserError::Unknown) }

@@ -8,6 +8,7 @@ use crate::audit::{Entry, Event};
 use crate::config::is_client_id;
 use crate::grants::Head;
 use crate::handle;
+use crate::people::consent;
 use crate::registered::{Registered, Secrets};
 use crate::store::{Change, Kind, NEVER, parse, to_json};
 
@@ -153,24 +154,33 @@ impl Administration {
             after = last.clone();
             let mut families = Vec::new();
             for (family, record) in found {
-                if *parse::<Head>(&record)?.client == *id {
-                    families.push(family);
+                let head: Head = parse(&record)?;
+                if *head.client == *id {
+                    // Another client of this name inherits nothing.
+                    families.push((family, consent::forget(&head.subject, id)));
                 }
             }
             for group in families.chunks(GROUP) {
                 let entry = self.entry(Event::GrantRevoked, now).client(id);
-                revoked += self.revoke(group, entry).await?;
+                let (group, forgotten): (Vec<_>, Vec<_>) = group.iter().cloned().unzip();
+                revoked += self.revoke(&group, forgotten, entry).await?;
             }
         }
     }
 
-    /// Revokes these grants.
-    pub(super) async fn revoke(&self, families: &[Box<str>], entry: Entry) -> Result<u64, AdminError> {
+    /// Revokes these grants, and makes these changes with it.
+    pub(super) async fn revoke(
+        &self,
+        families: &[Box<str>],
+        besides: Vec<Change>,
+        entry: Entry,
+    ) -> Result<u64, AdminError> {
         if families.is_empty() {
             return Ok(0);
         }
         let count = u64::try_from(families.len()).unwrap_or(u64::MAX);
-        let changes = families.iter().map(|family| Change::DeleteFamily { family: family.clone() }).collect();
+        let revoked = families.iter().map(|family| Change::DeleteFamily { family: family.clone() });
+        let changes = revoked.chain(besides).collect();
         let entry = Entry { count: Some(count), ..entry };
         self.write(changes, &entry, self.clock.now()).await?;
         Ok(count)

@@ -4,7 +4,9 @@ use super::{AdminError, Administration};
 use crate::audit::Event;
 use crate::grants::Head;
 use crate::grants::families_of;
-use crate::store::{Kind, parse};
+use crate::people::consent;
+use crate::store::{Change, Kind, parse};
+use crate::users::family_of_consents;
 
 /// Grants that are looked at, and revoked, at once.
 const STEP: u32 = 100;
@@ -47,7 +49,7 @@ impl Administration {
         Ok(grants)
     }
 
-    /// Revokes one grant of this subject.
+    /// Revokes one grant of this subject, and forgets what they allowed its client: it has to ask again.
     ///
     /// # Errors
     ///
@@ -60,16 +62,21 @@ impl Administration {
             return Err(AdminError::Unknown(id.into()));
         }
         let entry = self.entry(Event::GrantRevoked, now).client(&head.client).subject(subject).grant(Some(id));
-        self.revoke(&[id.into()], entry).await?;
+        // Otherwise the client has another one as soon as the browser passes by.
+        self.revoke(&[id.into()], vec![consent::forget(subject, &head.client)], entry).await?;
         Ok(())
     }
 
-    /// Revokes every grant of this subject; how many.
+    /// Revokes every grant of this subject, and forgets what they allowed anybody; how many grants.
     ///
     /// # Errors
     ///
     /// [`AdminError::Failed`].
     pub async fn revoke_grants(&self, subject: &str) -> Result<u64, AdminError> {
+        let now = self.clock.now();
+        let forgotten = vec![Change::DeleteFamily { family: family_of_consents(subject) }];
+        // There may be something to forget, though every grant is over.
+        let _done = self.store.write(forgotten, now).await?;
         let mut revoked = 0;
         loop {
             let grants = self.grants(subject, "", STEP).await?;
@@ -77,8 +84,8 @@ impl Administration {
             if families.is_empty() {
                 return Ok(revoked);
             }
-            let entry = self.entry(Event::GrantRevoked, self.clock.now()).subject(subject);
-            revoked += self.revoke(&families, entry).await?;
+            let entry = self.entry(Event::GrantRevoked, now).subject(subject);
+            revoked += self.revoke(&families, Vec::new(), entry).await?;
         }
     }
 }

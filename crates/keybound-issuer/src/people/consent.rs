@@ -71,6 +71,11 @@ pub(super) async fn is_given(
     Ok(stored(state, subject, client, now).await?.covers(asked))
 }
 
+/// What forgets it, so that the user is asked again.
+pub(crate) fn forget(subject: &str, client: &str) -> Change {
+    Change::Delete { kind: Kind::CONSENT, id: name(subject, client) }
+}
+
 /// What remembers it, where it may be remembered.
 pub(super) async fn remember(
     state: &State,
@@ -85,11 +90,11 @@ pub(super) async fn remember(
     let mut stored = stored(state, subject, client, now).await?;
     stored.add(asked);
     let id = name(subject, client.id());
-    let forget = Change::Delete { kind: Kind::CONSENT, id: id.clone() };
+    let forget = forget(subject, client.id());
     let insert = Change::Insert {
         kind: Kind::CONSENT,
         id,
-        family: users::family(subject),
+        family: users::family_of_consents(subject),
         expires: now.plus(REMEMBERED),
         body: to_json(&stored),
     };

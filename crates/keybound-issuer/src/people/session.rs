@@ -22,6 +22,9 @@ struct Stored {
     /// Whether nobody knows: another provider let them in, and did not say since when it knows them.
     #[serde(default, skip_serializing_if = "core::ops::Not::not")]
     is_undated: bool,
+    /// Which password the user had, or none, however they signed in: with another one the session is over.
+    #[serde(default)]
+    password: Box<str>,
 }
 
 /// Somebody who is signed in with the browser that came.
@@ -53,6 +56,8 @@ pub(super) async fn present(state: &State, parts: &Parts, now: UnixTime) -> Resu
     let Some(record) = state.store.read(Kind::SESSION, &id, now).await? else { return Ok(None) };
     let stored: Stored = parse(&record)?;
     let user = state.users.find_by_subject(&stored.subject, now).await?.filter(|user| !user.is_disabled());
+    // Where it is changed while somebody signs in, or in the configuration, nobody has ended the session.
+    let user = user.filter(|user| user.mark_of_password() == stored.password);
     let auth_time = (!stored.is_undated).then_some(UnixTime::from_secs(stored.auth_time));
     Ok(user.map(|user| Present { id, user, auth_time }))
 }
@@ -89,6 +94,7 @@ pub(super) fn begin(
             subject: user.subject().into(),
             auth_time: auth_time.unwrap_or(now).as_secs(),
             is_undated: auth_time.is_none(),
+            password: user.mark_of_password(),
         }),
     });
     changes.push(Change::Delete { kind: Kind::BROWSER, id: known.clone() });

@@ -3,6 +3,7 @@
 use keybound::time::UnixTime;
 use serde::{Deserialize, Serialize};
 
+use crate::handle;
 use crate::people::PasswordHash;
 
 /// A local user, as it was read.
@@ -76,6 +77,11 @@ impl User {
     /// What to call them on a page.
     pub(crate) fn shown(&self) -> &str {
         self.full_name().unwrap_or_else(|| self.name())
+    }
+
+    /// Which password it is, or that there is none: another one has another mark.
+    pub(crate) fn mark_of_password(&self) -> Box<str> {
+        handle::digest(self.stored.password_hash.as_deref().unwrap_or_default())
     }
 
     /// The hash, if it is one that this version makes sense of.
