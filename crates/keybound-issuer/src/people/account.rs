@@ -147,11 +147,15 @@ async fn has_spare(state: &State, present: &Present, now: UnixTime) -> Result<bo
     let subject = present.user.subject();
     let passkeys = passkeys::of_user(state, subject, now).await?;
     let (connections, _) = providers::connections(state, subject, now).await?;
-    Ok(count(present, &passkeys, &connections) > 1)
+    Ok(count(state, present, &passkeys, &connections) > 1)
 }
 
-fn count(present: &Present, passkeys: &Passkeys, connections: &Connections) -> usize {
-    usize::from(present.user.has_password()) + passkeys.listed.len() + connections.listed.len()
+/// Those that lead in here: not through a provider that is none any more, nor by a passkey where there are none.
+fn count(state: &State, present: &Present, passkeys: &Passkeys, connections: &Connections) -> usize {
+    let passkeys = state.relying_party.as_ref().map_or(0, |_| passkeys.listed.len());
+    let is_there = |issuer: &str| state.providers.iter().any(|provider| *provider.settings().issuer == *issuer);
+    let connections = connections.listed.iter().filter(|(issuer, _)| is_there(issuer)).count();
+    usize::from(present.user.has_password()) + passkeys + connections
 }
 
 async fn show(
@@ -188,7 +192,7 @@ async fn show(
         passkeys: &passkeys.listed,
         new_passkey,
         providers: providers.collect(),
-        has_spare: count(present, &passkeys, &connections) > 1,
+        has_spare: count(state, present, &passkeys, &connections) > 1,
         sign_out: state.endpoints.end_session.as_str(),
     };
     let page = view::Page {

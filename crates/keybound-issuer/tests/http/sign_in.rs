@@ -1,14 +1,18 @@
 //! The account page, and providers that users come from, as whoever means ill uses them. With a browser of its own and a real
 //! provider they are in `interop/node`.
 
+use std::sync::Arc;
+
 use keybound::client::Secret;
+use keybound::time::UnixTime;
+use keybound_issuer::store::{Change, Kind, MemoryStore, NEVER, Store, Written};
 use keybound_issuer::{IssuerConfig, SignInAuthentication, SignInProvider};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::browser::{Browser, with_users};
 use crate::people::{Parameters, encoded, form, of_web, proof_for};
 use crate::provider::{PROVIDER, Sent};
-use crate::support::{HOLDER, Server, Setup};
+use crate::support::{HOLDER, START, Server, Setup};
 
 /// A port that nobody listens on: the discard service.
 const NOBODY: &str = "http://127.0.0.1:9";
@@ -112,12 +116,12 @@ fn nobody_comes_back_who_was_not_sent() {
 }
 
 /// With a provider that answers, and whose users are users here.
-fn creating() -> Server {
+fn creating() -> Setup {
     let change = |config| {
         let secret = SignInAuthentication::SecretBasic(Secret::new("a secret of ours"));
         with_users(config).sign_in(SignInProvider::new("work", &*PROVIDER.issuer, "us", secret).creates_users())
     };
-    Setup::new().registering(change).nonces(keybound::verify::NoncePolicy::Offer).start()
+    Setup::new().registering(change).nonces(keybound::verify::NoncePolicy::Offer)
 }
 
 /// Of a client that is asked for once.
@@ -128,7 +132,7 @@ fn of_web_asked() -> Parameters {
 /// Whoever has the browser for a minute is let in by the provider's own session, and has shown nothing.
 #[test]
 fn a_silent_sign_in_elsewhere_opens_no_account() {
-    let server = creating();
+    let server = creating().start();
     let now = server.now();
     let mut browser = Browser::of(&server);
     let page = browser.authorize(&of_web_asked());
@@ -157,4 +161,34 @@ fn a_silent_sign_in_elsewhere_opens_no_account() {
     let sent = Sent::by(&browser.press(&page, "provider", &[("provider", "work")]));
     let page = sent.back(&mut browser, "them", now, &json!({ "auth_time": now }));
     assert!(page.text().contains("Your account"), "{page:?}");
+}
+
+/// Nobody signs in any more through a provider that is none of the issuer's any more.
+#[test]
+fn a_provider_that_is_gone_is_no_way_left() {
+    let start = UnixTime::from_secs(START);
+    let store: Arc<dyn Store> = Arc::new(MemoryStore::new(start));
+    let server = creating().keeping(Arc::clone(&store)).start();
+    let mut browser = Browser::of(&server);
+    let page = browser.open("/account");
+    let sent = Sent::by(&browser.press(&page, "provider", &[("provider", "work")]));
+    let page = sent.back(&mut browser, "their own", START, &json!({ "auth_time": START }));
+    assert!(page.text().contains("Your account"), "{page:?}");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let users = runtime.block_on(server.issuer.users().list("", 2, start)).unwrap();
+    let subject = users[0].subject();
+    let record = runtime.block_on(store.read(Kind::CONNECTIONS, subject, start)).unwrap().unwrap();
+    let mut kept: Value = serde_json::from_str(&record.body).unwrap();
+    kept["listed"].as_array_mut().unwrap().push(json!(["https://gone.example.com", "an account there"]));
+    let changes = vec![Change::Replace {
+        kind: Kind::CONNECTIONS,
+        id: subject.into(),
+        version: record.version,
+        expires: NEVER,
+        body: kept.to_string().into(),
+    }];
+    assert_eq!(runtime.block_on(store.write(changes, start)), Ok(Written::Done));
+    let page = browser.open("/account");
+    let kept = browser.press(&page, "disconnect", &[("provider", "work")]);
+    assert!(kept.text().contains("the only way left"), "{kept:?}");
 }
