@@ -12,6 +12,7 @@ use keybound::jwk::Thumbprint;
 use keybound::jws::decode_base64url;
 use keybound::refusal::{Denial, Fault, Outcome, Reason, Refusal};
 use keybound::time::UnixTime;
+use keybound::token::jwt::subject_of_id_token;
 use serde::{Deserialize, Serialize};
 
 use crate::State;
@@ -21,7 +22,7 @@ use crate::client::{Client, GrantType};
 use crate::exchange::{Lost, malformed, write_noted};
 use crate::form::Form;
 use crate::grants::authorization_code;
-use crate::grants::{audience, family, scope};
+use crate::grants::{audience, family, scope, scopes};
 use crate::handle;
 use crate::people::{User, view};
 use crate::store::{Change, Kind, to_json};
@@ -48,6 +49,9 @@ pub(crate) struct Asked {
     pub(crate) prompt: Option<Box<str>>,
     pub(crate) max_age: Option<u64>,
     pub(crate) login_hint: Option<Box<str>>,
+    /// `sub` of the user whom `id_token_hint` means: nothing is issued for another one. Empty for nobody who could be recognized.
+    #[serde(default)]
+    pub(crate) hint: Option<Box<str>>,
 }
 
 /// How a user agreed.
@@ -137,6 +141,7 @@ impl Asked {
             prompt: text("prompt"),
             max_age,
             login_hint: text("login_hint"),
+            hint: form.get("id_token_hint").map(|token| hinted(state, token)),
         };
         // It may be kept for whoever pushed it, and its state and nonce come back.
         if to_json(&asked).len() > MAX_ASKED {
@@ -168,6 +173,23 @@ impl Asked {
 
     pub(crate) fn prompts(&self, what: &str) -> bool {
         self.prompt.as_deref().is_some_and(|prompt| prompt.split(' ').any(|word| word == what))
+    }
+
+    /// Whether the client, which may have changed since, may still ask for this.
+    pub(crate) fn fits(&self, client: &Client) -> bool {
+        let has = |scope: &str| client.scopes().any(|known| known == scope);
+        client.redirects_to(&self.redirect_uri)
+            && client.grant_types.contains(&GrantType::AuthorizationCode)
+            && scopes(&self.scope).all(has)
+    }
+
+    /// Whether a code may be issued for this user. A hint that means nobody is one for whoever can be asked.
+    pub(crate) fn is_for(&self, subject: &str) -> bool {
+        match self.hint.as_deref() {
+            None => true,
+            Some("") => !self.prompts("none"),
+            Some(hint) => hint == subject,
+        }
     }
 
     fn back(&self) -> Back {
@@ -220,6 +242,11 @@ impl Asked {
     pub(crate) fn refuse(&self, reason: Reason) -> Unfit {
         Unfit { back: Some(self.back()), ..Unfit::from(reason) }
     }
+}
+
+/// Whom this ID token was issued for, be it over (OpenID Connect Core section 3.1.2.1); nobody, if it is none of ours.
+fn hinted(state: &State, token: &str) -> Box<str> {
+    subject_of_id_token(token, &state.key_set.current(), &state.config.issuer).unwrap_or_default()
 }
 
 /// `code`, and nothing that brings tokens by way of the browser (R-AS-36).

@@ -126,6 +126,9 @@ impl People {
     pub(crate) async fn visit(&self, state: &State, visit: Visit<'_>) -> Result<Visitor, Unfit> {
         if let Some(subject) = state.config.auto_approve.as_ref().filter(|_| is_development(state, &visit)) {
             tracing::warn!(subject = &**subject, client_id = visit.client.id(), "approved without asking anybody");
+            if visit.asked.is_some_and(|asked| !asked.is_for(subject)) {
+                return Ok(Visitor::Refuses(Reason::LoginRequired));
+            }
             let user = User { subject: subject.clone(), auth_time: Some(visit.now), is_local: false };
             return Ok(Visitor::Agrees(user));
         }

@@ -10,10 +10,11 @@ use keybound::token::jwt::client_of_id_token;
 
 use crate::State;
 use crate::answer;
-use crate::authorization::{Unfit, send_back};
+use crate::authorization::{Unfit, add, see, send_back};
+use crate::client::Client;
 use crate::exchange::read_visit;
 use crate::form::Form;
-use crate::people::sign_out::{Ended, sign_out};
+use crate::people::sign_out::{Ended, comes_without_cookies, sign_out};
 use crate::people::view;
 
 /// Answers GET, and POST with a form.
@@ -39,6 +40,19 @@ fn client_id(state: &State, form: &Form) -> Result<Option<Box<str>>, Reason> {
     }
 }
 
+/// Sends the browser here once more, by GET, with what was read of the form.
+fn by_get(state: &State, form: &Form, client: Option<&Client>, back: Option<&str>) -> Response {
+    let mut location = state.endpoints.end_session.as_str().to_owned();
+    let fields =
+        [("client_id", client.map(Client::id)), ("post_logout_redirect_uri", back), ("state", form.get("state"))];
+    for (name, value) in fields {
+        if let Some(value) = value {
+            add(&mut location, name, value);
+        }
+    }
+    see(location)
+}
+
 async fn end(state: &State, parts: &Parts, form: &Form) -> Result<Response, Unfit> {
     let client = match client_id(state, form)? {
         Some(id) => state.clients.find(state, &id, state.clock.now()).await?,
@@ -52,6 +66,9 @@ async fn end(state: &State, parts: &Parts, form: &Form) -> Result<Response, Unfi
             Some(known.then_some(uri).ok_or(Reason::RedirectInvalid)?)
         }
     };
+    if comes_without_cookies(state, parts, form) {
+        return Ok(by_get(state, form, client.as_deref(), back));
+    }
     let (back, cookies) = match sign_out(state, parts, form, client.as_deref(), back).await? {
         Ended::Sees(page) => return Ok(page),
         Ended::Now(cookies) => (back, cookies),

@@ -82,5 +82,6 @@ pub(super) async fn find(
     let id = handle::digest(uri.strip_prefix(PREFIX).ok_or(Reason::RequestUri)?);
     let record = state.store.read(Kind::PUSHED, &id, now).await?.ok_or(Reason::RequestUri)?;
     let asked: Asked = parse(&record)?;
-    if *asked.client == *client.id() { Ok((asked, id)) } else { Err(Reason::RequestUri.into()) }
+    let fits = *asked.client == *client.id() && asked.fits(client);
+    if fits { Ok((asked, id)) } else { Err(Reason::RequestUri.into()) }
 }

@@ -3,6 +3,7 @@
 use core::time::Duration;
 
 use axum::response::Response;
+use http::Method;
 use http::header::SET_COOKIE;
 use http::request::Parts;
 use keybound::jws::encode_base64url;
@@ -28,7 +29,7 @@ pub(crate) const LIFETIME: Duration = Duration::from_secs(900);
 /// What is kept.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Interaction {
-    /// The digest of the browser's cookie.
+    /// The digest of the browser's cookie; empty until one has come that brings its cookies.
     browser: Box<str>,
     pub(super) wanted: Wanted,
     /// A session that began before this does not count.
@@ -124,14 +125,19 @@ pub(super) enum Problem {
 }
 
 impl Interaction {
-    /// Who counts as signed in for this: a session that is recent enough for the client, or that began here.
+    /// Whether it is for this user, or for anybody.
+    pub(super) fn is_for(&self, present: &Present) -> bool {
+        !matches!(&self.wanted, Wanted::Code { asked, .. } if !asked.is_for(present.user.subject()))
+    }
+
+    /// Who counts as signed in for this: a session of whom the client means that is recent enough for it, or one that began here.
     pub(super) fn admits(&self, present: &Present, now: UnixTime) -> bool {
         let is_recent = match &self.wanted {
             Wanted::Code { asked, .. } => asked.max_age.is_none_or(|age| present.is_within(age, now)),
             Wanted::Device { .. } => true,
             Wanted::Account => super::account::is_recent(present, now),
         };
-        self.signed_in.as_deref() == Some(&present.id) || !self.fresh && is_recent
+        self.signed_in.as_deref() == Some(&present.id) || !self.fresh && is_recent && self.is_for(present)
     }
 
     pub(super) fn new(wanted: Wanted) -> Self {
@@ -151,19 +157,24 @@ impl Interaction {
 
     /// Keeps it, and sends the browser to its page.
     pub(super) async fn begin(self, state: &State, parts: &Parts, now: UnixTime) -> Result<Response, Unfit> {
+        // With a form of another site a browser sends no cookies: one from here would take the place of what it has, and everything
+        // that is open in it, or known of it, would be lost. Who follows to the page gets it.
+        if parts.method == Method::POST && Cookie::Browser.read(state, parts).is_none() {
+            let id = self.insert(state, parts, now).await?;
+            return Ok(see(address(state, &id)));
+        }
         let (id, secret) = self.keep(state, parts, now).await?;
-        let mut response = see(address(state, &id));
-        response.headers_mut().append(SET_COOKIE, Cookie::Browser.set(state, &secret));
-        Ok(response)
+        Ok(with_browser(see(address(state, &id)), state, &secret))
     }
 
     /// Keeps it; its name, and the secret of the browser's cookie.
     pub(super) async fn keep(mut self, state: &State, parts: &Parts, now: UnixTime) -> Result<(String, String), Unfit> {
-        let secret = match Cookie::Browser.read(state, parts) {
-            Some(secret) => secret.to_owned(),
-            None => handle::secret()?,
-        };
+        let secret = secret_of_browser(state, parts)?;
         self.browser = handle::digest(&secret);
+        Ok((self.insert(state, parts, now).await?, secret))
+    }
+
+    async fn insert(self, state: &State, parts: &Parts, now: UnixTime) -> Result<String, Unfit> {
         let id = handle::name()?;
         let expires = now.plus(LIFETIME);
         let body = to_json(&self);
@@ -178,8 +189,44 @@ impl Interaction {
         if write(state, changes, now).await?.is_err() {
             return Err(Reason::RequestUri.into());
         }
-        Ok((id, secret))
+        Ok(id)
     }
+}
+
+/// Gives the page to the browser that opens it, if it is nobody's yet.
+pub(super) async fn claim(state: &State, parts: &Parts, now: UnixTime) -> Result<Option<Response>, Unfit> {
+    let id = name_in(parts);
+    let Some(record) = state.store.read(Kind::INTERACTION, id, now).await? else { return Ok(None) };
+    let mut interaction: Interaction = parse(&record)?;
+    if !interaction.browser.is_empty() {
+        return Ok(None);
+    }
+    let secret = secret_of_browser(state, parts)?;
+    interaction.browser = handle::digest(&secret);
+    let claimed = Change::Replace {
+        kind: Kind::INTERACTION,
+        id: id.into(),
+        version: record.version,
+        expires: record.expires,
+        body: to_json(&interaction),
+    };
+    // Of two at once the second finds that it is the first one's.
+    let claimed = write(state, vec![claimed], now).await?.is_ok();
+    Ok(claimed.then(|| with_browser(see(address(state, id)), state, &secret)))
+}
+
+fn secret_of_browser(state: &State, parts: &Parts) -> Result<String, Fault> {
+    Cookie::Browser.read(state, parts).map_or_else(handle::secret, |secret| Ok(secret.to_owned()))
+}
+
+fn with_browser(mut response: Response, state: &State, secret: &str) -> Response {
+    response.headers_mut().append(SET_COOKIE, Cookie::Browser.set(state, secret));
+    response
+}
+
+/// Which interaction it is whose page is asked for.
+fn name_in(parts: &Parts) -> &str {
+    parts.uri.path().rsplit('/').next().unwrap_or_default()
 }
 
 /// Where its page is.
@@ -200,7 +247,7 @@ pub(super) struct Ongoing<'p> {
 impl<'p> Ongoing<'p> {
     /// The one whose page this is, decided perhaps.
     pub(super) async fn find(state: &State, parts: &'p Parts, now: UnixTime) -> Result<Self, Unfit> {
-        Self::read(state, parts, parts.uri.path().rsplit('/').next().unwrap_or_default(), now).await
+        Self::read(state, parts, name_in(parts), now).await
     }
 
     /// The one of this name, which nobody has decided.

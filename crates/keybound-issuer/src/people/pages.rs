@@ -9,7 +9,7 @@ use keybound::refusal::{Fault, Reason};
 use keybound::time::UnixTime;
 
 use super::cookies::Cookie;
-use super::interaction::{Decided, Interaction, Ongoing, Problem, Said, Wanted};
+use super::interaction::{self, Decided, Interaction, Ongoing, Problem, Said, Wanted};
 use super::session::{self, Present};
 use super::throttle::From;
 use super::{Connection, PasswordHash, User, Visit, Visitor, consent, guard, passkeys, providers, view, ways};
@@ -31,6 +31,8 @@ enum Step {
     /// Enter the code of a device.
     Code(Present),
     Decide(Present),
+    /// Nothing: the one who signed in is not the one whom the client means.
+    Another,
     /// Nothing: everything is known.
     Done(User),
 }
@@ -79,6 +81,9 @@ async fn step(
     now: UnixTime,
 ) -> Result<Step, Fault> {
     let Some(present) = present.filter(|present| interaction.admits(present, now)) else { return Ok(Step::SignIn) };
+    if !interaction.is_for(&present) {
+        return Ok(Step::Another);
+    }
     Ok(match (&interaction.wanted, client) {
         (Wanted::Device { found: None, .. }, _) => Step::Code(present),
         (Wanted::Code { asked, .. }, Some(client))
@@ -122,6 +127,11 @@ impl<'p> Page<'p> {
             Some(id) => Some(state.clients.find(state, id, now).await?.ok_or(Reason::LoginOver)?),
             None => None,
         };
+        if let (Wanted::Code { asked, .. }, Some(client)) = (&ongoing.interaction.wanted, &client)
+            && !asked.fits(client)
+        {
+            return Err(Reason::LoginOver.into());
+        }
         Ok(Self { client, present: session::present(state, parts, now).await?, ongoing, now })
     }
 
@@ -157,13 +167,16 @@ impl<'p> Page<'p> {
             Step::SignIn => view::sign_in(page, interaction, ways::of(state, &self.ongoing)),
             Step::Code(present) => view::code(page, interaction, &present.user),
             Step::Decide(present) => view::decide(page, interaction, &present.user),
-            Step::Done(_) => view::told("That is all", "You may close this page."),
+            Step::Done(_) | Step::Another => view::told("That is all", "You may close this page."),
         }
     }
 }
 
 /// Answers a browser that opens the page of an interaction.
 pub(crate) async fn show(state: &State, parts: &Parts) -> Result<Response, Unfit> {
+    if let Some(response) = interaction::claim(state, parts, state.clock.now()).await? {
+        return Ok(response);
+    }
     let page = Page::find(state, parts).await?;
     if page.ongoing.interaction.decided.is_some() {
         return Err(Reason::LoginOver.into());
@@ -174,6 +187,7 @@ pub(crate) async fn show(state: &State, parts: &Parts) -> Result<Response, Unfit
     }
     match step {
         Step::Done(user) => approve(state, parts, &page, &user).await,
+        Step::Another => refuse(state, parts, &page, Reason::LoginRequired).await,
         step => Ok(page.shown(state, &step)),
     }
 }

@@ -1,8 +1,8 @@
 //! The end of a session: a page asks first, for any site may send a browser here.
 
 use axum::response::Response;
-use http::HeaderValue;
 use http::request::Parts;
+use http::{HeaderValue, Method};
 
 use super::cookies::Cookie;
 use super::{Connection, guard, session, view};
@@ -21,6 +21,12 @@ pub(crate) enum Ended {
     Nobody,
     /// The person said so; these cookies are to be set.
     Now(Vec<HeaderValue>),
+}
+
+/// Whether a form came that is none of ours, without a session: a browser sends no cookies with a form of another site, so nobody
+/// knows whether somebody is signed in.
+pub(crate) fn comes_without_cookies(state: &State, parts: &Parts, form: &Form) -> bool {
+    parts.method == Method::POST && form.get("step").is_none() && Cookie::Session.read(state, parts).is_none()
 }
 
 /// Ends the session of this browser, once its person has said so. `back` is where the browser goes afterwards.

@@ -7,6 +7,7 @@ mod code;
 mod device;
 mod device_pages;
 mod documents;
+mod elsewhere;
 mod ended;
 mod exchange;
 mod introspection;

@@ -145,19 +145,6 @@ fn what_prompt_and_max_age_want() {
     assert!(browser.sign_in(&page, "bob").asks_for_consent(), "somebody else");
 }
 
-/// A form of another site comes without the cookies of this one; what is behind the redirect has them.
-#[test]
-fn an_authorization_request_may_be_posted() {
-    let server = started();
-    let mut browser = Browser::of(&server);
-    browser.code(&of_web_asked());
-    let mut bare = Browser::of(&server);
-    let answer = bare.ask("POST /authorize", &["Sec-Fetch-Site: cross-site"], &of_web_asked().text());
-    let kept = bare.cookies["keybound-browser"].clone();
-    browser.cookies.insert("keybound-browser".to_owned(), kept);
-    assert!(browser.follow(answer).back("code").is_some());
-}
-
 #[test]
 fn a_form_is_good_on_its_own_page_alone() {
     let server = started();
@@ -463,95 +450,6 @@ fn a_pushed_request_waits_for_the_person() {
     assert_eq!(server.redeem(&Parameters::redemption(&code), Some(&HOLDER)).access_token().claims["sub"], "alice");
     let again = browser.authorize(&parameters);
     assert!(again.status == 400 && again.text().contains("(request.uri)"), "{again:?}");
-}
-
-fn device(server: &Server) -> serde_json::Value {
-    let begun = Parameters::of_app().set("scope", "read");
-    server
-        .token(&form("/device_authorization", &begun).dpop(&proof_for(server, &HOLDER, "/device_authorization")))
-        .json()
-}
-
-fn ask(server: &Server, codes: &serde_json::Value) -> crate::support::Answer {
-    let grant = "urn:ietf:params:oauth:grant-type:device_code";
-    let code = codes["device_code"].as_str().unwrap();
-    server.turn(20);
-    server.redeem(&Parameters::of_app().set("grant_type", grant).set("device_code", code), Some(&HOLDER))
-}
-
-// RFC 8628 sections 3.3 and 5.4
-#[test]
-fn a_person_connects_a_device() {
-    let server = started();
-    let codes = device(&server);
-    let shown = codes["user_code"].as_str().unwrap();
-    let mut browser = Browser::of(&server);
-    let complete = codes["verification_uri_complete"].as_str().unwrap().strip_prefix(LOCAL).unwrap();
-    let page = browser.open(complete);
-    assert!(
-        page.asks_for_password() && !page.text().contains("<strong>app</strong>"),
-        "no word of the device: {page:?}"
-    );
-    let page = browser.sign_in(&page, "alice");
-    assert!(page.asks_for_code() && page.text().contains(&format!("value=\"{shown}\"")), "to be confirmed: {page:?}");
-    let typed = shown.to_lowercase().replace('-', " ");
-    let page = browser.press(&page, "code", &[("user_code", &typed)]);
-    assert!(page.asks_for_consent(), "{page:?}");
-    for said in ["<em>app</em>", shown, "Is it a device in front of you?", "If somebody sent you the code", "read"] {
-        assert!(page.text().contains(said), "{said}: {page:?}");
-    }
-    assert_eq!(ask(&server, &codes).error().1, "device.pending", "nobody has decided");
-    let told = browser.press(&page, "allow", &[]);
-    assert!(told.status == 200 && told.text().contains("Your device is connected"), "{told:?}");
-    assert_eq!(ask(&server, &codes).access_token().claims["sub"], "alice");
-    let mut late = browser.clone();
-    let page = late.open(complete);
-    let page = late.press(&page, "code", &[("user_code", shown)]);
-    assert!(page.problem().starts_with("No device is waiting"), "the code is good once: {page:?}");
-    // And one who says no.
-    let codes = device(&server);
-    let page = browser.open("/device");
-    let page = browser.press(&page, "code", &[("user_code", codes["user_code"].as_str().unwrap())]);
-    let told = browser.press(&page, "deny", &[]);
-    assert!(told.text().contains("Nothing was connected"), "{told:?}");
-    assert_eq!(ask(&server, &codes).error(), ("access_denied".into(), "login.denied".into()));
-}
-
-/// Nobody finds out codes: not without having signed in, and not many then. RFC 8628 section 5.1.
-#[test]
-fn codes_of_devices_are_not_guessed() {
-    let server = started();
-    let codes = device(&server);
-    let right = codes["user_code"].as_str().unwrap();
-    let mut stranger = Browser::of(&server);
-    let with = stranger.open(&format!("/device?user_code={right}"));
-    let without = stranger.open("/device?user_code=BBBB-BBBB");
-    assert!(with.asks_for_password() && without.asks_for_password());
-    let answer = stranger.send(&without.form("code", &[("user_code", right)]), &[]);
-    assert!(stranger.follow(answer).asks_for_password(), "the form of a page that is not there yet");
-    let mut browser = Browser::of(&server);
-    let page = browser.open("/device");
-    let mut page = browser.sign_in(&page, "alice");
-    for _ in 0..5 {
-        page = browser.press(&page, "code", &[("user_code", "BBBB-BBBB")]);
-        assert!(page.problem().starts_with("No device is waiting"), "{page:?}");
-    }
-    page = browser.press(&page, "code", &[("user_code", right)]);
-    assert!(page.problem().contains("too many"), "{page:?}");
-    let mut other = Browser::of(&server);
-    let page = other.open("/device");
-    let page = other.sign_in(&page, "alice");
-    let page = other.press(&page, "code", &[("user_code", right)]);
-    assert!(page.problem().contains("too many"), "another browser of the same user: {page:?}");
-    // In the ten minutes of a code: five tries, and one for each wait that doubles to a minute.
-    let mut tries = 5;
-    for _ in 0..600 {
-        server.turn(1);
-        let page = browser.open(&browser.at.clone());
-        let page = browser.press(&page, "code", &[("user_code", "CCCC-CCCC")]);
-        tries += usize::from(page.problem().starts_with("No device"));
-    }
-    assert!((10..=20).contains(&tries), "{tries} of 20^8");
 }
 
 #[test]

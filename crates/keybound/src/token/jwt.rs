@@ -87,26 +87,38 @@ pub fn claimed_issuer(token: AccessToken<'_>) -> Option<Box<str>> {
 /// use keybound::crypto::{AlgSet, aws_lc::{AwsLc, SoftwareKey}};
 /// use keybound::crypto::{Alg, Signer as _};
 /// use keybound::jws::encode_base64url;
-/// use keybound::token::jwt::{KeySet, client_of_id_token};
+/// use keybound::token::jwt::{KeySet, client_of_id_token, subject_of_id_token};
 ///
 /// let key = SoftwareKey::generate(Alg::Es256)?;
 /// let jwks = format!(r#"{{"keys":[{}]}}"#, key.public_jwk().to_json());
 /// let keys = KeySet::read_strictly(jwks.as_bytes(), &AwsLc, AlgSet::ALL)?;
-/// let [header, claims] = [r#"{"typ":"JWT","alg":"ES256"}"#, r#"{"iss":"https://id.example.com","aud":"app"}"#];
+/// let [header, claims] = [r#"{"typ":"JWT","alg":"ES256"}"#, r#"{"iss":"https://id.example.com","aud":"app","sub":"alice"}"#];
 /// let signed = format!("{}.{}", encode_base64url(header.as_bytes()), encode_base64url(claims.as_bytes()));
 /// let token = format!("{signed}.{}", encode_base64url(&key.sign(signed.as_bytes())?));
 /// assert_eq!(client_of_id_token(&token, &keys, "https://id.example.com").as_deref(), Some("app"));
 /// assert_eq!(client_of_id_token(&token, &keys, "https://other.example.com"), None);
+/// assert_eq!(subject_of_id_token(&token, &keys, "https://id.example.com").as_deref(), Some("alice"));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn client_of_id_token(text: &str, keys: &KeySet, issuer: &str) -> Option<Box<str>> {
+    of_id_token("aud", text, keys, issuer)
+}
+
+/// The user (`sub`) whom an ID token of `issuer` is about: a hint at whom a client expects to be there, as
+/// [`client_of_id_token`].
+pub fn subject_of_id_token(text: &str, keys: &KeySet, issuer: &str) -> Option<Box<str>> {
+    of_id_token("sub", text, keys, issuer)
+}
+
+/// A claim that is text.
+fn of_id_token(claim: &str, text: &str, keys: &KeySet, issuer: &str) -> Option<Box<str>> {
     let compact = Compact::split(AccessToken::parse(text)?.secret()).ok()?;
     let (alg, kid) = header(&compact, ["JWT", "application/jwt"]).ok()?;
     keys.check(&compact, alg, kid.as_deref()).ok()?;
     let octets = decode_base64url(compact.payload).ok()?;
     let claims = Object::parse(&octets).ok()?;
     let text = |name| claims.get(name).and_then(Value::as_str);
-    text("aud").filter(|_| text("iss") == Some(issuer)).map(Box::from)
+    text(claim).filter(|_| text("iss") == Some(issuer)).map(Box::from)
 }
 
 fn issuer_in(compact: &Compact<'_>) -> Result<Box<str>, Refusal> {
