@@ -63,6 +63,9 @@ const COUNTERS: usize = 4096;
 /// The part of a [`Room`] that one network may have.
 const PART: usize = MOST / 2 / 32;
 
+/// Parts that a /48 of IPv6 may have: whoever rents a server gets one, with 65,536 networks in it.
+const WIDE: usize = 4;
+
 /// A room of which no network takes more than a part, where it is known who comes.
 pub(crate) struct Shares {
     room: Room,
@@ -74,7 +77,7 @@ pub(crate) struct Shares {
 impl Shares {
     /// For things that are kept for `span`.
     pub(crate) fn of(span: Duration) -> Self {
-        let counted = Mutex::new(vec![Counted::default(); COUNTERS]);
+        let counted = Mutex::new(vec![Counted::default(); 2 * COUNTERS]);
         Self { room: Room::of(span), part: PART, seed: RandomState::new(), counted }
     }
 
@@ -86,18 +89,33 @@ impl Shares {
     pub(crate) fn take(&self, octets: usize, network: Option<IpAddr>, now: UnixTime) -> Result<(), Fault> {
         if let Some(network) = network {
             let step = now.as_secs() / self.room.span.as_secs().max(1);
-            let place = usize::try_from(self.seed.hash_one(network) % (COUNTERS as u64)).unwrap_or_default();
+            let places = [Some((self.place(network), self.part)), self.wide(network)];
             let mut counted = self.counted.lock();
-            let counted = &mut counted[place];
-            if step != counted.step {
-                *counted = Counted { step, octets: 0 };
+            for (place, part) in places.into_iter().flatten() {
+                let counted = &mut counted[place];
+                if step != counted.step {
+                    *counted = Counted { step, octets: 0 };
+                }
+                if counted.octets + octets + AROUND > part {
+                    return Err(Fault::StoreFull);
+                }
             }
-            if counted.octets + octets + AROUND > self.part {
-                return Err(Fault::StoreFull);
+            for (place, _) in places.into_iter().flatten() {
+                counted[place].octets += octets + AROUND;
             }
-            counted.octets += octets + AROUND;
         }
         self.room.take(octets, now)
+    }
+
+    fn place(&self, network: IpAddr) -> usize {
+        usize::try_from(self.seed.hash_one(network) % (COUNTERS as u64)).unwrap_or_default()
+    }
+
+    /// Where the /48 is counted, behind all of the others, with what it may have.
+    fn wide(&self, network: IpAddr) -> Option<(usize, usize)> {
+        let IpAddr::V6(network) = network else { return None };
+        let wide = IpAddr::V6((network.to_bits() >> 80 << 80).into());
+        Some((COUNTERS + self.place(wide), WIDE * self.part))
     }
 }
 
@@ -136,6 +154,18 @@ mod tests {
         assert_eq!((peer("127.0.0.1"), peer("::1"), peer("::ffff:127.0.0.1")), (None, None, None));
         assert!(shares.take(64 * 1024, None, now).is_ok());
         assert!(shares.take(64 * 1024, peer("2001:db8::1"), now.plus(Duration::from_secs(900))).is_ok());
+    }
+
+    #[test]
+    fn nor_do_the_networks_of_one_server() {
+        let shares = Shares::of(Duration::from_secs(900));
+        let now = UnixTime::from_secs(1_700_000_100);
+        let take = |peer: String| shares.take(64 * 1024, network(peer.parse().unwrap()), now).is_ok();
+        let taken = (0..1000).filter(|subnet| take(format!("2001:db8:1:{subnet:x}::1"))).count();
+        assert!((120..=128).contains(&taken), "{taken} of some thousand");
+        // One of them may share its counter.
+        assert!((2..6).any(|other| take(format!("2001:db8:{other}::1"))), "others are let in");
+        assert!(take("192.0.2.1".to_owned()));
     }
 
     #[test]
