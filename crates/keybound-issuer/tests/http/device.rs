@@ -1,5 +1,7 @@
 //! Devices without a browser: two codes, a person somewhere else, and questions until the person has decided.
 
+use std::thread;
+
 use keybound::crypto::aws_lc::SoftwareKey;
 use keybound::verify::NoncePolicy;
 use serde_json::Value;
@@ -55,6 +57,20 @@ fn a_device_gets_tokens_when_somebody_has_agreed() {
     assert_eq!(refreshed.json()["scope"], "read");
     assert_eq!(ask(&server, &codes, Some(&HOLDER)).error().1, "grant.invalid", "once");
     assert_eq!(bring(&server, &codes).status, 400, "and by one person");
+}
+
+/// A device that asks many times at once, or two who have its code, get one answer with tokens.
+#[test]
+fn a_code_is_redeemed_once_by_many_at_once() {
+    let server = Setup::new().approving().start();
+    let codes = begin(&server, Some(&HOLDER));
+    assert_eq!(bring(&server, &codes).status, 200);
+    let mut statuses = thread::scope(|scope| {
+        let asking: Vec<_> = (0..16).map(|_| scope.spawn(|| ask(&server, &codes, Some(&HOLDER)).status)).collect();
+        asking.into_iter().map(|asking| asking.join().unwrap()).collect::<Vec<_>>()
+    });
+    statuses.sort_unstable();
+    assert_eq!((statuses[0], statuses[1], statuses[15]), (200, 400, 400), "{statuses:?}");
 }
 
 /// Without a key at the beginning, the one at the end counts.
