@@ -43,6 +43,11 @@ pub(crate) fn heading(what: &str) {
     println!("\n== {what}");
 }
 
+/// Everything that is behind a feature and wants a peer. Suites ask for the whole workspace, with all of these features or with
+/// none: cargo would compile what they share again for each other choice.
+const FEATURES: &str =
+    "keybound-gateway/proxies,keybound-gateway/pkcs11,keybound-client/pkcs11,keybound-client/os-key-store";
+
 /// Every test that needs no service.
 fn workspace() -> Outcome {
     heading("cargo test --workspace");
@@ -69,8 +74,7 @@ fn proxies() -> Outcome {
     }
     let envoy = envoy(&run::target_directory()?)?;
     let mut tests = run::command();
-    // With the workspace, so that nothing is compiled again for other features.
-    tests.args(["test", "--workspace", "--locked", "--features", "keybound-gateway/proxies", "--test", "proxies"]);
+    tests.args(["test", "--workspace", "--locked", "--features", FEATURES, "--test", "proxies"]);
     tested(tests.env("ENVOY", envoy))
 }
 
@@ -115,9 +119,7 @@ fn hsm() -> Outcome {
         return Err(io::Error::other("softhsm2-util could not make a token"));
     }
     let mut tests = run::command();
-    let crates = ["-p", "keybound-client", "-p", "keybound-gateway"];
-    let features = ["--features", "keybound-client/pkcs11,keybound-gateway/pkcs11", "--test", "pkcs11"];
-    tests.args(["test", "--locked"]).args(crates).args(features);
+    tests.args(["test", "--workspace", "--locked", "--features", FEATURES, "--test", "pkcs11"]);
     tested(tests.env("SOFTHSM2_CONF", &configuration))
 }
 
@@ -132,7 +134,7 @@ fn key_store() -> Outcome {
         fs::remove_dir_all(&home)?;
     }
     fs::create_dir_all(&runtime)?;
-    let words = ["test", "--locked", "-p", "keybound-client", "--features", "os-key-store", "--test", "os_key_store"];
+    let words = ["test", "--workspace", "--locked", "--features", FEATURES, "--test", "os_key_store"];
     let mut tests = Command::new("dbus-run-session");
     // The daemon ends with its bus.
     let script = "printf '\\n' | gnome-keyring-daemon --unlock --components=secrets > /dev/null && exec \"$@\"";
@@ -165,19 +167,8 @@ fn redis() -> Outcome {
     heading("Redis");
     installed("redis-server", "--version", &["redis-server", "redis-tools"])?;
     let mut tests = run::command();
-    tested(tests.args([
-        "test",
-        "--locked",
-        "-p",
-        "redis-rig",
-        "-p",
-        "keybound-redis",
-        "-p",
-        "keybound-gateway",
-        "--tests",
-        "--",
-        "--ignored",
-    ]))
+    tests.args(["test", "--workspace", "--locked", "--test", "rig", "--test", "servers", "--test", "whole"]);
+    tested(tests.args(["--", "--ignored"]))
 }
 
 /// Faults at random for a while. A failure says its seed; `KEYBOUND_NODES_SECONDS` makes each of the tests last longer.
@@ -185,7 +176,7 @@ fn nodes() -> Outcome {
     heading("gateways that share Redis, under faults");
     let seconds = std::env::var("KEYBOUND_NODES_SECONDS").unwrap_or_else(|_| "20".to_owned());
     let mut tests = run::command();
-    tests.args(["test", "--locked", "-p", "keybound-cli", "--test", "nodes", "--", "--ignored", "--nocapture"]);
+    tests.args(["test", "--workspace", "--locked", "--test", "nodes", "--", "--ignored", "--nocapture"]);
     // Two at a time: each is a dozen processes.
     tested(tests.arg("--test-threads=2").env("KEYBOUND_NODES_SECONDS", seconds))
 }
@@ -234,7 +225,7 @@ fn mcp() -> Outcome {
     heading("interop/mcp: @modelcontextprotocol/conformance");
     let target = run::target_directory()?;
     let mut build = run::command();
-    build.args(["build", "--locked", "-p", "keybound-client", "--example", "mcp"]);
+    build.args(["build", "--workspace", "--locked", "--example", "mcp"]);
     if !run::succeeds(&mut build) {
         return Err(io::Error::other("the client could not be built"));
     }
