@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
@@ -29,6 +30,9 @@ pub(super) const BASIC: &str = "Basic YmVuY2g6a25vd24tdG8tdGhpcy1iZW5jaG1hcmstYW
 
 /// Where its codes are sent, though nobody listens there.
 pub(super) const REDIRECT: &str = "http://127.0.0.1/callback";
+
+/// So many that none of them is what an issuer waits for: an answer waits for a disk.
+const CONNECTIONS: NonZeroUsize = NonZeroUsize::new(256).unwrap();
 
 const AUDIENCE: &str = "https://api.example.com";
 
@@ -123,5 +127,6 @@ dpop_bound_access_tokens = true
             .field(CONTENT_TYPE, form)
             .body("grant_type=client_credentials&scope=read")
             .caller(caller.clone())
+            .connections(CONNECTIONS)
     }
 }
