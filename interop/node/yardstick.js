@@ -15,6 +15,8 @@ const provider = new Provider(`http://127.0.0.1:${port}`, {
   }],
   jwks: { keys: [{ ...signing, alg: 'ES256', use: 'sig' }] },
   scopes: ['read'],
+  // As long as ours.
+  ttl: { ClientCredentials: 300 },
   features: {
     clientCredentials: { enabled: true },
     devInteractions: { enabled: false },
