@@ -29,7 +29,7 @@ use keybound_tower::{
     DiscoveredKeys, FixedKeys, IssuerKeys, Policy, ProofHandling, ResourceServer, RingNonces, Voucher,
 };
 
-pub use self::issuer::{IssuerAlone, administration, administration_with_keys, stored_keys};
+pub use self::issuer::{IssuerAlone, administration, administration_or_new, administration_with_keys, stored_keys};
 use self::issuer::{Parts, embedded_issuer, issuer_audit, issuer_store, key_of_file, signing_keys};
 use self::records::{Generation, Records};
 pub use self::replays::{Replays, Standing};

@@ -199,17 +199,25 @@ pub trait Store: Send + Sync + fmt::Debug {
 
 /// Why there is no store.
 #[derive(Debug)]
-pub struct OpenError(String);
+pub struct OpenError {
+    text: String,
+    is_absent: bool,
+}
 
 impl OpenError {
     fn new(store: &str, error: &dyn fmt::Display) -> Self {
-        Self(format!("{store}: {error}"))
+        Self { text: format!("{store}: {error}"), is_absent: false }
+    }
+
+    /// Whether all that is wrong is that there is none yet: of [`open_existing`].
+    pub const fn is_absent(&self) -> bool {
+        self.is_absent
     }
 }
 
 impl fmt::Display for OpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.text)
     }
 }
 
@@ -280,7 +288,7 @@ impl core::error::Error for UnknownLocation {}
 ///
 /// [`OpenError`], in words for the one who wrote the setting.
 pub fn open(location: &Location, now: UnixTime) -> Result<Arc<dyn Store>, OpenError> {
-    open_within(postgres::START, location, now)
+    open_as(Opening { patience: postgres::START, makes: true }, location, now)
 }
 
 /// The same for somebody who is there and can try again: what is away is away.
@@ -289,14 +297,33 @@ pub fn open(location: &Location, now: UnixTime) -> Result<Arc<dyn Store>, OpenEr
 ///
 /// As [`open`].
 pub fn open_at_once(location: &Location, now: UnixTime) -> Result<Arc<dyn Store>, OpenError> {
-    open_within(Duration::ZERO, location, now)
+    open_as(Opening { patience: Duration::ZERO, makes: true }, location, now)
 }
 
-fn open_within(patience: Duration, location: &Location, now: UnixTime) -> Result<Arc<dyn Store>, OpenError> {
+/// The same for somebody who looks at what is there: nothing is made, neither a file nor tables, so that a name that was
+/// mistyped is said to be one.
+///
+/// # Errors
+///
+/// As [`open`]; [`OpenError::is_absent`] tells that there is nothing of that name.
+pub fn open_existing(location: &Location, now: UnixTime) -> Result<Arc<dyn Store>, OpenError> {
+    open_as(Opening { patience: Duration::ZERO, makes: false }, location, now)
+}
+
+/// How a store is opened.
+#[derive(Clone, Copy)]
+struct Opening {
+    /// How long a server is waited for.
+    patience: Duration,
+    /// Whether what is not there yet is made.
+    makes: bool,
+}
+
+fn open_as(how: Opening, location: &Location, now: UnixTime) -> Result<Arc<dyn Store>, OpenError> {
     match location {
         Location::Memory => Ok(Arc::new(MemoryStore::new(now))),
-        Location::Sqlite(file) => sqlite::open(file, now).map(|store| Arc::new(store) as Arc<dyn Store>),
-        Location::Postgres(url) => postgres::open(patience, url, now).map(|store| Arc::new(store) as Arc<dyn Store>),
+        Location::Sqlite(file) => sqlite::open(how, file, now).map(|store| Arc::new(store) as Arc<dyn Store>),
+        Location::Postgres(url) => postgres::open(how, url, now).map(|store| Arc::new(store) as Arc<dyn Store>),
     }
 }
 

@@ -7,7 +7,7 @@ use keybound_issuer::GrantType;
 use keybound_issuer::admin::Shown;
 use serde_json::{Map, Value, json};
 
-use super::place::{Place, agreed, failure, plain, print};
+use super::place::{NewPlace, Place, agreed, failure, plain, print};
 use crate::outcome::{Failure, Outcome, Result};
 use crate::output;
 use crate::token::block_on;
@@ -42,7 +42,7 @@ enum What {
         #[command(flatten)]
         metadata: Metadata,
         #[command(flatten)]
-        place: Place,
+        place: NewPlace,
         /// Print JSON
         #[arg(long)]
         json: bool,

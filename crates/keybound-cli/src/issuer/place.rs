@@ -2,14 +2,17 @@
 
 use std::io::{self, IsTerminal as _, Read as _, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
 
 use clap::Args;
+use keybound::time::UnixTime;
 use keybound_gateway::config::{Config, Overrides, Reader};
-use keybound_gateway::engine;
+use keybound_gateway::engine::{self, EngineError};
 use keybound_issuer::Clock;
 use keybound_issuer::admin::{AdminError, Administration};
 use keybound_issuer::audit::{Audit, COMMAND};
-use keybound_issuer::store::{self, Location};
+use keybound_issuer::store::{self, Location, OpenError, Store};
 use zeroize::Zeroizing;
 
 use crate::outcome::Failure;
@@ -30,22 +33,55 @@ pub(super) struct Place {
     store: Option<Location>,
 }
 
+/// The same for what may be the first in it. A store that is only named has to be meant: its name may be mistyped.
+#[derive(Debug, Args)]
+pub(super) struct NewPlace {
+    #[command(flatten)]
+    place: Place,
+    /// Make the database of --store if there is none yet; that of --config is made in any case
+    #[arg(long, requires = "store")]
+    create: bool,
+}
+
 impl Place {
-    /// Opens it.
+    /// Opens what is there.
     pub(super) fn open(&self) -> Result<Administration, Failure> {
+        self.open_by(store::open_existing, engine::administration)
+    }
+
+    fn open_by(
+        &self,
+        named: fn(&Location, UnixTime) -> Result<Arc<dyn Store>, OpenError>,
+        configured: fn(&Config) -> Result<Administration, EngineError>,
+    ) -> Result<Administration, Failure> {
         match (&self.store, &self.config) {
             (Some(Location::Memory), _) => {
                 Err(Failure::usage("what is in the memory of an issuer is there alone; ask it at its admin listener"))
             }
             (Some(location), _) => {
-                let store =
-                    store::open_at_once(location, std::time::SystemTime::now().into()).map_err(Failure::failed)?;
+                let store = named(location, SystemTime::now().into()).map_err(not_opened)?;
                 Ok(Administration::new(store, Audit::default(), Clock::system(), COMMAND))
             }
-            (None, Some(file)) => engine::administration(&configuration(file)?).map_err(Failure::configuration),
+            (None, Some(file)) => configured(&configuration(file)?).map_err(Failure::configuration),
             (None, None) => Err(Failure::usage("give --config or --store")),
         }
     }
+}
+
+impl NewPlace {
+    /// Opens it, and makes it first if that is meant.
+    pub(super) fn open(&self) -> Result<Administration, Failure> {
+        let named = if self.create { store::open_at_once } else { store::open_existing };
+        self.place.open_by(named, engine::administration_or_new)
+    }
+}
+
+fn not_opened(error: OpenError) -> Failure {
+    if error.is_absent() {
+        let hint = "an issuer makes it when it starts; `client add` and `user add` do so with --create";
+        return Failure::usage(format_args!("{error}; {hint}"));
+    }
+    Failure::failed(error)
 }
 
 /// The configuration of an issuer alone, or of a gateway with one in it.

@@ -5,7 +5,7 @@ use keybound_issuer::admin::Description;
 use keybound_issuer::users::User;
 use serde_json::{Map, Value, json};
 
-use super::place::{Password, Place, Source, agreed, failure, print};
+use super::place::{NewPlace, Password, Place, Source, agreed, failure, print};
 use crate::outcome::{Outcome, Result};
 use crate::output;
 use crate::token::block_on;
@@ -45,7 +45,7 @@ enum What {
         #[command(flatten)]
         password: Source,
         #[command(flatten)]
-        place: Place,
+        place: NewPlace,
         /// Print JSON
         #[arg(long)]
         json: bool,

@@ -162,11 +162,17 @@ fn users_come_and_go() {
 fn a_store_can_be_named_and_must_be_one() {
     let place = Place::new();
     let run = |args: &[&str]| place.run(&[&["issuer", "client"], args].concat());
-    let added = run(&["add", "a", "--grant", "device_code", "--store", "sqlite:id.db", "--json"]);
+    let add = ["add", "a", "--grant", "device_code", "--store", "sqlite:id.db", "--json"];
+    let mistyped = run(&add);
+    assert!(mistyped.status == 2 && mistyped.stderr.contains("--create"), "{mistyped:?}");
+    let added = run(&[&add[..], &["--create"]].concat());
     assert_eq!(added.json()["grant_types"], json!(["urn:ietf:params:oauth:grant-type:device_code"]));
     assert_eq!(run(&["list", "--store", "sqlite:id.db", "--json"]).json().as_array().unwrap().len(), 1);
     for (args, said) in [
         (&["list"][..], "--config"),
+        (&["list", "--store", "sqlite:idd.db"], "sqlite:idd.db: there is no such file"),
+        (&["delete", "a", "--store", "sqlite:idd.db"], "sqlite:idd.db: there is no such file"),
+        (&["add", "b", "--config", "x.toml", "--create", "--grant", "client_credentials"], "--store"),
         (&["list", "--store", "memory"], "admin listener"),
         (&["list", "--store", "mysql://x"], "not a store"),
         (&["list", "--config", "none.toml"], "none.toml"),
@@ -178,7 +184,28 @@ fn a_store_can_be_named_and_must_be_one() {
         let refused = run(args);
         assert!(refused.status == 2 && refused.stderr.contains(said), "{args:?}: {refused:?}");
     }
+    for args in [
+        &["user", "list"][..],
+        &["user", "show", "a"],
+        &["user", "add", "a", "--no-password"],
+        &["user", "password", "a", "--generate"],
+        &["user", "revoke", "a"],
+        &["audit"],
+    ] {
+        let refused = place.run(&[&["issuer"], args, &["--store", "sqlite:idd.db"]].concat());
+        assert!(refused.status == 2 && refused.stderr.contains("there is no such file"), "{args:?}: {refused:?}");
+    }
+    assert!(!place.work().join("idd.db").exists(), "nothing comes of a name that was mistyped");
+
+    // Where a configuration names the store, the first client may be there before the issuer.
     let text = "[authorization_server]\nurl = \"http://127.0.0.1:1\"\naudience = [\"x:y\"]\n";
+    place.write("new.toml", &format!("{text}store = \"sqlite:new.db\"\n"));
+    let refused = run(&["list", "--config", "new.toml"]);
+    let said = "new.db: there is no such file; the issuer makes it when it starts";
+    assert!(refused.status == 2 && refused.stderr.contains(said), "{refused:?}");
+    assert!(!place.work().join("new.db").exists());
+    run(&["add", "a", "--config", "new.toml", "--grant", "client_credentials"]).good();
+    run(&["list", "--config", "new.toml"]).good();
     place.write("memory.toml", text);
     let refused = run(&["list", "--config", "memory.toml"]);
     assert!(refused.status == 2 && refused.stderr.contains("authorization_server.store: is memory"), "{refused:?}");

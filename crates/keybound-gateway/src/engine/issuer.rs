@@ -9,10 +9,11 @@ use std::time::SystemTime;
 use keybound::authorization_server::AuthorizationServer;
 use keybound::crypto::aws_lc::SoftwareKey;
 use keybound::replay::ReplayStore;
+use keybound::time::UnixTime;
 use keybound_issuer::admin::Administration;
 use keybound_issuer::audit::{self, Audit};
 use keybound_issuer::keys::{SealingKeys, StoredKey};
-use keybound_issuer::store::{self, Location, Store};
+use keybound_issuer::store::{self, Location, OpenError, Store};
 use keybound_issuer::users::NewUser;
 use keybound_issuer::{Authentication, Clock, Issuer, IssuerConfig, Keys, Registration, Secret};
 use keybound_tower::RingNonces;
@@ -116,21 +117,37 @@ impl IssuerAlone {
     }
 }
 
-/// Looks after the clients and users of the issuer that is configured so, on its store. Nothing runs.
+/// Looks after the clients and users of the issuer that is configured so, on its store, which is there. Nothing runs.
 ///
 /// # Errors
 ///
 /// If there is no issuer, its store is in the memory of one, or cannot be opened.
 pub fn administration(config: &Config) -> Result<Administration, EngineError> {
+    administration_on(config, existing_store)
+}
+
+/// The same, with a store that is made if there is none: for what an issuer is to have when it starts for the first time.
+///
+/// # Errors
+///
+/// As [`administration`].
+pub fn administration_or_new(config: &Config) -> Result<Administration, EngineError> {
+    administration_on(config, |settings| opened(store::open_at_once, settings))
+}
+
+fn administration_on(
+    config: &Config,
+    open: impl FnOnce(&config::AuthorizationServer) -> Result<Arc<dyn Store>, EngineError>,
+) -> Result<Administration, EngineError> {
     let settings = settings_of_issuer(config)?;
     if settings.store == Location::Memory {
         let why = "is memory, which only the running issuer sees; ask it at its admin listener, or set a database";
         return Err(EngineError::new("authorization_server.store", why));
     }
-    administration_of(settings, config, store_at_once(settings)?, issuer_audit(settings)?)
+    administration_of(settings, config, open(settings)?, issuer_audit(settings)?)
 }
 
-/// The same with the signing keys, which its store keeps; it makes the first ones if there are none.
+/// As [`administration`], with the signing keys, which its store keeps; it makes the first ones if there are none.
 ///
 /// # Errors
 ///
@@ -138,12 +155,12 @@ pub fn administration(config: &Config) -> Result<Administration, EngineError> {
 pub fn administration_with_keys(config: &Config) -> Result<Administration, EngineError> {
     let settings = settings_of_issuer(config)?;
     keys_are_kept(settings)?;
-    let (store, audit) = (store_at_once(settings)?, issuer_audit(settings)?);
+    let (store, audit) = (existing_store(settings)?, issuer_audit(settings)?);
     let keys = signing_keys(settings, &store, &audit)?;
     Ok(administration_of(settings, config, store, audit)?.with_keys(keys))
 }
 
-/// The signing keys that its store keeps, as they are. Nothing is made: where there is no store yet, there are no keys.
+/// The signing keys that its store keeps, as they are. Nothing is made.
 ///
 /// # Errors
 ///
@@ -151,12 +168,9 @@ pub fn administration_with_keys(config: &Config) -> Result<Administration, Engin
 pub async fn stored_keys(config: &Config) -> Result<Vec<StoredKey>, EngineError> {
     let settings = settings_of_issuer(config)?;
     keys_are_kept(settings)?;
-    if matches!(&settings.store, Location::Sqlite(file) if !file.exists()) {
-        return Ok(Vec::new());
-    }
     // Keys that are there have one already.
     let sealing = || sealing_keys(settings.keys.sealing.clone(), true);
-    Keys::stored(store_at_once(settings)?, sealing, &settings.keys.settings, Clock::system())
+    Keys::stored(existing_store(settings)?, sealing, &settings.keys.settings, Clock::system())
         .await
         .map_err(|error| EngineError::new("authorization_server.keys", error))
 }
@@ -239,14 +253,22 @@ fn settings_of_issuer(config: &Config) -> Result<&config::AuthorizationServer, E
 
 /// Where the embedded issuer keeps what it must not forget.
 pub(super) fn issuer_store(settings: &config::AuthorizationServer) -> Result<Arc<dyn Store>, EngineError> {
-    store::open(&settings.store, SystemTime::now().into())
-        .map_err(|error| EngineError::new("authorization_server.store", error))
+    opened(store::open, settings)
 }
 
-/// The same for a command, whose caller does not wait for a database that is away.
-fn store_at_once(settings: &config::AuthorizationServer) -> Result<Arc<dyn Store>, EngineError> {
-    store::open_at_once(&settings.store, SystemTime::now().into())
-        .map_err(|error| EngineError::new("authorization_server.store", error))
+/// The same for a command about what is there.
+fn existing_store(settings: &config::AuthorizationServer) -> Result<Arc<dyn Store>, EngineError> {
+    opened(store::open_existing, settings)
+}
+
+fn opened(
+    open: impl FnOnce(&Location, UnixTime) -> Result<Arc<dyn Store>, OpenError>,
+    settings: &config::AuthorizationServer,
+) -> Result<Arc<dyn Store>, EngineError> {
+    open(&settings.store, SystemTime::now().into()).map_err(|error| {
+        let hint = if error.is_absent() { "; the issuer makes it when it starts" } else { "" };
+        EngineError::new("authorization_server.store", format_args!("{error}{hint}"))
+    })
 }
 
 /// Where the embedded issuer notes what happens.

@@ -11,8 +11,8 @@ use sqlx::{AnyConnection, AnyPool, ConnectOptions as _, Connection as _, Executo
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::sql::{self, Asked, Database, SqlStore, Work};
-use super::{Change, Found, OpenError, Written, inserts};
+use super::sql::{self, Asked, Database, NotOpened, SqlStore, Work};
+use super::{Change, Found, OpenError, Opening, Written, inserts};
 
 /// Connections of one issuer.
 const CONNECTIONS: u32 = 16;
@@ -41,23 +41,28 @@ const SILENT: &str = "the database does not answer";
 /// Among all locks of the database, the one that is held while tables are made.
 const MIGRATION_LOCK: &str = "SELECT pg_advisory_xact_lock(5641893720465411)";
 
+/// A row if there are tables of an issuer.
+const TABLES: &str = "SELECT 1 WHERE to_regclass('keybound_store') IS NOT NULL";
+
 struct Postgres {
     pool: AnyPool,
 }
 
-/// Waits for so long until it is there.
-pub(super) fn open(patience: Duration, url: &str, now: UnixTime) -> Result<SqlStore, OpenError> {
+pub(super) fn open(how: Opening, url: &str, now: UnixTime) -> Result<SqlStore, OpenError> {
     let url = url.to_owned();
-    SqlStore::open("postgres", move || async move { Postgres::open(&url, patience, now).await }.boxed())
+    SqlStore::open("postgres", move || async move { Postgres::open(&url, how, now).await }.boxed())
 }
 
 impl Postgres {
-    async fn open(url: &str, patience: Duration, now: UnixTime) -> Result<(Self, UnixTime), String> {
+    async fn open(url: &str, how: Opening, now: UnixTime) -> Result<(Self, UnixTime), NotOpened> {
         let text = |error: sqlx::Error| in_words(&error);
         let options: AnyConnectOptions = url.parse().map_err(text)?;
         let options = options.disable_statement_logging();
         // By itself first: a pool tries for a while, and then does not say what failed.
-        let mut first = await_it(&options, patience).await?;
+        let mut first = await_it(&options, how.patience).await?;
+        if !how.makes {
+            sql::is_there(&mut first, TABLES).await.map_err(text)?.then_some(()).ok_or(NotOpened::Absent)?;
+        }
         let mut transaction = first.begin().await.map_err(text)?;
         transaction.execute(MIGRATION_LOCK).await.map_err(text)?;
         let opened = sql::migrate(&mut transaction, now).await?;

@@ -39,6 +39,21 @@ pub(super) struct SqlStore {
     opened: UnixTime,
 }
 
+/// Why a database is not ready.
+#[derive(Debug)]
+pub(super) enum NotOpened {
+    /// No issuer has made its tables there, and they were not to be made.
+    Absent,
+    /// Anything else, in words.
+    Failed(String),
+}
+
+impl From<String> for NotOpened {
+    fn from(words: String) -> Self {
+        Self::Failed(words)
+    }
+}
+
 /// What the thread is asked for.
 #[derive(Debug)]
 pub(super) enum Job {
@@ -83,7 +98,7 @@ impl SqlStore {
     /// Opens the database on a thread of its own and waits until it is ready.
     pub(super) fn open<D: Database>(
         name: &str,
-        open: impl FnOnce() -> BoxFuture<'static, Result<(D, UnixTime), String>> + Send + 'static,
+        open: impl FnOnce() -> BoxFuture<'static, Result<(D, UnixTime), NotOpened>> + Send + 'static,
     ) -> Result<Self, OpenError> {
         sqlx::any::install_default_drivers();
         let (jobs, queue) = mpsc::channel(QUEUE);
@@ -92,7 +107,7 @@ impl SqlStore {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             let runtime = match runtime {
                 Ok(runtime) => runtime,
-                Err(error) => return drop(ready.send(Err(error.to_string()))),
+                Err(error) => return drop(ready.send(Err(error.to_string().into()))),
             };
             runtime.block_on(async move {
                 match open().await {
@@ -107,7 +122,12 @@ impl SqlStore {
         let thread = std::thread::Builder::new().name("keybound-store".to_owned());
         thread.spawn(run).map_err(|error| OpenError::new(name, &error))?;
         let opened = opened.recv().map_err(|_| OpenError::new(name, &"its thread ended"))?;
-        let opened = opened.map_err(|error| OpenError::new(name, &error))?;
+        let opened = opened.map_err(|why| match why {
+            NotOpened::Absent => {
+                OpenError { text: format!("{name}: no issuer has made its tables there"), is_absent: true }
+            }
+            NotOpened::Failed(error) => OpenError::new(name, &error),
+        })?;
         Ok(Self { jobs, opened })
     }
 
@@ -175,6 +195,11 @@ pub(super) async fn in_time<T>(work: impl Future<Output = sqlx::Result<T>>) -> R
     };
     tracing::error!(error = failed, "the store failed");
     Err(Fault::StoreUnavailable)
+}
+
+/// Whether this finds a row.
+pub(super) async fn is_there(connection: &mut AnyConnection, query: &'static str) -> sqlx::Result<bool> {
+    Ok(sqlx::query(query).fetch_optional(connection).await?.is_some())
 }
 
 /// Brings the tables to the version of this program, inside a transaction of the caller's; since when the store is there.

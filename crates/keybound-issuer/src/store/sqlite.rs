@@ -11,8 +11,11 @@ use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::{AnyConnection, AnyPool, ConnectOptions as _, Connection as _, Executor as _};
 use tokio::sync::{Mutex, mpsc};
 
-use super::sql::{self, Asked, Database, SqlStore, Work};
-use super::{Found, OpenError, Written, inserts};
+use super::sql::{self, Asked, Database, NotOpened, SqlStore, Work};
+use super::{Found, OpenError, Opening, Written, inserts};
+
+/// A row if there are tables of an issuer.
+const TABLES: &str = "SELECT 1 FROM sqlite_master WHERE name = 'keybound_store'";
 
 /// One statement is a transaction by itself.
 const INSERT: &str = "INSERT INTO keybound_record (kind, id, family, expires, version, body) \
@@ -28,11 +31,15 @@ struct Sqlite {
     writer: Mutex<Option<AnyConnection>>,
 }
 
-pub(super) fn open(file: &Path, now: UnixTime) -> Result<SqlStore, OpenError> {
+pub(super) fn open(how: Opening, file: &Path, now: UnixTime) -> Result<SqlStore, OpenError> {
     let name = format!("sqlite:{}", file.display());
-    let url = url(file).ok_or_else(|| OpenError::new(&name, &"the path is not text"))?;
-    make_private(file);
-    SqlStore::open(&name, move || async move { Sqlite::open(&url, now).await }.boxed())
+    let url = url(file, how).ok_or_else(|| OpenError::new(&name, &"the path is not text"))?;
+    if how.makes {
+        make_private(file);
+    } else if matches!(file.try_exists(), Ok(false)) {
+        return Err(OpenError { text: format!("{name}: there is no such file"), is_absent: true });
+    }
+    SqlStore::open(&name, move || async move { Sqlite::open(&url, how, now).await }.boxed())
 }
 
 /// Makes the file, if there is none, for this user alone: names of users and digests of secrets are in it, and SQLite gives the
@@ -45,17 +52,23 @@ fn make_private(file: &Path) {
     let _ = options.open(file);
 }
 
-/// `sqlite:` and the path, encoded where the path would end otherwise; the file is made if there is none.
-fn url(file: &Path) -> Option<String> {
+/// `sqlite:` and the path, encoded where the path would end otherwise.
+fn url(file: &Path, how: Opening) -> Option<String> {
     let path = file.to_str()?.replace('%', "%25").replace('?', "%3F").replace('#', "%23");
-    Some(format!("sqlite:{path}?mode=rwc"))
+    let mode = if how.makes { "rwc" } else { "rw" };
+    Some(format!("sqlite:{path}?mode={mode}"))
 }
 
 impl Sqlite {
-    async fn open(url: &str, now: UnixTime) -> Result<(Self, UnixTime), String> {
+    async fn open(url: &str, how: Opening, now: UnixTime) -> Result<(Self, UnixTime), NotOpened> {
         let text = |error: sqlx::Error| in_words(&error);
         let options: AnyConnectOptions = url.parse().map_err(text)?;
         let options = options.disable_statement_logging();
+        if !how.makes {
+            // Before anything is set in a file that may be of another program.
+            let mut looking = AnyConnection::connect_with(&options).await.map_err(text)?;
+            sql::is_there(&mut looking, TABLES).await.map_err(text)?.then_some(()).ok_or(NotOpened::Absent)?;
+        }
         let mut writer = connect(&options).await.map_err(text)?;
         let opened = prepare(&mut writer, now).await?;
         let readers = AnyPoolOptions::new().max_connections(READERS).acquire_timeout(Duration::from_secs(5));

@@ -12,7 +12,7 @@ use keybound::refusal::Fault;
 use keybound::time::UnixTime;
 use sqlx::{Connection as _, Executor as _};
 
-use super::{Change, Kind, Location, Store, Written, open, open_at_once, postgres, suite};
+use super::{Change, Kind, Location, Store, Written, open, open_at_once, open_existing, postgres, suite};
 
 const NOW: UnixTime = UnixTime::from_secs(1_700_000_000);
 
@@ -22,6 +22,42 @@ fn sqlite(file: &Path) -> Arc<dyn Store> {
 
 fn insert(id: &str) -> Vec<Change> {
     vec![Change::Insert { kind: Kind::CODE, id: id.into(), family: "".into(), expires: NOW, body: "{}".into() }]
+}
+
+/// A name that was mistyped, and the file of another program: nothing becomes of either.
+#[tokio::test]
+async fn who_looks_makes_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let [nothing, other, kept] = ["nothing.db", "other.db", "kept.db"].map(|name| folder.path().join(name));
+    let look = |file: &Path| open_existing(&Location::Sqlite(file.into()), NOW);
+    let absent = look(&nothing).expect_err("nothing is there");
+    assert!(absent.is_absent() && absent.to_string().ends_with("nothing.db: there is no such file"), "{absent}");
+    assert!(!nothing.exists());
+
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(&other).create_if_missing(true);
+    let mut theirs = sqlx::SqliteConnection::connect_with(&options).await.expect("a database");
+    theirs.execute("CREATE TABLE songs (name TEXT)").await.expect("a table");
+    drop(theirs);
+    let before = fs::read(&other).expect("a file");
+    let absent = look(&other).expect_err("it is no store");
+    assert!(absent.is_absent() && absent.to_string().contains("no issuer has made its tables"), "{absent}");
+    assert_eq!(fs::read(&other).expect("a file"), before);
+
+    assert_eq!(sqlite(&kept).write(insert("kept"), NOW).await, Ok(Written::Done));
+    let store = look(&kept).expect("a store");
+    assert!(store.read(Kind::CODE, "kept", NOW).await.expect("a store that works").is_some());
+}
+
+#[tokio::test]
+#[ignore = "wants a PostgreSQL server: cargo xtask test starts one and runs this"]
+async fn who_looks_makes_nothing_in_postgres() {
+    let own = OwnDatabase::new("looking").await;
+    for _ in 0..2 {
+        let absent = open_existing(&own.location(), NOW).expect_err("it has no tables");
+        assert!(absent.is_absent() && absent.to_string().contains("no issuer has made its tables"), "{absent}");
+    }
+    drop(open(&own.location(), NOW).expect("a store"));
+    open_existing(&own.location(), NOW).expect("the same store");
 }
 
 #[tokio::test]
