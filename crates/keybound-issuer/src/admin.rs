@@ -131,7 +131,7 @@ pub enum AdminError {
     Taken(Box<str>),
     /// It stands in the configuration, and is changed there.
     Configured(Box<str>),
-    /// What was sent is not fit: this member of it.
+    /// What was sent is not fit, for the reason that this sentence says.
     Unfit(Box<str>),
     /// It is not any more what it was when it was read.
     Changed,
@@ -151,7 +151,7 @@ impl fmt::Display for AdminError {
             Self::Unknown(name) => write!(f, "there is no {name:?}"),
             Self::Taken(name) => write!(f, "there is a client or user {name:?} already"),
             Self::Configured(name) => write!(f, "{name:?} stands in the configuration; change it there"),
-            Self::Unfit(member) => write!(f, "not fit: {member}"),
+            Self::Unfit(sentence) => f.write_str(sentence),
             Self::Changed => f.write_str("it was changed in the meantime; look at it again"),
             Self::NoSecret(id) => write!(f, "the client {id:?} does not authenticate by a secret"),
             Self::NotHere(why) => f.write_str(why),
@@ -172,7 +172,9 @@ impl From<Fault> for AdminError {
 impl From<Denial> for AdminError {
     fn from(denial: Denial) -> Self {
         match denial {
-            Denial::Refused(refusal) => Self::Unfit(refusal.detail().unwrap_or(refusal.reason().code()).into()),
+            Denial::Refused(refusal) => {
+                Self::Unfit(refusal.detail().unwrap_or(refusal.reason().entry().meaning).into())
+            }
             Denial::Failed(fault) => Self::Failed(fault),
             _ => Self::Failed(Fault::StoreUnavailable),
         }

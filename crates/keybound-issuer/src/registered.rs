@@ -23,6 +23,9 @@ const MAX_REGISTERED: usize = 16 * 1024;
 /// More addresses than anybody has.
 const MAX_URIS: usize = 32;
 
+/// How clients authenticate.
+const WAYS: [&str; 4] = ["client_secret_basic", "client_secret_post", "private_key_jwt", "none"];
+
 /// What is kept of a client.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Registered {
@@ -100,7 +103,7 @@ impl Registered {
         now: UnixTime,
     ) -> Result<(Self, Secrets), Denial> {
         if sent.get("grant_types").is_none() {
-            return Err(unfit("grant_types").into());
+            return Err(unfit("grant_types is missing: it names what the client may do").into());
         }
         let metadata = metadata(&Rules::ADMINISTRATOR, sent)?;
         let mut secrets = Secrets::default();
@@ -129,9 +132,10 @@ impl Registered {
     /// What is stored can be read again, and is not too long.
     fn checked(&self) -> Result<(), Denial> {
         if to_json(self).len() > MAX_REGISTERED {
-            return Err(unfit("too long").into());
+            return Err(unfit("all that is said of a client is too long: it may take 16 KiB").into());
         }
-        let _ = self.client().ok_or(Reason::RegistrationMetadata)?;
+        // Everything else has been looked at.
+        let _ = self.client().ok_or_else(|| unfit("jwks is no set of public keys, each of a kind that can sign"))?;
         Ok(())
     }
 
@@ -236,7 +240,9 @@ fn metadata<'s>(rules: &Rules<'_>, sent: &'s Map<String, Value>) -> Result<Map<S
     let mut metadata = Map::new();
     // What people and operators are shown of it: a line, and nothing that moves a cursor.
     let is_line = |text: &&str| !text.chars().any(char::is_control);
-    let line = |name: &str, value: &'s Value| value.as_str().filter(is_line).ok_or_else(|| unfit(name));
+    let line = |name: &str, value: &'s Value| {
+        value.as_str().filter(is_line).ok_or_else(|| unfit(format!("{name} is not one line of text")))
+    };
     let text = |name: &str| sent.get(name).map(|value| line(name, value)).transpose();
     for name in ["client_name", "client_uri", "logo_uri", "policy_uri", "tos_uri", "software_id", "software_version"] {
         if let Some(said) = text(name)? {
@@ -244,18 +250,22 @@ fn metadata<'s>(rules: &Rules<'_>, sent: &'s Map<String, Value>) -> Result<Map<S
         }
     }
     let way = text("token_endpoint_auth_method")?.unwrap_or("client_secret_basic");
+    if !WAYS.contains(&way) {
+        return Err(unfit(format!("token_endpoint_auth_method is not one of {}", WAYS.join(", "))));
+    }
     metadata.insert("token_endpoint_auth_method".to_owned(), way.into());
     if let Some(jwks) = sent.get("jwks") {
         metadata.insert("jwks".to_owned(), jwks.clone());
     } else if way == "private_key_jwt" {
-        return Err(unfit("jwks"));
+        return Err(unfit("jwks is missing: private_key_jwt is checked with the public keys in it"));
     }
     let grants = grants(rules, sent, way)?;
     let sends_back = grants.contains(&GrantType::AuthorizationCode);
     for name in ["redirect_uris", "post_logout_redirect_uris"] {
         let uris = uris(sent, name)?;
         if name == "redirect_uris" && sends_back && uris.is_empty() {
-            return Err(Reason::RegistrationRedirect.into());
+            let missing = "redirect_uris is missing: it names where codes are sent";
+            return Err(Refusal::with_detail(Reason::RegistrationRedirect, missing));
         }
         if !uris.is_empty() {
             metadata.insert(name.to_owned(), uris.into());
@@ -264,18 +274,21 @@ fn metadata<'s>(rules: &Rules<'_>, sent: &'s Map<String, Value>) -> Result<Map<S
     metadata.insert("grant_types".to_owned(), grants.iter().map(|grant| grant.as_str()).collect());
     let types = sent.get("response_types").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
     if sent.contains_key("response_types") && types.iter().any(|kind| kind != "code") {
-        return Err(unfit("response_types"));
+        return Err(unfit("response_types is not [\"code\"]: that is the only kind there is"));
     }
     metadata.insert("response_types".to_owned(), if sends_back { json!(["code"]) } else { json!([]) });
     let asked = text("scope")?;
     // An administrator names any scope: those asked for are those allowed.
     let allowed = rules.scope.unwrap_or(asked.unwrap_or_default());
     let asked = asked.filter(|asked| rules.scope.is_some() || !asked.is_empty());
-    let granted = scope(asked, scopes(allowed)).map_err(|_| unfit("scope"))?;
+    let granted = scope(asked, scopes(allowed)).map_err(|_| match rules.scope {
+        Some(_) => unfit("scope is not a list of names that clients may have, with one space between them"),
+        None => unfit("scope is not a list of names with one space between them"),
+    })?;
     metadata.insert("scope".to_owned(), granted.into());
     // R-AS-11
     let bound = sent.get("dpop_bound_access_tokens").map_or(Some(rules.bound), Value::as_bool);
-    let bound = bound.ok_or_else(|| unfit("dpop_bound_access_tokens"))?;
+    let bound = bound.ok_or_else(|| unfit("dpop_bound_access_tokens is neither true nor false"))?;
     metadata.insert("dpop_bound_access_tokens".to_owned(), bound.into());
     Ok(metadata)
 }
@@ -283,14 +296,19 @@ fn metadata<'s>(rules: &Rules<'_>, sent: &'s Map<String, Value>) -> Result<Map<S
 /// The grants, each known; those for machines only where not everybody may register.
 fn grants(rules: &Rules<'_>, sent: &Map<String, Value>, way: &str) -> Result<Vec<GrantType>, Refusal> {
     let Some(named) = sent.get("grant_types") else { return Ok(vec![GrantType::AuthorizationCode]) };
-    let named = named.as_array().ok_or_else(|| unfit("grant_types"))?;
+    let named = named.as_array().ok_or_else(|| unfit("grant_types is not an array of names"))?;
     let mut grants = Vec::new();
     for grant in named {
-        let grant: GrantType =
-            grant.as_str().and_then(|grant| grant.parse().ok()).ok_or_else(|| unfit("grant_types"))?;
+        let grant: GrantType = grant
+            .as_str()
+            .and_then(|grant| grant.parse().ok())
+            .ok_or_else(|| unfit("grant_types has one that this issuer does not know"))?;
         let is_for_machines = matches!(grant, GrantType::ClientCredentials | GrantType::TokenExchange);
-        if is_for_machines && (!rules.for_machines || way == "none") {
-            return Err(unfit("grant_types"));
+        if is_for_machines && way == "none" {
+            return Err(unfit("grant_types has one for machines, which have to authenticate: not with \"none\""));
+        }
+        if is_for_machines && !rules.for_machines {
+            return Err(unfit("grant_types has one for machines, which whoever registers unasked does not get"));
         }
         if !grants.contains(&grant) {
             grants.push(grant);
@@ -301,11 +319,18 @@ fn grants(rules: &Rules<'_>, sent: &Map<String, Value>, way: &str) -> Result<Vec
 
 fn uris(sent: &Map<String, Value>, name: &str) -> Result<Vec<Value>, Refusal> {
     let Some(named) = sent.get(name) else { return Ok(Vec::new()) };
-    let named = named.as_array().filter(|uris| uris.len() <= MAX_URIS).ok_or(Reason::RegistrationRedirect)?;
+    let unfit = |fault: &str| Refusal::with_detail(Reason::RegistrationRedirect, format!("{name} {fault}"));
+    let named = named.as_array().filter(|uris| uris.len() <= MAX_URIS);
+    let named = named.ok_or_else(|| unfit("is not an array, or one of too many"))?;
     let is_fit = |uri: &Value| uri.as_str().is_some_and(|uri| uri.len() <= 2048 && is_redirect_uri(uri));
-    if named.iter().all(is_fit) { Ok(named.clone()) } else { Err(Reason::RegistrationRedirect.into()) }
+    if named.iter().all(is_fit) {
+        return Ok(named.clone());
+    }
+    Err(unfit(
+        "has one that is neither https, nor http on loopback, nor of a scheme like com.example.app; or has a fragment or *",
+    ))
 }
 
-fn unfit(member: &str) -> Refusal {
-    Refusal::with_detail(Reason::RegistrationMetadata, member)
+fn unfit(sentence: impl Into<Box<str>>) -> Refusal {
+    Refusal::with_detail(Reason::RegistrationMetadata, sentence)
 }

@@ -72,7 +72,10 @@ impl Administration {
     pub async fn add_client(&self, id: Option<&str>, metadata: &Map<String, Value>) -> Result<Shown, AdminError> {
         let id = match id {
             Some(id) if is_client_id(id) => id.to_owned(),
-            Some(_) => return Err(AdminError::Unfit("client_id".into())),
+            Some(_) => {
+                let words = "client_id is not printable ASCII, or has a space at one of its ends";
+                return Err(AdminError::Unfit(words.into()));
+            }
             None => handle::name()?,
         };
         let now = self.clock.now();

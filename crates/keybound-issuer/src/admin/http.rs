@@ -107,27 +107,31 @@ fn described() -> Response {
 /// The parameters of the query, each of them known and once.
 fn parameters(parts: &Parts, known: &[&str]) -> Result<Form> {
     let query = parts.uri.query().unwrap_or_default();
-    let form = Form::parse(query.as_bytes()).map_err(|_| Problem::unfit("the query"))?;
+    let form =
+        Form::parse(query.as_bytes()).map_err(|_| Problem::unfit("the query is malformed, or has a name twice"))?;
     if form.names().any(|name| !known.contains(&name)) {
-        return Err(Problem::unfit("a parameter of the query that nobody knows"));
+        return Err(Problem::unfit("there is a parameter in the query that nobody knows"));
     }
     Ok(form)
 }
 
 fn number(form: &Form, name: &'static str) -> Result<Option<u64>> {
-    form.get(name).map(|text| text.parse().map_err(|_| Problem::unfit(name))).transpose()
+    let unfit = || Problem::unfit(format!("{name} is not a number"));
+    form.get(name).map(|text| text.parse().map_err(|_| unfit())).transpose()
 }
 
 fn limit(form: &Form) -> Result<u32> {
     let limit = number(form, "limit")?.unwrap_or(USUALLY.into());
     let limit = u32::try_from(limit).ok().filter(|limit| (1..=MOST).contains(limit));
-    limit.ok_or_else(|| Problem::unfit("limit"))
+    limit.ok_or_else(|| Problem::unfit(format!("limit is not a number from 1 to {MOST}")))
 }
 
 /// One strict JSON object.
 async fn object(parts: &Parts, body: Body) -> Result<Map<String, Value>> {
     let body = read_body(parts, body, "application/json").await.map_err(Problem::of_body)?;
-    Ok(Object::parse(&body).map_err(|_| Problem::unfit("the body"))?.to_json())
+    Ok(Object::parse(&body)
+        .map_err(|_| Problem::unfit("the body is not one JSON object with each name in it once"))?
+        .to_json())
 }
 
 /// What is to be changed: RFC 7396 has a name of its own for it, and plain JSON will do.
@@ -155,7 +159,7 @@ async fn list_entries(State(administration): State<Administration>, request: Req
     let text = |name| form.get(name).map(Box::from);
     let known = |event: &str| Event::ALL.iter().any(|known| known.code() == event || known.code().starts_with(event));
     if form.get("event").is_some_and(|event| !known(event)) {
-        return Err(Problem::unfit("event"));
+        return Err(Problem::unfit("event is neither one that there is nor the beginning of some, like \"client.\""));
     }
     let query = Query {
         event: text("event"),

@@ -138,5 +138,7 @@ impl Administration {
 }
 
 async fn hash(password: &str) -> Result<PasswordHash, AdminError> {
-    PasswordHash::off_thread(password).await.map_err(|_| AdminError::Unfit("password".into()))
+    PasswordHash::off_thread(password)
+        .await
+        .map_err(|_| AdminError::Unfit("a password has between 1 and 1024 octets".into()))
 }

@@ -92,21 +92,27 @@ async fn one_thing_wrong_in_each() {
     let mut no_grants = machine();
     no_grants.as_object_mut().unwrap().remove("grant_types");
     for (body, detail) in [
-        (no_grants, "grant_types"),
-        (with("grant_types", json!(["implicit"])), "grant_types"),
-        (with("grant_types", json!("client_credentials")), "grant_types"),
-        (with("grant_types", json!(["authorization_code"])), "registration.redirect"),
-        (with("redirect_uris", json!(["javascript:alert(1)"])), "registration.redirect"),
-        (with("token_endpoint_auth_method", json!("none")), "grant_types"),
-        (with("token_endpoint_auth_method", json!("private_key_jwt")), "jwks"),
-        (with("token_endpoint_auth_method", json!("tls_client_auth")), "registration.metadata"),
-        (with("scope", json!("a  b")), "scope"),
-        (with("scope", json!("a\"b")), "scope"),
-        (with("client_id", json!(" orders")), "client_id"),
-        (with("client_id", json!("ord\u{e9}rs")), "client_id"),
-        (with("client_id", json!(7)), "client_id"),
+        (no_grants, "grant_types is missing"),
+        (with("grant_types", json!(["implicit"])), "grant_types has one that this issuer does not know"),
+        (with("grant_types", json!("client_credentials")), "grant_types is not an array"),
+        (with("grant_types", json!(["authorization_code"])), "redirect_uris is missing"),
+        (
+            with("redirect_uris", json!(["javascript:alert(1)"])),
+            "redirect_uris has one that is neither https, nor http on loopback",
+        ),
+        (with("token_endpoint_auth_method", json!("none")), "machines, which have to authenticate"),
+        (with("token_endpoint_auth_method", json!("private_key_jwt")), "jwks is missing"),
+        (with("token_endpoint_auth_method", json!("tls_client_auth")), "is not one of client_secret_basic, "),
+        (with("jwks", json!({ "keys": [{ "kty": "oct", "k": "AA" }] })), "jwks is no set of public keys"),
+        (with("scope", json!("a  b")), "scope is not a list of names with one space between them"),
+        (with("scope", json!("a\"b")), "scope is not a list of names with one space between them"),
+        (with("client_id", json!(" orders")), "client_id is not printable ASCII, or has a space"),
+        (with("client_id", json!("ord\u{e9}rs")), "client_id is not printable ASCII, or has a space"),
+        (with("client_id", json!(7)), "client_id is not a text"),
+        (with("client_name", json!("a\nb")), "client_name is not one line of text"),
         (with("client_name", json!("x".repeat(20_000))), "too long"),
-        (with("dpop_bound_access_tokens", json!("yes")), "dpop_bound_access_tokens"),
+        (with("response_types", json!(["token"])), "response_types is not [\"code\"]"),
+        (with("dpop_bound_access_tokens", json!("yes")), "neither true nor false"),
     ] {
         let answer = scene.admin("POST", "/v1/clients", body.clone()).await;
         let problem = answer.json();

@@ -54,18 +54,20 @@ async fn a_user_from_first_to_last() {
 #[tokio::test]
 async fn one_thing_wrong_in_each() {
     let scene = Scene::new();
-    for body in [
-        json!({}),
-        json!({ "name": "a b" }),
-        json!({ "name": 7 }),
-        json!({ "name": "bob", "password": "" }),
-        json!({ "name": "bob", "password": "x".repeat(1025) }),
-        json!({ "name": "bob", "password": 7 }),
-        json!({ "name": "bob", "email": "a\nb" }),
-        json!({ "name": "bob", "is_admin": true }),
+    for (body, detail) in [
+        (json!({}), "name is missing"),
+        (json!({ "name": "a b" }), "a user name is of letters, digits and"),
+        (json!({ "name": 7 }), "name is neither a text nor null"),
+        (json!({ "name": "bob", "password": "" }), "a password has between 1 and 1024 octets"),
+        (json!({ "name": "bob", "password": "x".repeat(1025) }), "a password has between 1 and 1024 octets"),
+        (json!({ "name": "bob", "password": 7 }), "password is not a text"),
+        (json!({ "name": "bob", "email": "a\nb" }), "a full name or an address is a line"),
+        (json!({ "name": "bob", "is_admin": true }), "a member in the body that nobody knows"),
     ] {
         let answer = scene.admin("POST", "/v1/users", body.clone()).await;
-        assert_eq!((answer.status, &answer.json()["code"]), (400, &json!("request.unfit")), "{body}");
+        let problem = answer.json();
+        assert_eq!((answer.status, &problem["code"]), (400, &json!("request.unfit")), "{body}");
+        assert!(problem["detail"].as_str().unwrap().contains(detail), "{body}: {problem}");
     }
     for (method, path, body) in [
         ("GET", "/v1/users/nobody", Value::Null),

@@ -24,7 +24,7 @@ pub(super) async fn add(State(administration): State<Administration>, request: R
     let id = match metadata.remove("client_id") {
         None => None,
         Some(Value::String(id)) => Some(id),
-        Some(_) => return Err(Problem::unfit("client_id")),
+        Some(_) => return Err(Problem::unfit("client_id is not a text")),
     };
     let shown = administration.add_client(id.as_deref(), &metadata).await?;
     let at = shown.client.get("client_id").and_then(Value::as_str).map(encoded);
@@ -47,7 +47,7 @@ pub(super) async fn change(
     let (parts, body) = request.into_parts();
     let patch = patch(parts.clone(), body).await?;
     if patch.get("client_id").is_some_and(|named| named.as_str() != Some(&id)) {
-        return Err(Problem::unfit("client_id"));
+        return Err(Problem::unfit("client_id is another one than in the path, and is never changed"));
     }
     let shown = administration.change_client(&id, &patch, version(&parts.headers)?).await?;
     Ok(told_client(StatusCode::OK, shown))
@@ -85,5 +85,5 @@ fn version(headers: &HeaderMap) -> Result<Option<u64>> {
     let Some(field) = field.filter(|field| field.as_bytes() != b"*") else { return Ok(None) };
     let text = field.to_str().ok().filter(|_| more.is_none());
     let version = text.and_then(|text| text.strip_prefix('"')?.strip_suffix('"')?.parse().ok());
-    version.map(Some).ok_or_else(|| Problem::unfit("If-Match"))
+    version.map(Some).ok_or_else(|| Problem::unfit("If-Match is not one ETag of this client, in quotation marks"))
 }

@@ -35,9 +35,9 @@ impl Problem {
     pub(super) const SLOW: Fixed =
         Fixed(StatusCode::SERVICE_UNAVAILABLE, "store.slow", "it took too long; what was done so far is done");
 
-    /// What was sent is not fit: this part of it.
-    pub(super) fn unfit(what: &str) -> Self {
-        Self { status: StatusCode::BAD_REQUEST, code: "request.unfit", detail: what.into() }
+    /// What was sent is not fit, for the reason that this sentence says.
+    pub(super) fn unfit(sentence: impl Into<Box<str>>) -> Self {
+        Self { status: StatusCode::BAD_REQUEST, code: "request.unfit", detail: sentence.into() }
     }
 
     pub(super) fn of_body(status: StatusCode) -> Self {

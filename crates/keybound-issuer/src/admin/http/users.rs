@@ -26,7 +26,8 @@ pub(super) async fn add(State(administration): State<Administration>, request: R
     let (parts, body) = request.into_parts();
     let mut sent = object(&parts, body).await?;
     let password = secret(&mut sent)?;
-    let name = text(&mut sent, "name")?.flatten().ok_or_else(|| Problem::unfit("name"))?;
+    let name =
+        text(&mut sent, "name")?.flatten().ok_or_else(|| Problem::unfit("name is missing: what to sign in with"))?;
     let known =
         Description { full_name: text(&mut sent, "full_name")?.flatten(), email: text(&mut sent, "email")?.flatten() };
     nothing_else(&sent)?;
@@ -53,7 +54,7 @@ pub(super) async fn change(
     let disabled = match sent.remove("disabled") {
         None => None,
         Some(Value::Bool(disabled)) => Some(disabled),
-        Some(_) => return Err(Problem::unfit("disabled")),
+        Some(_) => return Err(Problem::unfit("disabled is neither true nor false")),
     };
     nothing_else(&sent)?;
     let mut user = administration.user(&name).await?;
@@ -84,7 +85,7 @@ pub(super) async fn set_password(
 ) -> Result<Response> {
     let (parts, body) = request.into_parts();
     let mut sent = object(&parts, body).await?;
-    let password = secret(&mut sent)?.ok_or_else(|| Problem::unfit("password"))?;
+    let password = secret(&mut sent)?.ok_or_else(|| Problem::unfit("password is missing"))?;
     nothing_else(&sent)?;
     administration.set_password(&name, Some(&password)).await?;
     Ok(done())
@@ -180,7 +181,7 @@ fn text(sent: &mut Map<String, Value>, name: &'static str) -> Result<Option<Opti
         None => Ok(None),
         Some(Value::Null) => Ok(Some(None)),
         Some(Value::String(text)) => Ok(Some(Some(text.into()))),
-        Some(_) => Err(Problem::unfit(name)),
+        Some(_) => Err(Problem::unfit(format!("{name} is neither a text nor null"))),
     }
 }
 
@@ -189,10 +190,10 @@ fn secret(sent: &mut Map<String, Value>) -> Result<Option<Zeroizing<String>>> {
     match sent.remove("password") {
         None => Ok(None),
         Some(Value::String(text)) => Ok(Some(Zeroizing::new(text))),
-        Some(_) => Err(Problem::unfit("password")),
+        Some(_) => Err(Problem::unfit("password is not a text")),
     }
 }
 
 fn nothing_else(sent: &Map<String, Value>) -> Result<()> {
-    if sent.is_empty() { Ok(()) } else { Err(Problem::unfit("a member that nobody knows")) }
+    if sent.is_empty() { Ok(()) } else { Err(Problem::unfit("there is a member in the body that nobody knows")) }
 }
