@@ -34,7 +34,7 @@ mod tests;
 pub use self::counts::Count;
 pub use self::entry::{Entry, Event};
 pub(crate) use self::entry::{Refused, digest_prefix};
-pub use self::list::{MOST_LISTED, Noted, Page, Query};
+pub use self::list::{Events, MOST_LISTED, Noted, Page, Query, UnknownEvents};
 
 /// How long entries stay in the store unless set otherwise.
 pub const DEFAULT_AUDIT_LIFETIME: Duration = Duration::from_secs(30 * 86_400);

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use clap::Args;
 use keybound::time::UnixTime;
 use keybound_issuer::admin::Administration;
-use keybound_issuer::audit::{Event, MOST_LISTED, Noted, Query};
+use keybound_issuer::audit::{Events, MOST_LISTED, Noted, Query};
 
 use super::entry::{as_json, as_text};
 use super::place::{Place, failure};
@@ -34,8 +34,8 @@ pub(super) struct Entries {
     #[command(flatten)]
     place: Place,
     /// What happened: token.issued for example, or client. for all that begin so
-    #[arg(long, value_parser = event)]
-    event: Option<String>,
+    #[arg(long)]
+    event: Option<Events>,
     /// The client_id
     #[arg(long)]
     client: Option<String>,
@@ -57,13 +57,6 @@ pub(super) struct Entries {
     /// Print each as a JSON object on a line
     #[arg(long)]
     json: bool,
-}
-
-fn event(text: &str) -> std::result::Result<String, String> {
-    let is_known =
-        Event::ALL.iter().any(|event| event.code() == text || text.ends_with('.') && event.code().starts_with(text));
-    let known = || Event::ALL.iter().map(|event| event.code()).collect::<Vec<_>>().join(", ");
-    if is_known { Ok(text.to_owned()) } else { Err(format!("not an event; there are {}", known())) }
 }
 
 fn now() -> u64 {
@@ -110,7 +103,7 @@ impl Entries {
     ) -> std::result::Result<Vec<Noted>, Failure> {
         let text = |text: &Option<String>| text.as_deref().map(Box::from);
         let mut query = Query::default();
-        query.event = text(&self.event);
+        query.event = self.event.clone();
         query.client = text(&self.client);
         query.subject = text(&self.subject);
         query.reason = text(&self.reason);

@@ -17,7 +17,7 @@ use serde_json::{Map, Value, json};
 use self::problem::{Problem, Result};
 use super::Administration;
 use crate::answer;
-use crate::audit::{Event, MOST_LISTED, Page, Query};
+use crate::audit::{Events, MOST_LISTED, Page, Query};
 use crate::client::Secret;
 use crate::exchange::read_body;
 use crate::form::Form;
@@ -157,12 +157,10 @@ async fn list_entries(State(administration): State<Administration>, request: Req
     let names = ["event", "client", "subject", "reason", "since", "until", "after", "limit"];
     let form = parameters(&parts, &names)?;
     let text = |name| form.get(name).map(Box::from);
-    let known = |event: &str| Event::ALL.iter().any(|known| known.code() == event || known.code().starts_with(event));
-    if form.get("event").is_some_and(|event| !known(event)) {
-        return Err(Problem::unfit("event is neither one that there is nor the beginning of some, like \"client.\""));
-    }
+    let event = form.get("event").map(str::parse::<Events>).transpose();
+    let event = event.map_err(|unknown| Problem::unfit(format!("event: {unknown}")))?;
     let query = Query {
-        event: text("event"),
+        event,
         client: text("client"),
         subject: text("subject"),
         reason: text("reason"),

@@ -1,9 +1,12 @@
 //! Entries of the store, the latest first, as far as they are asked for.
 
+use core::fmt;
+use core::str::FromStr;
+
 use keybound::refusal::Fault;
 use keybound::time::UnixTime;
 
-use super::{Entry, name_of_second};
+use super::{Entry, Event, name_of_second};
 use crate::store::{Kind, Store, parse};
 
 /// Entries of one page at most.
@@ -19,8 +22,8 @@ const STEPS: usize = 20;
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Query {
-    /// The code of the event; or a beginning of it with a full stop at its end, like `client.`.
-    pub event: Option<Box<str>>,
+    /// What happened.
+    pub event: Option<Events>,
     /// The client.
     pub client: Option<Box<str>>,
     /// `sub`.
@@ -36,6 +39,52 @@ pub struct Query {
     /// So many at most, and never more than [`MOST_LISTED`].
     pub limit: Option<usize>,
 }
+
+/// Some of what can happen: one [`Event`] by its code, or all whose codes begin so, with the full stop at its end.
+///
+/// ```
+/// use keybound_issuer::audit::Events;
+///
+/// assert!("client.".parse::<Events>().unwrap().contain("client.secret"));
+/// assert!(!"client.secret".parse::<Events>().unwrap().contain("client.deleted"));
+/// assert!("client".parse::<Events>().is_err());
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Events(Box<str>);
+
+impl Events {
+    /// Whether the event of this code is among them.
+    pub fn contain(&self, code: &str) -> bool {
+        *code == *self.0 || self.0.ends_with('.') && code.starts_with(&*self.0)
+    }
+}
+
+impl FromStr for Events {
+    type Err = UnknownEvents;
+
+    fn from_str(text: &str) -> Result<Self, UnknownEvents> {
+        let events = Self(text.into());
+        if Event::ALL.iter().any(|event| events.contain(event.code())) { Ok(events) } else { Err(UnknownEvents) }
+    }
+}
+
+/// No event is called so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct UnknownEvents;
+
+impl fmt::Display for UnknownEvents {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("not an event; there are ")?;
+        for (position, event) in Event::ALL.iter().enumerate() {
+            f.write_str(if position == 0 { "" } else { ", " })?;
+            f.write_str(event.code())?;
+        }
+        Ok(())
+    }
+}
+
+impl core::error::Error for UnknownEvents {}
 
 /// An entry with its name.
 #[derive(Clone, Debug)]
@@ -62,11 +111,7 @@ impl Query {
         let same = |wanted: &Option<Box<str>>, found: Option<&str>| {
             wanted.as_deref().is_none_or(|wanted| found == Some(wanted))
         };
-        let event = self
-            .event
-            .as_deref()
-            .is_none_or(|wanted| *entry.event == *wanted || wanted.ends_with('.') && entry.event.starts_with(wanted));
-        event
+        self.event.as_ref().is_none_or(|events| events.contain(&entry.event))
             && same(&self.client, entry.client.as_deref())
             && same(&self.subject, entry.subject.as_deref())
             && same(&self.reason, entry.reason.as_deref())

@@ -39,7 +39,12 @@ async fn what_was_done_is_found_by_what_it_says() {
     ] {
         assert_eq!(scene.entries(query).await.len(), found, "{query}");
     }
-    assert_eq!(scene.admin("GET", "/v1/audit?event=nothing", Value::Null).await.status, 400);
+    for event in ["nothing", "client", "c", "."] {
+        let refused = scene.admin("GET", &format!("/v1/audit?event={event}"), Value::Null).await;
+        assert_eq!(refused.status, 400, "{event}");
+        let detail = refused.json()["detail"].as_str().unwrap().to_owned();
+        assert!(detail.starts_with("event: not an event; there are token.issued, "), "{detail}");
+    }
     assert_eq!(scene.admin("GET", "/v1/audit?since=yesterday", Value::Null).await.status, 400);
 
     let mut paged = Vec::new();
