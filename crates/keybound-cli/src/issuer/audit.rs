@@ -29,7 +29,7 @@ const OVERLAP: u64 = 15;
 #[command(after_help = "Examples:
   keybound issuer audit --config issuer.toml --since 1h
   keybound issuer audit --config issuer.toml --event request.refused --client orders --json
-  keybound issuer audit --config issuer.toml --follow")]
+  keybound issuer audit --config issuer.toml --follow --limit 10")]
 pub(super) struct Entries {
     #[command(flatten)]
     place: Place,
@@ -48,8 +48,8 @@ pub(super) struct Entries {
     /// How long ago it was at most: 30m, 12h, 7d; or a time, like 2026-01-31T12:00:00Z
     #[arg(long, value_parser = moment)]
     since: Option<u64>,
-    /// So many of the latest
-    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    /// So many of the latest; with --follow, so many from before, and then all that follow
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(..=100_000))]
     limit: u32,
     /// Go on with what happens from now on
     #[arg(long, short)]
@@ -78,20 +78,28 @@ fn moment(text: &str) -> std::result::Result<u64, String> {
 impl Entries {
     pub(super) fn run(&self) -> Result {
         let place = self.place.open()?;
-        let mut shown = HashSet::new();
-        self.show(self.read(&place, self.since, self.limit as usize)?, &mut shown)?;
+        // Whatever is left out at first is so for good: looked for again, it would come behind what is later.
+        let mut shown = if self.follow { self.known(&place)? } else { HashSet::new() };
+        let latest = self.read(&place, self.since, self.limit as usize)?;
+        shown.extend(latest.iter().map(|noted| noted.id.clone()));
+        show(latest, self.json)?;
         if !self.follow {
             return Ok(Outcome::Done);
         }
         loop {
             sleep(PAUSE);
-            let since = now().saturating_sub(OVERLAP);
-            let found = self.read(&place, Some(since), usize::MAX)?;
-            let still: HashSet<_> = found.iter().map(|noted| noted.id.clone()).collect();
-            self.show(found, &mut shown)?;
+            let found = self.read(&place, Some(now().saturating_sub(OVERLAP)), usize::MAX)?;
             // What cannot come again need not be known.
-            shown.retain(|id| still.contains(id));
+            let still = found.iter().map(|noted| noted.id.clone()).collect();
+            show(found.into_iter().filter(|noted| !shown.contains(&noted.id)).collect(), self.json)?;
+            shown = still;
         }
+    }
+
+    /// What is there already of all that is looked at again.
+    fn known(&self, place: &Administration) -> std::result::Result<HashSet<Box<str>>, Failure> {
+        let found = self.read(place, Some(now().saturating_sub(OVERLAP)), usize::MAX)?;
+        Ok(found.into_iter().map(|noted| noted.id).collect())
     }
 
     /// The latest of those that fit.
@@ -109,25 +117,20 @@ impl Entries {
         query.reason = text(&self.reason);
         query.since = since;
         let mut found = Vec::new();
-        loop {
+        while found.len() < most {
             query.limit = Some((most - found.len()).min(MOST_LISTED));
             let page = block_on(place.entries(&query))?.map_err(failure)?;
             found.extend(page.entries);
             query.after = page.next;
-            if query.after.is_none() || found.len() >= most {
-                return Ok(found);
+            if query.after.is_none() {
+                break;
             }
         }
+        Ok(found)
     }
+}
 
-    fn show(&self, found: Vec<Noted>, shown: &mut HashSet<Box<str>>) -> std::result::Result<(), Failure> {
-        for noted in found.into_iter().rev() {
-            if shown.contains(&noted.id) {
-                continue;
-            }
-            output::line(if self.json { as_json(&noted) } else { as_text(&noted.entry) })?;
-            shown.insert(noted.id);
-        }
-        Ok(())
-    }
+/// The earliest first.
+fn show(found: Vec<Noted>, json: bool) -> std::result::Result<(), Failure> {
+    found.iter().rev().try_for_each(|noted| output::line(if json { as_json(noted) } else { as_text(&noted.entry) }))
 }

@@ -158,6 +158,26 @@ fn users_come_and_go() {
     assert_eq!(events, expected);
 }
 
+/// As `tail -f -n 2` does: two from before, and then only what is new, in its order.
+#[test]
+fn the_log_is_followed_from_so_many_on() {
+    let scene = Scene::new();
+    let add = |id: &str| scene.run(&["client", "add", id, "--grant", "client_credentials"]).good().to_owned();
+    for id in ["a", "b", "c"] {
+        add(id);
+    }
+    let filter = ["--event", "client.registered", "--json"];
+    let follow = ["--config", "issuer.toml", "--follow", "--limit", "2"];
+    let mut followed = scene.place.start(&[&["issuer", "audit"], &filter[..], &follow[..]].concat());
+    followed.line("\"client\":\"c\"");
+    add("d");
+    followed.line("\"client\":\"d\"");
+    let rows = followed.said().iter().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let clients: Vec<_> = rows.map(|row| row["client"].clone()).collect();
+    assert_eq!(clients, ["b", "c", "d"]);
+    assert_eq!(scene.entries(&["--limit", "0"]), [Value::Null; 0]);
+}
+
 #[test]
 fn a_store_can_be_named_and_must_be_one() {
     let place = Place::new();
