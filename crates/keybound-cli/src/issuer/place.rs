@@ -120,10 +120,10 @@ pub(super) fn agreed(yes: bool, question: &str) -> Result<bool, Failure> {
 #[derive(Debug, Args)]
 #[group(multiple = false)]
 pub(super) struct Source {
-    /// Read the password from this file, without its last line break
+    /// Read the password from this file: one line, whose line break is no part of it
     #[arg(long, value_name = "FILE")]
     password_file: Option<PathBuf>,
-    /// Read it from standard input
+    /// Read it from standard input, in the same way
     #[arg(long)]
     password_stdin: bool,
     /// Make one, and print it
@@ -170,7 +170,8 @@ impl Source {
             return read.map(Password::Known);
         }
         if self.password_stdin {
-            return line(io::stdin().lock()).map(Password::Known).map_err(Failure::failed);
+            let read = line(io::stdin().lock());
+            return read.map(Password::Known).map_err(|error| Failure::usage(format!("standard input: {error}")));
         }
         if !io::stdin().is_terminal() {
             let words = "nobody is here to be asked for a password; give --password-stdin, --password-file, --generate or \
@@ -183,15 +184,21 @@ impl Source {
     }
 }
 
+/// One line: a password with a line break in it could be typed nowhere.
 fn line(from: impl io::Read) -> io::Result<Zeroizing<String>> {
+    let unfit = |why| Err(io::Error::new(io::ErrorKind::InvalidData, why));
     let mut text = Zeroizing::new(String::with_capacity(LONGEST as usize + 1));
     from.take(LONGEST + 1).read_to_string(&mut text)?;
     if text.len() as u64 > LONGEST {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "is too long for a password"));
+        return unfit("is too long for a password");
     }
-    let end = text.trim_end_matches(['\r', '\n']).len();
+    let end = text.strip_suffix("\r\n").or_else(|| text.strip_suffix('\n')).map_or(text.len(), str::len);
     text.truncate(end);
-    Ok(text)
+    match &**text {
+        "" => unfit("holds no password"),
+        line if line.contains(['\r', '\n']) => unfit("holds more than one line, and a password is one"),
+        _ => Ok(text),
+    }
 }
 
 /// Prints facts: as an object, or a line for each.

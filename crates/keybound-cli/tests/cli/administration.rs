@@ -148,7 +148,27 @@ fn users_come_and_go() {
         "{rows:?}"
     );
     assert_eq!(scene.run(&["user", "enable", "alice", "--json"]).json()["disabled"], false);
-    scene.place.write("new", "another one\n");
+    for (text, fault) in [
+        ("another one\nand a second line\n", "more than one line"),
+        ("another one\n\n", "more than one line"),
+        ("another\rone", "more than one line"),
+        ("\n", "no password"),
+        ("", "no password"),
+    ] {
+        scene.place.write("new", text);
+        let refused = scene.run(&["user", "password", "alice", "--password-file", "new"]);
+        assert!(
+            refused.status == 2 && refused.stderr.contains(&format!("new: holds {fault}")),
+            "{text:?}: {refused:?}"
+        );
+        let args = ["issuer", "user", "password", "alice", "--config", "issuer.toml", "--password-stdin"];
+        let refused = scene.place.run_on(text, &args);
+        assert!(
+            refused.status == 2 && refused.stderr.contains(&format!("standard input: holds {fault}")),
+            "{refused:?}"
+        );
+    }
+    scene.place.write("new", "another one\r\n");
     scene.run(&["user", "password", "alice", "--password-file", "new"]).good();
     assert_eq!(scene.run(&["user", "revoke", "alice"]).good(), "");
     scene.run(&["user", "delete", "alice", "--yes"]).good();
