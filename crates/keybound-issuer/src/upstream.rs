@@ -203,7 +203,7 @@ impl Provider {
                     .pair("client_assertion_type", CLIENT_ASSERTION_TYPE)
                     .pair("client_assertion", &assertion);
             }
-            SignInAuthentication::Public => {
+            SignInAuthentication::None => {
                 body.pair("client_id", id);
             }
         }

@@ -46,7 +46,7 @@ pub enum SignInAuthentication {
         kid: Option<Box<str>>,
     },
     /// `none`: PKCE alone.
-    Public,
+    None,
 }
 
 impl SignInProvider {

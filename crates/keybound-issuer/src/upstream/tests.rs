@@ -375,7 +375,7 @@ async fn every_way_to_authenticate() {
         SignInAuthentication::SecretBasic(secret()),
         SignInAuthentication::SecretPost(secret()),
         SignInAuthentication::PrivateKeyJwt { key, kid: Some("ours".into()) },
-        SignInAuthentication::Public,
+        SignInAuthentication::None,
     ] {
         let provider =
             Provider::new(SignInProvider::new("work", "https://up.example.com", "us", authentication), REDIRECT);
@@ -389,14 +389,14 @@ async fn every_way_to_authenticate() {
                 assert_eq!(form.get("client_assertion_type"), Some(CLIENT_ASSERTION_TYPE));
                 assert_eq!(form.get("client_assertion").map(|text| text.split('.').count()), Some(3));
             }
-            SignInAuthentication::Public => assert_eq!((form.get("client_id"), field), (Some("us"), None)),
+            SignInAuthentication::None => assert_eq!((form.get("client_id"), field), (Some("us"), None)),
         }
     }
 }
 
 #[test]
 fn settings_that_cannot_be() {
-    let good = || SignInProvider::new("work", "https://up.example.com", "us", SignInAuthentication::Public);
+    let good = || SignInProvider::new("work", "https://up.example.com", "us", SignInAuthentication::None);
     assert_eq!(good().mistake(), None);
     for (settings, mistake) in [
         (SignInProvider { name: "a/b".into(), ..good() }, SignInError::Name),
