@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 use keybound_issuer::admin::Description;
 use keybound_issuer::users::User;
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 
 use super::place::{NewPlace, Password, Place, Source, agreed, failure, print};
 use crate::outcome::{Outcome, Result};
@@ -152,20 +152,8 @@ impl Users {
     }
 }
 
-fn facts(user: &User) -> Map<String, Value> {
-    let facts = json!({
-        "name": user.name(),
-        "subject": user.subject(),
-        "full_name": user.full_name(),
-        "email": user.email(),
-        "has_password": user.has_password(),
-        "disabled": user.is_disabled(),
-    });
-    if let Value::Object(facts) = facts { facts } else { Map::new() }
-}
-
 fn told(user: &User, password: &Password, json: bool) -> Result {
-    let mut facts = facts(user);
+    let mut facts = user.facts();
     if let Some(made) = password.made() {
         facts.insert("password".to_owned(), made.into());
     }
@@ -186,7 +174,7 @@ fn list(place: &Place, json: bool) -> Result {
         }
     }
     if json {
-        let rows: Vec<Value> = users.iter().map(|user| facts(user).into()).collect();
+        let rows: Vec<Value> = users.iter().map(|user| user.facts().into()).collect();
         output::line(format_args!("{:#}", Value::from(rows)))?;
         return Ok(Outcome::Done);
     }

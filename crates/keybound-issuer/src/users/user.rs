@@ -2,6 +2,7 @@
 
 use keybound::time::UnixTime;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
 
 use crate::handle;
 use crate::people::PasswordHash;
@@ -72,6 +73,21 @@ impl User {
     /// When they were created; the beginning of time for a user of the configuration.
     pub const fn created(&self) -> UnixTime {
         UnixTime::from_secs(self.stored.created)
+    }
+
+    /// What an administrator sees of them.
+    pub fn facts(&self) -> Map<String, Value> {
+        let facts = [
+            ("name", json!(self.name())),
+            ("subject", json!(self.subject())),
+            ("full_name", json!(self.full_name())),
+            ("email", json!(self.email())),
+            ("has_password", json!(self.has_password())),
+            ("disabled", json!(self.is_disabled())),
+            ("created", json!(self.created().as_secs())),
+            ("configured", json!(self.is_configured())),
+        ];
+        facts.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
     }
 
     /// What to call them on a page.

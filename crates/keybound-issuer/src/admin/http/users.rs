@@ -19,7 +19,7 @@ pub(super) async fn list(State(administration): State<Administration>, request: 
     let limit = limit(&form)?;
     let users = administration.users(form.get("after").unwrap_or_default(), limit).await?;
     let next = users.last().filter(|_| users.len() == limit as usize).map(User::id);
-    Ok(told(StatusCode::OK, &json!({ "users": users.iter().map(shown).collect::<Value>(), "next": next })))
+    Ok(told(StatusCode::OK, &json!({ "users": users.iter().map(User::facts).collect::<Value>(), "next": next })))
 }
 
 pub(super) async fn add(State(administration): State<Administration>, request: Request) -> Result<Response> {
@@ -32,7 +32,7 @@ pub(super) async fn add(State(administration): State<Administration>, request: R
         Description { full_name: text(&mut sent, "full_name")?.flatten(), email: text(&mut sent, "email")?.flatten() };
     nothing_else(&sent)?;
     let user = administration.add_user(&name, known, password.as_ref().map(|text| text.as_str())).await?;
-    let mut response = told(StatusCode::CREATED, &shown(&user));
+    let mut response = told(StatusCode::CREATED, &user.facts().into());
     if let Ok(at) = HeaderValue::try_from(format!("/v1/users/{}", encoded(user.id()))) {
         response.headers_mut().insert(LOCATION, at);
     }
@@ -40,7 +40,7 @@ pub(super) async fn add(State(administration): State<Administration>, request: R
 }
 
 pub(super) async fn show(State(administration): State<Administration>, Path(name): Path<String>) -> Result<Response> {
-    Ok(told(StatusCode::OK, &shown(&administration.user(&name).await?)))
+    Ok(told(StatusCode::OK, &administration.user(&name).await?.facts().into()))
 }
 
 pub(super) async fn change(
@@ -70,7 +70,7 @@ pub(super) async fn change(
         Some(false) => user = administration.enable_user(&name).await?,
         None => {}
     }
-    Ok(told(StatusCode::OK, &shown(&user)))
+    Ok(told(StatusCode::OK, &user.facts().into()))
 }
 
 pub(super) async fn delete(State(administration): State<Administration>, Path(name): Path<String>) -> Result<Response> {
@@ -160,19 +160,6 @@ pub(super) async fn end_sessions(
     let subject = administration.subject(&name).await?;
     administration.end_sessions(&subject).await?;
     Ok(done())
-}
-
-fn shown(user: &User) -> Value {
-    json!({
-        "name": user.name(),
-        "subject": user.subject(),
-        "full_name": user.full_name(),
-        "email": user.email(),
-        "has_password": user.has_password(),
-        "disabled": user.is_disabled(),
-        "created": user.created().as_secs(),
-        "configured": user.is_configured(),
-    })
 }
 
 /// A member that is a text or `null`, if it is there.
