@@ -7,13 +7,10 @@ use keybound_issuer::GrantType;
 use keybound_issuer::admin::Shown;
 use serde_json::{Map, Value, json};
 
-use super::place::{NewPlace, Place, agreed, failure, plain, print};
+use super::place::{NewPlace, PAGE, Place, agreed, all, failure, plain, print};
 use crate::outcome::{Failure, Outcome, Result};
 use crate::output;
 use crate::token::block_on;
-
-/// Clients that are read at once.
-const PAGE: u32 = 500;
 
 /// Look after the clients of an issuer
 ///
@@ -216,16 +213,8 @@ fn told(shown: Shown, json: bool) -> Result {
 
 fn list(place: &Place, json: bool) -> Result {
     let place = place.open()?;
-    let mut clients = Vec::new();
-    let mut after = String::new();
-    loop {
-        let page = block_on(place.clients(&after, PAGE))?.map_err(failure)?;
-        clients.extend(page.clients.into_iter().map(Value::from));
-        match page.next {
-            Some(next) => after = next.into(),
-            None => break,
-        }
-    }
+    let clients = all(async |after| place.clients(after, PAGE).await.map(|listed| (listed.clients, listed.next)))?;
+    let clients: Vec<_> = clients.into_iter().map(Value::from).collect();
     if json {
         output::line(format_args!("{:#}", Value::from(clients)))?;
         return Ok(Outcome::Done);

@@ -18,15 +18,20 @@ use zeroize::Zeroizing;
 use crate::outcome::Failure;
 use crate::output;
 use crate::service::environment;
+use crate::token::block_on;
+
+/// So many are read at once.
+pub(super) const PAGE: u32 = 500;
 
 /// The longest secret that is read.
 const LONGEST: u64 = 4096;
 
 /// Which store.
 #[derive(Debug, Args)]
+#[group(required = true, multiple = true)]
 pub(super) struct Place {
     /// The configuration of the issuer, whose authorization_server.store it is
-    #[arg(long, value_name = "FILE", env = "KEYBOUND_CONFIG", required_unless_present = "store")]
+    #[arg(long, value_name = "FILE", env = "KEYBOUND_CONFIG")]
     config: Option<PathBuf>,
     /// The store itself: sqlite:FILE, or postgres://USER@HOST/DATABASE
     #[arg(long, value_name = "STORE")]
@@ -51,8 +56,8 @@ impl Place {
 
     fn open_by(
         &self,
-        named: fn(&Location, UnixTime) -> Result<Arc<dyn Store>, OpenError>,
-        configured: fn(&Config) -> Result<Administration, EngineError>,
+        named: impl FnOnce(&Location, UnixTime) -> Result<Arc<dyn Store>, OpenError>,
+        configured: impl FnOnce(&Config) -> Result<Administration, EngineError>,
     ) -> Result<Administration, Failure> {
         match (&self.store, &self.config) {
             (Some(Location::Memory), _) => {
@@ -106,14 +111,33 @@ pub(super) fn agreed(yes: bool, question: &str) -> Result<bool, Failure> {
     if yes {
         return Ok(true);
     }
-    if !io::stdin().is_terminal() {
-        return Err(Failure::usage("nobody is here to be asked; give --yes"));
-    }
+    somebody_is_here("; give --yes")?;
     // The answer is read all the same.
     let _ = write!(io::stderr(), "{question} [y/N] ");
     let mut answer = String::new();
     io::stdin().read_line(&mut answer).map_err(Failure::failed)?;
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}
+
+fn somebody_is_here(instead: &str) -> Result<(), Failure> {
+    if io::stdin().is_terminal() {
+        return Ok(());
+    }
+    Err(Failure::usage(format_args!("nobody is here to be asked{instead}")))
+}
+
+/// All of what comes in pages: `page` gives some, behind what it is handed, and what to hand it the next time, if there is more.
+pub(super) fn all<T>(
+    page: impl AsyncFn(&str) -> Result<(Vec<T>, Option<Box<str>>), AdminError>,
+) -> Result<Vec<T>, Failure> {
+    let mut all = Vec::new();
+    let mut after = Some(Box::default());
+    while let Some(behind) = after {
+        let (some, next) = block_on(page(&behind))?.map_err(failure)?;
+        all.extend(some);
+        after = next;
+    }
+    Ok(all)
 }
 
 /// Where a password comes from. None of these is the command line, which others can read.
@@ -173,11 +197,7 @@ impl Source {
             let read = line(io::stdin().lock());
             return read.map(Password::Known).map_err(|error| Failure::usage(format!("standard input: {error}")));
         }
-        if !io::stdin().is_terminal() {
-            let words = "nobody is here to be asked for a password; give --password-stdin, --password-file, --generate or \
-                         --no-password";
-            return Err(Failure::usage(words));
-        }
+        somebody_is_here(" for a password; give --password-stdin, --password-file, --generate or --no-password")?;
         let ask = |prompt| rpassword::prompt_password(prompt).map(Zeroizing::new).map_err(Failure::failed);
         let (first, second) = (ask("password: ")?, ask("once more: ")?);
         if first == second { Ok(Password::Known(first)) } else { Err(Failure::usage("these are two passwords")) }

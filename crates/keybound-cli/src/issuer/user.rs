@@ -5,13 +5,10 @@ use keybound_issuer::admin::Description;
 use keybound_issuer::users::User;
 use serde_json::Value;
 
-use super::place::{NewPlace, Password, Place, Source, agreed, failure, print};
+use super::place::{NewPlace, PAGE, Password, Place, Source, agreed, all, failure, print};
 use crate::outcome::{Outcome, Result};
 use crate::output;
 use crate::token::block_on;
-
-/// Users that are read at once.
-const PAGE: u32 = 500;
 
 /// Look after the users of an issuer
 ///
@@ -163,16 +160,11 @@ fn told(user: &User, password: &Password, json: bool) -> Result {
 
 fn list(place: &Place, json: bool) -> Result {
     let place = place.open()?;
-    let mut users = Vec::new();
-    loop {
-        let after = users.last().map(|user: &User| user.id().to_owned()).unwrap_or_default();
-        let page = block_on(place.users(&after, PAGE))?.map_err(failure)?;
-        let is_last = page.len() < PAGE as usize;
-        users.extend(page);
-        if is_last {
-            break;
-        }
-    }
+    let users = all(async |after| {
+        let page = place.users(after, PAGE).await?;
+        let next = page.last().filter(|_| page.len() == PAGE as usize).map(|user| user.id().into());
+        Ok((page, next))
+    })?;
     if json {
         let rows: Vec<Value> = users.iter().map(|user| user.facts().into()).collect();
         output::line(format_args!("{:#}", Value::from(rows)))?;
