@@ -195,7 +195,7 @@ fn in_words(error: &sqlx::Error) -> String {
     } else if said.contains("locked") {
         "another process holds the database"
     } else if said.contains("unable to open") {
-        "the file cannot be made or opened: see whether its folder is there and may be written to"
+        "the file cannot be made or opened: see whether its folder is there and may be written to, and whose the file is"
     } else if said.contains("readonly") {
         "the file, or the folder it is in, may not be written to"
     } else if said.contains("disk is full") || said.contains("disk I/O error") {
