@@ -32,7 +32,7 @@ pub(crate) struct Load {
     #[arg(long, value_name = "NUMBER", value_parser = positive)]
     rate: Option<f64>,
     /// How many connections
-    #[arg(short, long, value_name = "NUMBER", default_value = "64")]
+    #[arg(short, long, value_name = "NUMBER", value_parser = some, default_value = "64")]
     connections: NonZeroUsize,
     /// For how long; 10 unless --requests is given
     #[arg(short = 't', long, value_name = "SECONDS", value_parser = seconds)]
@@ -65,7 +65,7 @@ pub(crate) struct Load {
     #[arg(long, value_name = "TOKEN", conflicts_with = "issuer")]
     token: Option<String>,
     /// How many keys take turns, each with a token of its own; they are made anew for each run
-    #[arg(long, value_name = "NUMBER", default_value = "1", conflicts_with_all = ["token", "key"])]
+    #[arg(long, value_name = "NUMBER", value_parser = some, default_value = "1", conflicts_with_all = ["token", "key"])]
     keys: NonZeroUsize,
     /// The algorithm of those keys
     #[arg(long, value_name = "ALG", default_value = "ES256", conflicts_with = "key")]
@@ -73,7 +73,7 @@ pub(crate) struct Load {
     #[command(flatten)]
     access: Access,
     /// How many threads send; half of the processors unless set, and the others sign
-    #[arg(long, value_name = "NUMBER")]
+    #[arg(long, value_name = "NUMBER", value_parser = some)]
     threads: Option<NonZeroUsize>,
     /// Print one JSON object; times are in seconds
     #[arg(long)]
@@ -155,13 +155,18 @@ fn failure(error: LoadError) -> Failure {
     }
 }
 
+fn some(text: &str) -> std::result::Result<NonZeroUsize, String> {
+    text.parse().map_err(|_| "not a whole number above 0".to_owned())
+}
+
 fn positive(text: &str) -> std::result::Result<f64, String> {
     let number = text.parse().ok().filter(|number: &f64| number.is_finite() && *number > 0.0);
     number.ok_or_else(|| "not a number above 0".to_owned())
 }
 
 fn seconds(text: &str) -> std::result::Result<Duration, String> {
-    positive(text)
+    // As the configuration writes them too.
+    positive(text.strip_suffix('s').unwrap_or(text))
         .ok()
         .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
         .ok_or_else(|| "not a number of seconds above 0".to_owned())

@@ -98,6 +98,9 @@ fn what_cannot_be_done_is_told_with_its_status() {
         (&["--scheme", "none", "http://192.0.2.1/"], 2, "plain http is for loopback"),
         (&["--scheme", "none", "ftp://127.0.0.1/"], 2, "not an absolute http or https URL"),
         (&["--scheme", "none", "--rate", "0", "http://127.0.0.1:9/"], 2, "not a number above 0"),
+        (&["--scheme", "none", "--connections", "0", "http://127.0.0.1:9/"], 2, "not a whole number above 0"),
+        (&["--scheme", "none", "--duration", "1s", "http://127.0.0.1:9/"], 1, "cannot be reached"),
+        (&["--scheme", "none", "--duration", "0s", "http://127.0.0.1:9/"], 2, "not a number of seconds above 0"),
         (&["--token", "t", "http://127.0.0.1:9/"], 2, "--token needs --key"),
         (&["--scheme", "none", "http://127.0.0.1:9/"], 1, "cannot be reached"),
     ] {
