@@ -46,7 +46,8 @@ pub(super) fn read(file: Option<&Path>, name: &str) -> Result<Profile> {
     };
     let failed = |why: &dyn std::fmt::Display| Failure::usage(format!("{}: {why}", path.display()));
     let mut text = String::new();
-    let file = std::fs::File::open(&path).map_err(|why| failed(&why))?;
+    let file = std::fs::File::open(&path)
+        .map_err(|why| failed(&format_args!("{why}; it is where the profile {name:?} would stand, as a table")))?;
     file.take(MAX_FILE).read_to_string(&mut text).map_err(|why| failed(&why))?;
     let mut table: toml::Table = text.parse().map_err(|why: toml::de::Error| failed(&why))?;
     let names = || table.keys().map(String::as_str).collect::<Vec<_>>().join(", ");

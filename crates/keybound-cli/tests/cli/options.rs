@@ -246,6 +246,8 @@ fn profiles_say_what_the_command_line_leaves_open() {
     let url = format!("{base}/hello");
     assert!(run(&["request"], "demo", &[&url]).good().contains("\"client\": \"demo\""));
     run(&["token"], "demo", &[]).good();
+    let said = place.run(&["token", "--profiles", "conf/none.toml", "--profile", "demo"]);
+    assert!(said.status == 2 && said.stderr.contains("the profile \"demo\" would stand"), "{said:?}");
     let said = place.run_with(&[("KEYBOUND_PROFILE", "demo")], &["token", "--profiles", "conf/profiles.toml"]);
     said.good();
     let said = run(&["request", "--client-id", "nobody"], "demo", &[&url]);
