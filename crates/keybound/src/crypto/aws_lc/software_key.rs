@@ -235,7 +235,9 @@ impl fmt::Display for KeyError {
             Self::AlgUnknown => f.write_str("alg is not the name of a signature algorithm for proofs"),
             Self::AlgMismatch { alg, kind } => write!(f, "{alg} does not work with a key of the kind {kind:?}"),
             Self::Size => f.write_str("RSA keys are made of 2048, 3072 or 4096 bits"),
-            Self::Pem => f.write_str("no PEM block with a private key, or its base64 is damaged"),
+            Self::Pem => f.write_str(
+                "no PEM block with a private key, or its base64 is damaged; and no JWK, which begins with {",
+            ),
             Self::Encrypted => f.write_str("the key is encrypted; decrypt it first (openssl pkey)"),
             Self::Der => f.write_str(
                 "not a private key of a supported kind: P-256, P-384, P-521, Ed25519, RSA of 2048 to 4096 bits",
