@@ -1,6 +1,6 @@
 //! `keybound key`: the keys of a client. A private key is printed only where `--private` asks for it.
 
-use std::io::{IsTerminal as _, Read as _, Write as _};
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand, ValueEnum};
@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
 use crate::access::variable;
+use crate::ask::agreed;
 use crate::outcome::{Failure, Outcome, Result};
 use crate::output;
 use crate::style::{FAINT, PLAIN};
@@ -281,22 +282,16 @@ fn delete(name: &str, yes: bool) -> Result {
     let keys = store()?;
     let all = keys.names().map_err(failure)?;
     let former: Vec<&String> = all.iter().filter(|other| is_former(other).is_some_and(|(of, _)| of == name)).collect();
-    if !yes {
-        let stdin = std::io::stdin();
-        if !stdin.is_terminal() {
-            return Err(Failure::usage("nobody is here to be asked; give --yes to delete the key"));
-        }
-        let more = match former.len() {
-            0 => String::new(),
-            count => format!(" and {count} former of it"),
-        };
-        // The answer is read all the same.
-        let _ = write!(std::io::stderr(), "delete the key {name}{more}? Tokens bound to it are of no use then. [y/N] ");
-        let mut answer = String::new();
-        stdin.read_line(&mut answer).map_err(Failure::failed)?;
-        if !matches!(answer.trim(), "y" | "Y" | "yes") {
-            return Ok(Outcome::Refused);
-        }
+    if !keys.contains(name) {
+        let directory = keys.directory().display();
+        return Err(Failure::usage(format_args!("there is no key {name:?} in {directory}")));
+    }
+    let more = match former.len() {
+        0 => String::new(),
+        count => format!(" and {count} former of it"),
+    };
+    if !agreed(yes, &format!("delete the key {name}{more}? Tokens bound to it are of no use then."))? {
+        return Ok(Outcome::Refused);
     }
     keys.delete(name).map_err(failure)?;
     former.into_iter().try_for_each(|former| keys.delete(former).map_err(failure))?;

@@ -2,6 +2,7 @@
 
 mod access;
 mod agent;
+mod ask;
 mod completions;
 mod config;
 mod demo;

@@ -119,7 +119,7 @@ impl Entries {
         let mut found = Vec::new();
         while found.len() < most {
             query.limit = Some((most - found.len()).min(MOST_LISTED));
-            let page = block_on(place.entries(&query))?.map_err(failure)?;
+            let page = block_on(place.entries(&query))?.map_err(failure("entry"))?;
             found.extend(page.entries);
             query.after = page.next;
             if query.after.is_none() {

@@ -7,7 +7,8 @@ use keybound_issuer::GrantType;
 use keybound_issuer::admin::Shown;
 use serde_json::{Map, Value, json};
 
-use super::place::{NewPlace, PAGE, Place, agreed, all, failure, plain, print};
+use super::place::{NewPlace, PAGE, Place, all, failure, plain, print};
+use crate::ask::agreed;
 use crate::outcome::{Failure, Outcome, Result};
 use crate::output;
 use crate::token::block_on;
@@ -134,7 +135,10 @@ struct Metadata {
 fn grant(text: &str) -> std::result::Result<GrantType, String> {
     let known = GrantType::ALL.iter().copied();
     let mut known = known.filter(|grant| grant.as_str().rsplit(':').next() == Some(text) || grant.as_str() == text);
-    known.next().ok_or_else(|| "not a grant of this issuer".to_owned())
+    known.next().ok_or_else(|| {
+        let names: Vec<_> = GrantType::ALL.iter().filter_map(|grant| grant.as_str().rsplit(':').next()).collect();
+        format!("not a grant of this issuer; there are {}", names.join(", "))
+    })
 }
 
 impl Metadata {
@@ -178,12 +182,12 @@ impl Clients {
                     return Err(Failure::usage("say what it may do: --grant client_credentials, for example"));
                 }
                 let place = place.open()?;
-                told(block_on(place.add_client(id.as_deref(), &metadata))?.map_err(failure)?, *json)
+                told(block_on(place.add_client(id.as_deref(), &metadata))?.map_err(failure("client"))?, *json)
             }
             What::List { place, json } => list(place, *json),
             What::Show { id, place, json } => {
                 let place = place.open()?;
-                told(block_on(place.client(id))?.map_err(failure)?, *json)
+                told(block_on(place.client(id))?.map_err(failure("client"))?, *json)
             }
             What::Update { id, metadata, place, json } => {
                 let patch = metadata.to_json()?;
@@ -191,11 +195,11 @@ impl Clients {
                     return Err(Failure::usage("say what is to change: --scope, for example"));
                 }
                 let place = place.open()?;
-                told(block_on(place.change_client(id, &patch, None))?.map_err(failure)?, *json)
+                told(block_on(place.change_client(id, &patch, None))?.map_err(failure("client"))?, *json)
             }
             What::Secret { id, place, json } => {
                 let place = place.open()?;
-                told(block_on(place.new_client_secret(id))?.map_err(failure)?, *json)
+                told(block_on(place.new_client_secret(id))?.map_err(failure("client"))?, *json)
             }
             What::Delete { id, yes, place } => delete(id, *yes, place),
         }
@@ -230,11 +234,11 @@ fn list(place: &Place, json: bool) -> Result {
 
 fn delete(id: &str, yes: bool, place: &Place) -> Result {
     let place = place.open()?;
-    block_on(place.client(id))?.map_err(failure)?;
+    block_on(place.client(id))?.map_err(failure("client"))?;
     if !agreed(yes, &format!("delete the client {id}, and revoke what users granted it?"))? {
         return Ok(Outcome::Refused);
     }
-    let revoked = block_on(place.delete_client(id))?.map_err(failure)?;
+    let revoked = block_on(place.delete_client(id))?.map_err(failure("client"))?;
     output::aside(format_args!("deleted; grants revoked: {revoked}"));
     Ok(Outcome::Done)
 }

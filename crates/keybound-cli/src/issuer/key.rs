@@ -6,7 +6,6 @@ use std::time::SystemTime;
 use clap::{Args, Subcommand};
 use keybound::time::UnixTime;
 use keybound_gateway::engine;
-use keybound_issuer::admin::AdminError;
 use keybound_issuer::keys::StoredKey;
 use serde_json::Value;
 
@@ -81,11 +80,7 @@ impl SigningKeys {
                         None => place.rotate_keys().await,
                     }
                 };
-                let changed = block_on(changing)?.map_err(|error| match error {
-                    AdminError::Unknown(kid) => Failure::usage(format!("there is no signing key {kid:?}")),
-                    error => failure(error),
-                });
-                show(&changed?, *json)
+                show(&block_on(changing)?.map_err(failure("signing key"))?, *json)
             }
         }
     }

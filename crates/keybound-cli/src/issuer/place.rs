@@ -1,6 +1,6 @@
-//! Where an administrator works: the store of a configuration, or one that is named. And what is asked of a person.
+//! Where an administrator works: the store of a configuration, or one that is named. And where a password comes from.
 
-use std::io::{self, IsTerminal as _, Read as _, Write as _};
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -15,6 +15,7 @@ use keybound_issuer::audit::{Audit, COMMAND};
 use keybound_issuer::store::{self, Location, OpenError, Store};
 use zeroize::Zeroizing;
 
+use crate::ask::somebody_is_here;
 use crate::outcome::Failure;
 use crate::output;
 use crate::service::environment;
@@ -34,7 +35,7 @@ pub(super) struct Place {
     #[arg(long, value_name = "FILE", env = "KEYBOUND_CONFIG")]
     config: Option<PathBuf>,
     /// The store itself: sqlite:FILE, or postgres://USER@HOST/DATABASE
-    #[arg(long, value_name = "STORE")]
+    #[arg(long, value_name = "STORE", value_parser = named)]
     store: Option<Location>,
 }
 
@@ -60,9 +61,6 @@ impl Place {
         configured: impl FnOnce(&Config) -> Result<Administration, EngineError>,
     ) -> Result<Administration, Failure> {
         match (&self.store, &self.config) {
-            (Some(Location::Memory), _) => {
-                Err(Failure::usage("what is in the memory of an issuer is there alone; ask it at its admin listener"))
-            }
             (Some(location), _) => {
                 let store = named(location, SystemTime::now().into()).map_err(not_opened)?;
                 Ok(Administration::new(store, Audit::default(), Clock::system(), COMMAND))
@@ -96,34 +94,27 @@ pub(super) fn configuration(file: &Path) -> Result<Config, Failure> {
     config.map_err(Failure::configuration)
 }
 
-/// What is for whoever typed it to mend is told from what failed.
-pub(super) fn failure(error: AdminError) -> Failure {
-    match error {
+/// A store of which there is something outside the issuer.
+fn named(text: &str) -> Result<Location, String> {
+    match text.parse() {
+        Ok(Location::Memory) => {
+            Err("what is in the memory of an issuer is there alone; ask it at its admin listener".to_owned())
+        }
+        Ok(location) => Ok(location),
+        Err(_) if Path::new(text).is_file() => Err(format!("not a store; if it is an SQLite file: sqlite:{text}")),
+        Err(_) => Err("not a store; give sqlite:FILE or postgres://USER@HOST/DATABASE".to_owned()),
+    }
+}
+
+/// Of a client, a user or a signing key; what is for whoever typed it to mend is told from what failed.
+pub(super) fn failure(of: &'static str) -> impl Fn(AdminError) -> Failure + Copy {
+    move |error| match error {
+        AdminError::Unknown(name) => Failure::usage(format_args!("there is no {of} {name:?}")),
         AdminError::Failed(_) | AdminError::Changed | AdminError::NotHere(_) | AdminError::Keys(_) => {
             Failure::failed(error)
         }
         error => Failure::usage(error),
     }
-}
-
-/// Whether a person agrees. Where nobody is there to be asked, `--yes` has to say it.
-pub(super) fn agreed(yes: bool, question: &str) -> Result<bool, Failure> {
-    if yes {
-        return Ok(true);
-    }
-    somebody_is_here("; give --yes")?;
-    // The answer is read all the same.
-    let _ = write!(io::stderr(), "{question} [y/N] ");
-    let mut answer = String::new();
-    io::stdin().read_line(&mut answer).map_err(Failure::failed)?;
-    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
-}
-
-fn somebody_is_here(instead: &str) -> Result<(), Failure> {
-    if io::stdin().is_terminal() {
-        return Ok(());
-    }
-    Err(Failure::usage(format_args!("nobody is here to be asked{instead}")))
 }
 
 /// All of what comes in pages: `page` gives some, behind what it is handed, and what to hand it the next time, if there is more.
@@ -133,7 +124,7 @@ pub(super) fn all<T>(
     let mut all = Vec::new();
     let mut after = Some(Box::default());
     while let Some(behind) = after {
-        let (some, next) = block_on(page(&behind))?.map_err(failure)?;
+        let (some, next) = block_on(page(&behind))?.map_err(failure("page"))?;
         all.extend(some);
         after = next;
     }

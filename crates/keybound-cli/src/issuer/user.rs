@@ -5,7 +5,8 @@ use keybound_issuer::admin::Description;
 use keybound_issuer::users::User;
 use serde_json::Value;
 
-use super::place::{NewPlace, PAGE, Password, Place, Source, agreed, all, failure, print};
+use super::place::{NewPlace, PAGE, Password, Place, Source, all, failure, print};
+use crate::ask::agreed;
 use crate::outcome::{Outcome, Result};
 use crate::output;
 use crate::token::block_on;
@@ -114,33 +115,33 @@ impl Users {
                 known.full_name = full_name.as_deref().map(Box::from);
                 known.email = email.as_deref().map(Box::from);
                 let password = password.read()?;
-                let added = block_on(place.add_user(name, known, password.as_deref()))?.map_err(failure)?;
+                let added = block_on(place.add_user(name, known, password.as_deref()))?.map_err(failure("user"))?;
                 told(&added, &password, *json)
             }
             What::List { place, json } => list(place, *json),
             What::Show(Named { name, place, json }) => {
                 let place = place.open()?;
-                told(&block_on(place.user(name))?.map_err(failure)?, &Password::None, *json)
+                told(&block_on(place.user(name))?.map_err(failure("user"))?, &Password::None, *json)
             }
             What::Password { password, named: Named { name, place, json } } => {
                 let place = place.open()?;
-                block_on(place.user(name))?.map_err(failure)?;
+                block_on(place.user(name))?.map_err(failure("user"))?;
                 let password = password.read()?;
-                let user = block_on(place.set_password(name, password.as_deref()))?.map_err(failure)?;
+                let user = block_on(place.set_password(name, password.as_deref()))?.map_err(failure("user"))?;
                 told(&user, &password, *json)
             }
             What::Disable(Named { name, place, json }) => {
                 let place = place.open()?;
-                told(&block_on(place.disable_user(name))?.map_err(failure)?, &Password::None, *json)
+                told(&block_on(place.disable_user(name))?.map_err(failure("user"))?, &Password::None, *json)
             }
             What::Enable(Named { name, place, json }) => {
                 let place = place.open()?;
-                told(&block_on(place.enable_user(name))?.map_err(failure)?, &Password::None, *json)
+                told(&block_on(place.enable_user(name))?.map_err(failure("user"))?, &Password::None, *json)
             }
             What::Revoke { name, place } => {
                 let place = place.open()?;
-                let subject = block_on(place.subject(name))?.map_err(failure)?;
-                let revoked = block_on(place.revoke_grants(&subject))?.map_err(failure)?;
+                let subject = block_on(place.subject(name))?.map_err(failure("user"))?;
+                let revoked = block_on(place.revoke_grants(&subject))?.map_err(failure("user"))?;
                 output::aside(format_args!("grants revoked: {revoked}"));
                 Ok(Outcome::Done)
             }
@@ -181,11 +182,11 @@ fn list(place: &Place, json: bool) -> Result {
 
 fn delete(name: &str, yes: bool, place: &Place) -> Result {
     let place = place.open()?;
-    block_on(place.user(name))?.map_err(failure)?;
+    block_on(place.user(name))?.map_err(failure("user"))?;
     if !agreed(yes, &format!("delete the user {name}, and revoke what was granted?"))? {
         return Ok(Outcome::Refused);
     }
-    let revoked = block_on(place.delete_user(name))?.map_err(failure)?;
+    let revoked = block_on(place.delete_user(name))?.map_err(failure("user"))?;
     output::aside(format_args!("deleted; grants revoked: {revoked}"));
     Ok(Outcome::Done)
 }

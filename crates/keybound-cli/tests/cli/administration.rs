@@ -214,12 +214,16 @@ fn a_store_can_be_named_and_must_be_one() {
         (&["delete", "a", "--store", "sqlite:idd.db"], "sqlite:idd.db: there is no such file"),
         (&["add", "b", "--config", "x.toml", "--create", "--grant", "client_credentials"], "--store"),
         (&["list", "--store", "memory"], "admin listener"),
-        (&["list", "--store", "mysql://x"], "not a store"),
+        (&["list", "--store", "mysql://x"], "not a store; give sqlite:FILE or postgres://"),
+        (&["list", "--store", "id.db"], "if it is an SQLite file: sqlite:id.db"),
         (&["list", "--config", "none.toml"], "none.toml"),
         (&["add", "b", "--store", "sqlite:id.db"], "--grant"),
-        (&["add", "b", "--store", "sqlite:id.db", "--grant", "password"], "not a grant"),
+        (
+            &["add", "b", "--store", "sqlite:id.db", "--grant", "password"],
+            "not a grant of this issuer; there are authorization_code, client_credentials, ",
+        ),
         (&["update", "a", "--store", "sqlite:id.db"], "--scope"),
-        (&["secret", "b", "--store", "sqlite:id.db"], "there is no \"b\""),
+        (&["secret", "b", "--store", "sqlite:id.db"], "there is no client \"b\""),
     ] {
         let refused = run(args);
         assert!(refused.status == 2 && refused.stderr.contains(said), "{args:?}: {refused:?}");

@@ -75,7 +75,11 @@ fn a_key_from_its_making_to_its_end() {
     assert!(said.stderr.contains("is there already and stays; delete it first, or take another name"), "{said:?}");
 
     let said = place.run(&["key", "delete", "orders"]);
-    assert_eq!((said.status, &*said.stderr), (2, "error: nobody is here to be asked; give --yes to delete the key\n"));
+    assert_eq!((said.status, &*said.stderr), (2, "error: nobody is here to be asked; give --yes\n"));
+    for args in [&["key", "delete", "order"][..], &["key", "delete", "order", "--yes"]] {
+        let said = place.run(args);
+        assert!(said.status == 2 && said.stderr.starts_with("error: there is no key \"order\" in "), "{said:?}");
+    }
     place.run(&["key", "delete", "orders", "--yes"]).good();
     assert_eq!(place.run(&["key", "list", "--json"]).json(), serde_json::json!([]));
     let said = place.run(&["key", "show", "orders"]);
