@@ -7,7 +7,7 @@ use keybound_issuer::GrantType;
 use keybound_issuer::admin::Shown;
 use serde_json::{Map, Value, json};
 
-use super::place::{NewPlace, PAGE, Place, all, failure, plain, print};
+use super::place::{NewPlace, PAGE, Place, all, failure, plain, print, told_once};
 use crate::ask::agreed;
 use crate::outcome::{Failure, Outcome, Result};
 use crate::output;
@@ -208,10 +208,10 @@ impl Clients {
 
 fn told(shown: Shown, json: bool) -> Result {
     let Shown { client: mut facts, secret, .. } = shown;
-    if let Some(secret) = secret {
-        facts.insert("client_secret".to_owned(), secret.into());
-    }
-    print(&facts, json)?;
+    let id = plain(&facts["client_id"]);
+    let Some(secret) = secret else { return print(&facts, json).map(|()| Outcome::Done) };
+    facts.insert("client_secret".to_owned(), secret.into());
+    told_once(print(&facts, json), "the secret", &format!("keybound issuer client secret {id}"))?;
     Ok(Outcome::Done)
 }
 

@@ -169,6 +169,14 @@ impl Password {
     }
 }
 
+/// What was made is told once: where it cannot be, that is said, and how to make another.
+pub(super) fn told_once(printed: Result<(), Failure>, what: &str, again: &str) -> Result<(), Failure> {
+    printed.map_err(|failure| {
+        let why = if failure.message().is_empty() { "nobody reads it" } else { failure.message() };
+        Failure::failed(format_args!("it is done, but {what} may be lost: {why}; make another by `{again}`"))
+    })
+}
+
 impl Source {
     /// The password; of a person at a terminal it is asked for, twice.
     pub(super) fn read(&self) -> Result<Password, Failure> {

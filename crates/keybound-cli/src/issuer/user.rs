@@ -5,7 +5,7 @@ use keybound_issuer::admin::Description;
 use keybound_issuer::users::User;
 use serde_json::Value;
 
-use super::place::{NewPlace, PAGE, Password, Place, Source, all, failure, print};
+use super::place::{NewPlace, PAGE, Password, Place, Source, all, failure, print, told_once};
 use crate::ask::agreed;
 use crate::outcome::{Outcome, Result};
 use crate::output;
@@ -152,10 +152,10 @@ impl Users {
 
 fn told(user: &User, password: &Password, json: bool) -> Result {
     let mut facts = user.facts();
-    if let Some(made) = password.made() {
-        facts.insert("password".to_owned(), made.into());
-    }
-    print(&facts, json)?;
+    let Some(made) = password.made() else { return print(&facts, json).map(|()| Outcome::Done) };
+    facts.insert("password".to_owned(), made.into());
+    let again = format!("keybound issuer user password {} --generate", user.name());
+    told_once(print(&facts, json), "the password", &again)?;
     Ok(Outcome::Done)
 }
 

@@ -68,6 +68,21 @@ fn a_pipe_that_nobody_reads_is_a_quiet_end() {
     }
 }
 
+/// What is printed once is not lost in silence, not even where a pipe's other end is gone.
+#[test]
+fn a_secret_that_cannot_be_printed_is_missed() {
+    let place = place();
+    let store = ["--store", "sqlite:id.db", "--create"];
+    for (name, to) in [("a", unread as fn() -> Stdio), ("b", full)] {
+        let add = ["issuer", "client", "add", name, "--grant", "client_credentials"];
+        let (status, said) = run(&place, &[&add[..], &store].concat(), to());
+        assert!(status == Some(1) && said.contains(&format!("keybound issuer client secret {name}`")), "{said}");
+        let (status, said) = run(&place, &[&["issuer", "user", "add", name, "--generate"], &store[..]].concat(), to());
+        let again = format!("keybound issuer user password {name} --generate`");
+        assert!(status == Some(1) && said.contains(&again), "{said}");
+    }
+}
+
 #[test]
 fn so_is_one_that_is_closed_after_its_first_octet() {
     let place = place();
