@@ -65,7 +65,7 @@ impl Postgres {
         }
         let mut transaction = first.begin().await.map_err(text)?;
         transaction.execute(MIGRATION_LOCK).await.map_err(text)?;
-        let opened = sql::migrate(&mut transaction, now).await?;
+        let opened = sql::migrate(&mut transaction, TABLES, now).await?;
         transaction.commit().await.map_err(text)?;
         let pool = AnyPoolOptions::new().max_connections(CONNECTIONS).acquire_timeout(Duration::from_secs(3));
         Ok((Self { pool: pool.connect_lazy_with(options) }, opened))
@@ -204,6 +204,8 @@ fn in_words(error: &sqlx::Error) -> String {
     match error {
         sqlx::Error::Configuration(error) => format!("the address is not one of a PostgreSQL database ({error})"),
         sqlx::Error::Io(error) => format!("the database cannot be reached ({error})"),
+        // Without the line of its own source that it names.
+        sqlx::Error::Database(error) => error.message().to_owned(),
         other => other.to_string(),
     }
 }

@@ -42,7 +42,7 @@ pub(super) struct SqlStore {
 /// Why a database is not ready.
 #[derive(Debug)]
 pub(super) enum NotOpened {
-    /// No issuer has made its tables there, and they were not to be made.
+    /// It holds no store of an issuer, and none was to be made.
     Absent,
     /// Anything else, in words.
     Failed(String),
@@ -123,9 +123,7 @@ impl SqlStore {
         thread.spawn(run).map_err(|error| OpenError::new(name, &error))?;
         let opened = opened.recv().map_err(|_| OpenError::new(name, &"its thread ended"))?;
         let opened = opened.map_err(|why| match why {
-            NotOpened::Absent => {
-                OpenError { text: format!("{name}: no issuer has made its tables there"), is_absent: true }
-            }
+            NotOpened::Absent => OpenError { text: format!("{name}: it holds no store of an issuer"), is_absent: true },
             NotOpened::Failed(error) => OpenError::new(name, &error),
         })?;
         Ok(Self { jobs, opened })
@@ -202,11 +200,18 @@ pub(super) async fn is_there(connection: &mut AnyConnection, query: &'static str
     Ok(sqlx::query(query).fetch_optional(connection).await?.is_some())
 }
 
-/// Brings the tables to the version of this program, inside a transaction of the caller's; since when the store is there.
-pub(super) async fn migrate(connection: &mut AnyConnection, now: UnixTime) -> Result<UnixTime, String> {
-    const STATE: &str = "CREATE TABLE IF NOT EXISTS keybound_store (version BIGINT NOT NULL, opened BIGINT NOT NULL)";
+/// Brings the tables to the version of this program, inside a transaction of the caller's; since when the store is there. `tables`
+/// finds a row if there are some.
+pub(super) async fn migrate(
+    connection: &mut AnyConnection,
+    tables: &'static str,
+    now: UnixTime,
+) -> Result<UnixTime, String> {
+    const STATE: &str = "CREATE TABLE keybound_store (version BIGINT NOT NULL, opened BIGINT NOT NULL)";
     let text = |error: sqlx::Error| error.to_string();
-    connection.execute(STATE).await.map_err(text)?;
+    if !is_there(connection, tables).await.map_err(text)? {
+        connection.execute(STATE).await.map_err(text)?;
+    }
     let state = sqlx::query("SELECT version, opened FROM keybound_store").fetch_optional(&mut *connection).await;
     let (version, opened) = match state.map_err(text)? {
         Some(row) => (row.try_get::<i64, _>(0).map_err(text)?, row.try_get::<i64, _>(1).map_err(text)?),

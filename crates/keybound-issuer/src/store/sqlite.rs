@@ -148,7 +148,7 @@ async fn connect(options: &AnyConnectOptions) -> sqlx::Result<AnyConnection> {
 async fn prepare(connection: &mut AnyConnection, now: UnixTime) -> Result<UnixTime, String> {
     let text = |error: sqlx::Error| in_words(&error);
     connection.execute("BEGIN IMMEDIATE").await.map_err(text)?;
-    let opened = sql::migrate(connection, now).await?;
+    let opened = sql::migrate(connection, TABLES, now).await?;
     connection.execute("COMMIT").await.map_err(text)?;
     Ok(opened)
 }

@@ -40,7 +40,7 @@ async fn who_looks_makes_nothing() {
     drop(theirs);
     let before = fs::read(&other).expect("a file");
     let absent = look(&other).expect_err("it is no store");
-    assert!(absent.is_absent() && absent.to_string().contains("no issuer has made its tables"), "{absent}");
+    assert!(absent.is_absent() && absent.to_string().contains("it holds no store of an issuer"), "{absent}");
     assert_eq!(fs::read(&other).expect("a file"), before);
 
     assert_eq!(sqlite(&kept).write(insert("kept"), NOW).await, Ok(Written::Done));
@@ -54,10 +54,14 @@ async fn who_looks_makes_nothing_in_postgres() {
     let own = OwnDatabase::new("looking").await;
     for _ in 0..2 {
         let absent = open_existing(&own.location(), NOW).expect_err("it has no tables");
-        assert!(absent.is_absent() && absent.to_string().contains("no issuer has made its tables"), "{absent}");
+        assert!(absent.is_absent() && absent.to_string().contains("it holds no store of an issuer"), "{absent}");
     }
     drop(open(&own.location(), NOW).expect("a store"));
     open_existing(&own.location(), NOW).expect("the same store");
+    let Location::Postgres(there) = own.location() else { panic!("an address") };
+    let nowhere = Location::Postgres(format!("{there}_mistyped").into());
+    let said = open_existing(&nowhere, NOW).expect_err("there is no such database").to_string();
+    assert!(said.ends_with("_mistyped\" does not exist"), "{said}");
 }
 
 #[tokio::test]
