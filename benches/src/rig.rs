@@ -23,6 +23,12 @@ pub use nginx::Nginx;
 pub use postgres::Postgres;
 pub use refreshing::{Refreshed, Refreshing};
 
+/// Of a client that lives as long as a measurement.
+const SECRET: &str = "known-to-this-benchmark-alone";
+
+/// The same as its client sends it.
+const BASIC: &str = "Basic YmVuY2g6a25vd24tdG8tdGhpcy1iZW5jaG1hcmstYWxvbmU=";
+
 /// The processor for what is measured, and the one for all else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Side {

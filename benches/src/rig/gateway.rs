@@ -14,7 +14,7 @@ use keybound_client::{Access, Authentication, Client, PlainHttp, Secret};
 use keybound_probe::load::Caller;
 use tempfile::TempDir;
 
-use super::{Child, START, Side, await_listener, free_address, on};
+use super::{Child, SECRET, START, Side, await_listener, free_address, on};
 
 /// One gateway.
 #[derive(Debug)]
@@ -25,9 +25,6 @@ pub struct Gateway {
     /// What its file holds.
     text: String,
 }
-
-/// Of a client that lives as long as a measurement.
-const SECRET: &str = "known-to-this-benchmark-alone";
 
 impl Gateway {
     /// In front of this upstream.

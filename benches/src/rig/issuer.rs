@@ -11,7 +11,7 @@ use keybound_issuer::store::Location;
 use keybound_probe::load::{Caller, Load};
 use tempfile::TempDir;
 
-use super::{Child, Side, await_listener, free_address, gateway, on};
+use super::{BASIC, Child, SECRET, Side, await_listener, free_address, gateway, on};
 
 /// One of them.
 #[derive(Debug)]
@@ -21,12 +21,6 @@ pub struct Issuer {
     store: Option<Location>,
     _folder: TempDir,
 }
-
-/// Of a client that lives as long as a measurement.
-const SECRET: &str = "known-to-this-benchmark-alone";
-
-/// The same as its client sends it.
-pub(super) const BASIC: &str = "Basic YmVuY2g6a25vd24tdG8tdGhpcy1iZW5jaG1hcmstYWxvbmU=";
 
 /// Where its codes are sent, though nobody listens there.
 pub(super) const REDIRECT: &str = "http://127.0.0.1/callback";

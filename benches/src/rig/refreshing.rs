@@ -20,8 +20,8 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use tokio::runtime::Runtime;
 
-use super::Issuer;
-use super::issuer::{BASIC, REDIRECT};
+use super::issuer::REDIRECT;
+use super::{BASIC, Issuer};
 
 /// Requests at once.
 const LANES: usize = 16;
