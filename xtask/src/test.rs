@@ -43,10 +43,10 @@ pub(crate) fn heading(what: &str) {
     println!("\n== {what}");
 }
 
-/// Everything that is behind a feature and wants a peer. Suites ask for the whole workspace, with all of these features or with
-/// none: cargo would compile what they share again for each other choice.
-const FEATURES: &str =
-    "keybound-gateway/proxies,keybound-gateway/pkcs11,keybound-client/pkcs11,keybound-client/os-key-store";
+/// What is behind a feature and wants a peer. Suites ask for the whole workspace, with all of these or with none: cargo would
+/// compile what they share again for each other choice. The key store of the system is apart, for its packages want much of others.
+const FEATURES: &str = "keybound-gateway/proxies,keybound-gateway/pkcs11,keybound-client/pkcs11";
+const KEY_STORE: &str = "keybound-client/os-key-store";
 
 /// Every test that needs no service.
 fn workspace() -> Outcome {
@@ -134,7 +134,7 @@ fn key_store() -> Outcome {
         fs::remove_dir_all(&home)?;
     }
     fs::create_dir_all(&runtime)?;
-    let words = ["test", "--workspace", "--locked", "--features", FEATURES, "--test", "os_key_store"];
+    let words = ["test", "--workspace", "--locked", "--features", KEY_STORE, "--test", "os_key_store"];
     let mut tests = Command::new("dbus-run-session");
     // The daemon ends with its bus.
     let script = "printf '\\n' | gnome-keyring-daemon --unlock --components=secrets > /dev/null && exec \"$@\"";
