@@ -6,6 +6,7 @@ use core::time::Duration;
 use std::io;
 use std::sync::Arc;
 
+use keybound_tower::pinned::ConnectError;
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Cmd, RedisConnectionInfo, RedisResult, Script, ServerErrorKind, Value};
 use rustls::crypto::aws_lc_rs;
@@ -17,7 +18,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
-use crate::error::ConnectError;
+use crate::error::{answered, on};
 use crate::settings::{Address, Login, RedisSettings, Tls, Topology};
 
 /// For a connection to be there, TLS and login each.
@@ -52,12 +53,12 @@ impl Dialer {
     /// To a server that keeps records.
     pub(crate) async fn server(&self, address: &Address) -> Result<Link, ConnectError> {
         let database = if self.settings.topology == Topology::Cluster { 0 } else { self.settings.database };
-        self.dial(address, &self.settings.login, database).await.map_err(|error| error.at(address))
+        self.dial(address, &self.settings.login, database).await.map_err(|error| error.at(on(address)))
     }
 
     /// To a Sentinel.
     pub(crate) async fn sentinel(&self, address: &Address) -> Result<Link, ConnectError> {
-        self.dial(address, &self.settings.sentinel_login, 0).await.map_err(|error| error.at(address))
+        self.dial(address, &self.settings.sentinel_login, 0).await.map_err(|error| error.at(on(address)))
     }
 
     async fn dial(&self, address: &Address, login: &Login, database: u32) -> Result<Link, ConnectError> {
@@ -78,7 +79,7 @@ impl Dialer {
         let config = AsyncConnectionConfig::new().set_response_timeout(Some(self.settings.timeout));
         let Some(tls) = &self.tls else {
             let entering = MultiplexedConnection::new_with_config(&info, stream, config);
-            return within(entering).await?.map(Link::drive).map_err(|error| ConnectError::answered(&error));
+            return within(entering).await?.map(Link::drive).map_err(|error| answered(&error));
         };
         let name = ServerName::try_from(address.host.clone())
             .map_err(|_| ConnectError::setting("TLS needs a name or an IP address that a certificate can name"))?;
@@ -88,7 +89,7 @@ impl Dialer {
         let stream = timeout(CONNECT, shaking_hands).await.map_err(|_| ConnectError::passing(silent))?;
         let stream = stream.map_err(|error| not_by_tls(&error))?;
         let entering = MultiplexedConnection::new_with_config(&info, stream, config);
-        within(entering).await?.map(Link::drive).map_err(|error| ConnectError::answered(&error))
+        within(entering).await?.map(Link::drive).map_err(|error| answered(&error))
     }
 }
 

@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use futures_util::future::join_all;
+use keybound_tower::pinned::ConnectError;
 use parking_lot::Mutex;
 use redis::{Cmd, RedisResult, Value};
 
 use crate::dial::{Dialer, Link};
-use crate::error::ConnectError;
+use crate::error::{answered, on};
 use crate::lanes::{self, LANES};
 use crate::settings::{Address, Topology};
 
@@ -85,20 +86,20 @@ async fn by_sentinel(
         let words = error.detail().unwrap_or_default();
         let unknown = words.contains("No such master");
         let not_one = words.contains("unknown command");
-        let error = match ConnectError::answered(&error) {
+        let error = match answered(&error) {
             _ if unknown => ConnectError::setting(format!("the Sentinel knows no primary called {master:?}")),
             _ if not_one => ConnectError::setting("is no Sentinel; write redis:// and its address"),
             other => other,
         };
-        error.at(sentinel)
+        error.at(on(sentinel))
     })?;
-    let nonsense = || ConnectError::passing("answers nonsense about the primary").at(sentinel);
+    let nonsense = || ConnectError::passing("answers nonsense about the primary").at(on(sentinel));
     let fields: BTreeMap<String, String> = redis::from_redis_value(answer).map_err(|_| nonsense())?;
     let epoch = fields.get("config-epoch").and_then(|epoch| epoch.parse().ok()).ok_or_else(nonsense)?;
     // The address by a question of its own: until every replica follows the new primary, the Sentinel that led the election gives
     // the former one beside the new epoch.
     let answer = scouts.ask(dialer, sentinel, &["SENTINEL", "GET-MASTER-ADDR-BY-NAME", master]).await?;
-    let answer = answer.map_err(|error| ConnectError::answered(&error).at(sentinel))?;
+    let answer = answer.map_err(|error| answered(&error).at(on(sentinel)))?;
     let (host, port): (String, String) = redis::from_redis_value(answer).map_err(|_| nonsense())?;
     Ok((epoch, Address { host, port: port.parse().map_err(|_| nonsense())? }))
 }
@@ -170,16 +171,16 @@ impl Claim {
 async fn by_node(scouts: &Scouts, dialer: &Dialer, node: &Address) -> Result<Vec<Claim>, ConnectError> {
     let answer = scouts.ask(dialer, node, &["CLUSTER", "NODES"]).await?.map_err(|error| {
         let none = error.detail().unwrap_or_default().contains("cluster support disabled");
-        let error = match ConnectError::answered(&error) {
+        let error = match answered(&error) {
             _ if none => ConnectError::setting("is no node of a Cluster; write redis:// and its address"),
             other => other,
         };
-        error.at(node)
+        error.at(on(node))
     })?;
     let text = match answer {
         Value::BulkString(octets) => String::from_utf8(octets).unwrap_or_default(),
         Value::VerbatimString { text, .. } => text,
-        _ => return Err(ConnectError::passing("answers nonsense about the Cluster").at(node)),
+        _ => return Err(ConnectError::passing("answers nonsense about the Cluster").at(on(node))),
     };
     Ok(text.lines().filter_map(|line| Claim::read(line, node, dialer.settings.is_tls())).collect())
 }

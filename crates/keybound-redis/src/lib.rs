@@ -15,27 +15,27 @@
 //! | file | what |
 //! |---|---|
 //! | `settings.rs` | the URL, logins, certificates |
-//! | `store.rs` | the store: from an entry to a job, and how long it waits |
+//! | `store.rs` | the store; how it waits and looks every second is [`keybound_tower::pinned`] |
 //! | `record.rs`, `record.lua` | one server in one life: many jobs in one script |
-//! | `pin.rs` | all servers, each in one life: the epoch |
+//! | `pin.rs` | all servers, each in one life: the epoch; from an entry to a job |
 //! | `server.rs`, `open.lua` | what a server says of itself; the markers |
 //! | `find.rs`, `lanes.rs` | which servers; which slots |
-//! | `text.rs`, `text.lua` | a text that nodes share beside the records |
-//! | `keeper.rs` | looks every second, and pins again |
+//! | `text.lua` | the text that nodes share beside the records |
 //! | `dial.rs` | connections |
 
 mod dial;
 mod error;
 mod find;
-mod keeper;
 mod lanes;
 mod pin;
 mod record;
 mod server;
 mod settings;
 mod store;
-mod text;
 
-pub use self::error::{ConnectError, SettingsError};
+pub use keybound_tower::pinned::{ConnectError, Figures};
+
+pub use self::error::SettingsError;
+pub use self::pin::Pinned;
 pub use self::settings::{DEFAULT_PER_KEY, DEFAULT_PREFIX, DEFAULT_TIMEOUT, RedisSettings, Topology};
-pub use self::store::{Figures, RedisStore};
+pub use self::store::{Redis, RedisStore};

@@ -1,30 +1,34 @@
 //! The servers a node records at, each in one life of it, and the epoch that follows from all of them.
 
 use core::fmt;
+use core::time::Duration;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::future::{join_all, try_join_all};
-use keybound::replay::Epoch;
+use keybound::replay::{Epoch, ReplayEntry};
 use keybound::time::UnixTime;
+use keybound_tower::pinned::{self, Answer, ConnectError, NotTaken, Trouble};
 use sha2::{Digest as _, Sha256};
-use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::dial::Dialer;
-use crate::error::ConnectError;
+use crate::error::on;
 use crate::find::Map;
-use crate::record::{Exchange, Job, Trouble};
-use crate::server::{self, Marker};
+use crate::lanes::LANES;
+use crate::record::{Exchange, Job};
+use crate::server::{self, APART, Marker};
 use crate::settings::Address;
 
 /// Where each lane is recorded, as long as every server stays what it was when this was made.
-pub(crate) struct Pinned {
+pub struct Pinned {
     pub(crate) map: Map,
-    pub(crate) epoch: Epoch,
-    pub(crate) began: UnixTime,
+    epoch: Epoch,
+    began: UnixTime,
     /// For which windows records are kept, in seconds.
-    pub(crate) windows: (u64, u64),
+    windows: (u64, u64),
+    timeout: Duration,
     pub(crate) markers: Arc<[Marker]>,
     /// By lane: which of `doors`.
     at: Vec<usize>,
@@ -67,7 +71,7 @@ impl Pinned {
         let at: Vec<usize> = map.0.iter().filter_map(|address| servers.binary_search(&address).ok()).collect();
         let entering = servers.iter().map(async |address| {
             let link = dialer.server(address).await?;
-            let life = server::examine(&link, settings).await.map_err(|error| error.at(address))?;
+            let life = server::examine(&link, settings).await.map_err(|error| error.at(on(address)))?;
             if life.has_replicas && !settings.needs_nonces() {
                 tracing::warn!(
                     store = %settings,
@@ -81,7 +85,7 @@ impl Pinned {
             let (link, life) = &entered[*server];
             let superseded = superseded.and_then(|markers| markers.get(lane));
             let opened = server::open(link, life, settings, lane, superseded).await;
-            opened.map_err(|error| error.at(servers[*server]))
+            opened.map_err(|error| error.at(on(servers[*server])))
         });
         let markers: Arc<[Marker]> = try_join_all(opening).await?.into();
         let doors = entered.into_iter().map(|(link, life)| {
@@ -94,20 +98,30 @@ impl Pinned {
         let (id, began) = epoch_of(&markers);
         // Where another server may take over, it may do so while this one goes on for some: then no time tells their proofs apart.
         let epoch = if settings.needs_nonces() { Epoch::of_nonces_alone(id) } else { Epoch::new(id, began) };
-        Ok(Self { epoch, began, windows, markers, at, doors, map })
+        Ok(Self { epoch, began, windows, timeout: settings.timeout, markers, at, doors, map })
     }
 
-    /// Hands a job to the server of its lane, unless there was trouble with it.
-    pub(crate) fn hand_over(&self, job: Job) -> Result<(), TrySendError<Job>> {
-        let door = &self.doors[self.at[job.lane]];
-        if door.shut.load(Ordering::Acquire) {
-            return Err(TrySendError::Closed(job));
-        }
-        door.jobs.try_send(job)
+    fn job(&self, entry: &ReplayEntry<'_>, now: UnixTime, windows: (u64, u64), answer: oneshot::Sender<Answer>) -> Job {
+        let mut digest = Sha256::new();
+        entry.digest_input(|octets| digest.update(octets));
+        let (mut record, mut tally) = ([0; 16], [0; 16]);
+        record.copy_from_slice(&digest.finalize()[..16]);
+        let jkt = entry.jkt().as_bytes();
+        tally.copy_from_slice(&jkt[..16]);
+        // All proofs of a key are in one lane, where its tally is.
+        let lane = if self.lanes() == LANES { usize::from(jkt[16]) } else { 0 };
+        // Other nodes may judge by longer windows.
+        let longer = self.windows.0.saturating_sub(windows.0).max(self.windows.1.saturating_sub(windows.1));
+        let left = entry.expires().since(now).as_secs().saturating_add(1).saturating_add(longer);
+        // The clock of the node that records and that of one that is shown the proof again may each be `APART` from the server's,
+        // and the question may be under way for a while each time.
+        let waits = u64::try_from(self.timeout.as_millis()).unwrap_or(u64::MAX).saturating_mul(2);
+        let keep = left.saturating_mul(1000).saturating_add(2 * APART).saturating_add(waits);
+        Job { lane, record, tally, keep, answer }
     }
 
     /// How many lanes there are.
-    pub(crate) fn lanes(&self) -> usize {
+    fn lanes(&self) -> usize {
         self.at.len()
     }
 
@@ -119,15 +133,6 @@ impl Pinned {
             async move { door.shut_at(door.exchange.probe(lane).await) }
         });
         join_all(probing).await.into_iter().collect()
-    }
-
-    /// The text that nodes share, at the server of the first lane; after a change, if there is to be one.
-    pub(crate) async fn text(&self, change: Option<(&[u8], &[u8])>) -> Result<Vec<u8>, Trouble> {
-        let door = &self.doors[self.at[0]];
-        if door.shut.load(Ordering::Acquire) {
-            return Err(Trouble::Forgotten);
-        }
-        door.exchange.text(change).await
     }
 
     /// Whether every server is still one that keeps what it has.
@@ -142,6 +147,43 @@ impl Pinned {
         servers.sort();
         servers.dedup();
         servers
+    }
+}
+
+impl pinned::Pinned for Pinned {
+    fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    fn began(&self) -> UnixTime {
+        self.began
+    }
+
+    fn hand_over(
+        &self,
+        entry: &ReplayEntry<'_>,
+        now: UnixTime,
+        windows: (u64, u64),
+        answer: oneshot::Sender<Answer>,
+    ) -> Result<(), NotTaken> {
+        let job = self.job(entry, now, windows, answer);
+        let door = &self.doors[self.at[job.lane]];
+        if door.shut.load(Ordering::Acquire) {
+            return Err(NotTaken::Closed);
+        }
+        door.jobs.try_send(job).map_err(|error| match error {
+            TrySendError::Full(_) => NotTaken::Full,
+            TrySendError::Closed(_) => NotTaken::Closed,
+        })
+    }
+
+    /// At the server of the first lane.
+    async fn text(&self, change: Option<(&[u8], &[u8])>) -> Result<Vec<u8>, Trouble> {
+        let door = &self.doors[self.at[0]];
+        if door.shut.load(Ordering::Acquire) {
+            return Err(Trouble::Forgotten);
+        }
+        door.exchange.text(change).await
     }
 }
 

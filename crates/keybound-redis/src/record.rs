@@ -8,12 +8,13 @@ use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use keybound::refusal::Fault;
 use keybound::replay::Seen;
+use keybound_tower::pinned::{Answer, ConnectError, Trouble};
 use redis::{RedisError, Script, Value};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use crate::dial::{Link, Operands};
-use crate::error::ConnectError;
+use crate::error::answered;
 use crate::server::{self, APART, Life, Marker};
 use crate::settings::RedisSettings;
 
@@ -32,9 +33,6 @@ const TOGETHER: usize = 128;
 /// Questions under way at once.
 const UNDER_WAY: usize = 4;
 
-/// What is answered to one record.
-pub(crate) type Answer = Result<Seen, Fault>;
-
 /// One record to make.
 #[derive(Debug)]
 pub(crate) struct Job {
@@ -44,15 +42,6 @@ pub(crate) struct Job {
     /// For how long, in milliseconds.
     pub(crate) keep: u64,
     pub(crate) answer: oneshot::Sender<Answer>,
-}
-
-/// Why a server is to be left alone until it was looked at again.
-#[derive(Debug)]
-pub(crate) enum Trouble {
-    /// It is not what it was, or has forgotten.
-    Forgotten,
-    /// It fails, in words.
-    Failed(ConnectError),
 }
 
 /// One server in one life of it.
@@ -131,7 +120,7 @@ impl Exchange {
             operands.argument(old).argument(new);
         }
         let answer = self.link.run(&TEXTING, TEXT, &operands).await;
-        match answer.map_err(|error| Trouble::Failed(ConnectError::answered(&error)))? {
+        match answer.map_err(|error| Trouble::Failed(answered(&error)))? {
             Value::Array(parts) => match &parts[..] {
                 [Value::Int(0), Value::BulkString(text)] => Ok(text.clone()),
                 [Value::Int(1)] => Err(Trouble::Forgotten),
@@ -204,7 +193,7 @@ fn refused(jobs: Vec<Job>, error: &RedisError) -> Result<(), Trouble> {
         // One slot is on its way to another server. Whether that is to be asked will be seen when it has arrived; if it is given
         // up, a lane that had gone already is missed by its marker.
         "ASK" | "TRYAGAIN" => Fault::ReplayUnreachable,
-        _ => return Err(Trouble::Failed(ConnectError::answered(error))),
+        _ => return Err(Trouble::Failed(answered(error))),
     };
     let answers = jobs.iter().map(|_| Err(fault)).collect();
     tell(jobs, answers);

@@ -5,11 +5,12 @@ use std::sync::LazyLock;
 use std::time::SystemTime;
 
 use keybound::crypto::aws_lc::random_array;
+use keybound_tower::pinned::ConnectError;
 use redis::{Script, Value};
 use sha2::{Digest as _, Sha256};
 
 use crate::dial::{Link, Operands};
-use crate::error::ConnectError;
+use crate::error::answered;
 use crate::lanes;
 use crate::settings::{RedisSettings, Topology};
 
@@ -72,7 +73,7 @@ impl Marker {
 /// Looks at what the server is. A replica, a server that evicts and one of another kind are refused.
 pub(crate) async fn examine(link: &Link, settings: &RedisSettings) -> Result<Life, ConnectError> {
     let info = |section: &'static str| async move {
-        link.text(&["INFO", section]).await.map_err(|error| match ConnectError::answered(&error) {
+        link.text(&["INFO", section]).await.map_err(|error| match answered(&error) {
             // The first question of all: this is how a server answers that expects TLS.
             broken if error.is_io_error() && !error.is_timeout() && !settings.is_tls() => {
                 ConnectError::passing(format!("{broken}; does it want TLS? Then write rediss for redis in the URL"))
@@ -117,7 +118,7 @@ pub(crate) async fn examine(link: &Link, settings: &RedisSettings) -> Result<Lif
 async fn policy_by_config(link: &Link) -> Result<String, ConnectError> {
     let mut command = redis::cmd("CONFIG");
     command.arg("GET").arg("maxmemory-policy");
-    let answer = link.ask(&command).await.map_err(|error| ConnectError::answered(&error))?;
+    let answer = link.ask(&command).await.map_err(|error| answered(&error))?;
     let pair: Vec<String> = redis::from_redis_value(answer).unwrap_or_default();
     let unknown = || ConnectError::setting("does not say its maxmemory-policy; it must be noeviction");
     pair.into_iter().nth(1).ok_or_else(unknown)
@@ -166,7 +167,7 @@ pub(crate) async fn open(
         .argument(settings.max_age.as_secs().to_string())
         .argument(settings.nonce_lifetime.as_secs().to_string())
         .argument(superseded.map_or(&[][..], |marker| marker.octets()));
-    let answer = link.run(&OPENING, OPEN, &operands).await.map_err(|error| ConnectError::answered(&error))?;
+    let answer = link.run(&OPENING, OPEN, &operands).await.map_err(|error| answered(&error))?;
     match &answer {
         Value::Array(parts) => match &parts[..] {
             [Value::Int(0), Value::BulkString(octets)] => Marker::read(octets),

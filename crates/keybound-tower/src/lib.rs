@@ -33,6 +33,7 @@ pub mod introspection;
 mod judgement;
 mod jwks;
 mod nonce_only;
+pub mod pinned;
 mod policy;
 mod protect;
 mod recent;

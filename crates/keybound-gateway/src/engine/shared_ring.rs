@@ -1,4 +1,4 @@
-//! The nonce ring that processes keep in Redis: sealed there, looked at every second on a thread of its own, and turned in time by
+//! The nonce ring that processes keep where used proofs are: sealed there, looked at every second on a thread of its own, and turned in time by
 //! whoever comes first.
 
 use core::time::Duration;
@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Instant, SystemTime};
 
-use keybound_redis::RedisStore;
+use keybound_tower::pinned::{PinnedStore, Servers};
 use keybound_tower::{RingFault, RingKeeper, RingNonces};
 use parking_lot::Mutex;
 use tokio::runtime::Builder;
@@ -52,7 +52,11 @@ impl SharedRing {
     }
 
     /// Takes the ring that is there, or makes one.
-    pub(super) fn begin(store: RedisStore, kept: &KeptRing, lifetime: Duration) -> Result<Arc<Self>, EngineError> {
+    pub(super) fn begin<S: Servers>(
+        store: PinnedStore<S>,
+        kept: &KeptRing,
+        lifetime: Duration,
+    ) -> Result<Arc<Self>, EngineError> {
         let fault = |error: &dyn core::fmt::Display| EngineError::new(SETTING, error);
         let runtime = Builder::new_current_thread().enable_all().build().map_err(|error| fault(&error))?;
         let (place, every) = (Place::new(store, kept.sealing.clone()), kept.rotate_every);
@@ -117,7 +121,7 @@ impl SharedRing {
 }
 
 /// Looks until nobody has the ring any more.
-async fn keep(keeper: &RingKeeper<Place<RedisStore>>, ring: &Weak<SharedRing>) {
+async fn keep<S: Servers>(keeper: &RingKeeper<Place<PinnedStore<S>>>, ring: &Weak<SharedRing>) {
     let mut current = keeper.nonces().ring().current_id();
     loop {
         sleep(LOOK).await;

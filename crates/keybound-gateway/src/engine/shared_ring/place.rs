@@ -7,8 +7,8 @@ use std::time::Instant;
 
 use keybound::refusal::Fault;
 use keybound_issuer::keys::SealingKeys;
-use keybound_redis::RedisStore;
 use keybound_tower::RingSource;
+use keybound_tower::pinned::{PinnedStore, Servers};
 use parking_lot::Mutex;
 use zeroize::Zeroizing;
 
@@ -20,14 +20,14 @@ const ANEW: Duration = Duration::from_secs(60);
 
 /// One text that processes share.
 pub(super) trait Shared: Send + Sync + fmt::Debug {
-    /// As [`RedisStore::shared_text`].
+    /// As [`PinnedStore::shared_text`].
     fn get(&self) -> impl Future<Output = Result<Option<Vec<u8>>, Fault>> + Send;
 
-    /// As [`RedisStore::replace_shared_text`].
+    /// As [`PinnedStore::replace_shared_text`].
     fn set(&self, old: Option<&[u8]>, new: &[u8]) -> impl Future<Output = Result<bool, Fault>> + Send;
 }
 
-impl Shared for RedisStore {
+impl<S: Servers> Shared for PinnedStore<S> {
     fn get(&self) -> impl Future<Output = Result<Option<Vec<u8>>, Fault>> + Send {
         self.shared_text()
     }

@@ -8,19 +8,10 @@ use keybound::replay::Epoch;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
 
-use crate::dial::Dialer;
-use crate::error::ConnectError;
-use crate::find::Scouts;
-use crate::pin::Pinned;
-use crate::record::Trouble;
-use crate::server::Marker;
-use crate::settings::Address;
+use super::{ConnectError, Pinned as _, Servers, Trouble};
 
 /// From one look at the servers to the next.
 const BEAT: Duration = Duration::from_secs(1);
-
-/// In so many beats the settings of the servers are looked at once.
-const EXAMINE: usize = 5;
 
 /// From one try to pin to the next: it doubles up to the second.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
@@ -31,49 +22,49 @@ const PIN: Duration = Duration::from_secs(10);
 
 /// What is counted, and how it stands.
 #[derive(Debug, Default)]
-pub(crate) struct Standing {
+pub(super) struct Standing {
     /// Whether trying to pin has failed since there was trouble.
-    pub(crate) away: AtomicBool,
+    pub(super) away: AtomicBool,
     /// How many new epochs have been asked for and have not begun.
-    pub(crate) raising: AtomicU64,
-    pub(crate) pins: AtomicU64,
-    pub(crate) epochs: AtomicU64,
+    pub(super) raising: AtomicU64,
+    pub(super) pins: AtomicU64,
+    pub(super) epochs: AtomicU64,
 }
 
 /// Opens a new epoch, for these windows at least.
-pub(crate) struct Raise {
-    pub(crate) windows: (Duration, Duration),
-    pub(crate) done: Box<dyn FnOnce(Epoch) + Send>,
+pub(super) struct Raise {
+    pub(super) windows: (Duration, Duration),
+    pub(super) done: Box<dyn FnOnce(Epoch) + Send>,
 }
 
-pub(crate) struct Keeper {
-    dialer: Dialer,
-    scouts: Scouts,
-    publish: watch::Sender<Arc<Pinned>>,
+pub(super) struct Keeper<S: Servers> {
+    servers: S,
+    settings: S::Settings,
+    publish: watch::Sender<Arc<S::Pinned>>,
     troubles: mpsc::UnboundedReceiver<Trouble>,
     raises: mpsc::UnboundedReceiver<Raise>,
     standing: Arc<Standing>,
     turn: usize,
-    /// Markers that count no more, until others are in their place.
-    superseded: Option<Arc<[Marker]>>,
+    /// What counts no more, until other markers are in its place.
+    superseded: Option<Arc<S::Pinned>>,
 }
 
-impl Keeper {
+impl<S: Servers> Keeper<S> {
     /// Pins for the first time.
-    pub(crate) async fn begin(
-        dialer: Dialer,
+    pub(super) async fn begin(
+        settings: S::Settings,
         raises: mpsc::UnboundedReceiver<Raise>,
         standing: Arc<Standing>,
-    ) -> Result<(Self, watch::Receiver<Arc<Pinned>>), ConnectError> {
-        let scouts = Scouts::default();
-        let (pinned, troubles) = pin(&dialer, &scouts, &[], None).await?;
+    ) -> Result<(Self, watch::Receiver<Arc<S::Pinned>>), ConnectError> {
+        let servers = S::new(settings.clone())?;
+        let (pinned, troubles) = pin(&servers, None, None).await?;
         let (publish, watching) = watch::channel(Arc::new(pinned));
-        let keeper = Self { dialer, scouts, publish, troubles, raises, standing, turn: 0, superseded: None };
+        let keeper = Self { servers, settings, publish, troubles, raises, standing, turn: 0, superseded: None };
         Ok((keeper, watching))
     }
 
     /// Until nobody has the store any more.
-    pub(crate) async fn keep(mut self) {
+    pub(super) async fn keep(mut self) {
         loop {
             let pinned = Arc::clone(&self.publish.borrow());
             tokio::select! {
@@ -83,7 +74,7 @@ impl Keeper {
                     None => return,
                 },
                 Some(trouble) = self.troubles.recv() => self.mend(trouble, &pinned).await,
-                outcome = look(&self.dialer, &self.scouts, &pinned, self.turn) => match outcome {
+                outcome = look(&self.servers, &pinned, self.turn) => match outcome {
                     Ok(()) => self.turn = self.turn.wrapping_add(1),
                     Err(trouble) => self.mend(trouble, &pinned).await,
                 },
@@ -92,19 +83,17 @@ impl Keeper {
     }
 
     /// Nothing is recorded from before this was asked for until it is done.
-    async fn raise(&mut self, raise: Raise, pinned: &Arc<Pinned>) {
-        let settings = &mut self.dialer.settings;
-        (settings.max_age, settings.nonce_lifetime) =
-            (settings.max_age.max(raise.windows.0), settings.nonce_lifetime.max(raise.windows.1));
-        self.superseded = Some(Arc::clone(&pinned.markers));
+    async fn raise(&mut self, raise: Raise, pinned: &Arc<S::Pinned>) {
+        self.servers.lengthen(raise.windows.0, raise.windows.1);
+        self.superseded = Some(Arc::clone(pinned));
         self.mend(Trouble::Forgotten, pinned).await;
         self.standing.raising.fetch_sub(1, Ordering::AcqRel);
-        (raise.done)(self.publish.borrow().epoch);
+        (raise.done)(self.publish.borrow().epoch());
     }
 
     /// Pins again, however long it takes.
-    async fn mend(&mut self, trouble: Trouble, pinned: &Arc<Pinned>) {
-        let store = self.dialer.settings.clone();
+    async fn mend(&mut self, trouble: Trouble, pinned: &Arc<S::Pinned>) {
+        let store = self.settings.clone();
         if let Trouble::Failed(why) = &trouble {
             tracing::warn!(%store, %why, "the replay store failed; looking at it again");
         }
@@ -112,8 +101,8 @@ impl Keeper {
         let mut pause = FIRST_PAUSE;
         while let Err(error) = self.pin_again(pinned).await {
             if error.is_configuration() {
-                // As the server is now, it may drop what it has recorded. What that is, it drops whole; but nobody should rely on it.
-                self.superseded = Some(Arc::clone(&pinned.markers));
+                // As the server is now, it may drop what it has recorded.
+                self.superseded = Some(Arc::clone(pinned));
             }
             self.standing.away.store(true, Ordering::Release);
             let why = error.to_string();
@@ -132,16 +121,15 @@ impl Keeper {
         }
     }
 
-    async fn pin_again(&mut self, pinned: &Pinned) -> Result<(), ConnectError> {
-        let (also, superseded) = (pinned.servers(), self.superseded.clone());
-        let (fresh, troubles) = pin(&self.dialer, &self.scouts, &also, superseded.as_deref()).await?;
+    async fn pin_again(&mut self, pinned: &Arc<S::Pinned>) -> Result<(), ConnectError> {
+        let (fresh, troubles) = pin(&self.servers, Some(pinned), self.superseded.as_ref()).await?;
         self.troubles = troubles;
         self.superseded = None;
         self.standing.pins.fetch_add(1, Ordering::Relaxed);
-        if fresh.epoch != self.publish.borrow().epoch {
+        if fresh.epoch() != self.publish.borrow().epoch() {
             self.standing.epochs.fetch_add(1, Ordering::Relaxed);
             tracing::warn!(
-                store = %self.dialer.settings,
+                store = %self.settings,
                 "the replay store may have forgotten: a new epoch has begun, and proofs of before need a nonce, once"
             );
         }
@@ -150,31 +138,17 @@ impl Keeper {
     }
 }
 
-async fn pin(
-    dialer: &Dialer,
-    scouts: &Scouts,
-    also: &[Address],
-    superseded: Option<&[Marker]>,
-) -> Result<(Pinned, mpsc::UnboundedReceiver<Trouble>), ConnectError> {
-    let (report, troubles) = mpsc::unbounded_channel();
-    let pinning = async {
-        let map = scouts.primaries(dialer, also).await?;
-        Pinned::pin(dialer, map, superseded, &report).await
-    };
+async fn pin<S: Servers>(
+    servers: &S,
+    before: Option<&Arc<S::Pinned>>,
+    superseded: Option<&Arc<S::Pinned>>,
+) -> Result<(S::Pinned, mpsc::UnboundedReceiver<Trouble>), ConnectError> {
     let late = |_| ConnectError::passing("the servers do not answer in time");
-    Ok((timeout(PIN, pinning).await.map_err(late)??, troubles))
+    timeout(PIN, servers.pin(before, superseded)).await.map_err(late)?
 }
 
 /// After a beat: whether the servers are what they were, and the right ones.
-async fn look(dialer: &Dialer, scouts: &Scouts, pinned: &Pinned, turn: usize) -> Result<(), Trouble> {
+async fn look<S: Servers>(servers: &S, pinned: &S::Pinned, turn: usize) -> Result<(), Trouble> {
     sleep(BEAT).await;
-    pinned.probe(turn).await?;
-    if turn.is_multiple_of(EXAMINE) {
-        pinned.examine().await?;
-    }
-    // Who cannot be asked for the way is asked again: nonces keep two sides of a partition apart.
-    match scouts.primaries(dialer, &pinned.servers()).await {
-        Ok(map) if map != pinned.map => Err(Trouble::Forgotten),
-        _ => Ok(()),
-    }
+    servers.look(pinned, turn).await
 }

@@ -1,0 +1,114 @@
+//! A memory of used proofs on servers that many nodes share, each node pinned to one life of them: what every such store has in common.
+//!
+//! A server of its own may forget: it starts anew, another takes over, somebody clears it. So a node believes what it knows of a server for one
+//! connection and one life; when that may be over, it looks again before anything more is recorded. Implement [`Servers`] and [`Pinned`] for a
+//! kind of server and have a [`PinnedStore`]; the crates `keybound-redis` and `keybound-postgres` do.
+
+use core::fmt;
+use core::future::Future;
+use core::time::Duration;
+use std::sync::Arc;
+
+use keybound::refusal::Fault;
+use keybound::replay::{Epoch, ReplayEntry, Seen};
+use keybound::time::UnixTime;
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::oneshot;
+
+pub use self::error::ConnectError;
+pub use self::store::{Figures, PinnedStore};
+
+mod error;
+mod keeper;
+mod store;
+mod text;
+
+/// What is answered to one record.
+pub type Answer = Result<Seen, Fault>;
+
+/// Servers of one kind, and the way to them.
+pub trait Servers: fmt::Debug + Send + Sync + Sized + 'static {
+    /// What names them.
+    type Settings: Settings;
+    /// They in one life of each.
+    type Pinned: Pinned;
+
+    /// Of these settings.
+    ///
+    /// # Errors
+    ///
+    /// What can be said without asking them.
+    fn new(settings: Self::Settings) -> Result<Self, ConnectError>;
+
+    /// Connects, looks at what they are, and takes their epoch or begins one. `before` is what they were; `superseded` counts no more, even if they
+    /// are still that. Trouble is reported through the receiver until it is dropped.
+    fn pin(
+        &self,
+        before: Option<&Arc<Self::Pinned>>,
+        superseded: Option<&Arc<Self::Pinned>>,
+    ) -> impl Future<Output = Result<(Self::Pinned, UnboundedReceiver<Trouble>), ConnectError>> + Send;
+
+    /// Once a second, for the `turn`th time: whether they are still what they were, and what else is to be done.
+    fn look(&self, pinned: &Self::Pinned, turn: usize) -> impl Future<Output = Result<(), Trouble>> + Send;
+
+    /// Proofs are judged by these windows from now on, if they are longer: a [`Pinned`] for shorter ones is not taken any more.
+    fn lengthen(&mut self, max_age: Duration, nonce_lifetime: Duration);
+}
+
+/// What names servers.
+pub trait Settings: Clone + fmt::Display + fmt::Debug + Send + Sync + 'static {
+    /// How long one record may take.
+    fn timeout(&self) -> Duration;
+
+    /// The windows by which proofs are judged: the age limit and the life of nonces.
+    fn windows(&self) -> (Duration, Duration);
+
+    /// Whether another server may take over: then every proof needs a nonce, whatever the policy of the verifier.
+    fn needs_nonces(&self) -> bool;
+}
+
+/// Servers in one life of each.
+pub trait Pinned: fmt::Debug + Send + Sync + 'static {
+    /// The epoch that follows.
+    fn epoch(&self) -> Epoch;
+
+    /// When it began, whatever counts in it.
+    fn began(&self) -> UnixTime;
+
+    /// Takes a record to make and says later what became of it; of `windows`, in seconds, are those by which its proof was judged.
+    ///
+    /// # Errors
+    ///
+    /// If nothing was sent.
+    fn hand_over(
+        &self,
+        entry: &ReplayEntry<'_>,
+        now: UnixTime,
+        windows: (u64, u64),
+        answer: oneshot::Sender<Answer>,
+    ) -> Result<(), NotTaken>;
+
+    /// What the text that nodes share beside the records is now, empty if there is none: after it was compared with the first of `change`, and
+    /// replaced by the second if it was that, in one step.
+    fn text(&self, change: Option<(&[u8], &[u8])>) -> impl Future<Output = Result<Vec<u8>, Trouble>> + Send;
+}
+
+/// Why a record was not sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum NotTaken {
+    /// Too many wait.
+    Full,
+    /// There was trouble: nothing is recorded in this life any more.
+    Closed,
+}
+
+/// Why servers are to be left alone until they were looked at again.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Trouble {
+    /// One is not what it was, or has forgotten.
+    Forgotten,
+    /// One fails, in words.
+    Failed(ConnectError),
+}
