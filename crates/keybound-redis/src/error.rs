@@ -1,7 +1,5 @@
 //! Why a store cannot be had, in words for whoever runs it.
 
-use core::fmt;
-
 use keybound_tower::pinned::ConnectError;
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
@@ -37,21 +35,3 @@ pub(crate) fn answered(error: &RedisError) -> ConnectError {
 pub(crate) fn on(address: &Address) -> String {
     format!("Redis at {address}")
 }
-
-/// Why settings are none.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SettingsError(String);
-
-impl SettingsError {
-    pub(crate) fn new(message: impl Into<String>) -> Self {
-        Self(message.into())
-    }
-}
-
-impl fmt::Display for SettingsError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl core::error::Error for SettingsError {}

@@ -33,9 +33,8 @@ mod server;
 mod settings;
 mod store;
 
-pub use keybound_tower::pinned::{ConnectError, Figures};
+pub use keybound_tower::pinned::{ConnectError, Figures, SettingsError};
 
-pub use self::error::SettingsError;
 pub use self::pin::Pinned;
 pub use self::settings::{DEFAULT_PER_KEY, DEFAULT_PREFIX, DEFAULT_TIMEOUT, RedisSettings, Topology};
 pub use self::store::{Redis, RedisStore};

@@ -1,16 +1,14 @@
 //! The servers a node records at, each in one life of it, and the epoch that follows from all of them.
 
 use core::fmt;
-use core::time::Duration;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::future::{join_all, try_join_all};
-use keybound::replay::{Epoch, ReplayEntry};
+use keybound::replay::Epoch;
 use keybound::time::UnixTime;
-use keybound_tower::pinned::{self, Answer, ConnectError, NotTaken, Trouble};
+use keybound_tower::pinned::{self, Answer, ConnectError, NotTaken, Record, Trouble};
 use sha2::{Digest as _, Sha256};
-use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::dial::Dialer;
@@ -18,7 +16,7 @@ use crate::error::on;
 use crate::find::Map;
 use crate::lanes::LANES;
 use crate::record::{Exchange, Job};
-use crate::server::{self, APART, Marker};
+use crate::server::{self, Marker};
 use crate::settings::Address;
 
 /// Where each lane is recorded, as long as every server stays what it was when this was made.
@@ -28,7 +26,6 @@ pub struct Pinned {
     began: UnixTime,
     /// For which windows records are kept, in seconds.
     windows: (u64, u64),
-    timeout: Duration,
     pub(crate) markers: Arc<[Marker]>,
     /// By lane: which of `doors`.
     at: Vec<usize>,
@@ -98,26 +95,7 @@ impl Pinned {
         let (id, began) = epoch_of(&markers);
         // Where another server may take over, it may do so while this one goes on for some: then no time tells their proofs apart.
         let epoch = if settings.needs_nonces() { Epoch::of_nonces_alone(id) } else { Epoch::new(id, began) };
-        Ok(Self { epoch, began, windows, timeout: settings.timeout, markers, at, doors, map })
-    }
-
-    fn job(&self, entry: &ReplayEntry<'_>, now: UnixTime, windows: (u64, u64), answer: oneshot::Sender<Answer>) -> Job {
-        let mut digest = Sha256::new();
-        entry.digest_input(|octets| digest.update(octets));
-        let (mut record, mut tally) = ([0; 16], [0; 16]);
-        record.copy_from_slice(&digest.finalize()[..16]);
-        let jkt = entry.jkt().as_bytes();
-        tally.copy_from_slice(&jkt[..16]);
-        // All proofs of a key are in one lane, where its tally is.
-        let lane = if self.lanes() == LANES { usize::from(jkt[16]) } else { 0 };
-        // Other nodes may judge by longer windows.
-        let longer = self.windows.0.saturating_sub(windows.0).max(self.windows.1.saturating_sub(windows.1));
-        let left = entry.expires().since(now).as_secs().saturating_add(1).saturating_add(longer);
-        // The clock of the node that records and that of one that is shown the proof again may each be `APART` from the server's,
-        // and the question may be under way for a while each time.
-        let waits = u64::try_from(self.timeout.as_millis()).unwrap_or(u64::MAX).saturating_mul(2);
-        let keep = left.saturating_mul(1000).saturating_add(2 * APART).saturating_add(waits);
-        Job { lane, record, tally, keep, answer }
+        Ok(Self { epoch, began, windows, markers, at, doors, map })
     }
 
     /// How many lanes there are.
@@ -159,22 +137,22 @@ impl pinned::Pinned for Pinned {
         self.began
     }
 
-    fn hand_over(
-        &self,
-        entry: &ReplayEntry<'_>,
-        now: UnixTime,
-        windows: (u64, u64),
-        answer: oneshot::Sender<Answer>,
-    ) -> Result<(), NotTaken> {
-        let job = self.job(entry, now, windows, answer);
-        let door = &self.doors[self.at[job.lane]];
+    fn windows(&self) -> (u64, u64) {
+        self.windows
+    }
+
+    fn hand_over(&self, record: Record, answer: oneshot::Sender<Answer>) -> Result<(), NotTaken> {
+        let jkt = record.jkt.as_bytes();
+        let mut tally = [0; 16];
+        tally.copy_from_slice(&jkt[..16]);
+        // All proofs of a key are in one lane, where its tally is.
+        let lane = if self.lanes() == LANES { usize::from(jkt[16]) } else { 0 };
+        let door = &self.doors[self.at[lane]];
         if door.shut.load(Ordering::Acquire) {
             return Err(NotTaken::Closed);
         }
-        door.jobs.try_send(job).map_err(|error| match error {
-            TrySendError::Full(_) => NotTaken::Full,
-            TrySendError::Closed(_) => NotTaken::Closed,
-        })
+        door.jobs.try_send(Job { lane, record: record.digest, tally, keep: record.keep, answer })?;
+        Ok(())
     }
 
     /// At the server of the first lane.

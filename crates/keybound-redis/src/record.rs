@@ -8,14 +8,14 @@ use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use keybound::refusal::Fault;
 use keybound::replay::Seen;
-use keybound_tower::pinned::{Answer, ConnectError, Trouble};
+use keybound_tower::pinned::{APART, Answer, ConnectError, Trouble};
 use redis::{RedisError, Script, Value};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use crate::dial::{Link, Operands};
 use crate::error::answered;
-use crate::server::{self, APART, Life, Marker};
+use crate::server::{self, Life, Marker};
 use crate::settings::RedisSettings;
 
 const RECORD: &str = include_str!("record.lua");
@@ -39,8 +39,7 @@ pub(crate) struct Job {
     pub(crate) lane: usize,
     pub(crate) record: [u8; 16],
     pub(crate) tally: [u8; 16],
-    /// For how long, in milliseconds.
-    pub(crate) keep: u64,
+    pub(crate) keep: Duration,
     pub(crate) answer: oneshot::Sender<Answer>,
 }
 
@@ -115,19 +114,19 @@ impl Exchange {
         operands
             .argument(self.life.line.as_str())
             .argument(server::now_in_milliseconds().to_string())
-            .argument(APART.to_string());
+            .argument(APART.as_millis().to_string());
         if let Some((old, new)) = change {
             operands.argument(old).argument(new);
         }
         let answer = self.link.run(&TEXTING, TEXT, &operands).await;
-        match answer.map_err(|error| Trouble::Failed(answered(&error)))? {
+        match answer.map_err(|error| answered(&error))? {
             Value::Array(parts) => match &parts[..] {
                 [Value::Int(0), Value::BulkString(text)] => Ok(text.clone()),
                 [Value::Int(1)] => Err(Trouble::Forgotten),
-                [Value::Int(2), Value::Int(ahead)] => Err(Trouble::Failed(server::apart(*ahead))),
-                _ => Err(nonsense()),
+                [Value::Int(2), Value::Int(ahead)] => Err(ConnectError::apart(*ahead).into()),
+                _ => Err(ConnectError::nonsense().into()),
             },
-            _ => Err(nonsense()),
+            _ => Err(ConnectError::nonsense().into()),
         }
     }
 
@@ -137,11 +136,11 @@ impl Exchange {
         let operands = self.operands(lane, &jobs);
         let asking = self.link.run(&RECORDING, RECORD, &operands);
         let Ok(answer) = timeout(self.patience(), asking).await else {
-            return Err(Trouble::Failed(ConnectError::passing("does not answer in time")));
+            return Err(ConnectError::passing("does not answer in time").into());
         };
         match answer {
             Ok(Value::Array(parts)) => self.deal_out(jobs, &parts),
-            Ok(_) => Err(nonsense()),
+            Ok(_) => Err(ConnectError::nonsense().into()),
             Err(error) => refused(jobs, &error),
         }
     }
@@ -149,7 +148,8 @@ impl Exchange {
     fn deal_out(&self, jobs: Vec<Job>, parts: &[Value]) -> Result<(), Trouble> {
         match parts {
             [Value::Int(0), answers @ ..] if answers.len() == jobs.len() => {
-                let answers = answers.iter().map(meaning).collect::<Option<Vec<_>>>().ok_or_else(nonsense)?;
+                let answers =
+                    answers.iter().map(meaning).collect::<Option<Vec<_>>>().ok_or_else(ConnectError::nonsense)?;
                 tell(jobs, answers);
                 Ok(())
             }
@@ -158,8 +158,8 @@ impl Exchange {
                 tell(jobs, forgotten);
                 Err(Trouble::Forgotten)
             }
-            [Value::Int(2), Value::Int(ahead)] => Err(Trouble::Failed(server::apart(*ahead))),
-            _ => Err(nonsense()),
+            [Value::Int(2), Value::Int(ahead)] => Err(ConnectError::apart(*ahead).into()),
+            _ => Err(ConnectError::nonsense().into()),
         }
     }
 
@@ -170,12 +170,12 @@ impl Exchange {
             .argument(*self.markers[lane].octets())
             .argument(self.life.line.as_str())
             .argument(server::now_in_milliseconds().to_string())
-            .argument(APART.to_string())
+            .argument(APART.as_millis().to_string())
             .argument(self.settings.per_key.to_string());
         let prefix = server::prefix(&self.settings, lane);
         for job in jobs {
             operands.key([&prefix, &b"q"[..], &job.tally].concat());
-            operands.argument(job.record).argument(job.keep.to_string());
+            operands.argument(job.record).argument(job.keep.as_millis().to_string());
         }
         operands
     }
@@ -217,8 +217,4 @@ fn tell(jobs: Vec<Job>, answers: Vec<Answer>) {
         // Who has gone away meanwhile has left a record, and nobody was let in by it.
         let _ = job.answer.send(answer);
     }
-}
-
-fn nonsense() -> Trouble {
-    Trouble::Failed(ConnectError::passing("answers nonsense"))
 }

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use std::time::SystemTime;
 
 use keybound::crypto::aws_lc::random_array;
-use keybound_tower::pinned::ConnectError;
+use keybound_tower::pinned::{APART, ConnectError};
 use redis::{Script, Value};
 use sha2::{Digest as _, Sha256};
 
@@ -13,9 +13,6 @@ use crate::dial::{Link, Operands};
 use crate::error::answered;
 use crate::lanes;
 use crate::settings::{RedisSettings, Topology};
-
-/// How far the clock of a node and that of a server may be apart, in milliseconds.
-pub(crate) const APART: u64 = 10_000;
 
 const OPEN: &str = include_str!("open.lua");
 static OPENING: LazyLock<Script> = LazyLock::new(|| Script::new(OPEN));
@@ -163,7 +160,7 @@ pub(crate) async fn open(
         .argument(life.tie)
         .argument(id)
         .argument(now_in_milliseconds().to_string())
-        .argument(APART.to_string())
+        .argument(APART.as_millis().to_string())
         .argument(settings.max_age.as_secs().to_string())
         .argument(settings.nonce_lifetime.as_secs().to_string())
         .argument(superseded.map_or(&[][..], |marker| marker.octets()));
@@ -172,17 +169,12 @@ pub(crate) async fn open(
         Value::Array(parts) => match &parts[..] {
             [Value::Int(0), Value::BulkString(octets)] => Marker::read(octets),
             [Value::Int(1)] => return Err(ConnectError::passing("has changed while we looked at it")),
-            [Value::Int(2), Value::Int(ahead)] => return Err(apart(*ahead)),
+            [Value::Int(2), Value::Int(ahead)] => return Err(ConnectError::apart(*ahead)),
             _ => None,
         },
         _ => None,
     }
-    .ok_or_else(|| ConnectError::passing("answers nonsense"))
-}
-
-pub(crate) fn apart(ahead: i64) -> ConnectError {
-    let (by, how) = (ahead.unsigned_abs() / 1000, if ahead > 0 { "ahead of" } else { "behind" });
-    ConnectError::passing(format!("its clock is {by} s {how} ours, and 10 s are the most; see to the clocks of both"))
+    .ok_or_else(ConnectError::nonsense)
 }
 
 pub(crate) fn now_in_milliseconds() -> u64 {

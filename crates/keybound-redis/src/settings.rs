@@ -8,7 +8,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use zeroize::Zeroizing;
 
-use crate::error::SettingsError;
+use keybound_tower::pinned::SettingsError;
 
 /// How long one record may take unless set otherwise.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_millis(500);

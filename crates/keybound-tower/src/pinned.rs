@@ -9,19 +9,24 @@ use core::future::Future;
 use core::time::Duration;
 use std::sync::Arc;
 
+use keybound::jwk::Thumbprint;
 use keybound::refusal::Fault;
-use keybound::replay::{Epoch, ReplayEntry, Seen};
+use keybound::replay::{Epoch, Seen};
 use keybound::time::UnixTime;
 use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::oneshot;
 
-pub use self::error::ConnectError;
+pub use self::error::{ConnectError, SettingsError};
 pub use self::store::{Figures, PinnedStore};
 
 mod error;
 mod keeper;
 mod store;
 mod text;
+
+/// How far the clock of a node and that of a server may be apart. Where they are further apart, nothing is recorded.
+pub const APART: Duration = Duration::from_secs(10);
 
 /// What is answered to one record.
 pub type Answer = Result<Seen, Fault>;
@@ -75,22 +80,31 @@ pub trait Pinned: fmt::Debug + Send + Sync + 'static {
     /// When it began, whatever counts in it.
     fn began(&self) -> UnixTime;
 
-    /// Takes a record to make and says later what became of it; of `windows`, in seconds, are those by which its proof was judged.
+    /// The windows for which records are kept: the longest age limit and life of nonces of any node that shares these servers, in seconds.
+    fn windows(&self) -> (u64, u64);
+
+    /// Takes a record to make and says later what became of it.
     ///
     /// # Errors
     ///
     /// If nothing was sent.
-    fn hand_over(
-        &self,
-        entry: &ReplayEntry<'_>,
-        now: UnixTime,
-        windows: (u64, u64),
-        answer: oneshot::Sender<Answer>,
-    ) -> Result<(), NotTaken>;
+    fn hand_over(&self, record: Record, answer: oneshot::Sender<Answer>) -> Result<(), NotTaken>;
 
     /// What the text that nodes share beside the records is now, empty if there is none: after it was compared with the first of `change`, and
     /// replaced by the second if it was that, in one step.
     fn text(&self, change: Option<(&[u8], &[u8])>) -> impl Future<Output = Result<Vec<u8>, Trouble>> + Send;
+}
+
+/// A record to make.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Record {
+    /// 128 bits of a SHA-256 over `jkt`, `jti` and target.
+    pub digest: [u8; 16],
+    /// Whose proof it is.
+    pub jkt: Thumbprint,
+    /// For how long it has to be found, by any node's clock and the server's.
+    pub keep: Duration,
 }
 
 /// Why a record was not sent.
@@ -103,6 +117,15 @@ pub enum NotTaken {
     Closed,
 }
 
+impl<T> From<TrySendError<T>> for NotTaken {
+    fn from(error: TrySendError<T>) -> Self {
+        match error {
+            TrySendError::Full(_) => Self::Full,
+            TrySendError::Closed(_) => Self::Closed,
+        }
+    }
+}
+
 /// Why servers are to be left alone until they were looked at again.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -111,4 +134,10 @@ pub enum Trouble {
     Forgotten,
     /// One fails, in words.
     Failed(ConnectError),
+}
+
+impl From<ConnectError> for Trouble {
+    fn from(error: ConnectError) -> Self {
+        Self::Failed(error)
+    }
 }

@@ -2,6 +2,8 @@
 
 use core::fmt;
 
+use super::APART;
+
 /// Why there is no store behind these settings.
 ///
 /// The message names the server and what to do. It holds no password.
@@ -20,6 +22,18 @@ impl ConnectError {
     /// Something that may pass.
     pub fn passing(message: impl Into<String>) -> Self {
         Self { is_configuration: false, message: message.into() }
+    }
+
+    /// The clock of a server is so many milliseconds ahead of ours.
+    pub fn apart(ahead: i64) -> Self {
+        let (by, how) = (ahead.unsigned_abs() / 1000, if ahead > 0 { "ahead of" } else { "behind" });
+        let most = APART.as_secs();
+        Self::passing(format!("its clock is {by} s {how} ours, and {most} s are the most; see to the clocks of both"))
+    }
+
+    /// What a server answers cannot be read.
+    pub fn nonsense() -> Self {
+        Self::passing("answers nonsense")
     }
 
     /// Whether it stays until somebody changes a setting.
@@ -41,3 +55,22 @@ impl fmt::Display for ConnectError {
 }
 
 impl core::error::Error for ConnectError {}
+
+/// Why settings are none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SettingsError(String);
+
+impl SettingsError {
+    /// What is wrong with them, without what is secret.
+    pub fn new(message: impl Into<String>) -> Self {
+        Self(message.into())
+    }
+}
+
+impl fmt::Display for SettingsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl core::error::Error for SettingsError {}

@@ -8,12 +8,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use keybound::refusal::Fault;
 use keybound::replay::{Epoch, ReplayEntry, ReplayStore, Seen};
 use keybound::time::UnixTime;
+use sha2::{Digest as _, Sha256};
 use tokio::runtime::Builder;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::keeper::{Keeper, Raise, Standing};
-use super::{ConnectError, NotTaken, Pinned as _, Servers, Settings as _};
+use super::{APART, ConnectError, NotTaken, Pinned as _, Record, Servers, Settings as _};
 
 /// For a new epoch to open.
 const RAISE: Duration = Duration::from_secs(3);
@@ -198,7 +199,7 @@ impl<S: Servers> PinnedStore<S> {
                 continue;
             }
             let (answer, answered) = oneshot::channel();
-            match pinned.hand_over(entry, now, self.windows, answer) {
+            match pinned.hand_over(self.record_of(entry, now, pinned.windows()), answer) {
                 Ok(()) => {
                     let answer = timeout_at(deadline, answered).await;
                     let answer = answer.ok().and_then(Result::ok).unwrap_or(Err(Fault::ReplayUnreachable));
@@ -217,6 +218,21 @@ impl<S: Servers> PinnedStore<S> {
                 }
             }
         }
+    }
+
+    /// `kept_for` are the windows for which these servers keep records.
+    fn record_of(&self, entry: &ReplayEntry<'_>, now: UnixTime, kept_for: (u64, u64)) -> Record {
+        let mut hash = Sha256::new();
+        entry.digest_input(|octets| hash.update(octets));
+        let mut digest = [0; 16];
+        digest.copy_from_slice(&hash.finalize()[..16]);
+        // Other nodes may judge by longer windows.
+        let longer = kept_for.0.saturating_sub(self.windows.0).max(kept_for.1.saturating_sub(self.windows.1));
+        let left = entry.expires().since(now).as_secs().saturating_add(1).saturating_add(longer);
+        // The clock of the node that records and that of one that is shown the proof again may each be `APART` from the server's,
+        // and the question may be under way for a while each time.
+        let more = (APART + self.shared.settings.timeout()).saturating_mul(2);
+        Record { digest, jkt: *entry.jkt(), keep: Duration::from_secs(left).saturating_add(more) }
     }
 
     /// Waits until others than these servers are pinned, or the same ones again.
