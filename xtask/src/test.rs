@@ -18,7 +18,7 @@ pub(crate) fn all() -> ExitCode {
     outcomes.push(("packaging", packaged::all()));
     outcomes.push(("keys in SoftHSM2", hsm()));
     outcomes.push(("keys in the Secret Service", key_store()));
-    outcomes.push(("the issuer's store in PostgreSQL", postgres()));
+    outcomes.push(("stores in PostgreSQL", postgres()));
     outcomes.push(("Redis", redis()));
     outcomes.push(("gateways that share Redis, under faults", nodes()));
     outcomes.push(("interop/node", node()));
@@ -150,6 +150,7 @@ fn postgres() -> Outcome {
     let server = postgres::start()?;
     let mut tests = run::command();
     tests.args(["test", "--workspace", "--locked", "--lib", "--test", "crash", "--test", "http"]);
+    tests.args(["--test", "postgres", "--test", "whole"]);
     tests.args(["--", "--ignored", "postgres"]);
     tests.env("KEYBOUND_TEST_POSTGRES", server.url()).env("KEYBOUND_TEST_POSTGRES_DATA", server.data());
     tests.env("KEYBOUND_TEST_POSTGRES_START", server.starting());
@@ -160,7 +161,7 @@ fn postgres() -> Outcome {
 }
 
 /// How many tests want it.
-const POSTGRES: u64 = 6;
+const POSTGRES: u64 = 16;
 
 /// The tests that start Redis servers: alone, under Sentinel and in a Cluster.
 fn redis() -> Outcome {
@@ -168,7 +169,7 @@ fn redis() -> Outcome {
     installed("redis-server", "--version", &["redis-server", "redis-tools"])?;
     let mut tests = run::command();
     tests.args(["test", "--workspace", "--locked", "--test", "rig", "--test", "servers", "--test", "whole"]);
-    tested(tests.args(["--", "--ignored"]))
+    tested(tests.args(["--", "--ignored", "--skip", "postgres"]))
 }
 
 /// Faults at random for a while. A failure says its seed; `KEYBOUND_NODES_SECONDS` makes each of the tests last longer.

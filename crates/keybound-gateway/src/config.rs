@@ -10,6 +10,7 @@ use http::{HeaderName, Method};
 use keybound::crypto::AlgSet;
 use keybound::nonce::NonceRing;
 use keybound_issuer::keys::SealingKeys;
+use keybound_postgres::PostgresSettings;
 use keybound_redis::RedisSettings;
 
 mod authorization_server;
@@ -20,6 +21,7 @@ mod health;
 mod introspection;
 mod keys;
 mod mistake;
+mod postgres;
 mod read;
 mod redis;
 mod reference;
@@ -345,7 +347,6 @@ pub enum NoncePolicy {
 /// Where used proofs are remembered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-#[expect(clippy::large_enum_variant, reason = "there is one of it")]
 pub enum ReplayLocation {
     /// In this process, which then is the only one.
     Memory,
@@ -353,6 +354,19 @@ pub enum ReplayLocation {
     File(PathBuf),
     /// On Redis, which many processes share.
     Redis(RedisSettings),
+    /// In PostgreSQL, which many processes share.
+    Postgres(PostgresSettings),
+}
+
+impl ReplayLocation {
+    /// Whether another server may take over, and every proof needs a nonce.
+    pub(crate) const fn needs_nonces(&self) -> bool {
+        match self {
+            Self::Memory | Self::File(_) => false,
+            Self::Redis(settings) => settings.needs_nonces(),
+            Self::Postgres(settings) => settings.needs_nonces(),
+        }
+    }
 }
 
 /// `[replay]`.

@@ -231,7 +231,7 @@ fn each_mistake_has_its_line() {
         ("[replay]\nstore = \"redis://\"", "1:2: replay.store: names no host, or a port that is none"),
         (
             "[replay]\nstore = \"disk\"",
-            r#"1:2: replay.store: "disk" is not a store; use "memory", "file:FOLDER" or redis://HOST:PORT"#,
+            r#"1:2: replay.store: "disk" is not a store; use "memory", "file:FOLDER", redis://HOST:PORT or postgres://USER@HOST/DATABASE"#,
         ),
         ("[replay]\nstore = \"file:\"", r#"1:2: replay.store: names no folder; write it like "file:proofs""#),
         (
@@ -250,6 +250,27 @@ fn each_mistake_has_its_line() {
         (
             "[replay]\nstore = \"file:proofs\"\n[replay.redis]\nprefix = \"a\"",
             "1:3: replay.redis: goes with a replay.store that is Redis",
+        ),
+        (
+            "[replay]\nstore = \"postgres://user:hunter2@h\"",
+            "1:2: replay.store: names no database; write postgres://USER@HOST/DATABASE",
+        ),
+        (
+            "[replay]\nstore = \"postgres://h/d\"\n[replay.postgres]\nschema = \"a b\"",
+            "1:4: replay.postgres.schema: is not a name of lower-case letters, digits and _, at most 32, for a schema of its own",
+        ),
+        (
+            "[replay]\nstore = \"postgres://h/d\"\n[replay.postgres]\nfailover = \"maybe\"",
+            r#"1:4: replay.postgres.failover: "maybe" is not a word for it; use never or possible"#,
+        ),
+        (
+            "[replay]\nstore = \"postgres://h/d\"\n[replay.postgres]\nfailover = \"possible\"\n[proof]\nnonce = \"offer\"",
+            "1:2: replay.store: may fail over from one server to another, and then every proof needs a nonce; leave proof.nonce \
+             out, or write require",
+        ),
+        (
+            "[replay]\nstore = \"memory\"\n[replay.postgres]\nschema = \"a\"",
+            "1:3: replay.postgres: goes with a replay.store that is PostgreSQL",
         ),
         (
             "[replay]\nstore = \"redis-cluster://h\"\n[proof]\nnonce = \"offer\"",
@@ -1046,6 +1067,7 @@ fn every_example_of_the_printed_default_is_a_setting() {
             "is not in this version",
             "cannot be read",
             "goes with a replay.store that is Redis",
+            "goes with a replay.store that is PostgreSQL",
             "is for builds with the feature pkcs11",
             "is for keys that the issuer makes",
         ];

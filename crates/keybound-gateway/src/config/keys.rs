@@ -75,6 +75,7 @@ pub(crate) const AUTHORIZATIONS: &[&str] = &["strip", "pass", "bearer"];
 pub(crate) const AMBIGUOUS: &[&str] = &["refuse", "allow"];
 pub(crate) const PRESETS: &[&str] = &["default", "fapi", "mcp"];
 pub(crate) const NONCES: &[&str] = &["off", "offer", "require"];
+pub(crate) const FAILOVER: &[&str] = &["never", "possible"];
 pub(crate) const UNAVAILABLE: &[&str] = &["refuse", "nonce-only"];
 pub(crate) const LOG_FORMATS: &[&str] = &["text", "json"];
 pub(crate) const AUDITS: &[&str] = &["store", "log"];
@@ -115,6 +116,8 @@ pub(crate) const SECTIONS: &[Section] = &[
               /.well-known/keybound-attestation-jwks of every origin, and at listen.address."),
     section("proof", "What is asked of a DPoP proof (RFC 9449)."),
     section("replay", "The memory of used proofs."),
+    Section { path: "replay.postgres", repeated: false, optional: true,
+        doc: "How to get in where replay.store is PostgreSQL, version 14 or later." },
     Section { path: "replay.redis", repeated: false, optional: true,
         doc: "How to get in where replay.store is Redis or Valkey, whose maxmemory-policy must be noeviction." },
     section("limits", "What one client, one request or one upstream may take. A limit that is hit is named in the answer or the log."),
@@ -315,7 +318,8 @@ pub(crate) const KEYS: &[Key] = &[
         "memory: of this one process. file:FOLDER: of this one process, and found again after a restart, for which it waits for the disk at\n\
          each proof. redis://[USER:PASSWORD@]HOST[:PORT][/DATABASE]: of all processes that use that server.\n\
          redis-sentinel://HOST:PORT,HOST:PORT?master=NAME and redis-cluster://HOST:PORT,HOST:PORT: the same where another server may\n\
-         take over; every proof needs a nonce then. With rediss for redis, through TLS."),
+         take over; every proof needs a nonce then. With rediss for redis, through TLS.\n\
+         postgres://USER[:PASSWORD]@HOST[:PORT]/DATABASE[?sslmode=verify-full&sslrootcert=FILE]: of all processes that use that database."),
     key("replay.memory", Size, Is("\"256MiB\""),
         "What may be held in memory of memory and file:, about 30 octets a live proof. When it is full, when_unavailable says what happens."),
     key("replay.per_key", count(1, u32::MAX as u64), Is("100000"),
@@ -327,6 +331,16 @@ pub(crate) const KEYS: &[Key] = &[
          \"off\", at any process that shares the store, and not with proof.preset = \"fapi\"."),
     key("replay.reserve", Size, Is("\"16MiB\""),
         "What may be held for the time of nonce-only; when that is full: 503."),
+
+    key("replay.postgres.password_file", Text, Unset("\"postgres.secret\""),
+        "The password, as the one line of a file, in place of one in the URL."),
+    key("replay.postgres.schema", Text, Is("\"keybound\""),
+        "In which schema the tables are; it is made if the user may. Processes that protect the same resources have the same one."),
+    key("replay.postgres.failover", Choice(FAILOVER), Is("\"never\""),
+        "never: no other server ever takes over. possible: one may, by a name, an address or a pool that leads elsewhere then; every proof\n\
+         needs a nonce."),
+    key("replay.postgres.timeout", Duration, Is("\"500ms\""),
+        "How long one record may take; beyond it, when_unavailable says what happens."),
 
     key("replay.redis.username", Text, Unset("\"replays\""),
         "The user (ACL); without it, the one called default."),

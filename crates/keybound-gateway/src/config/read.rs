@@ -8,7 +8,7 @@ use super::mistake::Mistakes;
 use super::section::{Read, Section, child, shortened};
 use super::source::{Located, Value, unknown};
 use super::telemetry::telemetry;
-use super::{Config, NoncePolicy, Reader, ReplayLocation, keys};
+use super::{Config, NoncePolicy, Reader, keys};
 
 mod attestation;
 mod decisions;
@@ -51,9 +51,8 @@ pub(crate) fn config(root: &Located, base: &Path, reader: Reader, mistakes: &Mis
     let attestation = attestation(Section::single(root, "attestation", mistakes), base);
     let mut proof = proof(Section::single(root, "proof", mistakes), base, root);
     let replay = replay(Section::single(root, "replay", mistakes), root, base);
-    if let (Some((proof, _)), Some(ReplayLocation::Redis(redis))) =
-        (&mut proof, replay.as_ref().map(|replay| &replay.store))
-        && redis.needs_nonces()
+    if let (Some((proof, _)), Some(replay)) = (&mut proof, &replay)
+        && replay.store.needs_nonces()
     {
         proof.nonce = NoncePolicy::Require;
     }

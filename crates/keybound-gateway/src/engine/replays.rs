@@ -8,7 +8,9 @@ use keybound::refusal::Fault;
 use keybound::replay::memory::{MemoryLimits, MemoryStore};
 use keybound::replay::{Epoch, ReplayEntry, ReplayStore, Seen};
 use keybound::time::UnixTime;
-use keybound_redis::{RedisSettings, RedisStore};
+use keybound_postgres::Postgres;
+use keybound_redis::Redis;
+use keybound_tower::pinned::{PinnedStore, Servers};
 use keybound_tower::{FileStore, NonceOnly, NonceOnlyFigures, Recent};
 use parking_lot::RwLock;
 
@@ -41,7 +43,8 @@ enum Kept {
         name: String,
     },
     /// A proof that comes again to this process costs no way there.
-    Redis(Recent<Redis>),
+    Redis(Recent<Shared<Redis>>),
+    Postgres(Recent<Shared<Postgres>>),
 }
 
 /// How it stands with a store that may fail, and what was counted since the process began.
@@ -63,24 +66,24 @@ pub struct Standing {
 }
 
 #[derive(Debug)]
-struct Redis {
+struct Shared<S: Servers> {
     /// Goes by the windows in force.
-    handle: RwLock<RedisStore>,
+    handle: RwLock<PinnedStore<S>>,
     /// If the nonce ring is kept there too.
     ring: Option<Arc<SharedRing>>,
 }
 
-impl Redis {
-    fn open(settings: &RedisSettings, config: &Config) -> Result<Self, EngineError> {
-        let proof = &config.proof;
-        let settings = settings.clone().windows(proof.max_age, proof.nonce_lifetime).per_key(config.replay.per_key);
-        let store = RedisStore::connect_on_thread(settings).map_err(|error| EngineError::new("replay.store", error))?;
-        let begin = |kept| SharedRing::begin(store.clone(), kept, proof.nonce_lifetime);
+impl<S: Servers> Shared<S> {
+    fn open(settings: S::Settings, config: &Config) -> Result<Recent<Self>, EngineError> {
+        let store = PinnedStore::connect_on_thread(settings);
+        let store: PinnedStore<S> = store.map_err(|error| EngineError::new("replay.store", error))?;
+        let begin = |kept| SharedRing::begin(store.clone(), kept, config.proof.nonce_lifetime);
         let ring = config.nonce_ring.kept().map(begin).transpose()?;
-        Ok(Self { handle: RwLock::new(store), ring })
+        let shared = Self { handle: RwLock::new(store), ring };
+        Recent::new(shared, RECENT).map_err(|error| EngineError::new("random numbers", error))
     }
 
-    fn handle(&self) -> RedisStore {
+    fn handle(&self) -> PinnedStore<S> {
         self.handle.read().clone()
     }
 
@@ -91,12 +94,24 @@ impl Redis {
             tracing::error!("{error}");
         }
     }
+
+    fn standing(&self) -> Standing {
+        let store = self.handle.read();
+        let figures = store.figures();
+        Standing {
+            store: store.settings().to_string(),
+            is_there: figures.is_there,
+            is_shared: true,
+            unreachable: figures.unreachable,
+            reconnects: figures.reconnects,
+            epochs: figures.epochs,
+        }
+    }
 }
 
 impl Replays {
     pub(super) fn open(config: &Config) -> Result<Self, EngineError> {
-        let replay = &config.replay;
-        let random = |error| EngineError::new("random numbers", error);
+        let (replay, proof) = (&config.replay, &config.proof);
         let kept = match &replay.store {
             ReplayLocation::Memory => Kept::Memory(memory(replay)?),
             ReplayLocation::File(folder) => {
@@ -106,8 +121,12 @@ impl Replays {
                 Kept::File { store, name }
             }
             ReplayLocation::Redis(settings) => {
-                let store = Redis::open(settings, config)?;
-                Kept::Redis(Recent::new(store, RECENT).map_err(random)?)
+                let settings = settings.clone().windows(proof.max_age, proof.nonce_lifetime).per_key(replay.per_key);
+                Kept::Redis(Shared::open(settings, config)?)
+            }
+            ReplayLocation::Postgres(settings) => {
+                let settings = settings.clone().windows(proof.max_age, proof.nonce_lifetime).per_key(replay.per_key);
+                Kept::Postgres(Shared::open(settings, config)?)
             }
         };
         let fault = |error: &dyn core::fmt::Display| EngineError::new("replay", error);
@@ -141,6 +160,7 @@ impl Replays {
             Kept::Memory(store) => store.epoch().opened(),
             Kept::File { store, .. } => store.epoch().opened(),
             Kept::Redis(store) => store.store().handle.read().began(),
+            Kept::Postgres(store) => store.store().handle.read().began(),
         }
     }
 
@@ -159,18 +179,8 @@ impl Replays {
                     epochs: 0,
                 })
             }
-            Kept::Redis(store) => {
-                let store = store.store().handle.read();
-                let figures = store.figures();
-                Some(Standing {
-                    store: store.settings().to_string(),
-                    is_there: figures.is_there,
-                    is_shared: true,
-                    unreachable: figures.unreachable,
-                    reconnects: figures.reconnects,
-                    epochs: figures.epochs,
-                })
-            }
+            Kept::Redis(store) => Some(store.store().standing()),
+            Kept::Postgres(store) => Some(store.store().standing()),
         }
     }
 
@@ -185,6 +195,7 @@ impl Replays {
                 }
             }
             Kept::Redis(store) => store.store().raise(&config.proof),
+            Kept::Postgres(store) => store.store().raise(&config.proof),
         }
         if let Way::NonceOnly(guarded) = &self.0 {
             // As unknown to everybody as the other, and not the same.
@@ -205,6 +216,7 @@ impl Replays {
     pub(super) fn ring(&self) -> Option<&SharedRing> {
         match self.kept() {
             Kept::Redis(store) => store.store().ring.as_deref(),
+            Kept::Postgres(store) => store.store().ring.as_deref(),
             Kept::Memory(_) | Kept::File { .. } => None,
         }
     }
@@ -229,7 +241,7 @@ impl Replays {
         match self.kept() {
             Kept::Memory(store) => store.entries(),
             Kept::File { store, .. } => store.memory().entries(),
-            Kept::Redis(_) => 0,
+            Kept::Redis(_) | Kept::Postgres(_) => 0,
         }
     }
 
@@ -238,7 +250,7 @@ impl Replays {
         match self.kept() {
             Kept::Memory(store) => store.bytes(),
             Kept::File { store, .. } => store.memory().bytes(),
-            Kept::Redis(_) => 0,
+            Kept::Redis(_) | Kept::Postgres(_) => 0,
         }
     }
 
@@ -248,6 +260,7 @@ impl Replays {
             Kept::Memory(store) => store.refused_for_room(),
             Kept::File { store, .. } => store.memory().refused_for_room() + store.figures().no_room,
             Kept::Redis(store) => store.store().handle.read().figures().full,
+            Kept::Postgres(store) => store.store().handle.read().figures().full,
         }
     }
 
@@ -264,7 +277,7 @@ impl Replays {
         match self.kept() {
             Kept::Memory(store) => store.sweep(now),
             Kept::File { store, .. } => store.sweep(now),
-            Kept::Redis(_) => {}
+            Kept::Redis(_) | Kept::Postgres(_) => {}
         }
         if let Way::NonceOnly(guarded) = &self.0 {
             guarded.tend(now).await;
@@ -291,6 +304,7 @@ impl ReplayStore for Kept {
             Self::Memory(store) => store.epoch(),
             Self::File { store, .. } => store.epoch(),
             Self::Redis(store) => store.epoch(),
+            Self::Postgres(store) => store.epoch(),
         }
     }
 
@@ -299,11 +313,12 @@ impl ReplayStore for Kept {
             Self::Memory(store) => store.record_now(entry, now),
             Self::File { store, .. } => store.record(entry, now).await,
             Self::Redis(store) => store.record(entry, now).await,
+            Self::Postgres(store) => store.record(entry, now).await,
         }
     }
 }
 
-impl ReplayStore for Redis {
+impl<S: Servers> ReplayStore for Shared<S> {
     fn epoch(&self) -> Epoch {
         self.handle.read().epoch()
     }

@@ -269,3 +269,32 @@ fn a_store_that_cannot_be_had_is_said_at_the_start() {
     let error = Engine::new(scene.config(&config(&server.url(), "", &upstream))).unwrap_err().to_string();
     assert!(error.starts_with("replay.store: Redis at ") && error.contains("noeviction"), "{error}");
 }
+
+// R-SEC-02, R-ERR-21: the same in PostgreSQL, which a running test command names.
+#[test]
+#[ignore = "needs PostgreSQL"]
+fn postgres_is_shared_by_two_gateways() {
+    let (scene, upstream) = (Scene::new(), Upstream::echo());
+    let url = std::env::var("KEYBOUND_TEST_POSTGRES").expect("KEYBOUND_TEST_POSTGRES is of a PostgreSQL server");
+    let text = |more: &str| {
+        config(&url, "", &upstream)
+            + &format!("[replay.postgres]\nschema = \"test_gateways\"\ntimeout = \"5s\"\n{more}")
+    };
+    let (one, other) = (scene.gateway(&text("")), scene.gateway(&text("")));
+    assert_eq!(one.live.engine().replays().epoch(), other.live.engine().replays().epoch());
+    for gateway in [&one, &other] {
+        let nonce = scene.nonce(gateway, "/orders");
+        let used = scene.credentials(Method::GET, "/orders", Some(&nonce));
+        assert_eq!(get(gateway, &used), (200, String::new()));
+        assert_eq!(get(gateway, &used), refused("replay.seen", 401));
+    }
+    let standing = one.live.engine().replays().standing().expect("it may be away");
+    assert!(standing.is_there && standing.store.starts_with("postgres://127.0.0.1:"), "{standing:?}");
+    // A window that is longer is a new epoch to both.
+    let before = other.live.engine().replays().epoch();
+    one.live.reload(scene.config(&text("").replace("[proof]\n", "[proof]\nmax_age = \"600s\"\n"))).unwrap();
+    redis_rig::wait_until("the epoch", || other.live.engine().replays().epoch() != before).expect("a new epoch");
+    // Where another server may take over, a nonce is asked of every proof.
+    let failing_over = scene.gateway(&text("failover = \"possible\"\n"));
+    demanded(&scene, &failing_over);
+}

@@ -7,6 +7,7 @@ use keybound::nonce::NonceRing;
 
 use crate::config::file::readable;
 use crate::config::mistake::Place;
+use crate::config::postgres::postgres;
 use crate::config::read::not_empty;
 use crate::config::redis::redis;
 use crate::config::section::{ChosenPreset, Read, Section, child, shortened};
@@ -17,10 +18,11 @@ use crate::config::{
 };
 use crate::{nonce_ring, signing_key};
 use keybound_issuer::keys::SealingKeys;
+use keybound_postgres::PostgresSettings;
 use keybound_redis::RedisSettings;
 
 /// What `replay.store` may be.
-const STORES: &str = "\"memory\", \"file:FOLDER\" or redis://HOST:PORT";
+const STORES: &str = "\"memory\", \"file:FOLDER\", redis://HOST:PORT or postgres://USER@HOST/DATABASE";
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -235,7 +237,9 @@ fn store(section: &Section<'_>, root: &Located, base: &Path) -> Option<ReplayLoc
                 shortened(text)
             )),
             "file" => folder(base, rest).map(ReplayLocation::File),
-            "postgres" | "sqlite" => Err(format!("{scheme} is not in this version; use {STORES}")),
+            "postgres" | "postgresql" => {
+                PostgresSettings::from_url(text).map(ReplayLocation::Postgres).map_err(|error| error.to_string())
+            }
             _ if scheme.starts_with("redis") => {
                 RedisSettings::from_url(text).map(ReplayLocation::Redis).map_err(|error| error.to_string())
             }
@@ -243,16 +247,24 @@ fn store(section: &Section<'_>, root: &Located, base: &Path) -> Option<ReplayLoc
         }
     })?;
     let Read { value: location, place, written } = store;
-    let ReplayLocation::Redis(settings) = location else {
-        if table.is_there() {
-            table.mistake("", table.place(), "goes with a replay.store that is Redis");
+    if table.is_there() && !matches!(location, ReplayLocation::Redis(_)) {
+        table.mistake("", table.place(), "goes with a replay.store that is Redis");
+    }
+    let postgres_table = section.inside("replay.postgres");
+    if postgres_table.is_there() && !matches!(location, ReplayLocation::Postgres(_)) {
+        postgres_table.mistake("", postgres_table.place(), "goes with a replay.store that is PostgreSQL");
+    }
+    let location = match location {
+        ReplayLocation::Redis(settings) => {
+            redis(table, Read { value: settings, place: place.clone(), written }, base).map(ReplayLocation::Redis)?
         }
-        return Some(location);
+        ReplayLocation::Postgres(settings) => postgres(postgres_table, settings, base).map(ReplayLocation::Postgres)?,
+        own => return Some(own),
     };
-    if settings.needs_nonces() {
+    if location.needs_nonces() {
         needs_nonces(section, &place, root);
     }
-    redis(table, Read { value: settings, place, written }, base).map(ReplayLocation::Redis)
+    Some(location)
 }
 
 /// It is made when it is not there; what it is in has to be.

@@ -1,0 +1,79 @@
+//! A copy of the server that takes over.
+
+use std::fs;
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::Command;
+
+use keybound::replay::{ReplayStore as _, Seen};
+use keybound_postgres::{PostgresSettings, PostgresStore};
+
+use crate::support::{Place, Proof};
+
+/// A copy, gone when dropped.
+struct Replica {
+    folder: PathBuf,
+    port: u16,
+}
+
+/// A line for the shell, as the user that the server runs as; `BIN` is where its programs are.
+fn shell(line: &str) -> bool {
+    let start = std::env::var("KEYBOUND_TEST_POSTGRES_START").expect("it is named");
+    let (user, rest) = start.split_once('\'').expect("the program in quotes");
+    let programs = rest.split_once("/pg_ctl").expect("pg_ctl").0;
+    let line = format!("{user} sh -c '{}'", line.replace("BIN", programs));
+    Command::new("sh").args(["-c", &line]).status().expect("a shell").success()
+}
+
+impl Replica {
+    fn of(place: &Place) -> Self {
+        let folder = std::env::temp_dir().join(format!("keybound-replica-{}", std::process::id()));
+        // Beside it, the user of the server may write.
+        let folder = crate::support::data().with_file_name(folder.file_name().expect("a name"));
+        let port = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address").port();
+        let replica = Self { folder, port };
+        let (url, path) = (place.server.url(), replica.folder.display());
+        assert!(shell(&format!("BIN/pg_basebackup -d {url} -D {path} -R -X stream -c fast")));
+        let options =
+            format!("-p {port} -h 127.0.0.1 -k {}", crate::support::data().parent().expect("a folder").display());
+        assert!(shell(&format!("BIN/pg_ctl start -w -t 60 -D {path} -o \"{options}\" -l {path}/log >/dev/null")));
+        replica
+    }
+
+    fn settings(&self) -> PostgresSettings {
+        let url = format!("postgres://keybound@127.0.0.1:{}/postgres", self.port);
+        PostgresSettings::from_url(&url).expect("a URL").schema("test_failover").expect("a name")
+    }
+}
+
+impl Drop for Replica {
+    fn drop(&mut self) {
+        let path = self.folder.display();
+        shell(&format!("BIN/pg_ctl stop -m immediate -D {path} >/dev/null"));
+        if let Err(error) = fs::remove_dir_all(&self.folder) {
+            eprintln!("{path}: {error}");
+        }
+    }
+}
+
+// What a copy has not, or not yet, is not missed: it has no marker, and so an epoch of its own.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs PostgreSQL"]
+async fn postgres_that_takes_over_begins_an_epoch() {
+    let place = Place::new("failover").await;
+    let node = place.node().await;
+    let replica = Replica::of(&place);
+    let used = Proof::new(1, "used");
+    assert_eq!(used.at(&node).await, Ok(Seen::Never));
+    let said = PostgresStore::connect(replica.settings()).await.expect_err("a replica").to_string();
+    assert!(said.ends_with("is a replica, where nothing can be recorded"), "{said}");
+    assert!(shell(&format!("BIN/pg_ctl promote -w -D {} >/dev/null", replica.folder.display())));
+
+    let after = PostgresStore::connect(replica.settings().may_fail_over()).await.expect("a store");
+    assert_ne!(after.epoch().id(), node.epoch().id());
+    assert_eq!(used.under(node.epoch(), &after).await, Ok(Seen::Forgotten));
+    // Two that both take themselves for the primary: a nonce of the one is good at the other nowhere, and without one nothing passes.
+    assert!(after.needs_nonces());
+    assert_eq!(after.epoch(), keybound::replay::Epoch::of_nonces_alone(after.epoch().id()));
+    assert_eq!(Proof::new(1, "new").at(&after).await, Ok(Seen::Never));
+}

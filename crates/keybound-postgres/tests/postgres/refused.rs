@@ -1,0 +1,56 @@
+//! What cannot be a store is said at the start, in words, and without the password.
+
+use std::fs;
+use std::net::TcpListener;
+
+use keybound_postgres::{ConnectError, PostgresSettings, PostgresStore};
+
+use crate::support::{Place, data};
+
+async fn refused(settings: PostgresSettings) -> ConnectError {
+    PostgresStore::connect(settings).await.expect_err("no store")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs PostgreSQL"]
+async fn postgres_says_what_is_wrong() {
+    let place = Place::new("refused").await;
+    let url = |user: &str, database: &str| {
+        let (_, at) = place.server.url().split_once('@').expect("a user");
+        let (address, _) = at.split_once('/').expect("a database");
+        format!("postgres://{user}@{address}/{database}")
+    };
+    let settings = |url: &str| PostgresSettings::from_url(url).expect("a URL").schema("test_refused").expect("a name");
+    place.run("DROP ROLE IF EXISTS poor; CREATE ROLE poor LOGIN PASSWORD 'right'").await;
+    let rules = data().join("pg_hba.conf");
+    let all = fs::read_to_string(&rules).expect("rules");
+    fs::write(&rules, format!("host all poor 127.0.0.1/32 scram-sha-256\n{all}")).expect("rules");
+    place.run("SELECT pg_reload_conf()").await;
+
+    let nobody = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let free = nobody.local_addr().expect("its address");
+    drop(nobody);
+    for (url, is_configuration, words) in [
+        (url("poor:hunter2", "postgres"), true, "user name or password is wrong"),
+        (url("nobody", "postgres"), true, "user name or password is wrong"),
+        (url("keybound", "missing"), true, "database \"missing\" does not exist"),
+        (url("poor:right", "postgres"), true, "run CREATE SCHEMA test_refused AUTHORIZATION"),
+        (url("keybound", "postgres?sslmode=require"), true, "TLS fails"),
+        (format!("postgres://keybound@{free}/postgres"), false, "cannot be reached"),
+    ] {
+        let error = refused(settings(&url)).await;
+        let said = error.to_string();
+        assert!(said.contains(words) && said.starts_with("PostgreSQL at postgres://127.0.0.1:"), "{url}: {said}");
+        assert_eq!(error.is_configuration(), is_configuration, "{said}");
+        assert!(!said.contains("hunter2"), "{said}");
+    }
+    // A schema that somebody has made for it is enough.
+    place.run("CREATE SCHEMA test_refused AUTHORIZATION poor").await;
+    PostgresStore::connect(settings(&url("poor", "postgres")).password("right")).await.expect("a store");
+    place.run("UPDATE {}.version SET version = 2").await;
+    let said = refused(place.settings()).await.to_string();
+    assert!(said.contains("its tables in test_refused are of version 2, and this is version 1"), "{said}");
+
+    fs::write(&rules, all).expect("rules");
+    place.run("SELECT pg_reload_conf(); DROP SCHEMA {} CASCADE; DROP ROLE poor").await;
+}

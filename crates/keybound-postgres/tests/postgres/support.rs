@@ -1,0 +1,138 @@
+//! A schema of its own for each test, nodes and proofs.
+
+use core::time::Duration;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::SystemTime;
+
+use keybound::jwk::Thumbprint;
+use keybound::refusal::Fault;
+use keybound::replay::{Epoch, ReplayEntry, ReplayStore as _, Seen};
+use keybound::time::UnixTime;
+use keybound_postgres::{PostgresSettings, PostgresStore};
+use sqlx::postgres::PgConnection;
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _};
+use tokio::sync::{Mutex, MutexGuard};
+use tokio::time::{Instant, sleep};
+
+use crate::server::Server;
+
+/// The server is killed and held by some: one test at a time.
+static ONE: Mutex<()> = Mutex::const_new(());
+
+pub(crate) struct Place {
+    pub(crate) server: Server,
+    schema: String,
+    _one: MutexGuard<'static, ()>,
+}
+
+impl Place {
+    pub(crate) async fn new(name: &str) -> Self {
+        let place = Self { _one: ONE.lock().await, server: Server::named(), schema: format!("test_{name}") };
+        place.run("DROP SCHEMA IF EXISTS {} CASCADE").await;
+        place
+    }
+
+    pub(crate) fn settings(&self) -> PostgresSettings {
+        PostgresSettings::from_url(self.server.url()).expect("a URL").schema(&self.schema).expect("a name")
+    }
+
+    pub(crate) async fn node(&self) -> PostgresStore {
+        PostgresStore::connect(self.settings()).await.unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    pub(crate) async fn connection(&self) -> PgConnection {
+        PgConnection::connect(self.server.url()).await.expect("a connection")
+    }
+
+    fn sql(&self, text: &str) -> AssertSqlSafe<String> {
+        AssertSqlSafe(text.replace("{}", &self.schema))
+    }
+
+    /// A statement, with the schema for `{}`.
+    pub(crate) async fn run(&self, text: &str) {
+        self.connection().await.execute(self.sql(text)).await.expect("an outcome");
+    }
+
+    pub(crate) async fn turn(&self, is_far: bool, from: i64) -> bool {
+        let turning = self.sql("SELECT {}.turn((SELECT marker FROM {}.epoch), $1, $2)");
+        sqlx::query_scalar(turning)
+            .bind(is_far)
+            .bind(from)
+            .fetch_one(&mut self.connection().await)
+            .await
+            .expect("an answer")
+    }
+
+    /// How often the near ring has turned.
+    pub(crate) async fn turns(&self) -> i64 {
+        let asking = sqlx::query_scalar(self.sql("SELECT near FROM {}.epoch"));
+        asking.fetch_one(&mut self.connection().await).await.expect("an answer")
+    }
+
+    /// As by a node whose clock is so far behind that of the server.
+    pub(crate) async fn record_of_nothing(&self, off: f64) -> Vec<i64> {
+        let recording = self.sql(
+            "SELECT {}.record((SELECT marker FROM {}.epoch), extract(epoch FROM clock_timestamp())::float8 - $1, 10, 5, 100, \
+             '{}', '{}', '{}')",
+        );
+        // What looks like a schema there is an empty list.
+        let recording = AssertSqlSafe(recording.0.replace(&format!("'{}'", self.schema), "'{}'"));
+        sqlx::query_scalar(recording).bind(off).fetch_one(&mut self.connection().await).await.expect("an answer")
+    }
+
+    /// To all processes of the server.
+    pub(crate) fn signal(&self, name: &str) {
+        let pid = std::fs::read_to_string(data().join("postmaster.pid")).expect("it runs");
+        let pid = pid.lines().next().expect("its number");
+        let line = format!("children=$(pgrep -P {pid}); kill -{name} {pid} $children");
+        assert!(Command::new("sh").args(["-c", &line]).status().expect("a shell").success());
+    }
+}
+
+/// The folder of the server's data.
+pub(crate) fn data() -> PathBuf {
+    std::env::var_os("KEYBOUND_TEST_POSTGRES_DATA").expect("it is named").into()
+}
+
+pub(crate) fn now() -> UnixTime {
+    SystemTime::now().into()
+}
+
+/// A proof of the key of this number.
+pub(crate) struct Proof {
+    key: u8,
+    jti: String,
+    expires: UnixTime,
+}
+
+impl Proof {
+    pub(crate) fn new(key: u8, jti: impl Into<String>) -> Self {
+        Self { key, jti: jti.into(), expires: now().plus(Duration::from_secs(306)) }
+    }
+
+    pub(crate) const fn until(mut self, expires: UnixTime) -> Self {
+        self.expires = expires;
+        self
+    }
+
+    /// Judged by this node just now.
+    pub(crate) async fn at(&self, node: &PostgresStore) -> Result<Seen, Fault> {
+        self.under(node.epoch(), node).await
+    }
+
+    /// Judged when this was the epoch.
+    pub(crate) async fn under(&self, epoch: Epoch, node: &PostgresStore) -> Result<Seen, Fault> {
+        let jkt = Thumbprint::from_bytes([self.key; 32]);
+        node.record(&ReplayEntry::new(jkt, &self.jti, "https://api.example.com/", epoch, self.expires), now()).await
+    }
+}
+
+/// Waits for something that the store does by itself.
+pub(crate) async fn eventually(what: &str, mut done: impl AsyncFnMut() -> bool) {
+    let end = Instant::now() + Duration::from_secs(30);
+    while !done().await {
+        assert!(Instant::now() < end, "waited too long for {what}");
+        sleep(Duration::from_millis(5)).await;
+    }
+}
