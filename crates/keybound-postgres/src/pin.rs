@@ -97,9 +97,12 @@ impl Pinned {
     }
 
     /// Whether the server is still what it was, by a record of nothing; and turns the rings when it is time.
-    pub(crate) async fn look(&self) -> Result<(), Trouble> {
+    pub(crate) async fn look(&self, is_thorough: bool) -> Result<(), Trouble> {
         let mut looker = self.looker.lock().await;
-        let outcome = looker.look(&self.call, &self.settings, self.opened.marker).await;
+        let mut outcome = looker.look(&self.call, &self.settings, self.opened.marker).await;
+        if is_thorough && outcome.is_ok() {
+            outcome = server::is_unlogged(&mut looker.connection, &self.settings.schema).await.map_err(Trouble::Failed);
+        }
         self.shut.fetch_or(outcome.is_err(), Ordering::AcqRel);
         outcome
     }

@@ -59,7 +59,8 @@ pub(crate) async fn connect(settings: &PostgresSettings, patience: Duration) -> 
 /// system is called.
 pub(crate) async fn examine(connection: &mut PgConnection, settings: &PostgresSettings) -> Result<i64, ConnectError> {
     let question = "SELECT current_setting('server_version_num')::int, pg_is_in_recovery(), \
-                    (SELECT system_identifier FROM pg_control_system()), EXISTS (SELECT FROM pg_stat_replication), current_setting('transaction_read_only')::bool";
+                    (SELECT system_identifier FROM pg_control_system()), EXISTS (SELECT FROM pg_stat_replication), \
+                    current_setting('transaction_read_only')::bool";
     let row = connection.fetch_one(question).await.map_err(|error| answered(&error))?;
     let read = |error: sqlx::Error| answered(&error);
     let version: i32 = row.try_get(0).map_err(read)?;
@@ -79,13 +80,32 @@ pub(crate) async fn examine(connection: &mut PgConnection, settings: &PostgresSe
         );
     }
     migrate(connection, &settings.schema).await?;
+    is_unlogged(connection, &settings.schema).await?;
     row.try_get(2).map_err(read)
+}
+
+/// Whether a crash empties every table with proofs, and the marker's among them. One that is logged would keep the marker, and lose the last
+/// proofs, for which nobody has waited.
+pub(crate) async fn is_unlogged(connection: &mut PgConnection, schema: &str) -> Result<(), ConnectError> {
+    let question = "SELECT coalesce(string_agg(relname, ', ' ORDER BY relname), '') FROM pg_class \
+                    JOIN pg_namespace n ON n.oid = relnamespace WHERE nspname = $1 AND relkind = 'r' AND relpersistence <> 'u' \
+                    AND relname NOT IN ('shared', 'version')";
+    let logged: String =
+        sqlx::query_scalar(question).bind(schema).fetch_one(connection).await.map_err(|error| answered(&error))?;
+    if logged.is_empty() {
+        return Ok(());
+    }
+    Err(ConnectError::setting(format!(
+        "its tables in {schema} are not all UNLOGGED any more ({logged}), and a crash would not show; drop the schema, to have it made anew"
+    )))
 }
 
 async fn migrate(connection: &mut PgConnection, schema: &str) -> Result<(), ConnectError> {
     let fault = |error: sqlx::Error| answered(&error);
-    let is_there = format!("SELECT to_regclass('{schema}.version') IS NOT NULL");
-    let is_there = || sqlx::query_scalar::<_, bool>(AssertSqlSafe(is_there.as_str()));
+    // Not by `to_regclass`, which may go on not seeing what another has made while a lock was waited for.
+    let is_there = "SELECT EXISTS (SELECT FROM pg_class JOIN pg_namespace n ON n.oid = relnamespace \
+                    WHERE nspname = $1 AND relname = 'version')";
+    let is_there = || sqlx::query_scalar::<_, bool>(is_there).bind(schema);
     let mut there = is_there().fetch_one(&mut *connection).await.map_err(fault)?;
     if !there {
         let exists = "SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = $1)";

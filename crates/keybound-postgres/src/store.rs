@@ -9,6 +9,9 @@ use tokio::sync::mpsc;
 use crate::pin::Pinned;
 use crate::settings::PostgresSettings;
 
+/// After so many looks, a thorough one.
+const EXAMINE: usize = 5;
+
 /// Remembers proofs in PostgreSQL, for all nodes that use the same database and schema.
 ///
 /// Of each proof it keeps 128 bits of a SHA-256 over `jkt`, `jti` and target, and of each key with live proofs a tally.
@@ -50,8 +53,8 @@ impl Servers for Postgres {
         Ok((pinned.map_err(|error| error.at(format_args!("PostgreSQL at {}", self.settings)))?, troubles))
     }
 
-    async fn look(&self, pinned: &Pinned, _: usize) -> Result<(), Trouble> {
-        pinned.look().await
+    async fn look(&self, pinned: &Pinned, turn: usize) -> Result<(), Trouble> {
+        pinned.look(turn.is_multiple_of(EXAMINE)).await
     }
 
     fn lengthen(&mut self, max_age: Duration, nonce_lifetime: Duration) {

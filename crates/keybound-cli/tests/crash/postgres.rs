@@ -42,8 +42,15 @@ impl Server {
 
     /// Starts it again, once the system has cleared away what was killed.
     pub(crate) fn start(&self) {
+        self.start_with(&[]);
+    }
+
+    /// The same with these variables in its environment.
+    pub(crate) fn start_with(&self, variables: &[(&str, &PathBuf)]) {
         let deadline = Instant::now() + PATIENCE;
-        while !shell(&self.start) {
+        let setting = variables.iter().map(|(name, value)| format!("export {name}='{}'; ", value.display()));
+        let line = setting.collect::<String>() + &self.start;
+        while !shell(&line) {
             assert!(Instant::now() < deadline, "PostgreSQL does not start again");
             thread::sleep(Duration::from_millis(50));
         }

@@ -3,26 +3,16 @@
 use std::fs;
 use std::net::TcpListener;
 use std::path::PathBuf;
-use std::process::Command;
 
 use keybound::replay::{ReplayStore as _, Seen};
 use keybound_postgres::{PostgresSettings, PostgresStore};
 
-use crate::support::{Place, Proof};
+use crate::support::{Place, Proof, shell};
 
 /// A copy, gone when dropped.
 struct Replica {
     folder: PathBuf,
     port: u16,
-}
-
-/// A line for the shell, as the user that the server runs as; `BIN` is where its programs are.
-fn shell(line: &str) -> bool {
-    let start = std::env::var("KEYBOUND_TEST_POSTGRES_START").expect("it is named");
-    let (user, rest) = start.split_once('\'').expect("the program in quotes");
-    let programs = rest.split_once("/pg_ctl").expect("pg_ctl").0;
-    let line = format!("{user} sh -c '{}'", line.replace("BIN", programs));
-    Command::new("sh").args(["-c", &line]).status().expect("a shell").success()
 }
 
 impl Replica {

@@ -4,8 +4,11 @@
 mod server;
 
 mod failover;
+mod faults;
+mod lives;
 mod refused;
 mod support;
+mod text;
 
 use core::time::Duration;
 use std::sync::Arc;
@@ -43,6 +46,7 @@ async fn postgres_has_one_success_for_fifty_tasks_of_three_nodes() {
         let answers: Vec<_> = join_all(tasks).await.into_iter().map(|answer| answer.expect("a task")).collect();
         let count = |wanted| answers.iter().filter(|answer| **answer == Ok(wanted)).count();
         assert_eq!((count(Seen::Never), count(Seen::Before)), (1, 49), "{answers:?}");
+        assert_eq!(place.number("SELECT sum(proofs)::bigint FROM {}.tallies").await, round + 1, "each is counted once");
     }
 }
 

@@ -3,9 +3,11 @@
 use std::fs;
 use std::net::TcpListener;
 
+use keybound::refusal::Fault;
+use keybound::replay::{ReplayStore as _, Seen};
 use keybound_postgres::{ConnectError, PostgresSettings, PostgresStore};
 
-use crate::support::{Place, data};
+use crate::support::{Place, Proof, data, eventually};
 
 async fn refused(settings: PostgresSettings) -> ConnectError {
     PostgresStore::connect(settings).await.expect_err("no store")
@@ -51,6 +53,28 @@ async fn postgres_says_what_is_wrong() {
     let said = refused(place.settings()).await.to_string();
     assert!(said.contains("its tables in test_refused are of version 2, and this is version 1"), "{said}");
 
+    place.run("ALTER ROLE poor SET default_transaction_read_only = on").await;
+    let error = refused(settings(&url("poor", "postgres")).password("right")).await;
+    assert!(error.to_string().contains("takes no writes") && !error.is_configuration(), "{error}");
+
     fs::write(&rules, all).expect("rules");
     place.run("SELECT pg_reload_conf(); DROP SCHEMA {} CASCADE; DROP ROLE poor").await;
+}
+
+// A crash that leaves the marker and takes proofs would not show: that is seen at the start, and while it runs.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs PostgreSQL"]
+async fn postgres_with_tables_that_are_logged_is_refused() {
+    let place = Place::new("logged").await;
+    let node = place.node().await;
+    let (before, used) = (node.epoch(), Proof::new(1, "used"));
+    assert_eq!(used.at(&node).await, Ok(Seen::Never));
+    place.run("ALTER TABLE {}.proofs_3 SET LOGGED").await;
+    let error = refused(place.settings()).await;
+    assert!(error.is_configuration() && error.to_string().contains("UNLOGGED any more (proofs_3)"), "{error}");
+    eventually("it to be noticed", async || !node.figures().is_there).await;
+    assert_eq!(used.at(&node).await, Err(Fault::ReplayUnreachable));
+    place.run("ALTER TABLE {}.proofs_3 SET UNLOGGED").await;
+    eventually("a new epoch", async || node.figures().is_there && node.epoch() != before).await;
+    assert_eq!(used.under(before, &node).await, Ok(Seen::Forgotten));
 }

@@ -45,7 +45,7 @@ impl Place {
         PgConnection::connect(self.server.url()).await.expect("a connection")
     }
 
-    fn sql(&self, text: &str) -> AssertSqlSafe<String> {
+    pub(crate) fn sql(&self, text: &str) -> AssertSqlSafe<String> {
         AssertSqlSafe(text.replace("{}", &self.schema))
     }
 
@@ -55,19 +55,23 @@ impl Place {
     }
 
     pub(crate) async fn turn(&self, is_far: bool, from: i64) -> bool {
+        self.try_turn(is_far, from).await.expect("an answer")
+    }
+
+    pub(crate) async fn try_turn(&self, is_far: bool, from: i64) -> Result<bool, sqlx::Error> {
         let turning = self.sql("SELECT {}.turn((SELECT marker FROM {}.epoch), $1, $2)");
-        sqlx::query_scalar(turning)
-            .bind(is_far)
-            .bind(from)
-            .fetch_one(&mut self.connection().await)
-            .await
-            .expect("an answer")
+        sqlx::query_scalar(turning).bind(is_far).bind(from).fetch_one(&mut self.connection().await).await
+    }
+
+    /// What a question about it is answered with.
+    pub(crate) async fn number(&self, question: &str) -> i64 {
+        let asking = sqlx::query_scalar(self.sql(question));
+        asking.fetch_one(&mut self.connection().await).await.expect("a number")
     }
 
     /// How often the near ring has turned.
     pub(crate) async fn turns(&self) -> i64 {
-        let asking = sqlx::query_scalar(self.sql("SELECT near FROM {}.epoch"));
-        asking.fetch_one(&mut self.connection().await).await.expect("an answer")
+        self.number("SELECT near FROM {}.epoch").await
     }
 
     /// As by a node whose clock is so far behind that of the server.
@@ -88,6 +92,15 @@ impl Place {
         let line = format!("children=$(pgrep -P {pid}); kill -{name} {pid} $children");
         assert!(Command::new("sh").args(["-c", &line]).status().expect("a shell").success());
     }
+}
+
+/// A line for the shell, as the user that the server runs as; `BIN` is where its programs are.
+pub(crate) fn shell(line: &str) -> bool {
+    let start = std::env::var("KEYBOUND_TEST_POSTGRES_START").expect("it is named");
+    let (user, rest) = start.split_once('\'').expect("the program in quotes");
+    let programs = rest.split_once("/pg_ctl").expect("pg_ctl").0;
+    let line = format!("{user} sh -c '{}'", line.replace("BIN", programs));
+    Command::new("sh").args(["-c", &line]).status().expect("a shell").success()
 }
 
 /// The folder of the server's data.
