@@ -20,7 +20,7 @@ pub(crate) fn all() -> ExitCode {
     outcomes.push(("keys in the Secret Service", key_store()));
     outcomes.push(("stores in PostgreSQL", postgres()));
     outcomes.push(("Redis", redis()));
-    outcomes.push(("gateways that share Redis, under faults", nodes()));
+    outcomes.push(("gateways that share Redis or PostgreSQL, under faults", nodes()));
     outcomes.push(("interop/node", node()));
     outcomes.push(("interop/mcp", mcp()));
     outcomes.push(("interop/python", python()));
@@ -174,12 +174,15 @@ fn redis() -> Outcome {
 
 /// Faults at random for a while. A failure says its seed; `KEYBOUND_NODES_SECONDS` makes each of the tests last longer.
 fn nodes() -> Outcome {
-    heading("gateways that share Redis, under faults");
+    heading("gateways that share Redis or PostgreSQL, under faults");
+    let server = postgres::start()?;
     let seconds = std::env::var("KEYBOUND_NODES_SECONDS").unwrap_or_else(|_| "20".to_owned());
     let mut tests = run::command();
     tests.args(["test", "--workspace", "--locked", "--test", "nodes", "--", "--ignored", "--nocapture"]);
     // Two at a time: each is a dozen processes.
-    tested(tests.arg("--test-threads=2").env("KEYBOUND_NODES_SECONDS", seconds))
+    tests.arg("--test-threads=2").env("KEYBOUND_NODES_SECONDS", seconds);
+    tests.env("KEYBOUND_TEST_POSTGRES_DATA", server.data()).env("KEYBOUND_TEST_POSTGRES_START", server.starting());
+    tested(&mut tests)
 }
 
 fn cargo_test(arguments: &[&str]) -> Outcome {

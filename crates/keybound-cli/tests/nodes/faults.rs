@@ -52,11 +52,11 @@ fn hit(servers: &mut impl Servers, gateways: &Gateways, chance: &mut Chance, led
     }
     let (what, hit) = match kind {
         0 | 1 => {
-            node.server.kill().expect("an end");
+            node.server.kill();
             (format!("server {number} is killed"), Some(Hit::ServerKilled(number)))
         }
         2 => {
-            node.server.stop().expect("a process");
+            node.server.stop();
             (format!("server {number} stands still"), Some(Hit::ServerStopped(number)))
         }
         3 => {
@@ -88,13 +88,13 @@ fn hit(servers: &mut impl Servers, gateways: &Gateways, chance: &mut Chance, led
 fn mend(hit: &Hit, servers: &mut impl Servers, gateways: &Gateways, ledger: &Ledger) {
     let what = match *hit {
         Hit::ServerKilled(number) => {
-            servers.node(number).server.restart().expect("redis-server");
+            servers.node(number).server.restart();
             format!("server {number} runs again")
         }
         Hit::ServerStopped(number) => {
             let server = servers.node(number).server;
             if server.is_stopped() {
-                server.go_on().expect("a process");
+                server.go_on();
             }
             format!("server {number} goes on")
         }

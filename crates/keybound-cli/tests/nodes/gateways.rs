@@ -45,19 +45,21 @@ pub(crate) struct Gateway {
 }
 
 impl Gateways {
-    /// Starts so many, all with these servers for their memory of used proofs.
-    pub(crate) fn start(count: usize, store: &str, when_unavailable: WhenUnavailable, ledger: &Ledger) -> Self {
+    /// Starts so many, all with these servers for their memory of used proofs: their address, and what else is said of them.
+    pub(crate) fn start(count: usize, store: (&str, &str), when_unavailable: WhenUnavailable, ledger: &Ledger) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let issuer = SoftwareKey::generate(Alg::Es256).unwrap();
         let jwks = format!(r#"{{"keys":[{}]}}"#, issuer.public_jwk().to_json());
         std::fs::write(folder.path().join("jwks.json"), jwks).unwrap();
         let ring = share_nonce_keys(folder.path(), when_unavailable);
         let rest = format!(
-            "[proof]\n{ring}\n[replay]\nstore = {store:?}\nwhen_unavailable = {:?}\n",
+            "[proof]\n{ring}\n[replay]\nstore = {:?}\nwhen_unavailable = {:?}\n{}",
+            store.0,
             match when_unavailable {
                 WhenUnavailable::Refuse => "refuse",
                 WhenUnavailable::NonceOnly => "nonce-only",
-            }
+            },
+            store.1
         );
         let new = |number| Gateway::new(number, folder.path(), &rest, ledger);
         let all: Vec<Gateway> = (0..count).map(new).collect();

@@ -1,4 +1,4 @@
-//! Several gateways, the Redis servers they share, and faults at random instants: whatever is killed, stopped, cut off or moved,
+//! Several gateways, the Redis or PostgreSQL servers they share, and faults at random instants: whatever is killed, stopped, cut off or moved,
 //! no proof is admitted twice, and clients are served again soon after.
 //!
 //! The upstream counts what was admitted, for a gateway may be killed between admitting and answering. A run says its seed;
@@ -11,6 +11,7 @@ mod client;
 mod faults;
 mod gateways;
 mod ledger;
+mod postgres;
 mod servers;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -37,7 +38,7 @@ fn run(name: &str, mut servers: impl Servers, when_unavailable: WhenUnavailable)
     println!("{name}: {seconds} s, KEYBOUND_NODES_SEED={}", chance.begun_with());
 
     let ledger = Ledger::default();
-    let gateways = Gateways::start(GATEWAYS, &servers.url(), when_unavailable, &ledger);
+    let gateways = Gateways::start(GATEWAYS, (&servers.url(), servers.settings()), when_unavailable, &ledger);
     let callers = Callers::new(&gateways, &ledger);
     let over = AtomicBool::new(false);
     let longest = thread::scope(|scope| {
@@ -99,4 +100,22 @@ fn sentinels_and_nonces_without_a_primary() {
 #[ignore = "needs redis-server"]
 fn a_cluster_of_six() {
     run("Cluster", servers::cluster(), WhenUnavailable::Refuse);
+}
+
+#[test]
+#[ignore = "needs PostgreSQL"]
+fn one_postgres() {
+    run("one PostgreSQL", postgres::OnItsOwn::start(), WhenUnavailable::Refuse);
+}
+
+#[test]
+#[ignore = "needs PostgreSQL"]
+fn one_postgres_and_nonces_without_it() {
+    run("one PostgreSQL, nonce-only without it", postgres::OnItsOwn::start(), WhenUnavailable::NonceOnly);
+}
+
+#[test]
+#[ignore = "needs PostgreSQL"]
+fn a_postgres_and_a_replica_that_takes_over() {
+    run("PostgreSQL with a replica", postgres::Pair::start(), WhenUnavailable::Refuse);
 }

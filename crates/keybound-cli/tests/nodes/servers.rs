@@ -1,4 +1,4 @@
-//! The Redis servers, and what can be done to them.
+//! The Redis servers, and what can be done to them and to others.
 
 use std::thread;
 
@@ -6,15 +6,56 @@ use redis_rig::{Cluster, Proxy, Sentinels, Server, Settings};
 
 use crate::chance::Chance;
 
+/// What can be done to a server.
+pub(crate) trait Process {
+    fn is_running(&mut self) -> bool;
+    fn is_stopped(&self) -> bool;
+    fn kill(&mut self);
+    fn stop(&mut self);
+    fn go_on(&mut self);
+    fn restart(&mut self);
+}
+
+impl Process for Server {
+    fn is_running(&mut self) -> bool {
+        Self::is_running(self)
+    }
+
+    fn is_stopped(&self) -> bool {
+        Self::is_stopped(self)
+    }
+
+    fn kill(&mut self) {
+        Self::kill(self).expect("an end");
+    }
+
+    fn stop(&mut self) {
+        Self::stop(self).expect("a process");
+    }
+
+    fn go_on(&mut self) {
+        Self::go_on(self).expect("a process");
+    }
+
+    fn restart(&mut self) {
+        Self::restart(self).expect("redis-server");
+    }
+}
+
 /// One of the servers, and the ways to it.
 pub(crate) struct Node<'s> {
-    pub(crate) server: &'s mut Server,
+    pub(crate) server: &'s mut dyn Process,
     pub(crate) ways: Vec<&'s Proxy>,
 }
 
 /// Some arrangement of servers.
 pub(crate) trait Servers {
     fn url(&self) -> String;
+
+    /// What else the gateways' configuration says of them.
+    fn settings(&self) -> &'static str {
+        ""
+    }
 
     /// How many servers there are that may be hit.
     fn count(&self) -> usize;
