@@ -300,7 +300,7 @@ pub(crate) const KEYS: &[Key] = &[
     key("proof.nonce_ring", Text, Unset("'{\"turned\":1700000000,\"current\":{\"id\":1,\"secret\":\"…\"}}'"),
         "The same ring as a text, for the environment (KEYBOUND_PROOF_NONCE_RING); in place of nonce_keys."),
     key("proof.nonce_sealing_key_file", Text, Unset("\"nonce-sealing.key\""),
-        "Keeps the ring in the Redis of replay.store, where the processes make it and turn it themselves, sealed under this key: 256 bits in\n\
+        "Keeps the ring in the Redis or PostgreSQL of replay.store, where the processes make it and turn it themselves, sealed under this key: 256 bits in\n\
          base64 (openssl rand -base64 32), the same for all, in a file that its owner alone may read. To change it, put the new one in a\n\
          line below the old one at every process, then above it, and a minute later take the old one out. In place of nonce_keys."),
     key("proof.nonce_sealing_key", Text, Unset("\"256 bits in base64\""),

@@ -14,6 +14,7 @@ mod introspection;
 mod metadata;
 mod outage;
 mod policy;
+mod postgres;
 mod presets;
 mod reload;
 mod report;

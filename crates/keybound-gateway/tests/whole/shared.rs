@@ -8,7 +8,7 @@ use redis_rig::{Sentinels, Server, Settings};
 use crate::scene::{Running, Scene};
 use crate::support::Upstream;
 
-fn config(store: &str, proof: &str, upstream: &Upstream) -> String {
+pub(crate) fn config(store: &str, proof: &str, upstream: &Upstream) -> String {
     let route = format!("[[route]]\npath = \"/orders\"\nupstream = [\"http://{}\"]\n", upstream.address);
     format!("[proof]\n{proof}\n[replay]\nstore = \"{store}\"\n{route}")
 }
@@ -21,19 +21,19 @@ fn age(server: &Server) {
     assert_eq!(server.ask(&["EVAL", script, "0"]).expect("an answer"), "1");
 }
 
-fn get(gateway: &Running, credentials: &str) -> (u16, String) {
+pub(crate) fn get(gateway: &Running, credentials: &str) -> (u16, String) {
     let answer = gateway.get("/orders", credentials);
     (answer.status, if answer.status == 200 { String::new() } else { answer.reason() })
 }
 
 /// The nonce of the answer to a proof without one.
-fn demanded(scene: &Scene, gateway: &Running) -> String {
+pub(crate) fn demanded(scene: &Scene, gateway: &Running) -> String {
     let answer = gateway.get("/orders", &scene.credentials(Method::GET, "/orders", None));
     assert_eq!(answer.reason(), "nonce.missing");
     answer.field("dpop-nonce").expect("a nonce").to_owned()
 }
 
-fn refused(reason: &str, status: u16) -> (u16, String) {
+pub(crate) fn refused(reason: &str, status: u16) -> (u16, String) {
     (status, reason.to_owned())
 }
 
@@ -128,7 +128,7 @@ pub(crate) fn kept_ring(sealing: &str) -> String {
 }
 
 /// Every gateway's nonce is good at every other.
-fn all_take_all(scene: &Scene, gateways: &[Running]) {
+pub(crate) fn all_take_all(scene: &Scene, gateways: &[Running]) {
     for maker in gateways {
         for judge in gateways {
             let nonce = demanded(scene, maker);
@@ -138,7 +138,7 @@ fn all_take_all(scene: &Scene, gateways: &[Running]) {
     }
 }
 
-fn ring_key(gateway: &Running) -> u8 {
+pub(crate) fn ring_key(gateway: &Running) -> u8 {
     gateway.live.engine().replays().ring_key().expect("a ring that is kept")
 }
 
@@ -268,33 +268,4 @@ fn a_store_that_cannot_be_had_is_said_at_the_start() {
     let server = Server::start(Settings::new().line("maxmemory-policy allkeys-lru")).expect("a server");
     let error = Engine::new(scene.config(&config(&server.url(), "", &upstream))).unwrap_err().to_string();
     assert!(error.starts_with("replay.store: Redis at ") && error.contains("noeviction"), "{error}");
-}
-
-// R-SEC-02, R-ERR-21: the same in PostgreSQL, which a running test command names.
-#[test]
-#[ignore = "needs PostgreSQL"]
-fn postgres_is_shared_by_two_gateways() {
-    let (scene, upstream) = (Scene::new(), Upstream::echo());
-    let url = std::env::var("KEYBOUND_TEST_POSTGRES").expect("KEYBOUND_TEST_POSTGRES is of a PostgreSQL server");
-    let text = |more: &str| {
-        config(&url, "", &upstream)
-            + &format!("[replay.postgres]\nschema = \"test_gateways\"\ntimeout = \"5s\"\n{more}")
-    };
-    let (one, other) = (scene.gateway(&text("")), scene.gateway(&text("")));
-    assert_eq!(one.live.engine().replays().epoch(), other.live.engine().replays().epoch());
-    for gateway in [&one, &other] {
-        let nonce = scene.nonce(gateway, "/orders");
-        let used = scene.credentials(Method::GET, "/orders", Some(&nonce));
-        assert_eq!(get(gateway, &used), (200, String::new()));
-        assert_eq!(get(gateway, &used), refused("replay.seen", 401));
-    }
-    let standing = one.live.engine().replays().standing().expect("it may be away");
-    assert!(standing.is_there && standing.store.starts_with("postgres://127.0.0.1:"), "{standing:?}");
-    // A window that is longer is a new epoch to both.
-    let before = other.live.engine().replays().epoch();
-    one.live.reload(scene.config(&text("").replace("[proof]\n", "[proof]\nmax_age = \"600s\"\n"))).unwrap();
-    redis_rig::wait_until("the epoch", || other.live.engine().replays().epoch() != before).expect("a new epoch");
-    // Where another server may take over, a nonce is asked of every proof.
-    let failing_over = scene.gateway(&text("failover = \"possible\"\n"));
-    demanded(&scene, &failing_over);
 }
