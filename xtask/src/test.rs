@@ -224,10 +224,11 @@ fn node() -> Outcome {
 }
 
 /// The scenarios about DPoP of the Model Context Protocol's own conformance tests, which start the client of
-/// `examples/mcp.rs` and judge what it sends.
+/// `examples/mcp.rs` and judge what it sends; and a client that knows nothing of DPoP, by way of the agent.
 fn mcp() -> Outcome {
-    heading("interop/mcp: @modelcontextprotocol/conformance");
+    heading("interop/mcp: @modelcontextprotocol/conformance, @modelcontextprotocol/sdk");
     let target = run::target_directory()?;
+    let program = keybound(&target)?;
     let mut build = run::command();
     build.args(["build", "--workspace", "--locked", "--example", "mcp"]);
     if !run::succeeds(&mut build) {
@@ -235,11 +236,16 @@ fn mcp() -> Outcome {
     }
     let (folder, node) = npm("mcp", &target)?;
     installed("curl", "--version", &["curl"])?;
+    let mut agent = Command::new(&node);
+    agent
+        .args(["--test", "--test-reporter=spec", "--test-timeout=180000"])
+        .current_dir(&folder)
+        .env("KEYBOUND", program);
+    let (mut passed, closing) = run::watched(&mut agent, |line| line.starts_with("ℹ pass "))?;
     let results = target.join("interop/mcp");
     if results.exists() {
         fs::remove_dir_all(&results)?;
     }
-    let mut passed = true;
     // The edition with sessions, which is the usual one, and the one without.
     for edition in [&[][..], &["--force", "--spec-version", "2026-07-28"]] {
         for scenario in ["auth/dpop", "auth/dpop-nonce"] {
@@ -260,7 +266,9 @@ fn mcp() -> Outcome {
     let failed = count("FAILURE") + count("WARNING");
     // Each scenario has its checks: one that is skipped succeeds, too.
     passed &= failed == 0 && count("SUCCESS") >= 4 * 12;
-    Ok((passed, vec![format!("{} passed, {failed} failed", count("SUCCESS"))]))
+    let by_agent = closing.iter().map(|line| format!("by the agent {}", line.trim_start_matches("ℹ ")));
+    let checks = format!("{} checks passed, {failed} failed", count("SUCCESS"));
+    Ok((passed, std::iter::once(checks).chain(by_agent).collect()))
 }
 
 /// The status of each check, from the files that every scenario leaves.
