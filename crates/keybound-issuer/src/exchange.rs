@@ -154,7 +154,8 @@ impl<'r> Exchange<'r> {
     /// Records the proof: from here on it is used.
     pub(crate) async fn record(&mut self, proven: Option<ProvenKey<'_>>) -> Result<Option<TokenBinding>, Denial> {
         let Some(proven) = proven else { return Ok(None) };
-        let seen = self.state.replays.record(&proven.replay_entry(), self.now).await?;
+        // By the clock and not as of the beginning: a record may have come and gone while this request was held up.
+        let seen = self.state.replays.record(&proven.replay_entry(), self.state.clock.now()).await?;
         match seen {
             Seen::Never => self.state.server.remember(&proven),
             Seen::OverQuota { retry_after } => self.learnt.retry_after = Some(retry_after),

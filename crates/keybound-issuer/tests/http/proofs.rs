@@ -1,6 +1,7 @@
 //! Proofs that are hostile, wrong or merely unusual at the token endpoint: 400 and JSON, never 401, and never a token.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 use keybound::crypto::aws_lc::SoftwareKey;
@@ -9,9 +10,10 @@ use keybound::refusal::Fault;
 use keybound::replay::{Epoch, ReplayEntry, ReplayStore, Seen};
 use keybound::time::UnixTime;
 use keybound::verify::NoncePolicy;
-use keybound_issuer::store::{Change, Found, Kind, Pending, Record, Store, Written};
+use keybound_issuer::store::{Change, Found, Kind, MemoryStore as Kept, Pending, Record, Store, Written};
 use serde_json::{Value, json};
 
+use crate::people::Parameters;
 use crate::support::{ENDPOINT, HOLDER, Jws, MARK, Request, SECRET, START, Server, Setup, THIEF};
 
 /// What stands in the `DPoP` field, and the code of its refusal.
@@ -287,6 +289,46 @@ impl Store for Lost {
     fn write(&self, _: Vec<Change>, _: UnixTime) -> Pending<'_, Written> {
         Box::pin(async { Err(Fault::StoreUnavailable) })
     }
+}
+
+/// A store whose answer about a code takes an hour.
+#[derive(Debug)]
+struct Slow {
+    kept: Kept,
+    seconds: Arc<AtomicU64>,
+}
+
+impl Store for Slow {
+    fn opened(&self) -> UnixTime {
+        self.kept.opened()
+    }
+
+    fn read<'a>(&'a self, kind: Kind, id: &'a str, now: UnixTime) -> Pending<'a, Option<Record>> {
+        if kind == Kind::CODE {
+            self.seconds.fetch_add(3600, Ordering::SeqCst);
+        }
+        self.kept.read(kind, id, now)
+    }
+
+    fn list<'a>(&'a self, kind: Kind, after: &'a str, limit: u32, now: UnixTime) -> Pending<'a, Found> {
+        self.kept.list(kind, after, limit, now)
+    }
+
+    fn write(&self, changes: Vec<Change>, now: UnixTime) -> Pending<'_, Written> {
+        self.kept.write(changes, now)
+    }
+}
+
+// What another issuer has recorded meanwhile may be gone by then.
+#[test]
+fn a_request_that_is_held_up_for_longer_than_proofs_live_gets_nothing() {
+    let setup = Setup::new().approving();
+    let seconds = setup.seconds();
+    let kept = Kept::new(UnixTime::from_secs(START - 86_400));
+    let server = setup.keeping(Arc::new(Slow { kept, seconds })).start();
+    let code = server.code(&Parameters::authorization());
+    let answer = server.redeem(&Parameters::redemption(&code), Some(&HOLDER));
+    assert_eq!((answer.status, answer.error().0), (400, "use_dpop_nonce".to_owned()), "{answer:?}");
 }
 
 // R-ERR-21

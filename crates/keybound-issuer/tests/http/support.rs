@@ -59,6 +59,7 @@ pub(crate) struct Setup {
     verifier: VerifierBuilder,
     paused: bool,
     store: Option<Arc<dyn Store>>,
+    seconds: Arc<AtomicU64>,
     change: fn(IssuerConfig) -> IssuerConfig,
 }
 
@@ -73,6 +74,7 @@ impl Setup {
             verifier: Verifier::builder(Arc::new(AwsLc), nonces),
             paused: false,
             store: None,
+            seconds: Arc::new(AtomicU64::new(START)),
             change: |config| config,
         }
     }
@@ -101,6 +103,11 @@ impl Setup {
     pub(crate) fn keeping(mut self, store: Arc<dyn Store>) -> Self {
         self.store = Some(store);
         self
+    }
+
+    /// The clock, which goes by whoever turns it.
+    pub(crate) fn seconds(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.seconds)
     }
 
     /// With another identifier.
@@ -151,8 +158,7 @@ impl Setup {
 
     /// Remembers in this store.
     pub(crate) fn over<T>(self, store: impl ReplayStore + 'static, first: impl FnOnce(SocketAddr) -> T) -> (Server, T) {
-        let seconds = Arc::new(AtomicU64::new(START));
-        let read = Arc::clone(&seconds);
+        let (seconds, read) = (Arc::clone(&self.seconds), self.seconds);
         let clock = Clock::new(move || UnixTime::from_secs(read.load(Ordering::SeqCst)));
         let server = AuthorizationServer::new(self.verifier.build().unwrap());
         let keys = Keys::generate().unwrap();
