@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use keybound::replay::Epoch;
 use keybound::time::UnixTime;
-use keybound_tower::pinned::{self, APART, Answer, ConnectError, NotTaken, Record, Trouble};
+use keybound_tower::pinned::{self, APART, Answer, ConnectError, NotTaken, Record, Superseded, Trouble};
 use sqlx::AssertSqlSafe;
 use sqlx::postgres::PgConnection;
 use tokio::sync::{Mutex, mpsc, oneshot};
@@ -60,12 +60,19 @@ impl Pinned {
     /// Connects, looks at the server, and takes or makes its marker.
     pub(crate) async fn pin(
         settings: &PostgresSettings,
-        superseded: Option<Uuid>,
+        superseded: &Superseded<Self>,
         troubles: &mpsc::UnboundedSender<Trouble>,
     ) -> Result<Self, ConnectError> {
         let mut connection = server::connect(settings, TABLES_PATIENCE).await?;
         let system = server::examine(&mut connection, settings).await?;
-        let opened = server::open(&mut connection, settings, system, superseded).await?;
+        let mut connections = Vec::new();
+        for _ in 0..CONNECTIONS {
+            // Each of them may have come to another server: the marker tells.
+            connections.push(server::connect(settings, settings.timeout).await?);
+        }
+        // The last that may fail: a new epoch that nobody here comes to know of would be followed by another.
+        let marker = superseded.pinned().map(|pinned| pinned.opened.marker);
+        let opened = server::open(&mut connection, settings, system, (marker, superseded.is_all())).await?;
         let (near, far) = spans(opened.windows);
         let now = Instant::now();
         let (near, far) = (Ring::new(NEAR, near, opened.near, now), Ring::new(FAR, far, opened.far, now));
@@ -73,9 +80,7 @@ impl Pinned {
         let (jobs, coming) = mpsc::channel(WAITING);
         let coming = Arc::new(Mutex::new(coming));
         let shut = Arc::<AtomicBool>::default();
-        for _ in 0..CONNECTIONS {
-            // Each of them may have come to another server: the marker tells.
-            let connection = server::connect(settings, settings.timeout).await?;
+        for connection in connections {
             let (call, coming, troubles) = (Arc::clone(&call), Arc::clone(&coming), troubles.clone());
             let shut = Arc::clone(&shut);
             tokio::spawn(async move {
@@ -90,10 +95,6 @@ impl Pinned {
         let epoch = if settings.needs_nonces() { Epoch::of_nonces_alone(id) } else { Epoch::new(id, since) };
         let looker = Mutex::new(Looker { connection, near, far, is_said: false });
         Ok(Self { opened, epoch, settings: settings.clone(), call, jobs, shut, looker })
-    }
-
-    pub(crate) fn marker(&self) -> Uuid {
-        self.opened.marker
     }
 
     /// Whether the server is still what it was, by a record of nothing; and turns the rings when it is time.

@@ -139,17 +139,18 @@ async fn migrate(connection: &mut PgConnection, schema: &str) -> Result<(), Conn
     }
 }
 
-/// The epoch, made anew if the one that is there is of another life of the server, is `superseded`, or stands for shorter windows.
+/// The epoch, made anew if the one that is there is of another life of the server, is the one that is superseded, or stands for shorter windows, or
+/// if all are superseded.
 pub(crate) async fn open(
     connection: &mut PgConnection,
     settings: &PostgresSettings,
     system: i64,
-    superseded: Option<Uuid>,
+    (superseded, is_all_superseded): (Option<Uuid>, bool),
 ) -> Result<Opened, ConnectError> {
     let random: [u8; 16] = random_array().map_err(|error| ConnectError::passing(error.to_string()))?;
     let question = format!(
         "SELECT fault, apart, (e).marker, (e).opened, (e).max_age, (e).nonce_lifetime, (e).near, (e).far \
-         FROM {}.open($1, $2, $3, $4, $5, $6, $7)",
+         FROM {}.open($1, $2, $3, $4, $5, $6, $7, $8)",
         settings.schema
     );
     let row = sqlx::query(AssertSqlSafe(question))
@@ -159,6 +160,7 @@ pub(crate) async fn open(
         .bind(signed(settings.max_age.as_secs()))
         .bind(signed(settings.nonce_lifetime.as_secs()))
         .bind(superseded)
+        .bind(is_all_superseded)
         .bind(system)
         .fetch_one(connection)
         .await

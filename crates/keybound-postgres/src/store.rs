@@ -3,7 +3,7 @@
 use core::time::Duration;
 use std::sync::Arc;
 
-use keybound_tower::pinned::{ConnectError, PinnedStore, Servers, Trouble};
+use keybound_tower::pinned::{ConnectError, PinnedStore, Servers, Superseded, Trouble};
 use tokio::sync::mpsc;
 
 use crate::pin::Pinned;
@@ -46,10 +46,10 @@ impl Servers for Postgres {
     async fn pin(
         &self,
         _: Option<&Arc<Pinned>>,
-        superseded: Option<&Arc<Pinned>>,
+        superseded: &Superseded<Pinned>,
     ) -> Result<(Pinned, mpsc::UnboundedReceiver<Trouble>), ConnectError> {
         let (report, troubles) = mpsc::unbounded_channel();
-        let pinned = Pinned::pin(&self.settings, superseded.map(|pinned| pinned.marker()), &report).await;
+        let pinned = Pinned::pin(&self.settings, superseded, &report).await;
         Ok((pinned.map_err(|error| error.at(format_args!("PostgreSQL at {}", self.settings)))?, troubles))
     }
 

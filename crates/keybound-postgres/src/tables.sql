@@ -41,12 +41,12 @@ END $$;
 -- What nodes share beside the records: octets that are compared and set. This one is logged.
 CREATE TABLE {schema}.shared (one bool PRIMARY KEY DEFAULT true CHECK (one), held bytea NOT NULL);
 
--- Takes the epoch, or begins one if what is there is of another life of the server, is `superseded`, or stands for shorter windows. Times in
--- seconds. Answers with 1 if clocks are further apart than `may_be_apart`, and by how many milliseconds.
+-- Takes the epoch, or begins one if what is there is of another life of the server, is `superseded`, or stands for shorter windows, and in any case
+-- if that is `anew`. Times in seconds. Answers with 1 if clocks are further apart than `may_be_apart`, and by how many milliseconds.
 --
 -- All clocks may have been set back together: by them, a proof of before could come into its window again. None of those before counts.
 CREATE FUNCTION {schema}.open(fresh uuid, node double precision, may_be_apart double precision, its_max_age bigint, its_nonce_lifetime bigint,
-    superseded uuid, its_system bigint, OUT fault int, OUT apart bigint, OUT e {schema}.epoch)
+    superseded uuid, anew bool, its_system bigint, OUT fault int, OUT apart bigint, OUT e {schema}.epoch)
 LANGUAGE plpgsql SET search_path = {schema}, pg_temp AS $$
 DECLARE
     is_there bool;
@@ -63,7 +63,7 @@ BEGIN
     is_there := FOUND AND e.started = pg_postmaster_start_time() AND e.system = its_system
         AND (SELECT count(*) = 7 FROM proofs WHERE digest = e.marker);
     is_steady := server >= extract(epoch FROM e.seen) - may_be_apart;
-    IF is_there AND is_steady AND e.marker IS DISTINCT FROM superseded AND e.max_age >= its_max_age AND e.nonce_lifetime >= its_nonce_lifetime THEN RETURN; END IF;
+    IF is_there AND is_steady AND NOT anew AND e.marker IS DISTINCT FROM superseded AND e.max_age >= its_max_age AND e.nonce_lifetime >= its_nonce_lifetime THEN RETURN; END IF;
     IF NOT is_there THEN
         TRUNCATE proofs, tallies;
         DELETE FROM epoch;

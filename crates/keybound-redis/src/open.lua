@@ -3,7 +3,8 @@
 --
 -- KEYS: the lane, whose members record.lua describes.
 -- ARGV: the line of this life of the server in INFO, 16 octets of it, 8 random octets, the time of the node and how far clocks may
---       be apart (ms), the age limit of proofs and the life of nonces (s), and a marker that counts no more, or ''.
+--       be apart (ms), the age limit of proofs and the life of nonces (s), a marker that counts no more, or '', and 1 if none
+--       counts, or 0.
 -- Answers {1} if this is not that server, {2, ms} if clocks are too far apart, or {0, the marker}.
 --
 -- A marker is 41 octets: 1, the random octets, since when (s, 8 octets), the two spans (4 octets each), the life.
@@ -26,7 +27,7 @@ if marker and #marker == 41 and string.byte(marker) == 1 and string.sub(marker, 
   local went = redis.call('ZSCORE', lane, 'w')
   local steady = not went or now >= went - allowed
   local its_age, its_lifetime = struct.unpack('>I4I4', marker, 18)
-  if steady and its_age >= age and its_lifetime >= lifetime and marker ~= ARGV[8] then return taken(marker) end
+  if steady and its_age >= age and its_lifetime >= lifetime and marker ~= ARGV[8] and ARGV[9] ~= '1' then return taken(marker) end
   -- What was recorded so far is not kept for as long as we accept proofs.
   age, lifetime = math.max(age, its_age), math.max(lifetime, its_lifetime)
 end

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use futures_util::future::{join_all, try_join_all};
 use keybound::replay::Epoch;
 use keybound::time::UnixTime;
-use keybound_tower::pinned::{self, Answer, ConnectError, NotTaken, Record, Trouble};
+use keybound_tower::pinned::{self, Answer, ConnectError, NotTaken, Record, Superseded, Trouble};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::{mpsc, oneshot};
 
@@ -58,7 +58,7 @@ impl Pinned {
     pub(crate) async fn pin(
         dialer: &Dialer,
         map: Map,
-        superseded: Option<&[Marker]>,
+        superseded: &Superseded<Self>,
         troubles: &mpsc::UnboundedSender<Trouble>,
     ) -> Result<Self, ConnectError> {
         let settings = &dialer.settings;
@@ -80,8 +80,8 @@ impl Pinned {
         let entered = try_join_all(entering).await?;
         let opening = at.iter().enumerate().map(async |(lane, server)| {
             let (link, life) = &entered[*server];
-            let superseded = superseded.and_then(|markers| markers.get(lane));
-            let opened = server::open(link, life, settings, lane, superseded).await;
+            let marker = superseded.pinned().and_then(|pinned| pinned.markers.get(lane));
+            let opened = server::open(link, life, settings, lane, (marker, superseded.is_all())).await;
             opened.map_err(|error| error.at(on(servers[*server])))
         });
         let markers: Arc<[Marker]> = try_join_all(opening).await?.into();

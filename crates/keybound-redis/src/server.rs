@@ -144,13 +144,14 @@ pub(crate) fn prefix(settings: &RedisSettings, lane: usize) -> Vec<u8> {
     key
 }
 
-/// The marker of a lane, made anew if the one that is there is of another life, is `superseded`, or stands for shorter windows.
+/// The marker of a lane, made anew if the one that is there is of another life, is the one that is superseded, or stands for shorter windows, or if
+/// all are superseded.
 pub(crate) async fn open(
     link: &Link,
     life: &Life,
     settings: &RedisSettings,
     lane: usize,
-    superseded: Option<&Marker>,
+    (superseded, is_all_superseded): (Option<&Marker>, bool),
 ) -> Result<Marker, ConnectError> {
     let id: [u8; 8] = random_array().map_err(|error| ConnectError::passing(error.to_string()))?;
     let mut operands = Operands::default();
@@ -163,7 +164,8 @@ pub(crate) async fn open(
         .argument(APART.as_millis().to_string())
         .argument(settings.max_age.as_secs().to_string())
         .argument(settings.nonce_lifetime.as_secs().to_string())
-        .argument(superseded.map_or(&[][..], |marker| marker.octets()));
+        .argument(superseded.map_or(&[][..], |marker| marker.octets()))
+        .argument(u8::from(is_all_superseded).to_string());
     let answer = link.run(&OPENING, OPEN, &operands).await.map_err(|error| answered(&error))?;
     match &answer {
         Value::Array(parts) => match &parts[..] {

@@ -4,7 +4,7 @@ use core::fmt;
 use core::time::Duration;
 use std::sync::Arc;
 
-use keybound_tower::pinned::{ConnectError, PinnedStore, Servers, Settings, Trouble};
+use keybound_tower::pinned::{ConnectError, PinnedStore, Servers, Settings, Superseded, Trouble};
 use tokio::sync::mpsc;
 
 use crate::dial::Dialer;
@@ -55,12 +55,11 @@ impl Servers for Redis {
     async fn pin(
         &self,
         before: Option<&Arc<Pinned>>,
-        superseded: Option<&Arc<Pinned>>,
+        superseded: &Superseded<Pinned>,
     ) -> Result<(Pinned, mpsc::UnboundedReceiver<Trouble>), ConnectError> {
         let (report, troubles) = mpsc::unbounded_channel();
         let also = before.map(|before| before.servers()).unwrap_or_default();
         let map = self.scouts.primaries(&self.dialer, &also).await?;
-        let superseded = superseded.map(|pinned| &*pinned.markers);
         Ok((Pinned::pin(&self.dialer, map, superseded, &report).await?, troubles))
     }
 

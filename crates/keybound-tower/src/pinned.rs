@@ -45,12 +45,12 @@ pub trait Servers: fmt::Debug + Send + Sync + Sized + 'static {
     /// What can be said without asking them.
     fn new(settings: Self::Settings) -> Result<Self, ConnectError>;
 
-    /// Connects, looks at what they are, and takes their epoch or begins one. `before` is what they were; `superseded` counts no more, even if they
-    /// are still that. Trouble is reported through the receiver until it is dropped.
+    /// Connects, looks at what they are, and takes their epoch or begins one. `before` is what they were. Trouble is reported through the receiver
+    /// until it is dropped.
     fn pin(
         &self,
         before: Option<&Arc<Self::Pinned>>,
-        superseded: Option<&Arc<Self::Pinned>>,
+        superseded: &Superseded<Self::Pinned>,
     ) -> impl Future<Output = Result<(Self::Pinned, UnboundedReceiver<Trouble>), ConnectError>> + Send;
 
     /// Once a second, for the `turn`th time: whether they are still what they were, and what else is to be done.
@@ -58,6 +58,30 @@ pub trait Servers: fmt::Debug + Send + Sync + Sized + 'static {
 
     /// Proofs are judged by these windows from now on, if they are longer: a [`Pinned`] for shorter ones is not taken any more.
     fn lengthen(&mut self, max_age: Duration, nonce_lifetime: Duration);
+}
+
+/// Which epochs count no more, even where they stand.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Superseded<P> {
+    /// None.
+    Nothing,
+    /// That of these servers. If another node has begun one in its place, that counts.
+    Of(Arc<P>),
+    /// Whichever stands: it may have begun before what was asked for, by a node that knew nothing of this one.
+    All,
+}
+
+impl<P> Superseded<P> {
+    /// The servers whose epoch counts no more.
+    pub fn pinned(&self) -> Option<&P> {
+        if let Self::Of(pinned) = self { Some(pinned) } else { None }
+    }
+
+    /// Whether the node begins an epoch in any case.
+    pub const fn is_all(&self) -> bool {
+        matches!(self, Self::All)
+    }
 }
 
 /// What names servers.

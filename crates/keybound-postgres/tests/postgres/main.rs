@@ -193,6 +193,24 @@ async fn postgres_opens_an_epoch_for_longer_windows() {
     assert_eq!(place.node().await.epoch(), raised);
 }
 
+// One that was cut off may have let proofs pass unrecorded since another has opened one: that one does not do.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs PostgreSQL"]
+async fn postgres_opens_an_epoch_each_time_that_it_is_asked_to() {
+    let place = Place::new("raised").await;
+    let (node, other) = (place.node().await, place.node().await);
+    let window = Duration::from_secs(300);
+    let first = other.raise(window, window).await.expect("an epoch");
+    // Before it has looked: it knows the one of the beginning.
+    let second = node.raise(window, window).await.expect("an epoch");
+    assert_ne!(first, second);
+    eventually("the other to learn it", async || other.epoch() == second).await;
+    for node in [&node, &other] {
+        assert_eq!(Proof::new(1, "passed").under(first, node).await, Ok(Seen::Forgotten));
+    }
+    assert_eq!(place.node().await.epoch(), second, "who merely comes takes it");
+}
+
 // What a clock that jumps would do: nothing is recorded while it is away from that of the node.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs PostgreSQL"]

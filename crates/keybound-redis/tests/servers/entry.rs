@@ -135,3 +135,21 @@ async fn the_longest_window_of_all_nodes_counts() {
     assert_ne!(raised, long.epoch());
     assert_eq!(crate::support::new_epoch(&long, long.epoch()).await, raised);
 }
+
+// One that was cut off may have let proofs pass unrecorded since another has opened one: that one does not do.
+#[tokio::test]
+#[ignore = "needs redis-server"]
+async fn whoever_asks_for_an_epoch_has_a_new_one() {
+    let server = server();
+    let (one, other) = (node(&server.url()).await, node(&server.url()).await);
+    let window = Duration::from_secs(300);
+    let first = other.raise(window, window).await.expect("an epoch");
+    // Before it has looked: it knows the one of the beginning.
+    let second = one.raise(window, window).await.expect("an epoch");
+    assert_ne!(first, second);
+    assert_eq!(crate::support::new_epoch(&other, first).await, second);
+    for node in [&one, &other] {
+        assert_eq!(Proof::new(1, "passed").under(first, node).await, Ok(Seen::Forgotten));
+    }
+    assert_eq!(node(&server.url()).await.epoch(), second, "who merely comes takes it");
+}

@@ -8,7 +8,7 @@ use keybound::replay::Epoch;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
 
-use super::{ConnectError, Pinned as _, Servers, Trouble};
+use super::{ConnectError, Pinned as _, Servers, Superseded, Trouble};
 
 /// From one look at the servers to the next.
 const BEAT: Duration = Duration::from_secs(1);
@@ -46,7 +46,7 @@ pub(super) struct Keeper<S: Servers> {
     standing: Arc<Standing>,
     turn: usize,
     /// What counts no more, until other markers are in its place.
-    superseded: Option<Arc<S::Pinned>>,
+    superseded: Superseded<S::Pinned>,
 }
 
 impl<S: Servers> Keeper<S> {
@@ -57,9 +57,10 @@ impl<S: Servers> Keeper<S> {
         standing: Arc<Standing>,
     ) -> Result<(Self, watch::Receiver<Arc<S::Pinned>>), ConnectError> {
         let servers = S::new(settings.clone())?;
-        let (pinned, troubles) = pin(&servers, None, None).await?;
+        let (pinned, troubles) = pin(&servers, None, &Superseded::Nothing).await?;
         let (publish, watching) = watch::channel(Arc::new(pinned));
-        let keeper = Self { servers, settings, publish, troubles, raises, standing, turn: 0, superseded: None };
+        let superseded = Superseded::Nothing;
+        let keeper = Self { servers, settings, publish, troubles, raises, standing, turn: 0, superseded };
         Ok((keeper, watching))
     }
 
@@ -85,7 +86,7 @@ impl<S: Servers> Keeper<S> {
     /// Nothing is recorded from before this was asked for until it is done.
     async fn raise(&mut self, raise: Raise, pinned: &Arc<S::Pinned>) {
         self.servers.lengthen(raise.windows.0, raise.windows.1);
-        self.superseded = Some(Arc::clone(pinned));
+        self.superseded = Superseded::All;
         self.mend(Trouble::Forgotten, pinned).await;
         self.standing.raising.fetch_sub(1, Ordering::AcqRel);
         (raise.done)(self.publish.borrow().epoch());
@@ -100,9 +101,9 @@ impl<S: Servers> Keeper<S> {
         let mut said = String::new();
         let mut pause = FIRST_PAUSE;
         while let Err(error) = self.pin_again(pinned).await {
-            if error.is_configuration() {
+            if error.is_configuration() && !self.superseded.is_all() {
                 // As the server is now, it may drop what it has recorded.
-                self.superseded = Some(Arc::clone(pinned));
+                self.superseded = Superseded::Of(Arc::clone(pinned));
             }
             self.standing.away.store(true, Ordering::Release);
             let why = error.to_string();
@@ -122,9 +123,9 @@ impl<S: Servers> Keeper<S> {
     }
 
     async fn pin_again(&mut self, pinned: &Arc<S::Pinned>) -> Result<(), ConnectError> {
-        let (fresh, troubles) = pin(&self.servers, Some(pinned), self.superseded.as_ref()).await?;
+        let (fresh, troubles) = pin(&self.servers, Some(pinned), &self.superseded).await?;
         self.troubles = troubles;
-        self.superseded = None;
+        self.superseded = Superseded::Nothing;
         self.standing.pins.fetch_add(1, Ordering::Relaxed);
         if fresh.epoch() != self.publish.borrow().epoch() {
             self.standing.epochs.fetch_add(1, Ordering::Relaxed);
@@ -141,7 +142,7 @@ impl<S: Servers> Keeper<S> {
 async fn pin<S: Servers>(
     servers: &S,
     before: Option<&Arc<S::Pinned>>,
-    superseded: Option<&Arc<S::Pinned>>,
+    superseded: &Superseded<S::Pinned>,
 ) -> Result<(S::Pinned, mpsc::UnboundedReceiver<Trouble>), ConnectError> {
     let late = |_| ConnectError::passing("the servers do not answer in time");
     timeout(PIN, servers.pin(before, superseded)).await.map_err(late)?
