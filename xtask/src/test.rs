@@ -161,7 +161,7 @@ fn postgres() -> Outcome {
 }
 
 /// How many tests want it.
-const POSTGRES: u64 = 36;
+const POSTGRES: u64 = 37;
 
 /// The tests that start Redis servers: alone, under Sentinel and in a Cluster.
 fn redis() -> Outcome {

@@ -8,15 +8,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use keybound::replay::Epoch;
 use keybound::time::UnixTime;
 use keybound_tower::pinned::{self, APART, Answer, ConnectError, NotTaken, Record, Superseded, Trouble};
+use parking_lot::Mutex;
 use sqlx::AssertSqlSafe;
 use sqlx::postgres::PgConnection;
-use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::sync::{Mutex as AsyncMutex, mpsc, oneshot};
 use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::error::answered;
 use crate::record::{Call, Job, TOO_LONG, WAITING};
-use crate::ring::{FAR, NEAR, Ring};
+use crate::ring::{NEAR, Rings, width};
 use crate::server::{self, Opened, TABLES_PATIENCE};
 use crate::settings::PostgresSettings;
 
@@ -39,13 +40,13 @@ pub struct Pinned {
     jobs: mpsc::Sender<Job>,
     /// There was trouble: nothing more is recorded there.
     shut: Arc<AtomicBool>,
-    looker: Mutex<Looker>,
+    rings: Arc<Mutex<Rings>>,
+    looker: AsyncMutex<Looker>,
 }
 
 struct Looker {
     connection: PgConnection,
-    near: Ring,
-    far: Ring,
+    rings: Arc<Mutex<Rings>>,
     /// Whether it was said that a slot cannot be emptied.
     is_said: bool,
 }
@@ -60,6 +61,7 @@ impl Pinned {
     /// Connects, looks at the server, and takes or makes its marker.
     pub(crate) async fn pin(
         settings: &PostgresSettings,
+        before: Option<&Self>,
         superseded: &Superseded<Self>,
         troubles: &mpsc::UnboundedSender<Trouble>,
     ) -> Result<Self, ConnectError> {
@@ -73,12 +75,11 @@ impl Pinned {
         // The last that may fail: a new epoch that nobody here comes to know of would be followed by another.
         let marker = superseded.pinned().map(|pinned| pinned.opened.marker);
         let opened = server::open(&mut connection, settings, system, (marker, superseded.is_all())).await?;
-        let (near, far) = spans(opened.windows);
-        let now = Instant::now();
-        let (near, far) = (Ring::new(NEAR, near, opened.near, now), Ring::new(FAR, far, opened.far, now));
-        let call = Arc::new(Call::new(settings, opened.marker, near.width()));
+        let rings = rings(&opened, before);
+        let near_width = width(NEAR, spans(opened.windows).0);
+        let call = Arc::new(Call::new(settings, opened.marker, near_width));
         let (jobs, coming) = mpsc::channel(WAITING);
-        let coming = Arc::new(Mutex::new(coming));
+        let coming = Arc::new(AsyncMutex::new(coming));
         let shut = Arc::<AtomicBool>::default();
         for connection in connections {
             let (call, coming, troubles) = (Arc::clone(&call), Arc::clone(&coming), troubles.clone());
@@ -93,8 +94,8 @@ impl Pinned {
         }
         let (id, since) = (opened.marker.as_u64_pair().0, UnixTime::from_secs(opened.since));
         let epoch = if settings.needs_nonces() { Epoch::of_nonces_alone(id) } else { Epoch::new(id, since) };
-        let looker = Mutex::new(Looker { connection, near, far, is_said: false });
-        Ok(Self { opened, epoch, settings: settings.clone(), call, jobs, shut, looker })
+        let looker = AsyncMutex::new(Looker { connection, rings: Arc::clone(&rings), is_said: false });
+        Ok(Self { opened, epoch, settings: settings.clone(), call, jobs, shut, rings, looker })
     }
 
     /// Whether the server is still what it was, by a record of nothing; and turns the rings when it is time.
@@ -111,15 +112,12 @@ impl Pinned {
 
 impl Looker {
     async fn look(&mut self, call: &Call, settings: &PostgresSettings, marker: Uuid) -> Result<(), Trouble> {
-        let Some((near, far)) = call.record(&mut self.connection, Vec::new()).await? else { return Ok(()) };
+        let Some(turns) = call.record(&mut self.connection, Vec::new()).await? else { return Ok(()) };
         let now = Instant::now();
-        self.near.saw(near, now);
-        self.far.saw(far, now);
-        for is_far in [false, true] {
-            let ring = if is_far { &self.far } else { &self.near };
-            if let Some(turn) = ring.is_due(now) {
-                self.turn(settings, marker, is_far, turn).await?;
-            }
+        self.rings.lock().saw(turns, now);
+        let due = self.rings.lock().due(now);
+        for (is_far, turn) in due {
+            self.turn(settings, marker, is_far, turn).await?;
         }
         Ok(())
     }
@@ -136,9 +134,8 @@ impl Looker {
         let turning = turning.bind(marker).bind(is_far).bind(server::signed(turn));
         match turning.fetch_one(&mut self.connection).await {
             Ok(is_turned) => {
-                let ring = if is_far { &mut self.far } else { &mut self.near };
                 if is_turned {
-                    ring.saw(turn + 1, Instant::now());
+                    self.rings.lock().turned(is_far, turn, Instant::now());
                 }
                 self.is_said = false;
                 Ok(())
@@ -218,6 +215,19 @@ fn spans((max_age, nonce_lifetime): (u64, u64)) -> (Duration, Duration) {
     let (max_age, nonce_lifetime) = (Duration::from_secs(max_age), Duration::from_secs(nonce_lifetime));
     let near = (max_age + AHEAD).max(nonce_lifetime) + SPARE;
     (near, FAR_AHEAD + max_age.max(nonce_lifetime) + 2 * SPARE)
+}
+
+/// How it stands with the rings; what was seen of those of the same epoch before still holds.
+fn rings(opened: &Opened, before: Option<&Pinned>) -> Arc<Mutex<Rings>> {
+    let (turns, now) = ((opened.near, opened.far), Instant::now());
+    let same = before.filter(|before| before.opened.marker == opened.marker);
+    match same.map(|before| &before.rings).filter(|rings| rings.lock().may_be_at(turns)) {
+        Some(rings) => {
+            rings.lock().saw(turns, now);
+            Arc::clone(rings)
+        }
+        None => Arc::new(Mutex::new(Rings::new(spans(opened.windows), turns, now))),
+    }
 }
 
 fn first_half(octets: &[u8; 32]) -> Uuid {

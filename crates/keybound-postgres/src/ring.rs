@@ -8,11 +8,47 @@ use tokio::time::Instant;
 
 /// How many slots there are for all proofs, and for those that live longer.
 pub(crate) const NEAR: u64 = 4;
-pub(crate) const FAR: u64 = 3;
+const FAR: u64 = 3;
+
+/// Both rings of an epoch as this node has seen them, over one connection after the other.
+#[derive(Debug)]
+pub(crate) struct Rings {
+    near: Ring,
+    far: Ring,
+}
+
+impl Rings {
+    /// `kept` and how often they have turned are of the near one and of the far one.
+    pub(crate) fn new(kept: (Duration, Duration), turns: (u64, u64), now: Instant) -> Self {
+        Self { near: Ring::new(NEAR, kept.0, turns.0, now), far: Ring::new(FAR, kept.1, turns.1, now) }
+    }
+
+    /// Whether they may have turned on to there.
+    pub(crate) const fn may_be_at(&self, turns: (u64, u64)) -> bool {
+        self.near.turn <= turns.0 && self.far.turn <= turns.1
+    }
+
+    pub(crate) fn saw(&mut self, turns: (u64, u64), now: Instant) {
+        self.near.saw(turns.0, now);
+        self.far.saw(turns.1, now);
+    }
+
+    /// What is to be turned on: whether it is the far one, and from which turn.
+    pub(crate) fn due(&self, now: Instant) -> impl Iterator<Item = (bool, u64)> + use<> {
+        let due = [(false, self.near.is_due(now)), (true, self.far.is_due(now))];
+        due.into_iter().filter_map(|(is_far, turn)| Some((is_far, turn?)))
+    }
+
+    /// One was turned on from there.
+    pub(crate) fn turned(&mut self, is_far: bool, turn: u64, now: Instant) {
+        let ring = if is_far { &mut self.far } else { &mut self.near };
+        ring.saw(turn + 1, now);
+    }
+}
 
 /// A ring as this node has seen it.
 #[derive(Debug)]
-pub(crate) struct Ring {
+struct Ring {
     slots: u64,
     /// How long after its time a slot is kept.
     kept: Duration,
@@ -25,18 +61,13 @@ pub(crate) struct Ring {
 
 impl Ring {
     /// One that has turned so often, all of which is news.
-    pub(crate) fn new(slots: u64, kept: Duration, turn: u64, now: Instant) -> Self {
+    fn new(slots: u64, kept: Duration, turn: u64, now: Instant) -> Self {
         let over = (turn.saturating_sub(slots - 1)..turn).map(|over| (over, now)).collect();
         Self { slots, kept, turn, since: now, over }
     }
 
-    /// For how long a slot is written to at least.
-    pub(crate) fn width(&self) -> Duration {
-        width(self.slots, self.kept)
-    }
-
     /// It has turned so often now.
-    pub(crate) fn saw(&mut self, turn: u64, now: Instant) {
+    fn saw(&mut self, turn: u64, now: Instant) {
         if turn <= self.turn {
             return;
         }
@@ -48,14 +79,14 @@ impl Ring {
     }
 
     /// From which turn it is to be turned on, if it is time and what is in the slot that comes next has gone by.
-    pub(crate) fn is_due(&self, now: Instant) -> Option<u64> {
+    fn is_due(&self, now: Instant) -> Option<u64> {
         let next = self.turn + 1;
         let before = next.checked_sub(self.slots);
         let is_over = before.is_none_or(|before| {
             let seen = self.over.iter().find(|(over, _)| *over == before);
             seen.is_some_and(|(_, since)| now.duration_since(*since) > self.kept)
         });
-        (is_over && now.duration_since(self.since) >= self.width()).then_some(self.turn)
+        (is_over && now.duration_since(self.since) >= width(self.slots, self.kept)).then_some(self.turn)
     }
 }
 
@@ -97,6 +128,17 @@ mod tests {
         let ring = Ring::new(NEAR, KEPT, 17, begin);
         assert_eq!(ring.is_due(later(begin, 300)), None);
         assert_eq!(ring.is_due(later(begin, 301)), Some(17));
+    }
+
+    // A server put back to where it was is begun with anew.
+    #[test]
+    fn rings_go_on_where_they_may_be() {
+        let now = Instant::now();
+        let rings = Rings::new((KEPT, 100 * KEPT), (17, 3), now);
+        for (turns, may_be) in [((17, 3), true), ((30, 4), true), ((16, 3), false), ((18, 2), false)] {
+            assert_eq!(rings.may_be_at(turns), may_be, "{turns:?}");
+        }
+        assert_eq!(rings.due(later(now, 301)).collect::<Vec<_>>(), [(false, 17)]);
     }
 
     // Another node has turned it more than once since.

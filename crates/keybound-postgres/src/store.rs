@@ -45,11 +45,11 @@ impl Servers for Postgres {
 
     async fn pin(
         &self,
-        _: Option<&Arc<Pinned>>,
+        before: Option<&Arc<Pinned>>,
         superseded: &Superseded<Pinned>,
     ) -> Result<(Pinned, mpsc::UnboundedReceiver<Trouble>), ConnectError> {
         let (report, troubles) = mpsc::unbounded_channel();
-        let pinned = Pinned::pin(&self.settings, superseded, &report).await;
+        let pinned = Pinned::pin(&self.settings, before.map(|before| &**before), superseded, &report).await;
         Ok((pinned.map_err(|error| error.at(format_args!("PostgreSQL at {}", self.settings)))?, troubles))
     }
 

@@ -10,9 +10,7 @@ use keybound_postgres::PostgresStore;
 use sqlx::{Acquire as _, Executor as _};
 use tokio::time::Instant;
 
-use crate::support::{Place, Proof, eventually};
-
-const ALL: &str = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'keybound'";
+use crate::support::{Place, Proof, TERMINATE, eventually};
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs PostgreSQL"]
@@ -24,7 +22,7 @@ async fn postgres_has_one_success_at_most_while_connections_end() {
     let proofs: Vec<_> = (0..40).map(|number| Proof::new(1, number.to_string())).collect();
     for round in 0..5 {
         let calls = (0..400).map(async |call| (call % 40, proofs[call % 40].at(&nodes[call / 40 % 2]).await));
-        let (answers, ()) = tokio::join!(join_all(calls), place.run(ALL));
+        let (answers, ()) = tokio::join!(join_all(calls), place.run(TERMINATE));
         for (number, answer) in answers {
             assert!(matches!(answer, Ok(Seen::Never | Seen::Before) | Err(Fault::ReplayUnreachable)), "{answer:?}");
             *admitted.entry(number).or_default() += usize::from(answer == Ok(Seen::Never));

@@ -17,6 +17,10 @@ use tokio::time::{Instant, sleep};
 
 use crate::server::Server;
 
+/// Ends all connections of nodes.
+pub(crate) const TERMINATE: &str =
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'keybound'";
+
 /// The server is killed and held by some: one test at a time.
 static ONE: Mutex<()> = Mutex::const_new(());
 
@@ -139,6 +143,13 @@ impl Proof {
         let jkt = Thumbprint::from_bytes([self.key; 32]);
         node.record(&ReplayEntry::new(jkt, &self.jti, "https://api.example.com/", epoch, self.expires), now()).await
     }
+}
+
+/// Lets so many seconds go by, by the clock that nobody sets.
+pub(crate) async fn later(seconds: u64) {
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(seconds)).await;
+    tokio::time::resume();
 }
 
 /// Waits for something that the store does by itself.
