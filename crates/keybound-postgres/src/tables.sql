@@ -26,7 +26,8 @@ CREATE UNLOGGED TABLE {schema}.epoch (
 );
 
 CREATE TABLE {schema}.proofs (digest uuid NOT NULL, slot smallint NOT NULL, PRIMARY KEY (digest, slot)) PARTITION BY LIST (slot);
--- How many proofs of a client's key there are.
+-- How many proofs of a client's key came while a near slot was written to. In the far ones nothing is counted: half a day is no time for a client
+-- to wait.
 CREATE TABLE {schema}.tallies (key uuid NOT NULL, slot smallint NOT NULL, proofs bigint NOT NULL, PRIMARY KEY (key, slot))
     PARTITION BY LIST (slot);
 
@@ -34,6 +35,8 @@ DO $$
 BEGIN
     FOR slot IN 0..6 LOOP
         EXECUTE format('CREATE UNLOGGED TABLE {schema}.proofs_%s PARTITION OF {schema}.proofs FOR VALUES IN (%s) WITH (autovacuum_enabled = false)', slot, slot);
+    END LOOP;
+    FOR slot IN 0..3 LOOP
         EXECUTE format('CREATE UNLOGGED TABLE {schema}.tallies_%s PARTITION OF {schema}.tallies FOR VALUES IN (%s) WITH (fillfactor = 50)', slot, slot);
     END LOOP;
 END $$;
@@ -145,21 +148,18 @@ BEGIN
     IF true = ANY (long) THEN
         INSERT INTO proofs SELECT digests[at], far_slot FROM unnest(fresh) at WHERE long[at] AND digests[at] = ANY (put)
             ON CONFLICT (digest, slot) DO NOTHING;
-        INSERT INTO tallies AS t SELECT keys[at], far_slot, count(*) FROM unnest(fresh) at WHERE long[at] AND digests[at] = ANY (put)
-            GROUP BY keys[at] ORDER BY keys[at]
-            ON CONFLICT (key, slot) DO UPDATE SET proofs = t.proofs + excluded.proofs;
     END IF;
     RETURN ARRAY[0, e.near, e.far] || ARRAY(
         SELECT CASE WHEN digests[at] = ANY (put) THEN 0 WHEN at = ANY (denied) THEN 10 + wait(e, near_width, keys[at]) ELSE 1 END
         FROM generate_subscripts(digests, 1) at ORDER BY at);
 END $$;
 
--- In how many seconds the oldest near slot goes that has proofs of a key.
+-- In how many seconds the oldest slot goes in which proofs of a key are counted.
 CREATE FUNCTION {schema}.wait(e {schema}.epoch, near_width double precision, its_key uuid) RETURNS bigint
 LANGUAGE sql SET search_path = {schema}, pg_temp AS $$
     SELECT greatest(1, ceil(extract(epoch FROM e.near_since - clock_timestamp())
         + near_width * (4 - coalesce(max((e.near - slot) % 4), 0))))::bigint
-    FROM tallies WHERE key = its_key AND slot < 4 AND proofs > 0
+    FROM tallies WHERE key = its_key AND proofs > 0
 $$;
 
 -- Turns a ring that has turned `from_turn` times so far: empties the slot that comes next, which the caller knows to be over, and begins to write there.
@@ -168,6 +168,7 @@ LANGUAGE plpgsql SET search_path = {schema}, pg_temp AS $$
 DECLARE
     e epoch;
     slot int := CASE WHEN is_far THEN 4 + (from_turn + 1) % 3 ELSE (from_turn + 1) % 4 END;
+    tables text;
 BEGIN
     LOCK TABLE epoch IN EXCLUSIVE MODE;
     SELECT * INTO e FROM epoch;
@@ -178,8 +179,9 @@ BEGIN
     -- A slot without its marker may have lost the rest as well; with another one in it nobody would learn that.
     IF (SELECT count(*) <> 7 FROM proofs WHERE digest = its_marker) THEN RETURN false; END IF;
     -- Whoever looks at the slot, to save a copy of it perhaps, is not waited for: until then nobody would record.
-    EXECUTE format('LOCK TABLE proofs_%s, tallies_%s IN ACCESS EXCLUSIVE MODE NOWAIT', slot, slot);
-    EXECUTE format('TRUNCATE proofs_%s, tallies_%s', slot, slot);
+    tables := format(CASE WHEN is_far THEN 'proofs_%1$s' ELSE 'proofs_%1$s, tallies_%1$s' END, slot);
+    EXECUTE format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE NOWAIT', tables);
+    EXECUTE format('TRUNCATE %s', tables);
     INSERT INTO proofs VALUES (its_marker, slot);
     IF is_far THEN
         UPDATE epoch SET far = far + 1;

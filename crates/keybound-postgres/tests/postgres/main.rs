@@ -192,6 +192,28 @@ async fn postgres_counts_over_all_nodes() {
     assert_eq!(Proof::new(2, "another key").at(&nodes[0]).await, Ok(Seen::Never));
 }
 
+// A client whose clock is ahead waits for as long as any other, though its proofs are kept for more than a day.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs PostgreSQL"]
+async fn postgres_counts_a_proof_once_however_long_it_is_kept() {
+    let place = Place::new("ahead").await;
+    let node = PostgresStore::connect(place.settings().per_key(4)).await.expect("a store");
+    let proof = |name: &str| Proof::new(1, name).until(now().plus(Duration::from_secs(3600)));
+    for name in ["1", "2", "3", "4"] {
+        assert_eq!(proof(name).at(&node).await, Ok(Seen::Never), "{name}");
+    }
+    for turn in 0..4 {
+        let answer = proof("5").at(&node).await;
+        let Ok(Seen::OverQuota { retry_after }) = answer else { panic!("{answer:?}") };
+        // Slots are written to for 141 s each, and the first goes when its turn comes again.
+        let left = 141 * (4 - turn);
+        assert!((left - 20..=left).contains(&retry_after), "{retry_after} after {turn}");
+        assert!(place.turn(false, i64::from(turn)).await);
+    }
+    assert_eq!(proof("5").at(&node).await, Ok(Seen::Never));
+    assert_eq!(proof("1").at(&node).await, Ok(Seen::Before), "it is there as long as it counts");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs PostgreSQL"]
 async fn postgres_opens_an_epoch_for_longer_windows() {
