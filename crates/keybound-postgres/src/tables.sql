@@ -111,13 +111,13 @@ BEGIN
     apart := extract(epoch FROM clock_timestamp()) - node;
     IF abs(apart) > may_be_apart THEN RETURN ARRAY[2, round(apart * 1000)]; END IF;
     IF extract(epoch FROM e.seen - clock_timestamp()) > may_be_apart THEN RETURN ARRAY[1]; END IF;
-    IF digests = '{}' THEN
-        -- A node that looks. Seldom, for somebody may be reading for hours, and each version of the row is kept for them.
-        IF clock_timestamp() > e.seen + interval '5 s' THEN
-            UPDATE epoch SET seen = clock_timestamp() WHERE epoch.seen = e.seen;
-        END IF;
-        RETURN ARRAY[0, e.near, e.far];
+    -- The time is noted with what is recorded then: between two looks all clocks may be ahead, and back again. Seldom, for somebody may be reading for
+    -- hours, and each version of the row is kept for them; mostly by a node that looks, for the others wait until it is done; and before any
+    -- other row is ours, so that nobody waits in a circle.
+    IF clock_timestamp() > e.seen + (CASE WHEN digests = '{}' THEN interval '4 s' ELSE interval '5 s' END) THEN
+        UPDATE epoch SET seen = clock_timestamp() WHERE epoch.seen = e.seen;
     END IF;
+    IF digests = '{}' THEN RETURN ARRAY[0, e.near, e.far]; END IF;
     near_slot := e.near % 4;
     far_slot := 4 + e.far % 3;
 

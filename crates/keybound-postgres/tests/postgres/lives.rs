@@ -111,3 +111,19 @@ async fn postgres_notes_how_late_it_is() {
     let behind = "SELECT extract(epoch FROM clock_timestamp() - seen)::bigint FROM {}.epoch";
     eventually("a look", async || place.number(behind).await < 60).await;
 }
+
+// Between two looks all clocks may be ahead, and back again.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs PostgreSQL"]
+async fn postgres_notes_how_late_it_is_when_something_is_recorded() {
+    let place = Place::new("seen_then").await;
+    drop(place.node().await);
+    let nodes = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'keybound'";
+    eventually("nobody to look", async || place.number(nodes).await == 0).await;
+    place.run("UPDATE {}.epoch SET seen = clock_timestamp() - interval '1 hour'").await;
+    let recorded = "SELECT ({}.record((SELECT marker FROM {}.epoch), extract(epoch FROM clock_timestamp())::float8, 10, 5, 100, \
+                    ARRAY[gen_random_uuid()], ARRAY[gen_random_uuid()], ARRAY[false]))[4]";
+    assert_eq!(place.number(recorded).await, 0, "never seen");
+    let behind = "SELECT extract(epoch FROM clock_timestamp() - seen)::bigint FROM {}.epoch";
+    assert!(place.number(behind).await < 60);
+}
