@@ -4,7 +4,8 @@
 //! A record is one call of a function in the database, for many proofs at once. It looks whether the marker of the epoch stands beside the proofs and
 //! the server is in the life that the node knows, and whether their clocks agree; it inserts each proof that is not there, and counts it for
 //! its client's key. The tables are not logged: a server that has crashed, and one that takes over from another, finds them empty, without the
-//! marker. So nothing is ever recorded at a server that may have forgotten, and nothing waits for a disk.
+//! marker. So nothing is ever recorded at a server that may have forgotten, and no record waits for a disk by itself. It does wait while a slot is
+//! emptied, once in some minutes: a `TRUNCATE` is over when the log of transactions is on the disk.
 //!
 //! # Where what is
 //!

@@ -2,7 +2,7 @@
 --
 -- Used proofs lie in a ring of slots, by the time when they were recorded: 0 to 3 for all of them, of which each is written to for a third of the
 -- longest time that a usual proof is kept, and 4 to 6, each for half a day, for those that live longer as well. A slot is emptied whole, by
--- TRUNCATE, when its turn comes again.
+-- TRUNCATE, when its turn comes again. That waits for the disk, whatever `synchronous_commit` says, and records wait for it.
 --
 -- Nothing of it is logged: the server empties all of these tables itself when it has crashed, and the copy of a server that takes over finds
 -- them empty. So the marker of the epoch, which stands in each slot beside the proofs, is gone with them.
