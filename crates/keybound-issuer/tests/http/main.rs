@@ -1,6 +1,7 @@
 //! The issuer over real sockets, in octets: what clients send, what strangers send, and what each gets.
 
 mod assertions;
+mod barrier;
 mod browser;
 mod clients;
 mod code;

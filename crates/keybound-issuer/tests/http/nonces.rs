@@ -1,8 +1,8 @@
-//! Nonces at the token endpoint: off, offered and demanded, what a demand leaves untouched, and the barrier at the start.
+//! Nonces at the token endpoint: off, offered and demanded, what a demand leaves untouched, and that they end with the process.
 
 use keybound::verify::NoncePolicy;
 
-use crate::support::{Answer, MARK, Request, START, Server, Setup};
+use crate::support::{Answer, MARK, Request, Server, Setup};
 
 fn demanded(answer: &Answer, code: &str) -> String {
     assert_eq!((answer.status, answer.error()), (400, ("use_dpop_nonce".to_owned(), code.to_owned())));
@@ -113,26 +113,6 @@ fn a_proof_is_not_spent_by_a_refusal() {
     let proof = server.proof().claim("nonce", nonce);
     assert_eq!(server.token(&Request::of_basic().basic("basic", "x").dpop(&proof)).status, 400);
     assert_eq!(server.token(&Request::of_basic().dpop(&proof)).status, 200);
-}
-
-/// A process that just started does not know which proofs the one before it took. Each policy lets clients in by one retry.
-#[test]
-fn the_barrier_at_the_start() {
-    for policy in [NoncePolicy::Off, NoncePolicy::Offer] {
-        let server = Setup::new().nonces(policy).just_started().start();
-        let proof = server.proof();
-        let nonce = demanded(&server.token(&Request::of_basic().dpop(&proof)), "nonce.barrier");
-        assert_eq!(with_nonce(&server, &nonce).status, 200, "{policy:?}");
-        // What was signed up to 60 s ahead before the start might have been used then.
-        let ahead = server.proof().claim("iat", START + 60);
-        demanded(&server.token(&Request::of_basic().dpop(&ahead)), "nonce.barrier");
-        server.turn(60);
-        demanded(&server.token(&Request::of_basic().dpop(&server.proof())), "nonce.barrier");
-        // After that, ordinary clients notice nothing; the proof from before stays out.
-        server.turn(1);
-        assert_eq!(server.token(&Request::of_basic().dpop(&server.proof())).status, 200, "{policy:?}");
-        demanded(&server.token(&Request::of_basic().dpop(&proof)), "nonce.barrier");
-    }
 }
 
 /// A nonce of the process before is not one of this process, which shares its key.
