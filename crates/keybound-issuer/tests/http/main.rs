@@ -2,6 +2,7 @@
 
 mod assertions;
 mod barrier;
+mod bound;
 mod browser;
 mod clients;
 mod code;

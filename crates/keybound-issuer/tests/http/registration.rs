@@ -139,6 +139,46 @@ fn who_may_register_is_a_setting() {
     }
 }
 
+/// What is read back is what holds: after the registration, and after each change of it.
+// R-AS-10, R-AS-11
+#[test]
+fn what_was_registered_holds_at_the_token_endpoint() {
+    let server = Setup::new().registering(with_token).start();
+    let said = [None, Some(false), Some(true)];
+    for (first, then) in said.into_iter().flat_map(|first| said.map(|then| (first, then))) {
+        let machine = |bound: Option<bool>| {
+            let mut metadata = json!({ "grant_types": ["client_credentials"] });
+            if let Some(bound) = bound {
+                metadata["dpop_bound_access_tokens"] = json!(bound);
+            }
+            metadata
+        };
+        let request = json_to("POST /register", &machine(first)).field(format!("Authorization: Bearer {SECRET}"));
+        let client = server.raw(request.octets()).json();
+        let text = |name: &str| client[name].as_str().unwrap();
+        let holds = |bound: Option<bool>| {
+            let bound = bound.unwrap_or(false);
+            let request = form("/token", &Parameters::none().set("grant_type", "client_credentials"));
+            let request = request.basic(text("client_id"), text("client_secret"));
+            let answer = server.token(&request);
+            match bound {
+                true => assert_eq!(answer.error(), ("invalid_request".into(), "proof.required".into())),
+                false => assert_eq!(answer.json()["token_type"], "Bearer"),
+            }
+            let proof = crate::people::proof_for(&server, &HOLDER, "/token");
+            assert_eq!(server.token(&request.dpop(&proof)).json()["token_type"], "DPoP");
+        };
+        holds(first);
+        let mut changed = machine(then);
+        changed["client_id"] = client["client_id"].clone();
+        let path = text("registration_client_uri").strip_prefix(LOCAL).unwrap();
+        let bearer = format!("Authorization: Bearer {}", text("registration_access_token"));
+        let answer = server.raw(json_to(&format!("PUT {path}"), &changed).field(bearer).octets());
+        assert_eq!((answer.status, &answer.json()["dpop_bound_access_tokens"]), (200, &json!(then == Some(true))));
+        holds(then);
+    }
+}
+
 /// RFC 7662 section 2.1: whoever registered a minute ago is no resource server.
 #[test]
 fn who_registered_itself_learns_nothing_of_others_tokens() {

@@ -60,6 +60,7 @@ pub(crate) struct Setup {
     paused: bool,
     store: Option<Arc<dyn Store>>,
     seconds: Arc<AtomicU64>,
+    keys: Option<Keys>,
     change: fn(IssuerConfig) -> IssuerConfig,
 }
 
@@ -75,6 +76,7 @@ impl Setup {
             paused: false,
             store: None,
             seconds: Arc::new(AtomicU64::new(START)),
+            keys: None,
             change: |config| config,
         }
     }
@@ -108,6 +110,12 @@ impl Setup {
     /// The clock, which goes by whoever turns it.
     pub(crate) fn seconds(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.seconds)
+    }
+
+    /// Signs with these keys, as another one may that comes before or after it.
+    pub(crate) fn signing(mut self, keys: &Keys) -> Self {
+        self.keys = Some(keys.clone());
+        self
     }
 
     /// With another identifier.
@@ -161,7 +169,7 @@ impl Setup {
         let (seconds, read) = (Arc::clone(&self.seconds), self.seconds);
         let clock = Clock::new(move || UnixTime::from_secs(read.load(Ordering::SeqCst)));
         let server = AuthorizationServer::new(self.verifier.build().unwrap());
-        let keys = Keys::generate().unwrap();
+        let keys = self.keys.unwrap_or_else(|| Keys::generate().unwrap());
         let config = (self.change)(config(self.issuer));
         let issuer = match self.store {
             Some(kept) => Issuer::with_store(config, keys, server, Arc::new(store), kept, clock),
@@ -190,10 +198,15 @@ impl Setup {
     }
 }
 
+/// What [`SIGNER`] signs is verified with them.
+pub(crate) fn keys_of_signer() -> KeySet {
+    let keys = json!({ "keys": [serde_json::from_str::<Value>(&SIGNER.public_jwk().to_json()).unwrap()] });
+    KeySet::read_strictly(keys.to_string().as_bytes(), &AwsLc, AlgSet::ALL).unwrap()
+}
+
 fn config(issuer: &str) -> IssuerConfig {
     let secret = || Secret::new(SECRET.to_owned()).unwrap();
-    let keys = json!({ "keys": [serde_json::from_str::<Value>(&SIGNER.public_jwk().to_json()).unwrap()] });
-    let keys = KeySet::read_strictly(keys.to_string().as_bytes(), &AwsLc, AlgSet::ALL).unwrap();
+    let keys = keys_of_signer();
     let client = |id, authentication| {
         Registered::new(id, authentication).grant_type(GrantType::ClientCredentials).scope("read write")
     };
@@ -594,6 +607,11 @@ impl Answer {
         self.head.lines().any(|line| line.starts_with(beginning))
     }
 
+    /// Whether this text is anywhere in it.
+    pub(crate) fn holds(&self, text: &str) -> bool {
+        self.head.contains(text) || self.body.contains(text)
+    }
+
     pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|_| panic!("not JSON: {self:?}"))
     }
@@ -640,7 +658,7 @@ impl Answer {
         let names: Vec<String> = self.json().as_object().unwrap().keys().cloned().collect();
         assert_eq!(names, ["error", "error_description"]);
         assert!(code.bytes().all(|octet| matches!(octet, b'a'..=b'z' | b'0'..=b'9' | b'.')), "{self:?}");
-        assert!(!self.head.contains(MARK) && !self.body.contains(MARK), "{self:?}");
+        assert!(!self.holds(MARK), "{self:?}");
     }
 }
 
