@@ -216,27 +216,6 @@ fn nobody_is_sent_to_an_unknown_address() {
     assert!(answer.field("location").unwrap().starts_with(native));
 }
 
-/// Every condition of `auto_approve` by itself: without one of them nobody is let in.
-#[test]
-fn nobody_is_approved_unseen_off_loopback() {
-    let server = Setup::new().approving().start();
-    let line = format!("GET /authorize?{}", asked().text());
-    let good = to_local(&line);
-    assert!(server.raw(good.octets()).back("code").is_some());
-    for field in ["X-Forwarded-For: 127.0.0.1", "X-Forwarded-Host: localhost", "Forwarded: for=127.0.0.1", "Via: 1.1 p"]
-    {
-        let answer = server.raw(good.clone().field(field).octets());
-        assert_eq!(answer.back("error").as_deref(), Some("access_denied"), "{field}");
-    }
-    let answer = server.raw(good.only_field("Host: id.example.com").octets());
-    assert_eq!(answer.back("error_description").as_deref(), Some("login.denied"));
-    let public = Setup::new().start();
-    let answer = public.raw(Request::new(&line).octets());
-    assert_eq!(answer.back("error").as_deref(), Some("access_denied"), "without the setting");
-    let silent = public.raw(Request::new(&format!("{line}&prompt=none")).octets());
-    assert_eq!(silent.back("error").as_deref(), Some("login_required"));
-}
-
 /// A form is as good as a query (OpenID Connect Core section 3.1.2.1); another client's secret does not help with a code.
 #[test]
 fn a_browser_may_post() {

@@ -26,3 +26,4 @@ mod request_object;
 mod session;
 mod sign_in;
 mod support;
+mod unseen;
