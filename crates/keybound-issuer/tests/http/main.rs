@@ -9,6 +9,7 @@ mod code;
 mod device;
 mod device_pages;
 mod documents;
+mod down;
 mod elsewhere;
 mod ended;
 mod exchange;

@@ -1,19 +1,12 @@
 //! Proofs that are hostile, wrong or merely unusual at the token endpoint: 400 and JSON, never 401, and never a token.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 use keybound::crypto::aws_lc::SoftwareKey;
 use keybound::crypto::{Alg, AlgSet, Signer as _};
-use keybound::refusal::Fault;
-use keybound::replay::{Epoch, ReplayEntry, ReplayStore, Seen};
-use keybound::time::UnixTime;
 use keybound::verify::NoncePolicy;
-use keybound_issuer::store::{Change, Found, Kind, MemoryStore as Kept, Pending, Record, Store, Written};
 use serde_json::{Value, json};
 
-use crate::people::Parameters;
 use crate::support::{ENDPOINT, HOLDER, Jws, MARK, Request, SECRET, START, Server, Setup, THIEF};
 
 /// What stands in the `DPoP` field, and the code of its refusal.
@@ -253,99 +246,4 @@ fn a_key_over_its_quota_waits() {
     assert!(answer.field("retry-after").unwrap().parse::<u32>().unwrap() > 0);
     // Others are not held up.
     assert_eq!(server.token(&Request::of_basic().dpop(&Jws::proof(&THIEF, server.now()))).status, 200);
-}
-
-/// A store that cannot be reached.
-#[derive(Debug)]
-struct Gone(Epoch);
-
-impl ReplayStore for Gone {
-    fn epoch(&self) -> Epoch {
-        self.0
-    }
-
-    async fn record(&self, _: &ReplayEntry<'_>, _: UnixTime) -> Result<Seen, Fault> {
-        Err(Fault::ReplayUnreachable)
-    }
-}
-
-/// The other store, gone as well.
-#[derive(Debug)]
-struct Lost;
-
-impl Store for Lost {
-    fn opened(&self) -> UnixTime {
-        UnixTime::from_secs(START - 86_400)
-    }
-
-    fn read<'a>(&'a self, _: Kind, _: &'a str, _: UnixTime) -> Pending<'a, Option<Record>> {
-        Box::pin(async { Err(Fault::StoreUnavailable) })
-    }
-
-    fn list<'a>(&'a self, _: Kind, _: &'a str, _: u32, _: UnixTime) -> Pending<'a, Found> {
-        Box::pin(async { Err(Fault::StoreUnavailable) })
-    }
-
-    fn write(&self, _: Vec<Change>, _: UnixTime) -> Pending<'_, Written> {
-        Box::pin(async { Err(Fault::StoreUnavailable) })
-    }
-}
-
-/// A store whose answer about a code takes an hour.
-#[derive(Debug)]
-struct Slow {
-    kept: Kept,
-    seconds: Arc<AtomicU64>,
-}
-
-impl Store for Slow {
-    fn opened(&self) -> UnixTime {
-        self.kept.opened()
-    }
-
-    fn read<'a>(&'a self, kind: Kind, id: &'a str, now: UnixTime) -> Pending<'a, Option<Record>> {
-        if kind == Kind::CODE {
-            self.seconds.fetch_add(3600, Ordering::SeqCst);
-        }
-        self.kept.read(kind, id, now)
-    }
-
-    fn list<'a>(&'a self, kind: Kind, after: &'a str, limit: u32, now: UnixTime) -> Pending<'a, Found> {
-        self.kept.list(kind, after, limit, now)
-    }
-
-    fn write(&self, changes: Vec<Change>, now: UnixTime) -> Pending<'_, Written> {
-        self.kept.write(changes, now)
-    }
-}
-
-// What another issuer has recorded meanwhile may be gone by then.
-#[test]
-fn a_request_that_is_held_up_for_longer_than_proofs_live_gets_nothing() {
-    let setup = Setup::new().approving();
-    let seconds = setup.seconds();
-    let kept = Kept::new(UnixTime::from_secs(START - 86_400));
-    let server = setup.keeping(Arc::new(Slow { kept, seconds })).start();
-    let code = server.code(&Parameters::authorization());
-    let answer = server.redeem(&Parameters::redemption(&code), Some(&HOLDER));
-    assert_eq!((answer.status, answer.error().0), (400, "use_dpop_nonce".to_owned()), "{answer:?}");
-}
-
-// R-ERR-21
-#[test]
-fn a_store_that_is_down_is_503_and_never_a_token() {
-    let long_ago = Epoch::new(1, UnixTime::from_secs(START - 86_400));
-    let (server, ()) = Setup::new().over(Gone(long_ago), |_| ());
-    let forgetful = Setup::new().keeping(Arc::new(Lost)).start();
-    let by_proof = Request::of_basic().dpop(&server.proof());
-    let by_assertion = Request::token().assertion(&server.assertion().text());
-    for (server, request, code) in
-        [(&server, by_proof, "replay.unreachable"), (&forgetful, by_assertion, "store.unavailable")]
-    {
-        let answer = server.token(&request);
-        let expected = ("temporarily_unavailable".to_owned(), code.to_owned());
-        assert_eq!((answer.status, answer.error()), (503, expected));
-        assert!(answer.field("retry-after").is_some());
-        assert_eq!(answer.field("www-authenticate"), None);
-    }
 }
