@@ -4,10 +4,15 @@ use std::sync::Arc;
 
 use keybound::authorization_server::ASSERTION_TYPE;
 use keybound::time::UnixTime;
+use keybound::verify::NoncePolicy;
 use keybound_issuer::store::{Location, MemoryStore, Store, open};
+use keybound_issuer::{Authentication, Client, GrantType, IssuerConfig};
 use serde_json::json;
 
-use crate::support::{ENDPOINT, ISSUER, Jws, MARK, Request, SIGNER, START, Server, Setup, THIEF};
+use crate::people::Parameters;
+use crate::support::{
+    Answer, ENDPOINT, ISSUER, Jws, MARK, REDIRECT, Request, SIGNER, START, Server, Setup, THIEF, keys_of_signer,
+};
 
 fn asked(server: &Server, assertion: &str) -> (u16, String) {
     let answer = server.token(&Request::token().assertion(assertion));
@@ -83,7 +88,7 @@ fn bad_assertions_are_refused() {
     assert_eq!(asked(&server, &good).0, 200);
 }
 
-/// RFC 7523 section 3: once. Another client's assertion, and another of the same client, are not touched by that.
+/// RFC 7523 section 3: once. Another of the same client is not touched by that.
 #[test]
 fn an_assertion_gets_one_token() {
     let server = Setup::new().start();
@@ -94,6 +99,103 @@ fn an_assertion_gets_one_token() {
         assert_eq!(asked(&server, &used), (401, "invalid_client".to_owned()));
     }
     assert_eq!(asked(&server, &server.assertion().text()).0, 200);
+}
+
+/// Where an assertion is good.
+const ENDPOINTS: [&str; 5] = ["/token", "/par", "/device_authorization", "/introspect", "/revoke"];
+
+/// A client with the key of `signer` that has something to ask at each of them.
+fn with_pusher(config: IssuerConfig) -> IssuerConfig {
+    let client = Client::new("pusher", Authentication::PrivateKeyJwt(keys_of_signer()));
+    let grants = [GrantType::ClientCredentials, GrantType::AuthorizationCode, GrantType::DeviceCode];
+    let client = grants.into_iter().fold(client, Client::grant_type);
+    config.client(client.scope("read write").redirect_uri(REDIRECT))
+}
+
+fn of_pusher(server: &Server) -> Jws {
+    server.assertion().claim("iss", "pusher").claim("sub", "pusher")
+}
+
+/// A request of the one who signed, good in every way.
+fn to(path: &str, assertion: &Jws) -> Request {
+    let parameters = match path {
+        "/token" => Parameters::none().set("grant_type", "client_credentials"),
+        "/par" => Parameters::authorization().without("client_id"),
+        "/device_authorization" => Parameters::none().set("scope", "read"),
+        _ => Parameters::none().set("token", MARK),
+    };
+    let request = Request::new(&format!("POST {path}")).field("Content-Type: application/x-www-form-urlencoded");
+    request.body(parameters.text()).assertion(&assertion.text())
+}
+
+fn send(server: &Server, request: &Request) -> Answer {
+    server.raw(request.octets())
+}
+
+/// Whether it was granted; if not, because the client has not authenticated.
+fn is_granted(answer: &Answer) -> bool {
+    let is_granted = matches!(answer.status, 200 | 201);
+    let expected = ("invalid_client".to_owned(), "client.authentication".to_owned());
+    assert!(is_granted || (answer.status, answer.error()) == (401, expected), "{answer:?}");
+    is_granted
+}
+
+/// What one endpoint has taken, no other takes any more.
+#[test]
+fn an_assertion_is_good_at_one_endpoint() {
+    let server = Setup::new().changed(with_pusher).start();
+    for (first, second) in ENDPOINTS.into_iter().flat_map(|first| ENDPOINTS.map(|second| (first, second))) {
+        let assertion = of_pusher(&server);
+        assert!(is_granted(&send(&server, &to(first, &assertion))), "{first}");
+        assert!(!is_granted(&send(&server, &to(second, &assertion))), "{first}, then {second}");
+    }
+}
+
+/// RFC 7519 section 4.1.7: names of one issuer, which an assertion's is its client.
+#[test]
+fn two_clients_may_choose_one_name() {
+    let server = Setup::new().changed(with_pusher).start();
+    let assertions = [server.assertion(), of_pusher(&server)].map(|assertion| assertion.claim("jti", "of both"));
+    for granted in [true, false] {
+        for assertion in &assertions {
+            assert_eq!(is_granted(&send(&server, &to("/token", assertion))), granted, "{}", assertion.claims);
+        }
+    }
+}
+
+// R-AS-22, R-AS-23: where a proof may come along, a demand for a nonce or another refusal leaves the assertion.
+#[test]
+fn a_demand_leaves_the_assertion_at_each_endpoint() {
+    for path in ["/token", "/par", "/device_authorization"] {
+        let server = Setup::new().nonces(NoncePolicy::Require).changed(with_pusher).start();
+        let request = to(path, &of_pusher(&server));
+        let proof = || server.proof().claim("htu", format!("{ISSUER}{path}"));
+        let demand = send(&server, &request.clone().dpop(&proof()));
+        assert_eq!((demand.status, demand.error()), (400, ("use_dpop_nonce".into(), "nonce.missing".into())), "{path}");
+        let nonce = demand.field("dpop-nonce").unwrap();
+        let proof = || proof().claim("nonce", nonce);
+        for (refused, code) in [
+            (request.clone().dpop(&proof().claim("nonce", MARK)), "nonce.unknown"),
+            (request.clone().dpop(&proof().claim("htm", "GET")), "htm.mismatch"),
+            (request.clone().with("resource=zebra7").dpop(&proof()), "target.invalid"),
+        ] {
+            assert_eq!(send(&server, &refused).error().1, code, "{path}");
+        }
+        assert!(is_granted(&send(&server, &request.clone().dpop(&proof()))), "{path}");
+        assert!(!is_granted(&send(&server, &request.dpop(&proof()))), "{path}");
+    }
+}
+
+// R-AS-23
+#[test]
+fn a_question_without_a_token_leaves_the_assertion() {
+    let server = Setup::new().start();
+    for path in ["/introspect", "/revoke"] {
+        let assertion = server.assertion();
+        let of_nothing = to(path, &assertion).body("token=").assertion(&assertion.text());
+        assert_eq!(send(&server, &of_nothing).error().1, "request.malformed", "{path}");
+        assert!(is_granted(&send(&server, &to(path, &assertion))), "{path}");
+    }
 }
 
 // R-AS-22, R-AS-23: refused for another reason, it is still good.
