@@ -72,6 +72,7 @@ fn one_thing_wrong_in_each() {
         (good.clone().set("subject_token_type", MARK), "request.malformed"),
         (good.clone().set("requested_token_type", MARK), "request.malformed"),
         (good.clone().set("actor_token", MARK), "request.malformed"),
+        (good.clone().set("audience", "https://api.example.com"), "request.malformed"),
         (good.clone().set("subject_token", MARK), "grant.invalid"),
         (good.clone().set("subject_token", &text[..text.len() - 2]), "grant.invalid"),
         (good.clone().set("subject_token", others.as_str()), "grant.invalid"),
@@ -85,6 +86,59 @@ fn one_thing_wrong_in_each() {
     assert_eq!(public.error().1, "client.forbidden");
     server.turn(300);
     assert_eq!(send(&server, &good, Some(&HOLDER)).error().1, "grant.invalid", "it has expired");
+}
+
+fn is_active(server: &Server, token: &str) -> bool {
+    let answer = as_web(server, form("/introspect", &Parameters::none().set("token", token)), None);
+    answer.json()["active"] == true
+}
+
+fn give_back(server: &Server, token: &str) {
+    assert_eq!(as_web(server, form("/revoke", &Parameters::none().set("token", token)), None).status, 200);
+}
+
+/// By itself: what it was exchanged for before is another token, of the same grant.
+#[test]
+fn nothing_comes_of_a_token_that_was_given_back() {
+    let server = Setup::new().approving().start();
+    let bearer = of_user(&server, None).access_token().text;
+    let bound = send(&server, &exchange(&bearer), Some(&HOLDER)).access_token().text;
+    give_back(&server, &bearer);
+    let answer = send(&server, &exchange(&bearer), Some(&HOLDER));
+    assert_eq!(answer.error(), ("invalid_grant".into(), "grant.invalid".into()));
+    assert!(is_active(&server, &bound));
+    give_back(&server, &bound);
+    assert!(!is_active(&server, &bound));
+    assert_eq!(send(&server, &exchange(&bound), Some(&HOLDER)).error().1, "grant.invalid");
+}
+
+// R-AS-08, R-AS-35: with the refresh token of its grant, or when that, or the code, is used twice; and what was exchanged twice.
+#[test]
+fn what_was_exchanged_dies_with_its_grant() {
+    let server = Setup::new().approving().start();
+    for how in ["revocation", "second refresh", "second redemption"] {
+        let code = server.code(&Parameters::authorization().set("client_id", "web").set("scope", "read write"));
+        let redemption = Parameters::redemption(&code).without("client_id");
+        let first = send(&server, &redemption, None);
+        let bearer = first.access_token().text;
+        let bound = send(&server, &exchange(&bearer), Some(&HOLDER)).access_token().text;
+        let again = send(&server, &exchange(&bound), Some(&HOLDER)).access_token().text;
+        let refresh = Parameters::refresh(&first.refresh_token()).without("client_id");
+        let tokens = [&bearer, &bound, &again];
+        assert!(tokens.iter().all(|token| is_active(&server, token)), "{how}");
+        match how {
+            "revocation" => give_back(&server, &first.refresh_token()),
+            "second refresh" => {
+                assert_eq!(send(&server, &refresh, None).status, 200);
+                assert_eq!(send(&server, &refresh, None).error().1, "grant.invalid");
+            }
+            _ => assert_eq!(send(&server, &redemption, None).error().1, "grant.invalid"),
+        }
+        assert!(tokens.iter().all(|token| !is_active(&server, token)), "{how}");
+        for token in tokens {
+            assert_eq!(send(&server, &exchange(token), Some(&HOLDER)).error().1, "grant.invalid", "{how}");
+        }
+    }
 }
 
 /// As with a refresh token: nothing more is issued for whoever is disabled or gone.
