@@ -8,10 +8,12 @@ use keybound::time::UnixTime;
 use keybound::token::TokenPolicy;
 use keybound::token::introspection::{MissingAudience, SIGNED_ANSWER, SignedAnswer};
 use keybound::token::jwt::KeySet;
+use keybound_issuer::store::{Location, open};
+use keybound_issuer::{DEFAULT_REFRESH_LIFETIME, Keys};
 use serde_json::{Value, json};
 
 use crate::people::{Parameters, form, of_web, proof_for, to_local};
-use crate::support::{Answer, HOLDER, LOCAL, MARK, Request, SECRET, Server, Setup, THIEF};
+use crate::support::{Answer, HOLDER, LOCAL, MARK, Request, SECRET, START, Server, Setup, THIEF};
 
 fn of_app(server: &Server, bound: bool) -> Answer {
     let code = server.code(&Parameters::authorization().set("scope", "openid read"));
@@ -47,6 +49,34 @@ fn a_live_token_is_described() {
         assert_eq!(said, token.claims);
         assert_eq!(said["cnf"]["jkt"].is_string(), bound);
     }
+}
+
+// R-AS-07, R-AS-24, R-AS-26: to the client it belongs to, which may change its key: no key is named.
+#[test]
+fn a_client_is_told_of_its_own_live_refresh_token() {
+    let server = Setup::new().approving().start();
+    let code = server.code(&Parameters::authorization().set("client_id", "web").set("scope", "read"));
+    let ask = |parameters: &Parameters| {
+        let request = of_web(form("/token", &parameters.clone().without("client_id")));
+        server.token(&request.dpop(&proof_for(&server, &HOLDER, "/token"))).refresh_token()
+    };
+    let first = ask(&Parameters::redemption(&code));
+    let live = || {
+        let ends = server.now() + DEFAULT_REFRESH_LIFETIME.as_secs();
+        json!({
+            "active": true, "iss": LOCAL, "client_id": "web", "sub": "alice", "scope": "read", "exp": ends
+        })
+    };
+    assert_eq!(introspect(&server, &first), live());
+    let objects = Parameters::none().set("client_id", "objects").set("client_secret", SECRET);
+    let of_another = form("/introspect", &objects.set("token", first.as_str()));
+    assert_eq!(server.token(&of_another).json(), DEAD());
+    server.turn(60);
+    let second = ask(&Parameters::refresh(&first));
+    assert_eq!(introspect(&server, &first), DEAD(), "it was used");
+    assert_eq!(introspect(&server, &second), live());
+    server.turn(DEFAULT_REFRESH_LIFETIME.as_secs() + 1);
+    assert_eq!(introspect(&server, &second), DEAD(), "expired");
 }
 
 // R-AS-25: of the one who asks no proof is wanted, and none is looked at.
@@ -129,6 +159,32 @@ fn what_is_given_back_is_dead() {
     for token in [access.as_str(), &refresh, MARK] {
         assert_eq!(revoke(&server, token), 200, "whether there was one is not told");
     }
+}
+
+/// Whoever knows it knows it after a restart as well: what is signed cannot be taken back otherwise.
+// R-AS-26
+#[test]
+fn what_was_given_back_stays_dead_in_the_next_process() {
+    let folder = tempfile::tempdir().unwrap();
+    let location = Location::Sqlite(folder.path().join("id.db"));
+    let keys = Keys::generate().unwrap();
+    let start = || {
+        let store = open(&location, UnixTime::from_secs(START - 1000)).unwrap();
+        Setup::new().approving().signing(&keys).keeping(store).start()
+    };
+    let before = start();
+    let tokens = [of_app(&before, true), of_app(&before, true), of_app(&before, true)];
+    let access = tokens.each_ref().map(|tokens| tokens.access_token().text);
+    assert_eq!(revoke(&before, &access[0]), 200);
+    assert_eq!(revoke(&before, &tokens[1].refresh_token()), 200);
+    drop(before);
+    let after = start();
+    for (token, active) in access.iter().zip([false, false, true]) {
+        assert_eq!(introspect(&after, token)["active"], active);
+    }
+    let refreshed = tokens.map(|tokens| after.redeem(&Parameters::refresh(&tokens.refresh_token()), Some(&HOLDER)));
+    // An access token goes alone.
+    assert_eq!(refreshed.map(|answer| answer.status), [200, 400, 200]);
 }
 
 #[test]
