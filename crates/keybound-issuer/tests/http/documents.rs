@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Connection, ISSUER, Request, Setup};
+use crate::people::{Parameters, form, proof_for, to_local};
+use crate::support::{Connection, HOLDER, ISSUER, MARK, REDIRECT, Request, Setup};
 
 const METADATA: &str = "/.well-known/oauth-authorization-server";
 
@@ -128,15 +129,27 @@ fn other_methods_are_told_which_there_are() {
 // R-AS-31
 #[test]
 fn preflight_allows_the_proof() {
-    let server = Setup::new().start();
-    for path in ["/token", "/par", "/introspect", "/revoke", "/userinfo", METADATA, "/jwks"] {
-        let preflight = Request::new(&format!("OPTIONS {path}"))
+    let server = Setup::new().registering(crate::registration::open).start();
+    for (path, methods) in [
+        ("/token", "POST, OPTIONS"),
+        ("/par", "POST, OPTIONS"),
+        ("/device_authorization", "POST, OPTIONS"),
+        ("/introspect", "POST, OPTIONS"),
+        ("/revoke", "POST, OPTIONS"),
+        ("/register", "POST, OPTIONS"),
+        ("/register/zebra7", "GET, PUT, DELETE, OPTIONS"),
+        ("/userinfo", "GET, POST, OPTIONS"),
+        (METADATA, "GET, HEAD, OPTIONS"),
+        ("/jwks", "GET, HEAD, OPTIONS"),
+    ] {
+        let preflight = to_local(&format!("OPTIONS {path}"))
             .field("Origin: https://app.example")
             .field("Access-Control-Request-Method: POST")
             .field("Access-Control-Request-Headers: authorization,content-type,dpop");
         let answer = server.raw(preflight.octets());
         assert_eq!((answer.status, answer.body.as_str()), (204, ""), "{path}");
         assert_eq!(answer.field("access-control-allow-origin"), Some("*"));
+        assert_eq!(answer.field("access-control-allow-methods"), Some(methods), "{path}");
         // With any origin allowed, credentials of the browser must not be.
         assert_eq!(answer.field("access-control-allow-credentials"), None);
         let allowed = answer.field("access-control-allow-headers").unwrap().to_ascii_lowercase();
@@ -144,8 +157,45 @@ fn preflight_allows_the_proof() {
             assert!(allowed.split(", ").any(|one| one == name), "{path}: {allowed}");
         }
     }
-    let methods = server.raw(Request::new("OPTIONS /token").octets());
-    assert_eq!(methods.field("access-control-allow-methods"), Some("POST, OPTIONS"));
+}
+
+// R-AS-31: what is granted, what is refused, and what is no request at all. Of the token endpoint each test sees it.
+#[test]
+fn scripts_read_the_nonce_and_the_challenge() {
+    let server = Setup::new().registering(crate::registration::open).start();
+    let code = server.code(&Parameters::authorization().set("scope", "openid"));
+    let token = server.redeem(&Parameters::redemption(&code), None).access_token().text;
+    let with_proof = |path: &str, request: Request| request.dpop(&proof_for(&server, &HOLDER, path));
+    let device = Parameters::of_app().set("scope", "read");
+    let metadata = to_local("POST /register").field("Content-Type: application/json");
+    for (request, status, has_nonce) in [
+        (with_proof("/par", form("/par", &Parameters::authorization())), 201, true),
+        (with_proof("/token", form("/par", &Parameters::authorization())), 400, false),
+        (form("/par", &Parameters::authorization().set("client_id", MARK)), 401, false),
+        (to_local("GET /par"), 405, false),
+        (with_proof("/device_authorization", form("/device_authorization", &device)), 200, true),
+        (form("/device_authorization", &device.set("scope", MARK)), 400, false),
+        (to_local("GET /userinfo").field(format!("Authorization: Bearer {token}")), 200, false),
+        (to_local("GET /userinfo"), 401, false),
+        (to_local("DELETE /userinfo"), 405, false),
+        (metadata.clone().body(json!({ "redirect_uris": [REDIRECT] }).to_string()), 201, false),
+        (metadata.body("zebra7"), 400, false),
+        (to_local("GET /register/zebra7"), 401, false),
+        (form("/introspect", &Parameters::none()), 401, false),
+        (form("/revoke", &Parameters::none()), 401, false),
+    ] {
+        let answer = server.raw(request.octets());
+        assert_eq!((answer.status, answer.field("dpop-nonce").is_some()), (status, has_nonce), "{answer:?}");
+        assert_eq!(answer.field("access-control-allow-origin"), Some("*"), "{answer:?}");
+        assert_eq!(answer.field("access-control-allow-credentials"), None, "{answer:?}");
+        let exposed = answer.field("access-control-expose-headers");
+        assert_eq!(exposed, Some("DPoP-Nonce, WWW-Authenticate"), "{answer:?}");
+    }
+    // Pages are for people.
+    for path in ["/authorize", "/device", "/sign-in/zebra7", "/account", "/logout"] {
+        let answer = server.raw(to_local(&format!("GET {path}")).field("Origin: https://app.example").octets());
+        assert!(!answer.has("access-control-"), "{path}: {answer:?}");
+    }
 }
 
 #[test]
