@@ -11,7 +11,7 @@ use sqlx::{AnyConnection, AnyPool, ConnectOptions as _, Connection as _, Executo
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::sql::{self, Asked, Database, NotOpened, SqlStore, Work};
+use super::sql::{self, Asked, Database, NotOpened, Pace, SqlStore, Work};
 use super::{Change, Found, OpenError, Opening, Written, inserts};
 
 /// Connections of one issuer.
@@ -149,20 +149,23 @@ impl Database for Postgres {
 
     fn serve_writes(self: Arc<Self>, mut works: mpsc::Receiver<Work>) -> BoxFuture<'static, ()> {
         async move {
-            let mut next_sweep = UnixTime::from_secs(0);
+            let (mut next_sweep, mut pace) = (UnixTime::from_secs(0), Pace::new());
             let (inserts, queue) = mpsc::channel(sql::QUEUE);
             tokio::spawn(Arc::clone(&self).serve_inserts(queue));
-            while let Some(work) = works.recv().await {
-                let now = work.now;
+            loop {
+                let group = pace.next(&mut works).await;
+                let Some(now) = group.iter().map(|work| work.now).max() else { return };
                 if now >= next_sweep {
                     next_sweep = now.plus(Duration::from_secs(sql::SWEEP_SECONDS));
                     let database = Arc::clone(&self);
                     tokio::spawn(async move { database.sweep(now).await });
                 }
-                if !inserts::is_one(&work) {
-                    self.write_alone(work);
-                } else if let Err(refused) = inserts.try_send(work) {
-                    refused.into_inner().answer(Err(Fault::StoreUnavailable));
+                for work in group {
+                    if !inserts::is_one(&work) {
+                        self.write_alone(work);
+                    } else if let Err(refused) = inserts.try_send(work) {
+                        refused.into_inner().answer(Err(Fault::StoreUnavailable));
+                    }
                 }
             }
         }

@@ -11,6 +11,7 @@ use keybound::time::UnixTime;
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Executor as _, Row as _};
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, sleep_until};
 
 use super::{Change, Found, Kind, OpenError, Pending, Record, Store, Written};
 
@@ -35,7 +36,8 @@ const MIGRATIONS: [&str; 1] = [include_str!("migrations/0001.sql")];
 /// A database with its thread. Dropping it ends the thread after what was begun.
 #[derive(Debug)]
 pub(super) struct SqlStore {
-    jobs: mpsc::Sender<Job>,
+    reads: mpsc::Sender<Read>,
+    writes: mpsc::Sender<Work>,
     opened: UnixTime,
 }
 
@@ -54,11 +56,11 @@ impl From<String> for NotOpened {
     }
 }
 
-/// What the thread is asked for.
+/// What is looked for, and who waits for it.
 #[derive(Debug)]
-pub(super) enum Job {
-    Read(Asked, oneshot::Sender<Result<Found, Fault>>),
-    Write(Work),
+struct Read {
+    asked: Asked,
+    done: oneshot::Sender<Result<Found, Fault>>,
 }
 
 /// Which records.
@@ -101,7 +103,7 @@ impl SqlStore {
         open: impl FnOnce() -> BoxFuture<'static, Result<(D, UnixTime), NotOpened>> + Send + 'static,
     ) -> Result<Self, OpenError> {
         sqlx::any::install_default_drivers();
-        let (jobs, queue) = mpsc::channel(QUEUE);
+        let ((reads, asked), (writes, works)) = (mpsc::channel(QUEUE), mpsc::channel(QUEUE));
         let (ready, opened) = blocking::channel();
         let run = move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -113,7 +115,7 @@ impl SqlStore {
                 match open().await {
                     Ok((database, since)) => {
                         drop(ready.send(Ok(since)));
-                        serve(Arc::new(database), queue).await;
+                        serve(Arc::new(database), asked, works).await;
                     }
                     Err(error) => drop(ready.send(Err(error))),
                 }
@@ -126,18 +128,18 @@ impl SqlStore {
             NotOpened::Absent => OpenError { text: format!("{name}: it holds no store of an issuer"), is_absent: true },
             NotOpened::Failed(error) => OpenError::new(name, &error),
         })?;
-        Ok(Self { jobs, opened })
-    }
-
-    async fn ask<T>(&self, job: Job, answer: oneshot::Receiver<Result<T, Fault>>) -> Result<T, Fault> {
-        self.jobs.try_send(job).map_err(|_| Fault::StoreUnavailable)?;
-        answer.await.map_err(|_| Fault::StoreUnavailable)?
+        Ok(Self { reads, writes, opened })
     }
 
     async fn find(&self, asked: Asked) -> Result<Found, Fault> {
-        let (answer, answered) = oneshot::channel();
-        self.ask(Job::Read(asked, answer), answered).await
+        let (done, found) = oneshot::channel();
+        ask(&self.reads, Read { asked, done }, found).await
     }
+}
+
+async fn ask<Q, T>(queue: &mpsc::Sender<Q>, job: Q, answer: oneshot::Receiver<Result<T, Fault>>) -> Result<T, Fault> {
+    queue.try_send(job).map_err(|_| Fault::StoreUnavailable)?;
+    answer.await.map_err(|_| Fault::StoreUnavailable)?
 }
 
 impl Store for SqlStore {
@@ -158,30 +160,38 @@ impl Store for SqlStore {
 
     fn write(&self, changes: Vec<Change>, now: UnixTime) -> Pending<'_, Written> {
         let (done, written) = oneshot::channel();
-        Box::pin(self.ask(Job::Write(Work { changes, now, done }), written))
+        Box::pin(ask(&self.writes, Work { changes, now, done }, written))
     }
 }
 
-/// Hands jobs out until the store is dropped, then lets the writes that wait come to their end.
-async fn serve<D: Database>(database: Arc<D>, mut jobs: mpsc::Receiver<Job>) {
-    let (writes, works) = mpsc::channel(QUEUE);
+/// Serves until the store is dropped, then lets the writes that wait come to their end.
+async fn serve<D: Database>(database: Arc<D>, mut reads: mpsc::Receiver<Read>, works: mpsc::Receiver<Work>) {
     let writer = tokio::spawn(Arc::clone(&database).serve_writes(works));
-    while let Some(job) = jobs.recv().await {
-        match job {
-            Job::Write(work) => {
-                if let Err(refused) = writes.try_send(work) {
-                    let (mpsc::error::TrySendError::Full(work) | mpsc::error::TrySendError::Closed(work)) = refused;
-                    work.answer(Err(Fault::StoreUnavailable));
-                }
-            }
-            Job::Read(asked, answer) => {
-                let reading = Arc::clone(&database).read(asked);
-                tokio::spawn(async move { drop(answer.send(in_time(reading).await)) });
-            }
-        }
+    while let Some(Read { asked, done }) = reads.recv().await {
+        let reading = Arc::clone(&database).read(asked);
+        tokio::spawn(async move { drop(done.send(in_time(reading).await)) });
     }
-    drop(writes);
     drop(writer.await);
+}
+
+/// Lets writes that come fast gather: they are begun this long after those before. Nobody else waits.
+pub(super) struct Pace(Instant);
+
+impl Pace {
+    const APART: Duration = Duration::from_millis(1);
+
+    pub(super) fn new() -> Self {
+        Self(Instant::now())
+    }
+
+    /// The next ones, or none when there will be none.
+    pub(super) async fn next(&mut self, works: &mut mpsc::Receiver<Work>) -> Vec<Work> {
+        sleep_until(self.0 + Self::APART).await;
+        let mut group = Vec::new();
+        works.recv_many(&mut group, GROUP).await;
+        self.0 = Instant::now();
+        group
+    }
 }
 
 /// What failed goes to the log and not to the client.

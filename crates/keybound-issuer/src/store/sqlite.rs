@@ -11,7 +11,7 @@ use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::{AnyConnection, AnyPool, ConnectOptions as _, Connection as _, Executor as _};
 use tokio::sync::{Mutex, mpsc};
 
-use super::sql::{self, Asked, Database, NotOpened, SqlStore, Work};
+use super::sql::{self, Asked, Database, NotOpened, Pace, SqlStore, Work};
 use super::{Found, OpenError, Opening, Written, inserts};
 
 /// A row if there are tables of an issuer.
@@ -119,10 +119,10 @@ impl Database for Sqlite {
 
     fn serve_writes(self: Arc<Self>, mut works: mpsc::Receiver<Work>) -> BoxFuture<'static, ()> {
         async move {
-            let mut next_sweep = UnixTime::from_secs(0);
+            let (mut next_sweep, mut pace) = (UnixTime::from_secs(0), Pace::new());
             loop {
-                let mut group = Vec::new();
-                if works.recv_many(&mut group, sql::GROUP).await == 0 {
+                let group = pace.next(&mut works).await;
+                if group.is_empty() {
                     return;
                 }
                 let now = group.iter().map(|work| work.now).max().unwrap_or(next_sweep);
