@@ -131,7 +131,7 @@ impl Client {
         self
     }
 
-    /// Whether the operator put it here, by the configuration or as an administrator, or lets nobody register without a token.
+    /// Whether the operator put it here, by the configuration or as an administrator.
     pub(crate) const fn is_vouched_for(&self) -> bool {
         !self.is_stranger
     }

@@ -25,7 +25,6 @@ use crate::answer;
 use crate::audit::{Entry, Event, Refused};
 use crate::authenticate::{Authenticated, Credentials};
 use crate::client::{Client, GrantType};
-use crate::config::Registration;
 use crate::form::Form;
 use crate::people::Connection;
 use crate::store::{Change, Written};
@@ -259,10 +258,7 @@ impl<'r> Exchange<'r> {
         }
         let mut entry = self.entry(Event::RequestRefused, "");
         entry.reason = Some(denial.code().into());
-        let is_known = self.learnt.client.as_ref().is_some_and(|client| {
-            let anybody = matches!(self.state.config.registration, Registration::Open);
-            !client.is_public() && (client.is_vouched_for() || !anybody)
-        });
+        let is_known = self.learnt.client.as_ref().is_some_and(|client| !self.state.is_anybodys(client));
         response.extensions_mut().insert(Refused { entry, detail: detail.map(Box::from), is_known });
         response
     }

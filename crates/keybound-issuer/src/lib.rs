@@ -151,7 +151,7 @@ struct State {
     users: Users,
     audit: Audit,
     clock: Clock,
-    /// For what clients that do not authenticate push.
+    /// For what clients push that anybody can be.
     pushed: Room,
     /// For the codes of their devices.
     devices: Room,
@@ -164,6 +164,16 @@ struct State {
 }
 
 impl State {
+    /// Whether the client registered itself where anybody may: nobody knows whose it is, and who has one can have a thousand.
+    fn came_unasked(&self, client: &Client) -> bool {
+        matches!(self.config.registration, Registration::Open) && !client.is_vouched_for()
+    }
+
+    /// Whether anybody can be this client, or one like it.
+    fn is_anybodys(&self, client: &Client) -> bool {
+        client.is_public() || self.came_unasked(client)
+    }
+
     /// The names client assertions may be addressed to (RFC 7523 section 3).
     fn audience(&self) -> [&str; 2] {
         [&self.config.issuer, self.endpoints.token.as_str()]

@@ -1,6 +1,7 @@
 //! How much strangers may leave here. Who does not authenticate may still have something stored: a pushed request, a device's
-//! code, a registration. So many octets in a while, however many strangers there are; above it they wait, and nobody else does.
-//! What clients leave that authenticate by a key is counted in `quota.rs`.
+//! code, a registration; and so may who authenticates as a client that they registered a moment ago. So many octets in a while,
+//! however many strangers there are; above it they wait, and nobody else does. What clients leave that authenticate by a key is
+//! counted in `quota.rs`.
 
 use core::fmt;
 use core::net::IpAddr;

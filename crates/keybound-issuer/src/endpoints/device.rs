@@ -77,7 +77,7 @@ async fn begin(exchange: &mut Exchange<'_>, body: &[u8]) -> Result<String, Denia
         decision: Decision::Pending,
     };
     let body = to_json(&stored);
-    if client.is_public() {
+    if exchange.state.is_anybodys(&client) {
         exchange.state.devices.take(body.len(), exchange.now)?;
     }
     exchange.record(proven).await?;

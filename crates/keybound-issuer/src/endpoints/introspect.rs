@@ -13,7 +13,6 @@ use serde_json::{Value, json};
 use crate::State;
 use crate::answer;
 use crate::client::Client;
-use crate::config::Registration;
 use crate::exchange::{Exchange, malformed, read_form};
 use crate::form::Form;
 use crate::grants::refresh_token;
@@ -68,8 +67,7 @@ async fn facts(exchange: &Exchange<'_>, token: &str, client: &Client) -> Result<
     let state = exchange.state;
     if let Some(token) = tokens::read(state, token, exchange.now).await? {
         // Where anybody registers, a client that did is no resource server: it asks about tokens of its own.
-        let is_open = matches!(state.config.registration, Registration::Open);
-        if is_open && !client.is_vouched_for() && *token.client_id != *client.id() {
+        if state.came_unasked(client) && *token.client_id != *client.id() {
             return Ok(None);
         }
         let token_type = if token.cnf.is_some() { "DPoP" } else { "Bearer" };

@@ -52,7 +52,7 @@ async fn push(exchange: &mut Exchange<'_>, body: &[u8]) -> Result<String, Denial
     let mut asked = Asked::read(exchange.state, &parameters, &client).map_err(|unfit| unfit.denial)?;
     asked.jkt = pushed_binding(asked.jkt(), proven.as_ref())?.map(|jkt| jkt.to_string().into());
     let body = to_json(&asked);
-    if client.is_public() {
+    if exchange.state.is_anybodys(&client) {
         exchange.state.pushed.take(body.len(), exchange.now)?;
     }
     exchange.record(proven).await?;

@@ -4,10 +4,12 @@ use std::thread;
 
 use keybound::crypto::aws_lc::SoftwareKey;
 use keybound::verify::NoncePolicy;
-use serde_json::Value;
+use keybound_issuer::{IssuerConfig, Registration};
+use serde_json::{Value, json};
 
 use crate::people::{Parameters, form, proof_for, to_local};
-use crate::support::{Answer, HOLDER, MARK, Server, Setup, THIEF};
+use crate::registration::registered;
+use crate::support::{Answer, HOLDER, MARK, SECRET, Server, Setup, THIEF};
 
 const GRANT: &str = "urn:ietf:params:oauth:grant-type:device_code";
 
@@ -122,6 +124,24 @@ fn what_is_refused_leaves_the_code() {
     let nonce = demand.field("dpop-nonce").unwrap().to_owned();
     let proof = proof_for(&server, &HOLDER, "/token").claim("nonce", nonce);
     assert_eq!(server.token(&form("/token", &good).dpop(&proof)).status, 200);
+}
+
+/// Who registered a moment ago is a stranger, by whatever secret; others have room all the same.
+#[test]
+fn what_strangers_begin_who_registered_is_bounded() {
+    // As much of it is kept with each code.
+    let long = |config: IssuerConfig| config.registration(Registration::Open, "s".repeat(7 << 10));
+    let server = Setup::new().registering(long).start();
+    let (id, secret) = registered(&server, &json!({ "grant_types": [GRANT] }));
+    let begin = |id: &str, secret: &str| form("/device_authorization", &Parameters::none()).basic(id, secret);
+    let (begun, full) = server.repeat(&begin(&id, &secret), 200);
+    assert!((7_000..9_000).contains(&begun), "{begun}");
+    assert_eq!((full.status, full.error().1.as_str()), (503, "store.full"));
+    let (id, secret) = registered(&server, &json!({ "grant_types": [GRANT] }));
+    assert_eq!(server.token(&begin(&id, &secret)).status, 503, "another name is no other stranger");
+    assert_eq!(server.token(&begin("web", SECRET)).status, 200);
+    server.turn(1200);
+    assert_eq!(server.token(&begin(&id, &secret)).status, 200);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Pushed authorization requests.
 
 use crate::people::{Parameters, form, of_web, proof_for};
+use crate::registration::{good, open, registered};
 use crate::support::{Answer, HOLDER, MARK, Request, Server, Setup, THIEF};
 
 fn asked() -> Parameters {
@@ -64,6 +65,23 @@ fn what_strangers_push_is_bounded() {
     assert_eq!(push(&server, &of_web(form("/par", &asked().without("client_id")))).status, 201);
     server.turn(180);
     assert_eq!(push(&server, &form("/par", &asked())).status, 201);
+}
+
+/// Who registered a moment ago is a stranger, by whatever secret.
+#[test]
+fn what_strangers_push_who_registered_is_bounded() {
+    let server = Setup::new().registering(open).start();
+    let (id, secret) = registered(&server, &good());
+    let push_of = |octets: usize| form("/par", &asked().without("client_id").set("state", "s".repeat(octets)));
+    let (pushed, full) = server.repeat(&push_of(7 << 10).basic(&id, &secret), 201);
+    assert!((7_000..9_000).contains(&pushed), "{pushed}");
+    assert_eq!((full.status, full.error().1.as_str()), (503, "store.full"));
+    // Another name is no other stranger.
+    let (id, secret) = registered(&server, &good());
+    assert_eq!(push(&server, &push_of(7 << 10).basic(&id, &secret)).status, 503);
+    assert_eq!(push(&server, &of_web(push_of(1))).status, 201);
+    server.turn(180);
+    assert_eq!(push(&server, &push_of(1).basic(&id, &secret)).status, 201);
 }
 
 // R-AS-20

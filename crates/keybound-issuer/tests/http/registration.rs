@@ -22,7 +22,16 @@ fn register(server: &Server, metadata: &Value) -> Answer {
     server.raw(json_to("POST /register", metadata).octets())
 }
 
-fn good() -> Value {
+/// Name and secret of a client that registered itself.
+pub(crate) fn registered(server: &Server, metadata: &Value) -> (String, String) {
+    let answer = register(server, metadata);
+    assert_eq!(answer.status, 201, "{answer:?}");
+    let client = answer.json();
+    let text = |name: &str| client[name].as_str().unwrap().to_owned();
+    (text("client_id"), text("client_secret"))
+}
+
+pub(crate) fn good() -> Value {
     json!({ "redirect_uris": [REDIRECT], "client_name": "Example" })
 }
 

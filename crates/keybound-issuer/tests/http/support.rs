@@ -284,6 +284,22 @@ impl Server {
         answer
     }
 
+    /// How often this is answered with that status before it is answered with another one, which comes as well; all on one connection,
+    /// and nothing else is looked at.
+    pub(crate) fn repeat(&self, request: &Request, status: u16) -> (usize, Answer) {
+        let mut connection = Connection::to(self.address);
+        let mut times = 0;
+        loop {
+            connection.send(request.octets());
+            let answer = connection.answer().expect("a response");
+            if answer.status != status {
+                return (times, answer);
+            }
+            times += 1;
+            assert!(times < 20_000, "there is no end of it");
+        }
+    }
+
     /// Every refusal is in the audit log, with its reason; and nothing that was given away is in an entry.
     #[track_caller]
     fn assert_noted(&self, answer: &Answer) {
