@@ -10,8 +10,9 @@
 //! | device code | `device_code.rs` | any client | the one the device began with, else of the proof |
 //! | token exchange | `token_exchange.rs` | a client that authenticates | of the proof, which must be there |
 //!
-//! All of them leave through `endpoints/token.rs`, where a client with `dpop_bound_access_tokens` is refused without a proof
-//! before it is known which grant it is. The authorization endpoint issues codes and no tokens.
+//! All of them leave through `endpoints/token.rs`, where a client with `dpop_bound_access_tokens` is refused without a proof,
+//! whichever grant it brings: once that has been looked at, and before anything is used up. The authorization endpoint issues codes
+//! and no tokens.
 
 use data_encoding::HEXLOWER;
 use keybound::authorization_server::GrantBinding;
