@@ -63,11 +63,12 @@ pub(crate) struct Grant {
 pub(crate) enum Redemption {
     /// Nothing: it may be asked for again and again.
     Free,
-    /// It is used up. If somebody was first, the family dies.
+    /// It is used up.
     Once {
         /// All of these, or none.
         changes: Vec<Change>,
-        family: Box<str>,
+        /// What dies if somebody was first.
+        family: Option<Box<str>>,
     },
     /// It was used up before: the family dies, once the proof is known to be fresh.
     Spent { family: Box<str> },

@@ -65,7 +65,7 @@ async fn redeem(
 ) -> Result<String, Denial> {
     let (mut changes, family) = match &grant.redemption {
         Redemption::Free => (Vec::new(), None),
-        Redemption::Once { changes, family } => (changes.clone(), Some(family)),
+        Redemption::Once { changes, family } => (changes.clone(), family.as_deref()),
         Redemption::Spent { family } => {
             // The assertion is used up as well, or the same request could be sent again.
             let _ = exchange.commit(authenticated, Vec::new()).await?;

@@ -50,7 +50,8 @@ pub(super) async fn look(exchange: &Exchange<'_>, form: &Form, client: &Client) 
     let redemption = if stored.used {
         Redemption::Spent { family: record.family.clone() }
     } else {
-        Redemption::Once { changes: redeemed(&id, &record, &stored, exchange.now, ends), family: record.family.clone() }
+        let changes = redeemed(&id, &record, &stored, exchange.now, ends);
+        Redemption::Once { changes, family: Some(record.family.clone()) }
     };
     Ok(Grant {
         key: match &stored.jkt {

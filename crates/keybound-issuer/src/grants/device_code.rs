@@ -1,5 +1,8 @@
 //! A device code (RFC 8628 section 3.4): a device that has no browser asks until somebody has decided elsewhere. The code is
 //! bound to the key the device began with, where it began with one.
+//!
+//! It is good once. Used once more, at the same moment or later, it gets nothing, and nothing is revoked for that, unlike with the
+//! codes that browsers carry about: devices ask again and again, and do so when an answer was lost or came late.
 
 use core::str::FromStr as _;
 
@@ -55,10 +58,9 @@ pub(super) async fn look(exchange: &Exchange<'_>, form: &Form, client: &Client) 
             let ends =
                 refresh_plan(exchange, client, &stored.scope).map_or(exchange.access_ends(), |plan| plan.expires);
             let take = Change::Take { kind: Kind::DEVICE, id };
-            // Two who redeem it at once mean the same grant.
             let family = family_named(subject, &record.family);
             let begin = begin(&family, &Head::new(&stored.client, subject, &stored.scope, login, exchange.now), ends);
-            let redemption = Redemption::Once { changes: vec![take, begin], family: family.clone() };
+            let redemption = Redemption::Once { changes: vec![take, begin], family: None };
             (subject.clone(), Some(login.clone()), redemption, Some(family))
         }
     };

@@ -66,12 +66,12 @@ pub(super) async fn look(exchange: &Exchange<'_>, form: &Form, client: &Client) 
         Redemption::Spent { family }
     } else if stays {
         let changes = vec![extend(Kind::REFRESH, &id), extend(Kind::GRANT, &family)];
-        Redemption::Once { changes, family }
+        Redemption::Once { changes, family: Some(family) }
     } else {
         let used = Stored { used: true, ..stored.clone() };
         let mark =
             Change::Replace { kind: Kind::REFRESH, id, version: record.version, expires: ends, body: used.to_json() };
-        Redemption::Once { changes: vec![mark, extend(Kind::GRANT, &family)], family }
+        Redemption::Once { changes: vec![mark, extend(Kind::GRANT, &family)], family: Some(family) }
     };
     Ok(Grant {
         key: stored.key()?,

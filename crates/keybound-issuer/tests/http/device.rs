@@ -1,15 +1,20 @@
 //! Devices without a browser: two codes, a person somewhere else, and questions until the person has decided.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use keybound::crypto::aws_lc::SoftwareKey;
+use keybound::time::UnixTime;
 use keybound::verify::NoncePolicy;
+use keybound_issuer::store::{Change, Found, Kind, MemoryStore, Pending, Record, Store, Written};
 use keybound_issuer::{IssuerConfig, Registration};
 use serde_json::{Value, json};
+use tokio::sync::Barrier;
 
 use crate::people::{Parameters, form, proof_for, to_local};
 use crate::registration::registered;
-use crate::support::{Answer, HOLDER, MARK, SECRET, Server, Setup, THIEF};
+use crate::support::{Answer, HOLDER, MARK, SECRET, START, Server, Setup, THIEF};
 
 const GRANT: &str = "urn:ietf:params:oauth:grant-type:device_code";
 
@@ -58,7 +63,69 @@ fn a_device_gets_tokens_when_somebody_has_agreed() {
     let refreshed = server.redeem(&Parameters::refresh(&answer.refresh_token()), Some(&HOLDER));
     assert_eq!(refreshed.json()["scope"], "read");
     assert_eq!(ask(&server, &codes, Some(&HOLDER)).error().1, "grant.invalid", "once");
+    assert_is_alive(&server, &refreshed);
     assert_eq!(bring(&server, &codes).status, 400, "and by one person");
+}
+
+/// What came of a code goes on, whoever asked with it again.
+#[track_caller]
+fn assert_is_alive(server: &Server, tokens: &Answer) {
+    let token = tokens.access_token().text;
+    let question = form("/introspect", &Parameters::none().set("token", token)).basic("web", SECRET);
+    assert_eq!(server.token(&question).json()["active"], true);
+    assert_eq!(server.redeem(&Parameters::refresh(&tokens.refresh_token()), Some(&HOLDER)).status, 200);
+}
+
+/// A store in which whoever asks for a device waits until somebody else has found it, too, if that is on.
+#[derive(Debug)]
+struct Abreast {
+    kept: MemoryStore,
+    both: Barrier,
+    is_on: AtomicBool,
+}
+
+impl Store for Abreast {
+    fn opened(&self) -> UnixTime {
+        self.kept.opened()
+    }
+
+    fn read<'a>(&'a self, kind: Kind, id: &'a str, now: UnixTime) -> Pending<'a, Option<Record>> {
+        Box::pin(async move {
+            let found = self.kept.read(kind, id, now).await;
+            if kind == Kind::DEVICE && self.is_on.load(Ordering::SeqCst) {
+                self.both.wait().await;
+            }
+            found
+        })
+    }
+
+    fn list<'a>(&'a self, kind: Kind, after: &'a str, limit: u32, now: UnixTime) -> Pending<'a, Found> {
+        self.kept.list(kind, after, limit, now)
+    }
+
+    fn write(&self, changes: Vec<Change>, now: UnixTime) -> Pending<'_, Written> {
+        self.kept.write(changes, now)
+    }
+}
+
+/// A device whose first answer is on its way: it does not lose what is in it by having asked twice.
+#[test]
+fn who_asks_at_the_same_moment_takes_nothing_from_the_first() {
+    let kept = MemoryStore::new(UnixTime::from_secs(START - 86_400));
+    let store = Arc::new(Abreast { kept, both: Barrier::new(2), is_on: AtomicBool::new(false) });
+    let server = Setup::new().approving().keeping(Arc::clone(&store) as Arc<dyn Store>).start();
+    let codes = begin(&server, Some(&HOLDER));
+    assert_eq!(bring(&server, &codes).status, 200);
+    store.is_on.store(true, Ordering::SeqCst);
+    let mut answers = thread::scope(|scope| {
+        let asking = [(); 2].map(|()| scope.spawn(|| ask(&server, &codes, Some(&HOLDER))));
+        asking.map(|asking| asking.join().unwrap())
+    });
+    store.is_on.store(false, Ordering::SeqCst);
+    answers.sort_by_key(|answer| answer.status);
+    let [first, other] = &answers;
+    assert_eq!((other.status, other.error().1.as_str()), (400, "grant.invalid"));
+    assert_is_alive(&server, first);
 }
 
 /// A device that asks many times at once, or two who have its code, get one answer with tokens.
