@@ -3,7 +3,7 @@
 use core::time::Duration;
 use std::sync::Arc;
 
-use futures_util::future::{BoxFuture, FutureExt as _};
+use futures_util::future::{BoxFuture, FutureExt as _, TryFutureExt as _};
 use keybound::refusal::Fault;
 use keybound::time::UnixTime;
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
@@ -44,6 +44,11 @@ const MIGRATION_LOCK: &str = "SELECT pg_advisory_xact_lock(5641893720465411)";
 /// A row if there are tables of an issuer.
 const TABLES: &str = "SELECT 1 WHERE to_regclass('keybound_store') IS NOT NULL";
 
+/// What is said to be done is on the disk, whatever the server, the database or the role has for others. What waits for more than that stays
+/// as it is, and is held on to, so that a server whose settings change takes nothing away from connections that are there.
+const DURABLE: &str = "SELECT set_config('synchronous_commit', CASE setting WHEN 'off' THEN 'on' ELSE setting END, false) \
+    FROM pg_settings WHERE name = 'synchronous_commit'";
+
 struct Postgres {
     pool: AnyPool,
 }
@@ -60,6 +65,7 @@ impl Postgres {
         let options = options.disable_statement_logging();
         // By itself first: a pool tries for a while, and then does not say what failed.
         let mut first = await_it(&options, how.patience).await?;
+        first.execute(DURABLE).await.map_err(text)?;
         if !how.makes {
             sql::is_there(&mut first, TABLES).await.map_err(text)?.then_some(()).ok_or(NotOpened::Absent)?;
         }
@@ -68,6 +74,7 @@ impl Postgres {
         let opened = sql::migrate(&mut transaction, TABLES, now).await?;
         transaction.commit().await.map_err(text)?;
         let pool = AnyPoolOptions::new().max_connections(CONNECTIONS).acquire_timeout(Duration::from_secs(3));
+        let pool = pool.after_connect(|connection, _| connection.execute(DURABLE).map_ok(drop).boxed());
         Ok((Self { pool: pool.connect_lazy_with(options) }, opened))
     }
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
 
+use futures_util::future::join_all;
 use keybound::refusal::Fault;
 use keybound::time::UnixTime;
 use sqlx::{Connection as _, Executor as _};
@@ -230,6 +231,43 @@ fn a_folder_that_may_not_be_written_to_is_said() {
     let location = Location::Sqlite("/proc/id.db".into());
     let error = open(&location, NOW).err().map(|error| error.to_string()).unwrap_or_default();
     assert!(error.contains("see whether its folder is there and may be written to"), "{error}");
+}
+
+/// With each row that is written, how long its commit will wait.
+const WITNESS: &str = "CREATE TABLE witness (name text, setting text); \
+    CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS \
+        $$BEGIN INSERT INTO witness VALUES (NEW.id, current_setting('synchronous_commit')); RETURN NEW; END$$; \
+    CREATE TRIGGER noting AFTER INSERT ON keybound_record FOR EACH ROW EXECUTE FUNCTION note()";
+
+// What was acknowledged would be lost with a server that ends suddenly, if commits were not waited for. Where more is waited for, it stays so.
+#[tokio::test]
+#[ignore = "wants a PostgreSQL server: cargo xtask test starts one and runs this"]
+async fn postgres_whose_commits_are_waited_for() {
+    for (set, expected) in [
+        ("off", "on"),
+        ("on", "on"),
+        ("local", "local"),
+        ("remote_write", "remote_write"),
+        ("remote_apply", "remote_apply"),
+    ] {
+        let mut database = OwnDatabase::new(&format!("commits_{set}")).await;
+        let alter = format!("ALTER DATABASE {} SET synchronous_commit = {set}", database.name);
+        database.server.execute(sqlx::AssertSqlSafe(alter)).await.expect("what a superuser may do");
+        let store = open(&database.location(), NOW).expect("a store");
+        let Location::Postgres(url) = database.location() else { panic!("an address") };
+        let mut beside = sqlx::PgConnection::connect(&url).await.expect("a connection");
+        beside.execute(WITNESS).await.expect("a witness");
+        // By itself, with others in one step, and in one statement with those of others.
+        assert_eq!(store.write(insert("one"), NOW).await, Ok(Written::Done));
+        assert_eq!(store.write([insert("two"), insert("three")].concat(), NOW).await, Ok(Written::Done));
+        let many: Vec<_> = (0..64).map(|number| store.write(insert(&name(number)), NOW)).collect();
+        assert!(join_all(many).await.into_iter().all(|written| written == Ok(Written::Done)));
+        let noted: Vec<(String, i64)> = sqlx::query_as("SELECT setting, count(*) FROM witness GROUP BY setting")
+            .fetch_all(&mut beside)
+            .await
+            .expect("rows");
+        assert_eq!(noted, [(expected.to_owned(), 67)], "{set}");
+    }
 }
 
 /// A database of its own on the server for tests.
