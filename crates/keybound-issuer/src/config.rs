@@ -3,6 +3,7 @@
 use core::fmt;
 use core::time::Duration;
 
+use keybound::replay::memory::DEFAULT_BYTES;
 use keybound::request::TargetUri;
 
 use crate::audit::Audit;
@@ -56,6 +57,7 @@ pub struct IssuerConfig {
     pub(crate) audit: Audit,
     pub(crate) sign_in: Vec<SignInProvider>,
     pub(crate) assertions_per_client: u32,
+    pub(crate) replay_memory: usize,
 }
 
 /// Who may register clients at run time (RFC 7591).
@@ -89,6 +91,7 @@ impl IssuerConfig {
             audit: Audit::default(),
             sign_in: Vec::new(),
             assertions_per_client: DEFAULT_ASSERTIONS_PER_CLIENT,
+            replay_memory: DEFAULT_BYTES,
         }
     }
 
@@ -164,6 +167,14 @@ impl IssuerConfig {
     /// `Retry-After`. A client with a good key cannot fill the store for all others. [`DEFAULT_ASSERTIONS_PER_CLIENT`] unless set.
     pub const fn assertions_per_client(mut self, most: u32) -> Self {
         self.assertions_per_client = most;
+        self
+    }
+
+    /// How many octets of used proofs the replay store may hold; [`DEFAULT_BYTES`] unless set. A half of them, and not more, can be filled
+    /// by strangers, by this process: by clients that registered themselves where anybody may, and by what public clients ask for that
+    /// nobody has agreed to. No network has more than a thirty-second part of that; one proof more gets 429 with `Retry-After`.
+    pub const fn replay_memory(mut self, octets: usize) -> Self {
+        self.replay_memory = octets;
         self
     }
 

@@ -27,6 +27,7 @@ use crate::authenticate::{Authenticated, Credentials};
 use crate::client::{Client, GrantType};
 use crate::form::Form;
 use crate::people::Connection;
+use crate::room::network;
 use crate::store::{Change, Written};
 
 /// The longest body that is read; a token request with an assertion and a long scope is about 10 KiB.
@@ -94,6 +95,15 @@ pub(crate) struct Exchange<'r> {
     learnt: Learnt,
 }
 
+/// What a proof is used for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Use {
+    /// For something that nobody has agreed to: anybody can have it who says the name of a public client.
+    Asking,
+    /// For what was granted: each time somebody had to agree, or a token was used up.
+    Granted,
+}
+
 /// What the answer and the log need, however far the request came.
 #[derive(Default)]
 struct Learnt {
@@ -150,17 +160,38 @@ impl<'r> Exchange<'r> {
         }
     }
 
-    /// Records the proof: from here on it is used.
-    pub(crate) async fn record(&mut self, proven: Option<ProvenKey<'_>>) -> Result<Option<TokenBinding>, Denial> {
+    /// Records the proof: from here on it is used. `why` is what it is used for.
+    pub(crate) async fn record(
+        &mut self,
+        proven: Option<ProvenKey<'_>>,
+        why: Use,
+    ) -> Result<Option<TokenBinding>, Denial> {
         let Some(proven) = proven else { return Ok(None) };
+        let entry = proven.replay_entry();
         // By the clock and not as of the beginning: a record may have come and gone while this request was held up.
-        let seen = self.state.replays.record(&proven.replay_entry(), self.state.clock.now()).await?;
+        let now = self.state.clock.now();
+        let seen = match self.room_for(entry.expires(), why, now) {
+            Ok(()) => self.state.replays.record(&entry, now).await?,
+            Err(retry_after) => Seen::OverQuota { retry_after },
+        };
         match seen {
             Seen::Never => self.state.server.remember(&proven),
             Seen::OverQuota { retry_after } => self.learnt.retry_after = Some(retry_after),
             _ => {}
         }
         Ok(Some(proven.bind(seen)?))
+    }
+
+    /// A place for a proof that is kept until then. Who is known has one as long as there is one.
+    fn room_for(&self, expires: UnixTime, why: Use, now: UnixTime) -> Result<(), u32> {
+        let is_strange = self.learnt.client.as_ref().is_some_and(|client| match why {
+            Use::Asking => self.state.is_anybodys(client),
+            Use::Granted => self.state.came_unasked(client),
+        });
+        if !is_strange {
+            return Ok(());
+        }
+        self.state.proofs.take(expires, self.peer.and_then(|peer| network(peer.ip())), now)
     }
 
     /// Uses up the client's assertion, if it authenticated by one, and makes these changes, in one atomic step. Whether they

@@ -90,7 +90,7 @@ use self::people::People;
 pub use self::people::{Connection, PasswordHash, PasswordHashError};
 use self::quota::Quota;
 use self::replays::Shared;
-use self::room::{Room, Shares};
+use self::room::{Proofs, Room, Shares};
 use self::store::{MemoryStore, Store};
 pub use self::test_issuer::TestIssuer;
 use self::upstream::Provider;
@@ -161,6 +161,8 @@ struct State {
     registrations: Room,
     /// For the assertions of each client.
     assertions: Arc<Quota>,
+    /// For the proofs of clients that anybody can be.
+    proofs: Proofs,
 }
 
 impl State {
@@ -241,6 +243,8 @@ impl Issuer {
             Provider::new(settings.clone(), &address)
         });
         let providers = providers.collect();
+        let (near, far) = server.verifier().kept();
+        let proofs = Proofs::of(config.replay_memory, near, far);
         let realm = Realm::new("token endpoint").expect("words and a space are a realm");
         Ok(Self {
             state: Arc::new(State {
@@ -266,6 +270,7 @@ impl Issuer {
                 devices: Room::of(endpoints::DEVICES),
                 interactions: Shares::of(people::interaction::LIFETIME),
                 registrations: Room::of(A_DAY),
+                proofs,
             }),
         })
     }

@@ -23,6 +23,8 @@ const AROUND: usize = 512;
 pub(crate) struct Room {
     span: Duration,
     most: usize,
+    /// What each thing takes besides its body.
+    around: usize,
     counted: Mutex<Counted>,
 }
 
@@ -35,7 +37,11 @@ struct Counted {
 impl Room {
     /// For things that are kept for `span`.
     pub(crate) fn of(span: Duration) -> Self {
-        Self { span, most: MOST / 2, counted: Mutex::default() }
+        Self::within(MOST, span, AROUND)
+    }
+
+    fn within(most: usize, span: Duration, around: usize) -> Self {
+        Self { span, most: most / 2, around, counted: Mutex::default() }
     }
 
     /// A place for a body of so many octets.
@@ -49,7 +55,7 @@ impl Room {
         if step != counted.step {
             *counted = Counted { step, octets: 0 };
         }
-        let after = counted.octets + octets + AROUND;
+        let after = counted.octets + octets + self.around;
         if after > self.most {
             return Err(Fault::StoreFull);
         }
@@ -61,8 +67,8 @@ impl Room {
 /// Counters of [`Shares`]; who shares one with another has a part of the same.
 const COUNTERS: usize = 4096;
 
-/// The part of a [`Room`] that one network may have.
-const PART: usize = MOST / 2 / 32;
+/// Parts of a [`Room`], of which one network may have one.
+const PARTS: usize = 32;
 
 /// Parts that a /48 of IPv6 may have: whoever rents a server gets one, with 65,536 networks in it.
 const WIDE: usize = 4;
@@ -78,8 +84,12 @@ pub(crate) struct Shares {
 impl Shares {
     /// For things that are kept for `span`.
     pub(crate) fn of(span: Duration) -> Self {
+        Self::sharing(Room::of(span))
+    }
+
+    fn sharing(room: Room) -> Self {
         let counted = Mutex::new(vec![Counted::default(); 2 * COUNTERS]);
-        Self { room: Room::of(span), part: PART, seed: RandomState::new(), counted }
+        Self { part: room.most / PARTS, room, seed: RandomState::new(), counted }
     }
 
     /// A place for a body of so many octets, of somebody in this network.
@@ -88,6 +98,7 @@ impl Shares {
     ///
     /// [`Fault::StoreFull`] if there is none, or none for that network.
     pub(crate) fn take(&self, octets: usize, network: Option<IpAddr>, now: UnixTime) -> Result<(), Fault> {
+        let octets_in_all = octets + self.room.around;
         if let Some(network) = network {
             let step = now.as_secs() / self.room.span.as_secs().max(1);
             let places = [Some((self.place(network), self.part)), self.wide(network)];
@@ -97,12 +108,12 @@ impl Shares {
                 if step != counted.step {
                     *counted = Counted { step, octets: 0 };
                 }
-                if counted.octets + octets + AROUND > part {
+                if counted.octets + octets_in_all > part {
                     return Err(Fault::StoreFull);
                 }
             }
             for (place, _) in places.into_iter().flatten() {
-                counted[place].octets += octets + AROUND;
+                counted[place].octets += octets_in_all;
             }
         }
         self.room.take(octets, now)
@@ -123,6 +134,41 @@ impl Shares {
 impl fmt::Debug for Shares {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Shares({:?})", self.room)
+    }
+}
+
+/// What a used proof takes in memory.
+const PROOF: usize = 32;
+
+/// How much of the memory of used proofs strangers may take: a half, so that all others are admitted whatever they do. A new key costs
+/// nothing, so what bounds the proofs of one key does not bound them.
+#[derive(Debug)]
+pub(crate) struct Proofs {
+    near: Shares,
+    /// For those whose `iat` is hours ahead, as one with a nonce may be: they are kept for as long.
+    far: Shares,
+}
+
+impl Proofs {
+    /// Of a memory of so many octets, where a proof is kept for `near` at most if its `iat` is in the window, and for `far` at most
+    /// otherwise.
+    pub(crate) fn of(memory: usize, near: Duration, far: Duration) -> Self {
+        let shares = |span| Shares::sharing(Room::within(memory / 4, span, PROOF));
+        Self { near: shares(near), far: shares(far) }
+    }
+
+    /// A place for a proof that is kept until then, of somebody in this network.
+    ///
+    /// # Errors
+    ///
+    /// In how many seconds there will be one.
+    pub(crate) fn take(&self, expires: UnixTime, network: Option<IpAddr>, now: UnixTime) -> Result<(), u32> {
+        let is_near = expires <= now.plus(self.near.room.span);
+        let shares = if is_near { &self.near } else { &self.far };
+        shares.take(0, network, now).map_err(|_| {
+            let span = shares.room.span.as_secs().max(1);
+            u32::try_from(span - now.as_secs() % span).unwrap_or(u32::MAX)
+        })
     }
 }
 
@@ -170,8 +216,32 @@ mod tests {
     }
 
     #[test]
+    fn strangers_leave_half_of_the_memory_of_proofs() {
+        const MEMORY: usize = 1 << 20;
+        // Of half of it, those that are far ahead have a half, and what comes in one step a half of that.
+        const MOST: usize = MEMORY / 8 / PROOF;
+        let proofs = Proofs::of(MEMORY, Duration::from_secs(300), Duration::from_secs(86_400));
+        let at = |seconds: u64| UnixTime::from_secs(86_400 * 20_000 + seconds);
+        let somebody = network("192.0.2.1".parse().unwrap());
+        let fill = |network, kept, now| {
+            let take = |_: &usize| proofs.take(at(now + kept), network, at(now)).is_ok();
+            (0..MEMORY).take_while(take).count()
+        };
+        assert_eq!(fill(somebody, 300, 0), MOST / 32, "a network has its part");
+        assert_eq!(fill(None, 300, 0), MOST - MOST / 32);
+        assert_eq!(fill(None, 300, 299), 0);
+        assert_eq!(fill(None, 300, 300), MOST);
+        assert_eq!(proofs.take(at(600), None, at(306)), Err(294));
+        assert_eq!(proofs.take(at(900), somebody, at(600)), Ok(()));
+        assert_eq!(fill(None, 301, 600), MOST);
+        assert_eq!(fill(None, 86_400, 86_399), 0);
+        assert_eq!(proofs.take(at(90_000), None, at(86_399)), Err(1));
+        assert_eq!(fill(None, 86_400, 86_400), MOST);
+    }
+
+    #[test]
     fn it_is_full_until_time_has_gone_by() {
-        let room = Room { span: Duration::from_secs(90), most: 2048, counted: Mutex::default() };
+        let room = Room::within(4096, Duration::from_secs(90), AROUND);
         let take = |seconds| room.take(512, UnixTime::from_secs(seconds)).is_ok();
         assert_eq!([take(900), take(900), take(900), take(989)], [true, true, false, false]);
         assert_eq!([take(990), take(990), take(990)], [true, true, false]);

@@ -165,6 +165,16 @@ impl Verifier {
         self.settings.algs
     }
 
+    /// For how long a proof has to be kept at most: one whose `iat` is in the window, and one with a nonce, whose `iat` may be further
+    /// ahead.
+    pub fn kept(&self) -> (Duration, Duration) {
+        let settings = &self.settings;
+        let age = settings.max_age.max(settings.nonces.lifetime());
+        let ahead = settings.max_future.max(NODE_SKEW);
+        let near = [ahead, NODE_SKEW, Duration::from_secs(1)].into_iter().fold(age, Duration::saturating_add);
+        (near, near.saturating_add(settings.iat_with_nonce.unwrap_or_default()))
+    }
+
     /// When a nonce is asked for.
     pub const fn nonce_policy(&self) -> NoncePolicy {
         self.settings.policy

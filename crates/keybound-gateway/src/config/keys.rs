@@ -321,7 +321,9 @@ pub(crate) const KEYS: &[Key] = &[
          take over; every proof needs a nonce then. With rediss for redis, through TLS.\n\
          postgres://USER[:PASSWORD]@HOST[:PORT]/DATABASE[?sslmode=verify-full&sslrootcert=FILE]: of all processes that use that database."),
     key("replay.memory", Size, Is("\"256MiB\""),
-        "What may be held in memory of memory and file:, about 30 octets a live proof. When it is full, when_unavailable says what happens."),
+        "What may be held in memory of memory and file:, about 30 octets a live proof. When it is full, when_unavailable says what happens.\n\
+         Of as much, whatever the store, strangers may fill a half at the embedded issuer: clients that registered themselves, and what\n\
+         public clients ask for that nobody has agreed to; one network a 32nd part of that. Beyond it: 429."),
     key("replay.per_key", count(1, u32::MAX as u64), Is("100000"),
         "Live proofs of one client key, and assertions of one client of the embedded issuer (private_key_jwt) in each process;\n\
          beyond it: 429."),

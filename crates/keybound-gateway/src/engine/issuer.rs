@@ -316,6 +316,7 @@ fn issuer_config(
         issuer = issuer.user(person(user));
     }
     issuer = issuer.session_lifetime(settings.session_lifetime).assertions_per_client(config.replay.per_key);
+    issuer = issuer.replay_memory(usize::try_from(config.replay.memory).unwrap_or(usize::MAX));
     for provider in &settings.sign_in {
         issuer = issuer.sign_in(provider.clone());
     }

@@ -18,7 +18,7 @@ use crate::answer;
 use crate::audit::{Entry, Event};
 use crate::authorization::Unfit;
 use crate::client::GrantType;
-use crate::exchange::{Exchange, Lost, read_form, write_noted};
+use crate::exchange::{Exchange, Lost, Use, read_form, write_noted};
 use crate::form::Form;
 use crate::grants::device_code::{Decision, Stored};
 use crate::grants::{audience, scope};
@@ -80,7 +80,7 @@ async fn begin(exchange: &mut Exchange<'_>, body: &[u8]) -> Result<String, Denia
     if exchange.state.is_anybodys(&client) {
         exchange.state.devices.take(body.len(), exchange.now)?;
     }
-    exchange.record(proven).await?;
+    exchange.record(proven, Use::Asking).await?;
     let (device_code, user_code) = (handle::secret()?, user_code()?);
     let id = handle::digest(&device_code);
     let family: Box<str> = handle::name()?.into();

@@ -16,7 +16,7 @@ use crate::answer;
 use crate::audit::Event;
 use crate::authorization::Asked;
 use crate::client::Client;
-use crate::exchange::{Exchange, malformed, read_form};
+use crate::exchange::{Exchange, Use, malformed, read_form};
 use crate::form::Form;
 use crate::handle;
 use crate::store::{Change, Kind, parse, to_json};
@@ -55,7 +55,7 @@ async fn push(exchange: &mut Exchange<'_>, body: &[u8]) -> Result<String, Denial
     if exchange.state.is_anybodys(&client) {
         exchange.state.pushed.take(body.len(), exchange.now)?;
     }
-    exchange.record(proven).await?;
+    exchange.record(proven, Use::Asking).await?;
     let reference = handle::secret()?;
     let insert = Change::Insert {
         kind: Kind::PUSHED,

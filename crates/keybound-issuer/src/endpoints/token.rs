@@ -13,7 +13,7 @@ use crate::answer;
 use crate::audit::{Entry, Event};
 use crate::authenticate::Authenticated;
 use crate::client::Client;
-use crate::exchange::{Exchange, read_form, write_noted};
+use crate::exchange::{Exchange, Use, read_form, write_noted};
 use crate::form::Form;
 use crate::grants::{self, Grant, Redemption};
 use crate::store::Change;
@@ -50,7 +50,8 @@ async fn run(exchange: &mut Exchange<'_>, body: &[u8]) -> Result<String, Denial>
     }
     client.binding().check(proven.as_ref())?;
     grant.key.check(proven.as_ref())?;
-    let binding = exchange.record(proven).await?;
+    let is_granted = !matches!(grant.redemption, Redemption::NotYet { .. });
+    let binding = exchange.record(proven, if is_granted { Use::Granted } else { Use::Asking }).await?;
     redeem(exchange, authenticated, &client, &grant, binding.as_ref()).await
 }
 

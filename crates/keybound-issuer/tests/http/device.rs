@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
+use keybound::crypto::Alg;
 use keybound::crypto::aws_lc::SoftwareKey;
 use keybound::time::UnixTime;
 use keybound::verify::NoncePolicy;
@@ -13,8 +14,8 @@ use serde_json::{Value, json};
 use tokio::sync::Barrier;
 
 use crate::people::{Parameters, form, proof_for, to_local};
-use crate::registration::registered;
-use crate::support::{Answer, HOLDER, MARK, SECRET, START, Server, Setup, THIEF};
+use crate::registration::{open, registered};
+use crate::support::{Answer, HOLDER, MARK, Request, SECRET, START, Server, Setup, THIEF};
 
 const GRANT: &str = "urn:ietf:params:oauth:grant-type:device_code";
 
@@ -209,6 +210,51 @@ fn what_strangers_begin_who_registered_is_bounded() {
     assert_eq!(server.token(&begin("web", SECRET)).status, 200);
     server.turn(1200);
     assert_eq!(server.token(&begin(&id, &secret)).status, 200);
+}
+
+/// As many proofs of strangers as the next test lets in.
+const PLACES: usize = 16;
+
+/// A new key costs nothing, and neither does a name where anybody may register: the quota of one key bounds no stranger.
+#[test]
+fn strangers_take_a_part_of_the_memory_of_proofs() {
+    let small = |config: IssuerConfig| open(config).replay_memory(PLACES * 32 * 8);
+    let server = Setup::new().registering(small).start();
+    let (id, secret) = registered(&server, &json!({ "grant_types": [GRANT] }));
+    let by_stranger = |path: &str, parameters: &Parameters| form(path, parameters).basic(&id, &secret);
+    let codes = server.token(&by_stranger("/device_authorization", &Parameters::none())).json();
+    let question = |codes: &Value| {
+        Parameters::none().set("grant_type", GRANT).set("device_code", codes["device_code"].as_str().unwrap())
+    };
+    let by_stranger = || by_stranger("/token", &question(&codes));
+    let of_public = begin(&server, None);
+    let by_public = || form("/token", &question(&of_public).set("client_id", "app"));
+    let send = |request: Request, path: &str| {
+        let key: &'static SoftwareKey = Box::leak(Box::new(SoftwareKey::generate(Alg::Es256).unwrap()));
+        server.raw(request.dpop(&proof_for(&server, key, path)).octets())
+    };
+    for place in 0..PLACES {
+        let answer = send(if place % 2 == 0 { by_stranger() } else { by_public() }, "/token");
+        assert!(answer.error().1.starts_with("device."), "{answer:?}");
+    }
+    for (request, path) in [
+        (by_stranger(), "/token"),
+        (by_public(), "/token"),
+        (form("/device_authorization", &begun()), "/device_authorization"),
+        (form("/par", &Parameters::authorization()), "/par"),
+    ] {
+        let full = send(request, path);
+        assert_eq!((full.status, full.error().1.as_str()), (429, "replay.quota"), "{path}");
+        let next = 366 - START % 366;
+        assert_eq!(full.field("retry-after"), Some(next.to_string().as_str()));
+    }
+    // Who is known, and what was granted, goes on.
+    let machine = Parameters::none().set("grant_type", "client_credentials");
+    assert_eq!(send(form("/token", &machine).basic("web", SECRET), "/token").status, 200);
+    let code = server.code(&Parameters::authorization());
+    assert_eq!(send(form("/token", &Parameters::redemption(&code)), "/token").status, 200);
+    server.turn(366 - START % 366);
+    assert!(send(by_stranger(), "/token").error().1.starts_with("device."));
 }
 
 #[test]
