@@ -444,7 +444,7 @@ pub(crate) const KEYS: &[Key] = &[
     key("authorization_server.session_lifetime", Duration, Is("\"12h\""),
         "How long people stay signed in: then they are asked for the password again."),
     key("authorization_server.registration", Choice(REGISTRATIONS), Is("\"off\""),
-        "Who may register clients at run time (RFC 7591). open: anybody, 64 MiB of them a day at most, for clients that act for\n\
+        "Who may register clients at run time (RFC 7591). open: anybody, 64 MiB of them and their changes a day, for clients that act for\n\
          users; no browser is sent to their addresses unasked. token: whoever has registration_token."),
     key("authorization_server.registration_token", Text, Unset("\"at least 16 characters\""),
         "What registration wants as Authorization: Bearer, with registration = \"token\"."),

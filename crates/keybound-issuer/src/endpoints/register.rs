@@ -7,7 +7,7 @@ use http::request::Parts;
 use http::{HeaderMap, Method, StatusCode};
 use keybound::challenge::TokenErrorAnswer;
 use keybound::jws::json::{Object, Value};
-use keybound::refusal::{Denial, Reason};
+use keybound::refusal::{Denial, Fault, Reason};
 
 use crate::State;
 use crate::answer;
@@ -39,9 +39,7 @@ async fn register(state: &State, parts: &Parts, body: &[u8]) -> Result<Option<St
     }
     let (registered, secrets) = Registered::new(state, body, None)?;
     let body = to_json(&registered);
-    if matches!(state.config.registration, Registration::Open) {
-        state.registrations.take(body.len(), state.clock.now())?;
-    }
+    make_room(state, &body)?;
     let insert = Change::Insert {
         kind: Kind::CLIENT,
         id: registered.client_id.clone(),
@@ -54,6 +52,14 @@ async fn register(state: &State, parts: &Parts, body: &[u8]) -> Result<Option<St
         return Err(Reason::RegistrationMetadata.into());
     }
     Ok(Some(registered.information(state, Some(&secrets)).to_string()))
+}
+
+/// Also for what takes the place of something: it may be longer, and each time an entry of the audit log is left.
+fn make_room(state: &State, body: &str) -> Result<(), Fault> {
+    match state.config.registration {
+        Registration::Open => state.registrations.take(body.len(), state.clock.now()),
+        _ => Ok(()),
+    }
 }
 
 /// Answers a client that looks at its registration, changes it, or gives it back.
@@ -100,8 +106,9 @@ async fn change(state: &State, parts: &Parts, body: &[u8]) -> Result<Option<Stri
         return Err(Reason::RegistrationMetadata.into());
     }
     let (after, secrets) = Registered::new(state, body, Some(&before))?;
-    let replace =
-        Change::Replace { kind: Kind::CLIENT, id: before.client_id, version, expires: NEVER, body: to_json(&after) };
+    let body = to_json(&after);
+    make_room(state, &body)?;
+    let replace = Change::Replace { kind: Kind::CLIENT, id: before.client_id, version, expires: NEVER, body };
     let entry = entry(state, parts, Event::ClientChanged, &after);
     if write_noted(state, vec![replace], &entry, state.clock.now()).await?.is_err() {
         return Err(Reason::RegistrationToken.into());

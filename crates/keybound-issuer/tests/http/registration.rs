@@ -236,6 +236,24 @@ fn a_client_looks_after_its_registration() {
     assert_eq!(answer.error().0, "invalid_client");
 }
 
+/// A registration that takes little does not become one that takes much, as often as its owner likes.
+#[test]
+fn what_strangers_register_is_bounded() {
+    let server = Setup::new().registering(open).start();
+    let client = register(&server, &good()).json();
+    let path = client["registration_client_uri"].as_str().unwrap().strip_prefix(LOCAL).unwrap();
+    let token = client["registration_access_token"].as_str().unwrap();
+    let mut long = with("client_name", json!("n".repeat(14 << 10)));
+    long["client_id"] = client["client_id"].clone();
+    let change = json_to(&format!("PUT {path}"), &long).field(format!("Authorization: Bearer {token}"));
+    let (changed, full) = server.repeat(&change, 200);
+    assert!((4_000..4_800).contains(&changed), "{changed}");
+    assert_eq!((full.status, full.error().1.as_str()), (503, "store.full"));
+    assert_eq!(register(&server, &long).status, 503);
+    server.turn(86_400);
+    assert_eq!(register(&server, &long).status, 201);
+}
+
 /// RFC 7591 section 3.2.2. Operators read it at a terminal.
 #[test]
 fn what_moves_a_cursor_is_no_text_of_a_client() {
