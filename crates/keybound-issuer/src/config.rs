@@ -164,7 +164,8 @@ impl IssuerConfig {
     }
 
     /// How many assertions of one client (`private_key_jwt`) are remembered at once, by this process; one more gets 429 with
-    /// `Retry-After`. A client with a good key cannot fill the store for all others. [`DEFAULT_ASSERTIONS_PER_CLIENT`] unless set.
+    /// `Retry-After`. A client with a good key cannot fill the store for all others. Those that registered themselves where anybody may
+    /// have the quota of four together, and 503 beyond it. [`DEFAULT_ASSERTIONS_PER_CLIENT`] unless set.
     pub const fn assertions_per_client(mut self, most: u32) -> Self {
         self.assertions_per_client = most;
         self

@@ -1,7 +1,7 @@
 //! What the endpoints that clients call have in common: a body, a proof, a client, a nonce in the answer. The order of an
 //! endpoint is the order in which it calls these.
 
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 use std::sync::Arc;
 
@@ -191,7 +191,11 @@ impl<'r> Exchange<'r> {
         if !is_strange {
             return Ok(());
         }
-        self.state.proofs.take(expires, self.peer.and_then(|peer| network(peer.ip())), now)
+        self.state.proofs.take(expires, self.network(), now)
+    }
+
+    fn network(&self) -> Option<IpAddr> {
+        self.peer.and_then(|peer| network(peer.ip()))
     }
 
     /// Uses up the client's assertion, if it authenticated by one, and makes these changes, in one atomic step. Whether they
@@ -212,6 +216,9 @@ impl<'r> Exchange<'r> {
                 return Err(assertion.refuse(Seen::OverQuota { retry_after }).into());
             }
         };
+        if self.state.came_unasked(&authenticated.client) {
+            self.state.strangers_assertions.take(0, self.network(), self.now)?;
+        }
         changes.insert(0, assertion.change());
         let (store, now) = (Arc::clone(&self.state.store), self.now);
         match place.write(async move { store.write(changes, now).await }).await? {

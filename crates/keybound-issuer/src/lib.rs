@@ -161,6 +161,8 @@ struct State {
     registrations: Room,
     /// For the assertions of each client.
     assertions: Arc<Quota>,
+    /// For the assertions of those that registered themselves where anybody may, all together.
+    strangers_assertions: Shares,
     /// For the proofs of clients that anybody can be.
     proofs: Proofs,
 }
@@ -253,6 +255,7 @@ impl Issuer {
                 replays,
                 audit: config.audit.clone(),
                 assertions: Quota::of(authenticate::ASSERTIONS_KEPT, config.assertions_per_client),
+                strangers_assertions: Shares::of_things(authenticate::ASSERTIONS_KEPT, config.assertions_per_client),
                 config,
                 endpoints,
                 origins,

@@ -87,6 +87,13 @@ impl Shares {
         Self::sharing(Room::of(span))
     }
 
+    /// For things of strangers that are kept for `span` and counted by their number: as many as four clients have of which each has
+    /// `quota`.
+    pub(crate) fn of_things(span: Duration, quota: u32) -> Self {
+        let most = usize::try_from(quota).unwrap_or(usize::MAX).saturating_mul(4);
+        Self::sharing(Room::within(most, span, 1))
+    }
+
     fn sharing(room: Room) -> Self {
         let counted = Mutex::new(vec![Counted::default(); 2 * COUNTERS]);
         Self { part: room.most / PARTS, room, seed: RandomState::new(), counted }

@@ -1,10 +1,11 @@
 //! Clients that register themselves, and look after their registration.
 
+use keybound::crypto::Signer as _;
 use keybound_issuer::{IssuerConfig, Registration, Secret};
 use serde_json::{Value, json};
 
 use crate::people::{Parameters, form, to_local};
-use crate::support::{Answer, HOLDER, LOCAL, MARK, REDIRECT, Request, SECRET, Server, Setup};
+use crate::support::{Answer, HOLDER, LOCAL, MARK, REDIRECT, Request, SECRET, SIGNER, Server, Setup};
 
 pub(crate) fn open(config: IssuerConfig) -> IssuerConfig {
     config.auto_approve("alice").registration(Registration::Open, "openid read write")
@@ -252,6 +253,31 @@ fn what_strangers_register_is_bounded() {
     assert_eq!(register(&server, &long).status, 503);
     server.turn(86_400);
     assert_eq!(register(&server, &long).status, 201);
+}
+
+/// Where names are had for the asking, the quota of one is none.
+#[test]
+fn clients_that_registered_share_a_quota_of_assertions() {
+    let small = |config: IssuerConfig| open(config).assertions_per_client(4);
+    let server = Setup::new().registering(small).start();
+    let mut metadata = with("token_endpoint_auth_method", json!("private_key_jwt"));
+    let key: Value = serde_json::from_str(&SIGNER.public_jwk().to_json()).unwrap();
+    metadata["jwks"] = json!({ "keys": [key] });
+    let clients: Vec<String> =
+        (0..5).map(|_| register(&server, &metadata).json()["client_id"].as_str().unwrap().to_owned()).collect();
+    let revoke = |id: &str| {
+        let assertion = server.assertion().claim("iss", id).claim("sub", id).claim("aud", LOCAL);
+        server.token(&form("/revoke", &Parameters::none().set("token", "t")).assertion(&assertion.text()))
+    };
+    let [first @ .., last] = &*clients else { panic!("five") };
+    for id in first {
+        assert_eq!([revoke(id).status, revoke(id).status, revoke(id).status], [200, 200, 429]);
+    }
+    let full = revoke(last);
+    assert_eq!((full.status, full.error().1.as_str()), (503, "store.full"));
+    assert_eq!(revoke("signer").status, 200);
+    server.turn(320);
+    assert_eq!(revoke(last).status, 200);
 }
 
 /// RFC 7591 section 3.2.2. Operators read it at a terminal.
