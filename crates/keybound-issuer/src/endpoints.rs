@@ -35,7 +35,7 @@ pub(crate) mod userinfo;
 pub(crate) const PUSHED: Duration = par::LIFETIME;
 
 /// How long a device's code is kept.
-pub(crate) const DEVICES: Duration = device::LIFETIME;
+pub(crate) const DEVICES: Duration = device::KEPT;
 
 /// How long caches may keep metadata.
 const PUBLIC_CACHE: Duration = Duration::from_secs(300);

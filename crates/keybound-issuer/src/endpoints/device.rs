@@ -27,10 +27,13 @@ use crate::people::{Connection, Visit, Visitor, guard, is_developers, pages, vie
 use crate::store::{Change, Kind, parse, to_json};
 
 /// How long a person has.
-pub(super) const LIFETIME: Duration = Duration::from_secs(600);
+const LIFETIME: Duration = Duration::from_secs(600);
 
 /// How much longer a device is told that it is over.
 const AFTER: Duration = Duration::from_secs(600);
+
+/// How long a code is kept.
+pub(super) const KEPT: Duration = LIFETIME.saturating_add(AFTER);
 
 /// Seconds between two questions of a device.
 const INTERVAL: u64 = 5;
@@ -92,7 +95,7 @@ async fn begin(exchange: &mut Exchange<'_>, body: &[u8]) -> Result<String, Denia
         body,
     };
     let changes = vec![
-        insert(Kind::DEVICE, &id, LIFETIME + AFTER, body),
+        insert(Kind::DEVICE, &id, KEPT, body),
         insert(Kind::USER_CODE, &handle::digest(&user_code), LIFETIME, to_json(&id)),
     ];
     let entry = exchange.entry(Event::DeviceBegun, "device_authorization").scope(&stored.scope).grant(Some(&family));
