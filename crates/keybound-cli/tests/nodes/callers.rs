@@ -68,6 +68,8 @@ impl<'g> Callers<'g> {
                     self.ledger.tell(&format!("gateway {at} has not served a client for {most:?}"));
                     return began.elapsed();
                 }
+                // One whose servers were not there yet took connections and ended: whoever looks after it starts it again.
+                self.gateways.all()[at].begin();
                 thread::sleep(Duration::from_millis(20));
             }
         }
