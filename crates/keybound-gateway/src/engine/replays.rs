@@ -1,7 +1,8 @@
 //! The memory of used proofs that a configuration asks for, and what happens while it is full or away.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
 
 use keybound::crypto::aws_lc::random_array;
 use keybound::refusal::Fault;
@@ -10,7 +11,7 @@ use keybound::replay::{Epoch, ReplayEntry, ReplayStore, Seen};
 use keybound::time::UnixTime;
 use keybound_postgres::Postgres;
 use keybound_redis::Redis;
-use keybound_tower::pinned::{PinnedStore, Servers};
+use keybound_tower::pinned::{ConnectError, PinnedStore, Servers};
 use keybound_tower::{FileStore, NonceOnly, NonceOnlyFigures, Recent};
 use parking_lot::RwLock;
 
@@ -21,6 +22,12 @@ use crate::config::{self, Config, ProofPolicy, ReplayLocation, WhenUnavailable};
 
 /// For so many proofs it is remembered here that they are in a store that others share: 2 MiB of them.
 const RECENT: usize = 1 << 16;
+
+/// How long servers may take to be there when a process starts: both often start together, and some load their data first.
+const START: Duration = Duration::from_secs(10);
+
+/// How long after one try there is another.
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// The memory of used proofs.
 #[derive(Debug)]
@@ -73,10 +80,27 @@ struct Shared<S: Servers> {
     ring: Option<Arc<SharedRing>>,
 }
 
+/// Connects as soon as the servers are there. What does not pass by itself is said at once.
+fn connect<S: Servers>(settings: &S::Settings) -> Result<PinnedStore<S>, ConnectError> {
+    let (begun, mut said) = (Instant::now(), String::new());
+    loop {
+        match PinnedStore::connect_on_thread(settings.clone()) {
+            Err(error) if !error.is_configuration() && begun.elapsed() + PAUSE < START => {
+                let why = error.to_string();
+                if why != said {
+                    tracing::warn!(store = %settings, %why, "waiting for the replay store");
+                    said = why;
+                }
+                thread::sleep(PAUSE);
+            }
+            result => return result,
+        }
+    }
+}
+
 impl<S: Servers> Shared<S> {
     fn open(settings: S::Settings, config: &Config) -> Result<Recent<Self>, EngineError> {
-        let store = PinnedStore::connect_on_thread(settings);
-        let store: PinnedStore<S> = store.map_err(|error| EngineError::new("replay.store", error))?;
+        let store: PinnedStore<S> = connect(&settings).map_err(|error| EngineError::new("replay.store", error))?;
         let begin = |kept| SharedRing::begin(store.clone(), kept, config.proof.nonce_lifetime);
         let ring = config.nonce_ring.kept().map(begin).transpose()?;
         let shared = Self { handle: RwLock::new(store), ring };

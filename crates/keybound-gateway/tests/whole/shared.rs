@@ -1,5 +1,9 @@
 //! Gateways that remember used proofs together, on Redis. `cargo xtask test` runs these.
 
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
 use http::Method;
 use keybound_gateway::engine::Engine;
 use keybound_issuer::keys::SealingKeys;
@@ -53,6 +57,26 @@ fn two_gateways_admit_a_proof_once() {
         assert_eq!(get(&other, &proof), refused("replay.seen", 401));
         assert_eq!(get(&one, &proof), refused("replay.seen", 401));
     }
+}
+
+// Both often start together.
+#[test]
+#[ignore = "needs redis-server"]
+fn a_redis_that_comes_later_is_waited_for() {
+    let (scene, upstream) = (Scene::new(), Upstream::echo());
+    let mut server = Server::start(Settings::new()).expect("a server");
+    let text = config(&server.url(), "", &upstream);
+    server.kill().expect("an end");
+    thread::scope(|scope| {
+        let (started, start) = mpsc::channel();
+        let (scene, text) = (&scene, &text);
+        scope.spawn(move || started.send(get(&scene.gateway(text), "")));
+        let early = start.recv_timeout(Duration::from_secs(1));
+        assert_eq!(early, Err(mpsc::RecvTimeoutError::Timeout), "there is nothing to start with");
+        server.restart().expect("a server");
+        let late = start.recv_timeout(Duration::from_secs(30)).expect("a gateway");
+        assert_eq!(late, refused("credentials.missing", 401));
+    });
 }
 
 // R-ERR-21
@@ -266,6 +290,8 @@ fn under_sentinel_every_proof_needs_a_nonce_and_a_failover_costs_one_retry() {
 fn a_store_that_cannot_be_had_is_said_at_the_start() {
     let (scene, upstream) = (Scene::new(), Upstream::echo());
     let server = Server::start(Settings::new().line("maxmemory-policy allkeys-lru")).expect("a server");
+    let begun = Instant::now();
     let error = Engine::new(scene.config(&config(&server.url(), "", &upstream))).unwrap_err().to_string();
+    assert!(begun.elapsed() < Duration::from_secs(10), "what does not pass is not waited for");
     assert!(error.starts_with("replay.store: Redis at ") && error.contains("noeviction"), "{error}");
 }
