@@ -61,6 +61,10 @@ impl Handler for Decisions {
     fn turned_away(&self, method: Option<&Method>, problem: Problem) {
         self.worker.turned_away(method, problem);
     }
+
+    fn given_up(&self) {
+        self.worker.given_up();
+    }
 }
 
 /// The request that the question is about.

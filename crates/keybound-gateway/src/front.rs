@@ -55,4 +55,7 @@ pub trait Handler: 'static {
 
     /// Hears of a request that was answered with this before it could be handled; without a method, of octets that are none.
     fn turned_away(&self, _method: Option<&Method>, _problem: Problem) {}
+
+    /// Hears of a request whose client was gone before it could be handled.
+    fn given_up(&self) {}
 }

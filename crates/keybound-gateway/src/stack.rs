@@ -77,6 +77,10 @@ impl Handler for Stack {
     fn turned_away(&self, method: Option<&Method>, problem: Problem) {
         self.worker.turned_away(method, problem);
     }
+
+    fn given_up(&self) {
+        self.worker.given_up();
+    }
 }
 
 /// One worker's way of answering under one configuration.

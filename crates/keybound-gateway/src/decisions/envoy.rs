@@ -108,4 +108,8 @@ impl Handler for ExtAuthz {
     fn turned_away(&self, method: Option<&Method>, problem: Problem) {
         self.worker.turned_away(method, problem);
     }
+
+    fn given_up(&self) {
+        self.worker.given_up();
+    }
 }

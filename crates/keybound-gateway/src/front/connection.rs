@@ -259,10 +259,29 @@ impl Deadline {
 }
 
 /// A request that has begun: what the handler gets, or the answer that there is without it.
-pub(crate) struct Begun {
+pub(crate) struct Begun<H: Handler> {
     inbound: Result<Inbound, Box<Response<Body>>>,
+    unseen: Unseen<H>,
     peer: Peer,
     ended: Ended,
+}
+
+/// Says, when dropped, that a request was given up before the handler saw it: the library drops what came together with the
+/// end of its connection.
+struct Unseen<H: Handler>(Option<Rc<Shop<H>>>);
+
+impl<H: Handler> Unseen<H> {
+    fn seen(mut self) {
+        self.0 = None;
+    }
+}
+
+impl<H: Handler> Drop for Unseen<H> {
+    fn drop(&mut self) {
+        if let Some(shop) = self.0.take() {
+            shop.handler.given_up();
+        }
+    }
 }
 
 impl<H: Handler> Shop<H> {
@@ -273,12 +292,12 @@ impl<H: Handler> Shop<H> {
 
     /// Makes sure of a request what the handler relies on; `flow` says which of several it is, with HTTP/2.
     pub(crate) fn begin(
-        &self,
+        self: &Rc<Self>,
         mut request: Request<Incoming>,
         peer: Peer,
         turned_away: Option<TurnedAway>,
         flow: Option<Rc<Flow>>,
-    ) -> Begun {
+    ) -> Begun<H> {
         let shared = Arc::clone(peer.shared());
         let framing = shared.begin_request();
         let limits = &self.limits;
@@ -296,11 +315,13 @@ impl<H: Handler> Shop<H> {
             Err(problem) => Err(self.turn_away(&head.method, problem)),
             Ok(body) => Ok(Inbound { head: Box::new(head), body, peer: peer.clone() }),
         };
-        Begun { inbound, peer, ended: Ended { shared, flow } }
+        let unseen = Unseen(inbound.is_ok().then(|| Rc::clone(self)));
+        Begun { inbound, unseen, peer, ended: Ended { shared, flow } }
     }
 
     /// Answers it.
-    pub(crate) async fn respond(&self, Begun { inbound, peer, ended }: Begun) -> Response<Body> {
+    pub(crate) async fn respond(&self, Begun { inbound, unseen, peer, ended }: Begun<H>) -> Response<Body> {
+        unseen.seen();
         let response = match inbound {
             Err(answer) => *answer,
             Ok(inbound) => self.handler.handle(inbound).await,

@@ -82,6 +82,11 @@ impl Worker {
         Line { decision: &decision, meter, client: "", detail: None, marks: None }.write(LoggedDecisions::Refused);
     }
 
+    /// Counts a request whose client was gone before anybody looked at it.
+    pub(crate) fn given_up(&self) {
+        self.observe.unrouted.answered(None);
+    }
+
     /// One more that `required` would have refused.
     fn report(&self, meter: &Meter, code: &'static str, client: &str) {
         let mut reports = self.reports.borrow_mut();

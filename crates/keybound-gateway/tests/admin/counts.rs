@@ -196,17 +196,34 @@ fn a_reload_goes_on_counting() {
     assert_eq!(look("/status.json", "fedcba9876543210").status, 200);
 }
 
+/// Until the metrics say so.
+fn wait_for(scene: &Scene, what: impl Fn(&dyn Fn(&str) -> f64) -> bool) {
+    let patience = Instant::now() + Duration::from_secs(30);
+    while !what(&|sample| scene.metric(sample).unwrap_or(0.0)) {
+        assert!(Instant::now() < patience, "{}", scene.look("/metrics").text());
+    }
+}
+
+const CANCELED: &str = r#"keybound_requests_total{route="/open",mode="open",status="canceled"}"#;
+
 #[test]
 fn a_client_that_goes_away_is_counted_too() {
     let scene = Scene::new("", "");
-    let gone = r#"keybound_requests_total{route="/open",mode="open",status="canceled"}"#;
     let mut client = Client::to(scene.front);
     client.send("GET /open/hang HTTP/1.1\r\nHost: api.example.com\r\n\r\n");
+    scene.hung();
     drop(client);
-    let patience = Instant::now() + Duration::from_secs(10);
-    while scene.metric(gone) != Some(1.0) {
-        assert!(Instant::now() < patience, "{}", scene.look("/metrics").text());
+    wait_for(&scene, |metric| metric(CANCELED) == 1.0);
+}
+
+#[test]
+fn clients_that_are_gone_when_they_are_read_are_counted_too() {
+    let scene = Scene::new("", "");
+    let unseen = r#"keybound_requests_total{route="",mode="none",status="canceled"}"#;
+    for _ in 0..64 {
+        Client::to(scene.front).send("GET /open/hang HTTP/1.1\r\nHost: api.example.com\r\n\r\n");
     }
+    wait_for(&scene, |metric| metric(CANCELED) + metric(unseen) == 64.0);
 }
 
 #[test]

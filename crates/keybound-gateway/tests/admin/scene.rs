@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
 
 use http::Method;
@@ -29,6 +30,7 @@ pub(crate) struct Scene {
     issuer: Issuer,
     client: cast::Client,
     _upstream: Upstream,
+    hung: Receiver<()>,
     keys: tempfile::TempDir,
     _running: Running,
     serving: Option<JoinHandle<Drained>>,
@@ -41,7 +43,8 @@ impl Scene {
         let (issuer, client) = (Issuer::new().unwrap(), cast::Client::new().unwrap());
         let keys = tempfile::tempdir().unwrap();
         std::fs::write(keys.path().join("jwks.json"), issuer.jwks()).unwrap();
-        let upstream = upstream();
+        let (hangs, hung) = channel();
+        let upstream = upstream(hangs);
         let route = |path, mode| {
             format!("[[route]]\npath = \"{path}\"\nmode = \"{mode}\"\nupstream = [\"http://{}\"]\n", upstream.address)
         };
@@ -68,6 +71,7 @@ impl Scene {
             issuer,
             client,
             _upstream: upstream,
+            hung,
             keys,
             _running: admin.start(shown).unwrap(),
             serving: Some(thread::spawn(move || {
@@ -111,6 +115,11 @@ impl Scene {
         self.client.jkt()
     }
 
+    /// Returns when the upstream has got a request that it lets hang.
+    pub(crate) fn hung(&self) {
+        self.hung.recv().unwrap();
+    }
+
     /// `GET path` at the gateway, with these lines of fields.
     pub(crate) fn get(&self, path: &str, fields: &[(&str, &str)]) -> Answer {
         ask(self.front, "GET", path, "api.example.com", fields, "")
@@ -149,12 +158,13 @@ impl Drop for Scene {
     }
 }
 
-/// Answers everything but what asks it to hang, which it does until it is left.
-fn upstream() -> Upstream {
-    Upstream::doing(|mut client| {
+/// Answers everything but what asks it to hang, which it says and does until it is left.
+fn upstream(hangs: Sender<()>) -> Upstream {
+    Upstream::doing(move |mut client| {
         while let Some(head) = client.head() {
             client.body(&head);
             if head.starts_with("GET /open/hang") {
+                let _ = hangs.send(());
                 client.read_out();
                 return;
             }
