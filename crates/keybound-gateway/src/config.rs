@@ -344,6 +344,20 @@ pub enum NoncePolicy {
     Require,
 }
 
+impl NoncePolicy {
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        [Self::Off, Self::Offer, Self::Require].into_iter().find(|policy| policy.name() == name)
+    }
+
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Offer => "offer",
+            Self::Require => "require",
+        }
+    }
+}
+
 /// Where used proofs are remembered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]

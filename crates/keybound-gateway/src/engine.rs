@@ -335,12 +335,15 @@ fn resources(server: &ResourceServer<Records<Replays>>, config: &Config, own: Op
     origins.flat_map(|(position, origin)| Resource::at(origin, position, config, &all, algs)).collect()
 }
 
-fn verifier(proof: &config::ProofPolicy, nonces: RingNonces) -> Result<Verifier, EngineError> {
-    let policy = match proof.nonce {
+const fn policy_of_nonces(policy: NoncePolicy) -> verify::NoncePolicy {
+    match policy {
         NoncePolicy::Off => verify::NoncePolicy::Off,
         NoncePolicy::Offer => verify::NoncePolicy::Offer,
         NoncePolicy::Require => verify::NoncePolicy::Require,
-    };
+    }
+}
+
+fn verifier(proof: &config::ProofPolicy, nonces: RingNonces) -> Result<Verifier, EngineError> {
     let builder = Verifier::builder(Arc::new(AwsLc), Arc::new(nonces));
     let builder = match proof.iat_with_nonce {
         IatWithNonce::WithinDay => builder,
@@ -350,7 +353,7 @@ fn verifier(proof: &config::ProofPolicy, nonces: RingNonces) -> Result<Verifier,
         .algorithms(proof.algorithms)
         .max_age(proof.max_age)
         .max_future(proof.max_future)
-        .nonce_policy(policy)
+        .nonce_policy(policy_of_nonces(proof.nonce))
         .build()
         .map_err(|error| EngineError::new("proof", error))
 }

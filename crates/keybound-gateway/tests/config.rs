@@ -299,6 +299,31 @@ fn each_mistake_has_its_line() {
             "1:2: authorization_server.url: is an [[issuer]] too; it is trusted by itself, so leave that out",
         ),
         (
+            "[authorization_server]\nurl = \"https://as.example.com\"\n[authorization_server.nonce]\nparr = \"off\"",
+            "1:4: authorization_server.nonce.parr: is not a setting; did you mean par?",
+        ),
+        (
+            "[authorization_server]\nurl = \"https://as.example.com\"\n[authorization_server.nonce]\nintrospect = \"off\"",
+            "1:4: authorization_server.nonce.introspect: is not a setting; keybound config default lists all",
+        ),
+        (
+            "[authorization_server]\nurl = \"https://as.example.com\"\n[authorization_server.nonce]\ntoken = \"always\"",
+            r#"1:4: authorization_server.nonce.token: "always" is not a nonce policy; use off, offer or require"#,
+        ),
+        (
+            "[authorization_server]\nurl = \"https://as.example.com\"\n[authorization_server.nonce]\nuserinfo = \"off\"\n[proof]\npreset = \"fapi\"",
+            r#"1:4: authorization_server.nonce.userinfo: "off" does not go with proof.preset = "fapi"; use offer or require"#,
+        ),
+        (
+            "[authorization_server]\nurl = \"https://as.example.com\"\n[authorization_server.nonce]\npar = \"off\"\n[replay]\nwhen_unavailable = \"nonce-only\"",
+            r#"1:4: authorization_server.nonce.par: "off", by which nonces are not looked at, does not go with replay.when_unavailable = "nonce-only"; use offer or require"#,
+        ),
+        (
+            "[authorization_server]\nurl = \"https://as.example.com\"\n[authorization_server.nonce]\ndevice_authorization = \"offer\"\n[replay]\nstore = \"redis-cluster://h\"",
+            "1:4: authorization_server.nonce.device_authorization: does not go with a replay.store that may fail over from one server \
+             to another, where every proof needs a nonce; leave it out, or write require",
+        ),
+        (
             "[authorization_server]\nurl = \"https://as.example.com\"\nregistration = \"token\"",
             "1:3: authorization_server.registration: \"token\" needs a registration_token",
         ),

@@ -5,9 +5,11 @@ use core::time::Duration;
 
 use keybound::replay::memory::DEFAULT_BYTES;
 use keybound::request::TargetUri;
+use keybound::verify::NoncePolicy;
 
 use crate::audit::Audit;
 use crate::client::{Authentication, Client, GrantType, Secret};
+use crate::proof_endpoint::ProofEndpoint;
 use crate::upstream::{SignInError, SignInProvider};
 use crate::users::{NewUser, User, UserError};
 
@@ -58,6 +60,7 @@ pub struct IssuerConfig {
     pub(crate) sign_in: Vec<SignInProvider>,
     pub(crate) assertions_per_client: u32,
     pub(crate) replay_memory: usize,
+    pub(crate) nonces: Vec<(ProofEndpoint, NoncePolicy)>,
 }
 
 /// Who may register clients at run time (RFC 7591).
@@ -92,6 +95,7 @@ impl IssuerConfig {
             sign_in: Vec::new(),
             assertions_per_client: DEFAULT_ASSERTIONS_PER_CLIENT,
             replay_memory: DEFAULT_BYTES,
+            nonces: Vec::new(),
         }
     }
 
@@ -156,6 +160,20 @@ impl IssuerConfig {
         self
     }
 
+    /// When this endpoint asks for a nonce; that of the verifier unless set. Windows, algorithms, the memory of used proofs and the keys
+    /// of nonces are the same everywhere, so that a nonce of one endpoint is good at another; at [`ProofEndpoint::Userinfo`], a
+    /// protected resource, nonces are others.
+    ///
+    /// # Security
+    ///
+    /// Where one replay store outlives two issuers of other policies for an endpoint, begin an [`Epoch`](keybound::replay::Epoch)
+    /// in between. A store of nonces alone ([`Epoch::of_nonces_alone`](keybound::replay::Epoch::of_nonces_alone)) has each endpoint
+    /// demand one, whatever is set here.
+    pub fn nonce_policy(mut self, endpoint: ProofEndpoint, policy: NoncePolicy) -> Self {
+        self.nonces.push((endpoint, policy));
+        self
+    }
+
     /// Lets clients register themselves, with scopes among these at most.
     pub fn registration(mut self, who: Registration, scope: impl Into<Box<str>>) -> Self {
         self.registration = who;
@@ -198,6 +216,10 @@ impl IssuerConfig {
         }
         if self.auto_approve.is_some() && !issuer_uri(&self.issuer).is_some_and(|uri| uri.is_loopback()) {
             mistakes.push(ConfigError::AutoApprove);
+        }
+        if self.fapi {
+            let off = self.nonces.iter().filter(|(_, policy)| *policy == NoncePolicy::Off);
+            mistakes.extend(off.map(|(endpoint, _)| ConfigError::NonceOff(*endpoint)));
         }
         let subjects = self.auto_approve.iter().chain(self.users.iter().map(|user| &user.name));
         let doubtful = subjects.filter(|subject| self.clients.iter().any(|client| client.id == **subject));
@@ -327,6 +349,8 @@ pub enum ConfigError {
     RedirectUri(Box<str>, Box<str>),
     /// A user is approved without a page, which is for issuers on loopback.
     AutoApprove,
+    /// Nonces are off at this endpoint, and FAPI has them.
+    NonceOff(ProofEndpoint),
     /// A user and a client have this one name, and `sub` of their tokens would be the same (RFC 9068 section 5).
     Subject(Box<str>),
     /// The user of this name cannot be one.
@@ -362,6 +386,12 @@ impl fmt::Display for ConfigError {
                 "the client {id:?} has the redirect URI {uri:?}, which is not one of https, of http on loopback or of a scheme like com.example.app, without fragment"
             ),
             Self::AutoApprove => f.write_str("auto_approve is for development: the issuer has to be on loopback"),
+            Self::NonceOff(endpoint) => {
+                write!(
+                    f,
+                    "nonces are off at the endpoint {endpoint}, and by the profile of FAPI clients are given them"
+                )
+            }
             Self::Subject(name) => write!(f, "{name:?} is a user and a client: sub of their tokens would be the same"),
             Self::User(name, error) => write!(f, "the user {name:?}: {error}"),
             Self::SignIn(name, error) => write!(f, "the provider {name:?} to sign in through: {error}"),

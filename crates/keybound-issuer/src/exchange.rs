@@ -27,6 +27,7 @@ use crate::authenticate::{Authenticated, Credentials};
 use crate::client::{Client, GrantType};
 use crate::form::Form;
 use crate::people::Connection;
+use crate::proof_endpoint::ProofEndpoint;
 use crate::room::network;
 use crate::store::{Change, Written};
 
@@ -131,10 +132,11 @@ impl<'r> Exchange<'r> {
         }
     }
 
-    /// The key the client proved to hold, if it sent a proof (R-AS-01, R-AS-17).
-    pub(crate) fn prove(&mut self) -> Result<Option<ProvenKey<'r>>, Denial> {
+    /// The key the client proved to hold, if it sent a proof (R-AS-01, R-AS-17), by the nonce policy of this endpoint.
+    pub(crate) fn prove(&mut self, at: ProofEndpoint) -> Result<Option<ProvenKey<'r>>, Denial> {
         self.one_authorization()?;
-        let proven = self.state.server.verify(self.headers, self.endpoint, self.epoch, self.now)?;
+        let server = self.state.proof_servers.at(at);
+        let proven = server.verify(self.headers, self.endpoint, self.epoch, self.now)?;
         if let Some(proven) = &proven {
             self.learnt.jkt = Some(*proven.jkt());
             self.learnt.nonce_due = proven.proof().nonce_due();

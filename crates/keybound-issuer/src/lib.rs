@@ -16,6 +16,7 @@
 //! |---|---|
 //! | `endpoints.rs`, `endpoints/` | the paths and what is answered there, a file for each endpoint |
 //! | `exchange.rs` | what endpoints for clients share: body, proof, client, record, commit, nonce in the answer |
+//! | `proof_endpoint.rs` | the endpoints that take proofs, each with its nonce policy |
 //! | `grants.rs`, `grants/` | every way a token leaves, as one table; a file for each grant, which looks and changes nothing |
 //! | `tokens.rs` | the only place where access tokens, refresh tokens and ID tokens are made |
 //! | `authorization.rs` | the authorization request, read once whichever way it came; a code comes of it |
@@ -52,6 +53,7 @@ mod handle;
 pub mod keys;
 mod metadata;
 mod people;
+mod proof_endpoint;
 mod quota;
 mod registered;
 mod replays;
@@ -88,6 +90,8 @@ pub use self::keys::Keys;
 use self::metadata::Endpoints;
 use self::people::People;
 pub use self::people::{Connection, PasswordHash, PasswordHashError};
+pub use self::proof_endpoint::ProofEndpoint;
+use self::proof_endpoint::ProofServers;
 use self::quota::Quota;
 use self::replays::Shared;
 use self::room::{Proofs, Room, Shares};
@@ -140,6 +144,8 @@ struct State {
     key_set: FixedKeys,
     realm: Realm,
     server: AuthorizationServer,
+    /// The same at each endpoint that takes proofs, by its nonce policy.
+    proof_servers: ProofServers,
     replays: Shared,
     userinfo: Guard,
     store: Arc<dyn Store>,
@@ -186,7 +192,7 @@ impl State {
 
 impl Issuer {
     /// An issuer with these settings that keeps everything in memory. `server` verifies proofs by its own windows, algorithms
-    /// and nonce policy; `replays` remembers used proofs.
+    /// and nonce policy, as far as [`IssuerConfig::nonce_policy`] has no other; `replays` remembers used proofs.
     ///
     /// # Errors
     ///
@@ -236,7 +242,8 @@ impl Issuer {
             tracing::warn!(seconds = config.token_lifetime.as_secs(), "access tokens live longer than an hour");
         }
         let replays = Shared::new(replays);
-        let (verifier, keys_of_ours) = (server.shared_verifier(), key_set.clone());
+        let proof_servers = ProofServers::of(&server, &config.nonces);
+        let (verifier, keys_of_ours) = (proof_servers.verifier_at(ProofEndpoint::Userinfo), key_set.clone());
         let guard = Guard::new(&config.issuer, keys_of_ours, verifier, origins.clone(), replays.clone(), clock.clone());
         let userinfo = guard.ok_or_else(|| ConfigErrors(vec![ConfigError::Keys]))?;
         let relying_party = RelyingParty::of(&endpoints.sign_in);
@@ -263,6 +270,7 @@ impl Issuer {
                 key_set,
                 realm,
                 server,
+                proof_servers,
                 users,
                 store,
                 people: People::new(),

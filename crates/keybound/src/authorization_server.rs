@@ -23,7 +23,7 @@ use crate::replay::{Epoch, ReplayEntry, Seen};
 use crate::request::{ProofField, TargetUri};
 use crate::time::UnixTime;
 use crate::token::recorded;
-use crate::verify::{Expected, Recorder, VerifiedProof, Verifier};
+use crate::verify::{Expected, NoncePolicy, Recorder, VerifiedProof, Verifier};
 
 /// Verifies proofs at the endpoints of one authorization server.
 #[derive(Debug)]
@@ -92,6 +92,12 @@ impl AuthorizationServer {
     /// The settings: algorithms for `dpop_signing_alg_values_supported` (R-AS-12) and the nonce policy.
     pub fn verifier(&self) -> &Verifier {
         &self.verifier
+    }
+
+    /// The same with another nonce policy, for some of the endpoints: see [`Verifier::with_nonce_policy`].
+    #[must_use]
+    pub fn with_nonce_policy(&self, policy: NoncePolicy) -> Self {
+        Self::new(self.verifier.with_nonce_policy(policy))
     }
 
     /// The same, to be shared with a protected resource of this server.

@@ -64,7 +64,7 @@ impl fmt::Display for ConfigError {
 impl core::error::Error for ConfigError {}
 
 /// Settings of a [`Verifier`]: what has no safe default is an argument of [`Verifier::builder`], the rest has one.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 #[must_use]
 pub struct VerifierBuilder {
     crypto: Arc<dyn Crypto>,
@@ -130,7 +130,7 @@ impl VerifierBuilder {
         if self.max_future > FUTURE_CAP {
             return Err(ConfigError::MaxFuture);
         }
-        let known = KnownHeaders::new(self.known_headers);
+        let known = Arc::new(KnownHeaders::new(self.known_headers));
         Ok(Verifier { settings: self, known })
     }
 }
@@ -142,7 +142,7 @@ impl VerifierBuilder {
 #[derive(Debug)]
 pub struct Verifier {
     settings: VerifierBuilder,
-    known: KnownHeaders,
+    known: Arc<KnownHeaders>,
 }
 
 impl Verifier {
@@ -178,6 +178,17 @@ impl Verifier {
     /// When a nonce is asked for.
     pub const fn nonce_policy(&self) -> NoncePolicy {
         self.settings.policy
+    }
+
+    /// The same with another nonce policy, for some of the targets of one server. What is known of returning clients is shared.
+    ///
+    /// # Security
+    ///
+    /// Each target needs one policy at a time: how long a used proof is kept follows from it. To change it, begin an [`Epoch`].
+    #[must_use]
+    pub fn with_nonce_policy(&self, policy: NoncePolicy) -> Self {
+        let settings = self.settings.clone().nonce_policy(policy);
+        Self { settings, known: Arc::clone(&self.known) }
     }
 
     /// Verifies the proof of a request to a protected resource: form, algorithm, key, signature, method, URI, nonce, time,

@@ -9,7 +9,7 @@ use keybound_tower::{KeySource, KeyState};
 use serde_json::{Value, json};
 
 use super::{Deciding, Shown, ready};
-use crate::config::{Mode, NoncePolicy, ProofHandling, ProofPolicy, Route, UpstreamAuthorization, WhenUnavailable};
+use crate::config::{Mode, ProofHandling, ProofPolicy, Route, UpstreamAuthorization, WhenUnavailable};
 use crate::engine::Engine;
 use crate::health::{Address, Standing};
 use crate::observe::{Decision, Meter, Terms};
@@ -140,11 +140,7 @@ fn proof(policy: &ProofPolicy) -> Value {
     json!({
         "max_age": policy.max_age.as_secs(),
         "max_future": policy.max_future.as_secs(),
-        "nonce": match policy.nonce {
-            NoncePolicy::Off => "off",
-            NoncePolicy::Offer => "offer",
-            NoncePolicy::Require => "require",
-        },
+        "nonce": policy.nonce.name(),
         "nonce_lifetime": policy.nonce_lifetime.as_secs(),
         "algorithms": policy.algorithms.iter().map(|alg| alg.name()).collect::<Vec<_>>(),
     })

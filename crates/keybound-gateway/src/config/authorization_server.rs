@@ -5,9 +5,9 @@ use core::time::Duration;
 use std::path::PathBuf;
 
 use keybound_issuer::store::Location;
-use keybound_issuer::{GrantType, PasswordHash, SignInProvider};
+use keybound_issuer::{GrantType, PasswordHash, ProofEndpoint, SignInProvider};
 
-use super::{KeyFile, PublicUrl, SigningKeys};
+use super::{KeyFile, NoncePolicy, PublicUrl, SigningKeys};
 
 /// `[authorization_server]`
 #[derive(Clone, Debug)]
@@ -23,6 +23,8 @@ pub struct AuthorizationServer {
     pub signing_key: Option<PathBuf>,
     /// The keys it makes.
     pub keys: SigningKeys,
+    /// When single endpoints ask for nonces; the others, by `[proof]`.
+    pub nonces: Vec<(ProofEndpoint, NoncePolicy)>,
     /// Who may register clients.
     pub registration: Registration,
     /// Scopes those clients may have.

@@ -133,6 +133,10 @@ pub(crate) const SECTIONS: &[Section] = &[
               key is always published beside the one that signs. Nothing here but published_ahead holds for signing_key." },
     Section { path: "authorization_server.keys.pkcs11", repeated: false, optional: true,
         doc: "One key in a module of PKCS#11 (an HSM) signs, by keys.algorithm: ES256, ES384 or PS256. For builds with the feature pkcs11." },
+    Section { path: "authorization_server.nonce", repeated: false, optional: true,
+        doc: "What proof.nonce says, at single endpoints of the embedded issuer; what is not written here is as there. All else of a proof\n\
+              is the same everywhere. Not off with proof.preset = \"fapi\" or replay.when_unavailable = \"nonce-only\", and nothing but\n\
+              require where replay.store may fail over." },
     Section { path: "authorization_server.client", repeated: true, optional: true,
         doc: "A client of the embedded issuer, by the names of RFC 7591." },
     Section { path: "authorization_server.user", repeated: true, optional: true,
@@ -481,6 +485,15 @@ pub(crate) const KEYS: &[Key] = &[
         "The label of both halves of the key."),
     key("authorization_server.keys.pkcs11.pin_file", Text, Required("\"hsm.pin\""),
         "The PIN of the token's user, in a file that its owner alone may read."),
+
+    key("authorization_server.nonce.token", Choice(NONCES), Unset("\"require\""),
+        "At the token endpoint."),
+    key("authorization_server.nonce.par", Choice(NONCES), Unset("\"require\""),
+        "At that of pushed authorization requests (RFC 9126)."),
+    key("authorization_server.nonce.device_authorization", Choice(NONCES), Unset("\"require\""),
+        "Where devices get their codes (RFC 8628)."),
+    key("authorization_server.nonce.userinfo", Choice(NONCES), Unset("\"require\""),
+        "Where the claims of the user are; a protected resource, whose nonces are not those of the other three."),
 
     key("authorization_server.client.client_id", Text, Required("\"demo\""), "Its name."),
     key("authorization_server.client.client_name", Text, Unset("\"Orders\""),

@@ -15,6 +15,7 @@ mod decisions;
 mod issuer;
 mod limits;
 mod listen;
+mod nonces;
 mod proof;
 mod route;
 mod server;
@@ -25,6 +26,7 @@ use self::issuer::issuer;
 pub(crate) use self::limits::default_limits;
 use self::limits::{limits, log};
 use self::listen::listen;
+use self::nonces::NonceRules;
 use self::proof::{proof, replay};
 use self::route::{Around, route};
 use self::server::authorization_server;
@@ -61,7 +63,8 @@ pub(crate) fn config(root: &Located, base: &Path, reader: Reader, mistakes: &Mis
     let section = Section::single(root, "telemetry", mistakes);
     let telemetry = section.is_there().then(|| telemetry(section));
     let section = Section::single(root, "authorization_server", mistakes);
-    let server = section.is_there().then(|| authorization_server(section, root, base, mistakes));
+    let rules = NonceRules::of(proof.as_ref().map(|(proof, _)| proof), replay.as_ref());
+    let server = section.is_there().then(|| authorization_server(section, root, base, rules, mistakes));
     check::whole(
         &Written {
             reader,

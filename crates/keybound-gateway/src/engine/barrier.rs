@@ -1,7 +1,9 @@
 //! When a change of configuration needs a barrier: when what was recorded so far does not tell any more which proofs were
 //! used.
 
-use crate::config::{Config, Mode, ProofHandling, ProofPolicy, Route};
+use keybound_issuer::ProofEndpoint;
+
+use crate::config::{Config, Mode, NoncePolicy, ProofHandling, ProofPolicy, Route};
 
 /// Whether a proof that was used under `before` could pass under `after` without anybody noticing.
 pub(crate) fn is_due(before: &Config, after: &Config) -> bool {
@@ -10,12 +12,22 @@ pub(crate) fn is_due(before: &Config, after: &Config) -> bool {
 
 /// An entry is found by the proof's `expires`, and that follows from these.
 fn windows_differ(before: &Config, after: &Config) -> bool {
+    if ProofEndpoint::ALL.into_iter().any(|endpoint| nonces_at(before, endpoint) != nonces_at(after, endpoint)) {
+        return true;
+    }
     let (before, after) = (&before.proof, &after.proof);
     before.max_age != after.max_age
         || before.max_future != after.max_future
         || before.nonce != after.nonce
         || before.nonce_lifetime != after.nonce_lifetime
         || before.iat_with_nonce != after.iat_with_nonce
+}
+
+/// The policy at this endpoint of the embedded issuer. Without an issuer it is that of all, so that one that goes and comes again
+/// with another policy is noticed once.
+fn nonces_at(config: &Config, endpoint: ProofEndpoint) -> NoncePolicy {
+    let own = config.authorization_server.iter().flat_map(|settings| &settings.nonces);
+    own.filter(|(of, _)| *of == endpoint).map(|(_, policy)| *policy).next_back().unwrap_or(config.proof.nonce)
 }
 
 /// Whether proofs for some path are recorded from now on, and were passed on unrecorded before.
@@ -32,6 +44,12 @@ fn is_recorded_newly(before: &Config, after: &Config) -> bool {
 pub(crate) fn judged_by(config: &Config) -> String {
     let ProofPolicy { max_age, max_future, nonce, nonce_lifetime, iat_with_nonce, .. } = &config.proof;
     let mut text = format!("{max_age:?} {max_future:?} {nonce:?} {nonce_lifetime:?} {iat_with_nonce:?}");
+    for endpoint in ProofEndpoint::ALL {
+        let own = nonces_at(config, endpoint);
+        if own != *nonce {
+            text.push_str(&format!("\n{endpoint} {own:?}"));
+        }
+    }
     let mut routes: Vec<_> = config.routes.iter().map(|route| (route.path.as_str(), records(route))).collect();
     routes.sort_unstable();
     for (path, is_recorded) in routes {
@@ -79,6 +97,31 @@ mod tests {
             let [before, after] = [before, after].map(|proof| config(&format!("[proof]\n{proof}\n{root}")));
             assert_eq!(is_due(&before, &after), expected, "{:?} to {:?}", before.proof, after.proof);
             assert_eq!(judged_by(&before) != judged_by(&after), expected, "{:?} to {:?}", before.proof, after.proof);
+        }
+    }
+
+    #[test]
+    fn nonces_of_one_endpoint_need_a_barrier() {
+        let issuer = |nonces: &str| {
+            let text = "[authorization_server]\nurl = \"https://as.example.com\"\nstore = \"memory\"\n";
+            config(&[&route("/", ""), text, "[authorization_server.nonce]\n", nonces].concat())
+        };
+        let without = config(&route("/", ""));
+        for (before, after, expected) in [
+            (issuer(""), issuer("par = \"require\""), true),
+            (issuer("par = \"require\""), issuer("token = \"require\""), true),
+            (issuer("userinfo = \"off\""), issuer(""), true),
+            // What all have, said once more.
+            (issuer(""), issuer("token = \"offer\""), false),
+            // And where there was no issuer in between.
+            (issuer("token = \"off\""), without.clone(), true),
+            (without.clone(), issuer("token = \"off\""), true),
+            (without.clone(), issuer(""), false),
+        ] {
+            let nonces =
+                [&before, &after].map(|config| config.authorization_server.as_ref().map(|own| own.nonces.clone()));
+            assert_eq!(is_due(&before, &after), expected, "{nonces:?}");
+            assert_eq!(judged_by(&before) != judged_by(&after), expected, "{nonces:?}");
         }
     }
 

@@ -18,7 +18,7 @@ use keybound_issuer::users::NewUser;
 use keybound_issuer::{Authentication, Clock, Issuer, IssuerConfig, Keys, Registration, Secret};
 use keybound_tower::RingNonces;
 
-use super::{EngineError, Lasting, Replays, look_at_ring, verifier};
+use super::{EngineError, Lasting, Replays, look_at_ring, policy_of_nonces, verifier};
 use crate::admin::Running;
 use crate::config::{self, ClientAuthentication, Config, Sealing};
 use crate::nonce_ring::{self, Watched};
@@ -317,6 +317,9 @@ fn issuer_config(
     }
     issuer = issuer.session_lifetime(settings.session_lifetime).assertions_per_client(config.replay.per_key);
     issuer = issuer.replay_memory(usize::try_from(config.replay.memory).unwrap_or(usize::MAX));
+    for (endpoint, policy) in &settings.nonces {
+        issuer = issuer.nonce_policy(*endpoint, policy_of_nonces(*policy));
+    }
     for provider in &settings.sign_in {
         issuer = issuer.sign_in(provider.clone());
     }

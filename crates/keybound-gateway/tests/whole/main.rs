@@ -7,6 +7,7 @@ mod support;
 mod attest;
 mod check;
 mod decisions;
+mod embedded;
 mod ext_authz;
 mod forms;
 mod hosts;

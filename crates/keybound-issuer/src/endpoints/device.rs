@@ -24,6 +24,7 @@ use crate::grants::device_code::{Decision, Stored};
 use crate::grants::{audience, scope};
 use crate::handle;
 use crate::people::{Connection, Visit, Visitor, guard, is_developers, pages, view};
+use crate::proof_endpoint::ProofEndpoint;
 use crate::store::{Change, Kind, parse, to_json};
 
 /// How long a person has.
@@ -61,7 +62,7 @@ pub(crate) async fn post(state: &State, parts: Parts, body: Body) -> Response {
 }
 
 async fn begin(exchange: &mut Exchange<'_>, body: &[u8]) -> Result<String, Denial> {
-    let proven = exchange.prove()?;
+    let proven = exchange.prove(ProofEndpoint::DeviceAuthorization)?;
     let form = Form::parse(body)?;
     let authenticated = exchange.authenticate(&form).await?;
     let client = authenticated.client.clone();

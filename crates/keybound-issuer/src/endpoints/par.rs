@@ -19,6 +19,7 @@ use crate::client::Client;
 use crate::exchange::{Exchange, Use, malformed, read_form};
 use crate::form::Form;
 use crate::handle;
+use crate::proof_endpoint::ProofEndpoint;
 use crate::store::{Change, Kind, parse, to_json};
 
 /// How long a pushed request waits for its browser.
@@ -41,7 +42,7 @@ pub(crate) async fn post(state: &State, parts: Parts, body: Body) -> Response {
 }
 
 async fn push(exchange: &mut Exchange<'_>, body: &[u8]) -> Result<String, Denial> {
-    let proven = exchange.prove()?;
+    let proven = exchange.prove(ProofEndpoint::Par)?;
     let form = Form::parse(body)?;
     let authenticated = exchange.authenticate(&form).await?;
     if form.raw("request_uri").is_some() {

@@ -16,6 +16,7 @@ use crate::client::Client;
 use crate::exchange::{Exchange, Use, read_form, write_noted};
 use crate::form::Form;
 use crate::grants::{self, Grant, Redemption};
+use crate::proof_endpoint::ProofEndpoint;
 use crate::store::Change;
 use crate::tokens::{self, RefreshToken};
 
@@ -37,7 +38,7 @@ const NAME: &str = "token";
 
 /// The body of a successful answer.
 async fn run(exchange: &mut Exchange<'_>, body: &[u8]) -> Result<String, Denial> {
-    let proven = exchange.prove()?;
+    let proven = exchange.prove(ProofEndpoint::Token)?;
     let form = Form::parse(body)?;
     if let Some(Ok(grant_type)) = form.get("grant_type").map(str::parse) {
         exchange.asks_for(grant_type);

@@ -12,6 +12,7 @@ mod documents;
 mod down;
 mod elsewhere;
 mod ended;
+mod endpoint_nonces;
 mod exchange;
 mod introspection;
 mod nonces;

@@ -21,7 +21,9 @@ use keybound::token::jwt::KeySet;
 use keybound::verify::{NoncePolicy, Verifier, VerifierBuilder};
 use keybound_issuer::audit::Query;
 use keybound_issuer::store::Store;
-use keybound_issuer::{Authentication, Client as Registered, Clock, GrantType, Issuer, IssuerConfig, Keys, Secret};
+use keybound_issuer::{
+    Authentication, Client as Registered, Clock, GrantType, Issuer, IssuerConfig, Keys, ProofEndpoint, Secret,
+};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -61,6 +63,7 @@ pub(crate) struct Setup {
     store: Option<Arc<dyn Store>>,
     seconds: Arc<AtomicU64>,
     keys: Option<Keys>,
+    nonces_at: Vec<(ProofEndpoint, NoncePolicy)>,
     change: fn(IssuerConfig) -> IssuerConfig,
 }
 
@@ -77,6 +80,7 @@ impl Setup {
             store: None,
             seconds: Arc::new(AtomicU64::new(START)),
             keys: None,
+            nonces_at: Vec::new(),
             change: |config| config,
         }
     }
@@ -129,6 +133,12 @@ impl Setup {
         self
     }
 
+    /// With another policy at one endpoint.
+    pub(crate) fn nonces_at(mut self, endpoint: ProofEndpoint, policy: NoncePolicy) -> Self {
+        self.nonces_at.push((endpoint, policy));
+        self
+    }
+
     pub(crate) fn algorithms(mut self, algs: AlgSet) -> Self {
         self.verifier = self.verifier.algorithms(algs);
         self
@@ -171,6 +181,7 @@ impl Setup {
         let server = AuthorizationServer::new(self.verifier.build().unwrap());
         let keys = self.keys.unwrap_or_else(|| Keys::generate().unwrap());
         let config = (self.change)(config(self.issuer));
+        let config = self.nonces_at.into_iter().fold(config, |config, (at, policy)| config.nonce_policy(at, policy));
         let issuer = match self.store {
             Some(kept) => Issuer::with_store(config, keys, server, Arc::new(store), kept, clock),
             None => Issuer::new(config, keys, server, Arc::new(store), clock),

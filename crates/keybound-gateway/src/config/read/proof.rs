@@ -54,12 +54,7 @@ pub(super) fn proof(section: Section<'_>, base: &Path, root: &Located) -> Option
     };
     let max_age = most("max_age", DAY, "24h");
     let max_future = most("max_future", MOST_FUTURE, "60s");
-    let nonce = section.choice("nonce", "a nonce policy", |text| match text {
-        "off" => Some(NoncePolicy::Off),
-        "offer" => Some(NoncePolicy::Offer),
-        "require" => Some(NoncePolicy::Require),
-        _ => None,
-    });
+    let nonce = section.choice("nonce", "a nonce policy", NoncePolicy::named);
     let nonce_lifetime = most("nonce_lifetime", DAY, "24h");
     let ring = ring_place(&section, base, root, nonce_lifetime);
     let algorithms = section.algorithms("algorithms");

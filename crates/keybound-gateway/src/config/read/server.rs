@@ -8,6 +8,7 @@ use keybound_issuer::GrantType;
 use keybound_issuer::store::Location;
 use keybound_issuer::users::UserError;
 
+use super::nonces::{NonceRules, nonces};
 use super::{not_empty, plain, scope_token, texts};
 use crate::config::file::KeyFile;
 use crate::config::mistake::Mistakes;
@@ -22,6 +23,7 @@ pub(super) fn authorization_server(
     section: Section<'_>,
     root: &Located,
     base: &Path,
+    rules: NonceRules,
     mistakes: &Mistakes,
 ) -> Option<Read<AuthorizationServer>> {
     let url = section.text("url", FromStr::from_str);
@@ -39,6 +41,7 @@ pub(super) fn authorization_server(
     });
     let located = store.as_ref().map(|store| &store.value);
     let keys = signing_keys(section.inside("authorization_server.keys"), base, located, section.has("signing_key"));
+    let nonces = nonces(section.inside("authorization_server.nonce"), rules);
     let audit = section.choice("audit", "a place for the audit log", |text| Some(text == "store"));
     let audit_lifetime = section.duration("audit_lifetime");
     let audit_file = section.text("audit_file", |text| not_empty(text).map(|file| base.join(file)));
@@ -81,6 +84,7 @@ pub(super) fn authorization_server(
         url: url.value,
         audience: audience.map(texts).unwrap_or_default(),
         store: store?.value,
+        nonces,
         registration: registration?.value,
         registration_scope: texts(registration_scope?),
         audit_lifetime: Some(audit_lifetime?.value).filter(|_| audit.is_none_or(|audit| audit.value)),
