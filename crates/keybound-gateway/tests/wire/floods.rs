@@ -1,9 +1,14 @@
 //! Floods by HTTP/2, in its frames: refused, with memory bounded, and others served.
 
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Write as _};
+use std::net::TcpStream;
+use std::sync::mpsc;
+use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::support::{Client, Gateway, Upstream};
+use socket2::{Domain, Socket, Type};
+
+use crate::support::{Client, Gateway, PATIENCE, Upstream};
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const DATA: u8 = 0;
@@ -24,11 +29,20 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
 }
 
+/// How a client begins.
+fn beginning() -> Vec<u8> {
+    [PREFACE, &frame(SETTINGS, 0, 0, &[])].concat()
+}
+
 /// A connection of HTTP/2 that says what it likes.
 fn raw(gateway: &Gateway) -> Client {
+    saying(gateway, &[])
+}
+
+/// One that says this from the beginning, without a pause in which it could be taken for somebody who says nothing.
+fn saying(gateway: &Gateway, octets: &[u8]) -> Client {
     let mut client = gateway.client();
-    client.send(PREFACE);
-    client.send(frame(SETTINGS, 0, 0, &[]));
+    client.send([&*beginning(), octets].concat());
     client
 }
 
@@ -72,7 +86,7 @@ fn rapid_resets_end_the_connection() {
         flood.extend(frame(HEADERS, END_HEADERS | END_STREAM, stream, GET));
         flood.extend(frame(RST_STREAM, 0, stream, &8_u32.to_be_bytes()));
     }
-    let _ = std::io::Write::write_all(&mut client.stream, &flood);
+    let _ = client.stream.write_all(&flood);
     let seen = frames(&mut client);
     assert_eq!(goaway(&seen), Some(ENHANCE_YOUR_CALM), "{seen:?}");
     assert!(upstream.connections() < 50, "{} requests went on", upstream.connections());
@@ -82,33 +96,45 @@ fn rapid_resets_end_the_connection() {
 /// The same, slowly enough that each request has begun before it is taken back.
 #[test]
 fn requests_taken_back_one_by_one_end_the_connection() {
-    let (arrived, arrivals) = std::sync::mpsc::channel();
+    /// What comes of a request.
+    #[derive(PartialEq)]
+    enum Outcome {
+        Arrived,
+        Ended,
+    }
+    let (outcome, outcomes) = mpsc::channel();
+    let arrived = outcome.clone();
     let upstream = Upstream::doing(move |mut wire| {
         if wire.head().is_some_and(|head| head.starts_with("GET / ")) {
-            let _ = arrived.send(());
+            let _ = arrived.send(Outcome::Arrived);
             wire.is_over();
         }
     });
     let gateway = Gateway::open(upstream.address, "");
     let mut client = raw(&gateway);
+    let mut twin = client.twin();
+    // It has nothing to say until the end.
+    twin.stream.set_read_timeout(None).unwrap();
+    let reading = thread::spawn(move || {
+        twin.read_out();
+        outcome.send(Outcome::Ended)
+    });
     let mut begun = 0;
     for number in 0..400 {
         let stream = 2 * number + 1;
-        let request = frame(HEADERS, END_HEADERS | END_STREAM, stream, GET);
-        if std::io::Write::write_all(&mut client.stream, &request).is_err() {
+        if client.stream.write_all(&frame(HEADERS, END_HEADERS | END_STREAM, stream, GET)).is_err() {
             break;
         }
-        if arrivals.recv_timeout(Duration::from_millis(500)).is_err() {
+        if outcomes.recv_timeout(PATIENCE).expect("it arrives, or the connection ends") == Outcome::Ended {
             break;
         }
         begun += 1;
-        let reset = frame(RST_STREAM, 0, stream, &8_u32.to_be_bytes());
-        if std::io::Write::write_all(&mut client.stream, &reset).is_err() {
+        if client.stream.write_all(&frame(RST_STREAM, 0, stream, &8_u32.to_be_bytes())).is_err() {
             break;
         }
     }
     assert!((100..120).contains(&begun), "{begun} were begun");
-    frames(&mut client);
+    drop(reading.join().unwrap());
 }
 
 /// A header that never ends: as many frames as fit a header that is allowed, and no more.
@@ -121,7 +147,7 @@ fn a_flood_of_continuations_ends_the_connection() {
     for _ in 0..20_000 {
         flood.extend(frame(CONTINUATION, 0, 1, b"\0\x01x\x01y"));
     }
-    let _ = std::io::Write::write_all(&mut client.stream, &flood);
+    let _ = client.stream.write_all(&flood);
     assert_eq!(goaway(&frames(&mut client)), Some(ENHANCE_YOUR_CALM));
     assert_eq!(upstream.connections(), 0);
     still_serves(&gateway);
@@ -131,12 +157,11 @@ fn a_flood_of_continuations_ends_the_connection() {
 #[test]
 fn a_header_that_stops_is_cut_off() {
     let upstream = Upstream::echo();
-    let gateway = Gateway::open(upstream.address, "client_timeout = \"150ms\"\nheader_timeout = \"150ms\"");
+    let gateway = Gateway::open(upstream.address, "client_timeout = \"150ms\"\nheader_timeout = \"1s\"");
     let began = Instant::now();
-    let mut client = raw(&gateway);
-    client.send(frame(HEADERS, END_STREAM, 1, GET));
+    let mut client = saying(&gateway, &frame(HEADERS, END_STREAM, 1, GET));
     client.read_out();
-    assert!(began.elapsed() < Duration::from_secs(5));
+    assert!(began.elapsed() < PATIENCE);
     // A preface that stops.
     let mut client = gateway.client();
     client.send(&PREFACE[..10]);
@@ -148,10 +173,7 @@ fn a_header_that_stops_is_cut_off() {
 #[test]
 fn a_header_list_that_is_too_long_is_431() {
     let upstream = Upstream::echo();
-    let gateway = Gateway::open(
-        upstream.address,
-        "header_bytes = \"16KiB\"\nidle_timeout = \"300ms\"\nheader_timeout = \"200ms\"",
-    );
+    let gateway = Gateway::open(upstream.address, "header_bytes = \"16KiB\"\nidle_timeout = \"1s\"");
     let value = vec![b'x'; 4000];
     let length = [0x7f, 0xa1, 0x1e]; // 4000 as an integer with a prefix of seven bits
     let plain = |fields: usize| [GET, &[b"\0\x01x", &length[..], &value].concat().repeat(fields)].concat();
@@ -163,15 +185,14 @@ fn a_header_list_that_is_too_long_is_431() {
         ("five times", plain(20), true, false),
         ("bomb", bomb, false, false),
     ] {
-        let mut client = raw(&gateway);
         let mut parts = block.chunks(16_000).peekable();
-        let (mut kind, mut flags) = (HEADERS, END_STREAM);
+        let (mut kind, mut flags, mut request) = (HEADERS, END_STREAM, Vec::new());
         while let Some(part) = parts.next() {
             let end = if parts.peek().is_none() { END_HEADERS } else { 0 };
-            client.send(frame(kind, flags | end, 1, part));
+            request.extend(frame(kind, flags | end, 1, part));
             (kind, flags) = (CONTINUATION, 0);
         }
-        let seen = frames(&mut client);
+        let seen = frames(&mut saying(&gateway, &request));
         let has = |kind: u8, text: &[u8]| {
             seen.iter().any(|(other, stream, block)| (*other, *stream) == (kind, 1) && contains(block, text))
         };
@@ -192,7 +213,7 @@ fn contains(block: &[u8], text: &[u8]) -> bool {
 #[test]
 fn fields_of_a_connection_are_refused() {
     let upstream = Upstream::echo();
-    let gateway = Gateway::open(upstream.address, "idle_timeout = \"200ms\"\nheader_timeout = \"200ms\"");
+    let gateway = Gateway::open(upstream.address, "idle_timeout = \"200ms\"");
     let field = |name: &str, value: &str| {
         let text = |text: &str| [&[u8::try_from(text.len()).unwrap()], text.as_bytes()].concat();
         [&[0], &text(name)[..], &text(value)].concat()
@@ -210,9 +231,8 @@ fn fields_of_a_connection_are_refused() {
         (":path", "/second"),
         (":unknown", "x"),
     ] {
-        let mut client = raw(&gateway);
-        client.send(frame(HEADERS, END_HEADERS | END_STREAM, 1, &[GET, &field(name, value)].concat()));
-        let seen = frames(&mut client);
+        let request = frame(HEADERS, END_HEADERS | END_STREAM, 1, &[GET, &field(name, value)].concat());
+        let seen = frames(&mut saying(&gateway, &request));
         let reset = seen.iter().any(|(kind, stream, payload)| {
             (*kind, *stream) == (RST_STREAM, 1) && *payload == PROTOCOL_ERROR.to_be_bytes()
         });
@@ -221,23 +241,31 @@ fn fields_of_a_connection_are_refused() {
     assert_eq!(upstream.connections(), 0);
 }
 
+/// A client that has room for hardly anything, and takes nothing: how long it could send `flood` again and again, and how that
+/// ended.
+fn taking_nothing(gateway: &Gateway, flood: &[u8]) -> (Duration, ErrorKind) {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    socket.connect(&gateway.address.into()).unwrap();
+    let mut client = Client::over(TcpStream::from(socket));
+    client.send(beginning());
+    let began = Instant::now();
+    loop {
+        match client.stream.write_all(flood) {
+            Ok(()) => assert!(began.elapsed() < PATIENCE, "it is taken without end"),
+            Err(error) => return (began.elapsed(), error.kind()),
+        }
+    }
+}
+
 /// Pings, settings and empty frames: answered or passed over, and never held.
 #[test]
 fn floods_of_small_frames_do_no_harm() {
     let upstream = Upstream::echo();
     let gateway = Gateway::open(upstream.address, "client_timeout = \"300ms\"\nidle_timeout = \"300ms\"");
     for (kind, payload) in [(PING, &[0; 8][..]), (SETTINGS, &[])] {
-        let mut client = raw(&gateway);
-        let one = frame(kind, 0, 0, payload);
-        let flood = one.repeat(5000);
         // The client takes no answers: those are not piled up, and in time it is given up.
-        let began = Instant::now();
-        let error = loop {
-            match std::io::Write::write_all(&mut client.stream, &flood) {
-                Ok(()) => assert!(began.elapsed() < Duration::from_secs(8), "{kind} is taken without end"),
-                Err(error) => break error.kind(),
-            }
-        };
+        let (_, error) = taking_nothing(&gateway, &frame(kind, 0, 0, payload).repeat(5000));
         assert!(matches!(error, ErrorKind::ConnectionReset | ErrorKind::BrokenPipe), "{kind}: {error}");
         still_serves(&gateway);
     }

@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::time::{Duration, Instant};
 
-use crate::support::{Gateway, Upstream};
+use crate::support::{Gateway, PATIENCE, Upstream};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
@@ -62,30 +62,35 @@ fn a_slow_header_is_cut_off() {
     let mut client = gateway.client();
     while client.stream.write_all(b"x").is_ok() {
         std::thread::sleep(Duration::from_millis(20));
-        assert!(began.elapsed() < Duration::from_secs(10), "it is still taken");
+        assert!(began.elapsed() < Duration::from_secs(14), "it is still taken");
     }
+    // By itself each would take 15 s.
+    assert!(began.elapsed() > Duration::from_millis(390) && began.elapsed() < Duration::from_secs(14));
     // On a connection that was used before, too.
+    let gateway = Gateway::open(upstream.address, "header_timeout = \"4s\"");
     let mut client = gateway.client();
     client.send(GET);
     assert_eq!(client.answer().status, 200);
+    let began = Instant::now();
     client.send("GET / HTTP/1.1\r\n");
     assert!(client.is_over());
-    assert!(began.elapsed() > Duration::from_millis(600));
+    assert!(began.elapsed() > Duration::from_millis(3990) && began.elapsed() < Duration::from_secs(14));
 }
 
 #[test]
 fn a_connection_at_rest_is_closed() {
     let upstream = Upstream::echo();
-    let gateway = Gateway::open(upstream.address, "idle_timeout = \"150ms\"\nheader_timeout = \"5s\"");
+    let gateway = Gateway::open(upstream.address, "idle_timeout = \"4s\"\nheader_timeout = \"60s\"");
     let mut client = gateway.client();
-    let began = Instant::now();
+    let mut began = Instant::now();
     for _ in 0..3 {
+        began = Instant::now();
         client.send(GET);
         assert_eq!(client.answer().status, 200);
     }
-    assert!(client.is_over());
+    assert!(client.is_over(), "in less than a header may take");
     let rested = began.elapsed();
-    assert!(rested > Duration::from_millis(140) && rested < Duration::from_secs(3), "{rested:?}");
+    assert!(rested > Duration::from_millis(3990), "{rested:?}");
 }
 
 /// The times of a client do not run while an upstream thinks.
@@ -93,12 +98,11 @@ fn a_connection_at_rest_is_closed() {
 fn a_slow_upstream_is_not_the_clients_fault() {
     let upstream = Upstream::doing(|mut client| {
         while client.head().is_some() {
-            std::thread::sleep(Duration::from_millis(300));
+            std::thread::sleep(Duration::from_secs(5));
             client.send("HTTP/1.1 204 No Content\r\n\r\n");
         }
     });
-    let limits =
-        "idle_timeout = \"100ms\"\nheader_timeout = \"100ms\"\nclient_timeout = \"100ms\"\nrequest_timeout = \"100ms\"";
+    let limits = "idle_timeout = \"4s\"\nheader_timeout = \"4s\"\nclient_timeout = \"4s\"\nrequest_timeout = \"4s\"";
     let gateway = Gateway::open(upstream.address, limits);
     let mut client = gateway.client();
     client.send(GET);
@@ -127,7 +131,8 @@ fn a_body_that_trickles_is_408() {
     });
     let answer = client.answer();
     assert_eq!((answer.status, answer.reason().as_str()), (408, "body.slow"));
-    client.stream.shutdown(std::net::Shutdown::Both).unwrap();
+    // It may be over already.
+    let _ = client.stream.shutdown(std::net::Shutdown::Both);
     trickle.join().unwrap();
 }
 
@@ -144,7 +149,8 @@ fn a_response_nobody_takes_is_given_up() {
     let gateway = Gateway::open(upstream.address, "client_timeout = \"200ms\"");
     let mut client = gateway.client();
     client.send(GET);
-    seen.recv_timeout(Duration::from_secs(9)).unwrap();
+    // Before the upstream, which may write for as long, gives up by itself.
+    seen.recv_timeout(PATIENCE - Duration::from_secs(1)).unwrap();
 }
 
 #[test]
@@ -163,6 +169,6 @@ fn too_many_connections_are_told_so() {
     drop(kept);
     let began = Instant::now();
     while gateway.answer(GET).status != 200 {
-        assert!(began.elapsed() < Duration::from_secs(10), "the places are not free again");
+        assert!(began.elapsed() < PATIENCE, "the places are not free again");
     }
 }

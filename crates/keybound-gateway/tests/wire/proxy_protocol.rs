@@ -90,7 +90,8 @@ fn without_a_header_the_connection_is_closed() {
         let began = Instant::now();
         client.send(said);
         assert!(client.is_over(), "{:?}", String::from_utf8_lossy(said));
-        assert!(began.elapsed() < Duration::from_secs(5));
+        // By itself it would take ten.
+        assert!(began.elapsed() < Duration::from_secs(9));
     }
     assert_eq!(upstream.connections(), 0);
 }
@@ -99,10 +100,10 @@ fn without_a_header_the_connection_is_closed() {
 #[test]
 fn it_comes_before_http2() {
     let upstream = Upstream::echo();
-    let gateway = behind(&upstream, "", "idle_timeout = \"200ms\"\nheader_timeout = \"200ms\"");
+    let gateway = behind(&upstream, "", "idle_timeout = \"200ms\"");
     let mut client = gateway.client();
-    client.send(block([192, 0, 2, 1]));
-    client.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0\0\0\x06\x01\x05\0\0\0\x01\x82\x86\x84\x41\x01a");
+    let get = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0\0\0\x06\x01\x05\0\0\0\x01\x82\x86\x84\x41\x01a";
+    client.send([&block([192, 0, 2, 1])[..], get].concat());
     let seen = client.read_out();
     assert!(String::from_utf8_lossy(&seen).to_lowercase().contains("x-forwarded-for: 192.0.2.1"));
 }

@@ -2,16 +2,28 @@
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
-use std::sync::mpsc;
+use std::sync::{Arc, Barrier, mpsc};
 use std::time::{Duration, Instant};
 
+use http::Response;
+use keybound_gateway::body::Body;
 use keybound_gateway::config::Config;
-use keybound_gateway::front::Front;
+use keybound_gateway::front::{Front, Handler, Inbound};
 
-use crate::support::{Client, Gateway, Upstream};
+use crate::support::{Client, Gateway, PATIENCE, Upstream, nobody};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
-const LONGEST: Duration = Duration::from_secs(10);
+
+/// A gateway at an address that nobody takes who may not: it is looked whether somebody is still there.
+fn alone(upstream: &Upstream, limits: &str) -> Gateway {
+    Gateway::listening(
+        &format!("address = \"{}\"", nobody()),
+        &format!(
+            "[limits]\n{limits}\n[[route]]\npath = \"/\"\nmode = \"open\"\nupstream = [\"http://{}\"]\n",
+            upstream.address
+        ),
+    )
+}
 
 /// An upstream that says when a request has come, and answers when it is told to.
 fn slow() -> (Upstream, mpsc::Receiver<()>, mpsc::Sender<()>) {
@@ -33,11 +45,11 @@ fn slow() -> (Upstream, mpsc::Receiver<()>, mpsc::Sender<()>) {
 #[test]
 fn requests_in_flight_are_finished() {
     let (upstream, arrivals, go) = slow();
-    let gateway = Gateway::open(upstream.address, "");
+    let gateway = alone(&upstream, "");
     let mut resting = gateway.client();
     let mut busy = gateway.client();
     busy.send(GET);
-    arrivals.recv_timeout(LONGEST).unwrap();
+    arrivals.recv_timeout(PATIENCE).unwrap();
     gateway.stop();
     assert!(resting.is_over(), "a connection at rest from which nothing comes is closed");
     let address = gateway.address;
@@ -54,7 +66,7 @@ fn requests_in_flight_are_finished() {
 fn requests_on_their_way_are_answered() {
     let upstream = Upstream::echo();
     // However slow this machine is.
-    let gateway = Gateway::open(upstream.address, "drain_idle_timeout = \"30s\"");
+    let gateway = alone(&upstream, "drain_idle_timeout = \"30s\"");
     let mut clients: Vec<Client> = (0..8).map(|_| gateway.client()).collect();
     for client in &mut clients[..4] {
         client.send(GET);
@@ -74,7 +86,7 @@ fn requests_on_their_way_are_answered() {
 
 /// Returns once nobody listens there any more.
 fn closed(address: SocketAddr) {
-    let patience = Instant::now() + LONGEST;
+    let patience = Instant::now() + PATIENCE;
     while TcpStream::connect(address).is_ok() {
         assert!(Instant::now() < patience, "still open");
     }
@@ -86,7 +98,7 @@ fn requests_that_take_too_long_are_cut_off() {
     let gateway = Gateway::open(upstream.address, "drain_timeout = \"100ms\"");
     let mut client = gateway.client();
     client.send(GET);
-    arrivals.recv_timeout(LONGEST).unwrap();
+    arrivals.recv_timeout(PATIENCE).unwrap();
     gateway.stop();
     assert_eq!(gateway.drained().cut_off, 1);
     assert!(client.is_over());
@@ -96,7 +108,7 @@ fn requests_that_take_too_long_are_cut_off() {
 #[test]
 fn the_port_stays_open_for_a_while_if_set() {
     let upstream = Upstream::echo();
-    let gateway = Gateway::open(upstream.address, "drain_delay = \"1500ms\"");
+    let gateway = alone(&upstream, "drain_delay = \"5s\"\ndrain_idle_timeout = \"30s\"");
     let begun = Instant::now();
     gateway.stop();
     let mut told = 0;
@@ -112,20 +124,43 @@ fn the_port_stays_open_for_a_while_if_set() {
         }
     }
     closed(gateway.address);
-    assert!(begun.elapsed() >= Duration::from_millis(1500));
+    assert!(begun.elapsed() >= Duration::from_secs(5));
     assert_eq!(gateway.drained().cut_off, 0);
+}
+
+/// Holds up its worker until as many are held up as there are.
+struct Together {
+    inside: mpsc::Sender<()>,
+    all: Arc<Barrier>,
+}
+
+impl Handler for Together {
+    async fn handle(&self, _: Inbound) -> Response<Body> {
+        self.inside.send(()).unwrap();
+        self.all.wait();
+        Response::new(Body::empty())
+    }
 }
 
 #[test]
 fn several_workers_serve_one_port_and_all_stop() {
-    let upstream = Upstream::echo();
-    let gateway = Gateway::with(&format!(
-        "[[route]]\npath = \"/\"\nmode = \"open\"\nupstream = [\"http://{}\"]\n",
-        upstream.address
-    ));
-    let mut clients: Vec<Client> = (0..16).map(|_| gateway.client()).collect();
-    for client in &mut clients {
+    const WORKERS: usize = 3;
+    let (inside, held_up) = mpsc::channel();
+    let all = Arc::new(Barrier::new(WORKERS));
+    let route = "[[route]]\npath = \"/\"\nmode = \"open\"\nupstream = [\"http://127.0.0.1:9\"]\n";
+    let gateway = Gateway::handling(&format!("workers = {WORKERS}"), route, move |_, _| Together {
+        inside: inside.clone(),
+        all: Arc::clone(&all),
+    });
+    // Each is taken by a worker that is not held up yet.
+    let ask = |_| {
+        let mut client = gateway.client();
         client.send(GET);
+        held_up.recv_timeout(PATIENCE).expect("another worker");
+        client
+    };
+    let mut clients: Vec<Client> = (0..WORKERS).map(ask).collect();
+    for client in &mut clients {
         assert_eq!(client.answer().status, 200);
     }
     gateway.stop();

@@ -2,11 +2,11 @@
 //! their own on loopback.
 
 use std::io::{Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -16,8 +16,8 @@ use keybound_gateway::config::{Config, Mode, Prefix, ProofHandling, UpstreamAuth
 use keybound_gateway::front::{Certificates, Drained, Front, Handler, Inbound, Stop};
 use keybound_gateway::proxy::{Identity, Origin, Proxy, Terms, Upstreams};
 
-/// No wait in a test is longer.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// No wait in a test is longer: enough for a slow machine, and less than `client_timeout` is by itself.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(25);
 
 /// A route by prefix, and then to the upstream. Routes that are not open vouch for one and the same caller.
 pub(crate) struct Plain {
@@ -90,9 +90,20 @@ impl Gateway {
 
     /// With this configuration, and these settings of `[listen]`.
     pub(crate) fn listening(listen: &str, text: &str) -> Self {
-        let address = if listen.contains("address = ") { "" } else { "address = \"127.0.0.1:0\"\n" };
+        Self::handling(listen, text, Plain::new)
+    }
+
+    /// The same, with another handler.
+    pub(crate) fn handling<H: Handler>(
+        listen: &str,
+        text: &str,
+        make: impl Fn(Rc<Proxy>, &Config) -> H + Send + Sync + 'static,
+    ) -> Self {
+        let unless = |name: &str, line: &'static str| if listen.contains(name) { "" } else { line };
+        let address = unless("address = ", "address = \"127.0.0.1:0\"\n");
+        let workers = unless("workers = ", "workers = 1\n");
         let text = format!(
-            "[listen]\n{address}workers = 1\n{listen}\n[[origin]]\nurl = \"https://api.example.com\"\n\
+            "[listen]\n{address}{workers}{listen}\n[[origin]]\nurl = \"https://api.example.com\"\n\
              [[issuer]]\nurl = \"https://id.example.com\"\naudience = [\"x\"]\n{text}"
         );
         let config = Config::parse(&text, Path::new("test.toml")).unwrap_or_else(|errors| panic!("{errors}"));
@@ -100,7 +111,7 @@ impl Gateway {
         let (address, certificates) = (front.address().unwrap(), front.certificates());
         let stop = Stop::new();
         let stopped = stop.clone();
-        let running = thread::spawn(move || front.run(|proxy| Plain::new(proxy, &config), &stopped).unwrap());
+        let running = thread::spawn(move || front.run(|proxy| make(proxy, &config), &stopped).unwrap());
         Self { address, certificates, stop, running: Some(running) }
     }
 
@@ -353,7 +364,12 @@ impl Upstream {
     }
 }
 
-/// An address where nobody listens.
+/// An address where nobody listens. Where all of 127/8 is this machine, its host is of its own too, so that nobody gets the port
+/// meanwhile who asks for any.
 pub(crate) fn nobody() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    static GIVEN: AtomicU16 = AtomicU16::new(1);
+    let [high, low] = GIVEN.fetch_add(1, Ordering::Relaxed).to_be_bytes();
+    let [.., process] = std::process::id().to_be_bytes();
+    let host = if cfg!(target_os = "linux") { Ipv4Addr::new(127, process | 1, high, low) } else { Ipv4Addr::LOCALHOST };
+    TcpListener::bind((host, 0)).unwrap().local_addr().unwrap()
 }

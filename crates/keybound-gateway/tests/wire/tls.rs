@@ -186,7 +186,8 @@ fn a_slow_handshake_is_cut_off() {
     client.send(b"\x16\x03\x01\x02\x00");
     assert!(client.is_over());
     let waited = began.elapsed();
-    assert!(waited > Duration::from_millis(390) && waited < Duration::from_secs(5), "{waited:?}");
+    // By itself each would take ten.
+    assert!(waited > Duration::from_millis(390) && waited < Duration::from_secs(15), "{waited:?}");
 }
 
 #[test]
