@@ -232,8 +232,12 @@ pub(crate) fn due(shared: &Shared, limits: &Limits) -> Option<Instant> {
         Phase::Header => Some(shared.since() + limits.header_timeout),
         Phase::Busy | Phase::Tunnel => None,
     };
-    let stuck = shared.stuck_since().map(|since| since + limits.client_timeout);
-    coming.into_iter().chain(stuck).min()
+    coming.into_iter().chain(takes_nothing(shared, limits)).min()
+}
+
+/// When a client has to be given up that takes nothing of what is to be written.
+pub(crate) fn takes_nothing(shared: &Shared, limits: &Limits) -> Option<Instant> {
+    shared.stuck_since().map(|since| since + limits.client_timeout)
 }
 
 /// One timer for all deadlines of a connection. It is set back only for an earlier one; for a later one it is set anew when

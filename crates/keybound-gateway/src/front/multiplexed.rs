@@ -19,7 +19,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::time::Instant;
 
-use super::connection::{Deadline, Octets, Shop, TurnedAway, due};
+use super::connection::{Deadline, Octets, Shop, TurnedAway, due, takes_nothing};
 use super::guard::{Guard, Phase};
 use super::{Handler, Peer};
 use crate::config::Limits;
@@ -108,7 +108,10 @@ pub(crate) async fn serve<H: Handler, S: Octets>(
             let resting = peer.shared().phase() == Phase::Resting;
             let due = match ending.filter(|_| resting) {
                 // It was told, and nothing is under way but what it still has to take.
-                Some(since) => Some(since.max(peer.shared().since()) + FAREWELL),
+                Some(since) => {
+                    let leaves = since.max(peer.shared().since()) + FAREWELL;
+                    takes_nothing(peer.shared(), &shop.limits).into_iter().chain([leaves]).min()
+                }
                 None => due(peer.shared(), &shop.limits),
             };
             if deadline.poll(cx, due).is_pending() {

@@ -270,3 +270,21 @@ fn floods_of_small_frames_do_no_harm() {
         still_serves(&gateway);
     }
 }
+
+/// Whoever takes nothing has `client_timeout` for that, and no more once it was told to end; the farewell is for those who listen.
+#[test]
+fn a_client_that_takes_nothing_is_given_up_though_it_was_told_to_end() {
+    let upstream = Upstream::echo();
+    let gateway = Gateway::open(upstream.address, "client_timeout = \"300ms\"\nidle_timeout = \"100ms\"");
+    let flood = frame(PING, 0, 0, &[0; 8]).repeat(5000);
+    // A machine that stands still now and then gives it up late, but not each time; after a farewell of 5 s it is late each time.
+    let mut late = Vec::new();
+    loop {
+        let (elapsed, _) = taking_nothing(&gateway, &flood);
+        if elapsed < Duration::from_secs(4) {
+            return;
+        }
+        late.push(elapsed);
+        assert!(late.len() < 5, "given up after {late:?}");
+    }
+}
