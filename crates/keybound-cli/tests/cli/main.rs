@@ -1,5 +1,6 @@
 //! The command line as a user has it: processes, sockets, and transcripts of input, output and exit status.
 
+mod address;
 mod administration;
 mod agent;
 mod agent_streams;

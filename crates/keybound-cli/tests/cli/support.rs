@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read, Write as _};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::TempDir;
+
+pub(crate) use crate::address::free_address;
 
 /// No wait in a test is longer.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -250,11 +252,6 @@ fn read_lines(stream: impl Read + Send + 'static, lines: Sender<String>) {
             }
         }
     });
-}
-
-/// An address nobody listens at, for what must be known before there is a listener.
-pub(crate) fn free_address() -> SocketAddr {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap()
 }
 
 /// The whole answer to a plain GET, as text.

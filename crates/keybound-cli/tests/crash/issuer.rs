@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::SystemTime;
@@ -13,6 +13,7 @@ use keybound::time::UnixTime;
 use keybound_issuer::store::{Kind, Location, open};
 use serde_json::Value;
 
+use crate::address::free_address;
 use crate::story::REDIRECT;
 
 /// An issuer with a client of people and one that asserts.
@@ -37,7 +38,7 @@ impl Issuer {
             other => panic!("{other:?} would be gone"),
         };
         let signer = SoftwareKey::generate(Alg::Es256).unwrap();
-        let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
+        let address = free_address();
         fs::write(folder.join("jwks.json"), format!(r#"{{"keys":[{}]}}"#, signer.public_jwk().to_json())).unwrap();
         fs::write(folder.join("issuer.toml"), configuration(address, &store)).unwrap();
         Self { folder: folder.to_owned(), address, signer, process: None }

@@ -3,6 +3,8 @@
 //!
 //! The instants come of a seed that is printed; `KEYBOUND_CRASH_SEED` has a run again, as far as threads allow.
 
+#[path = "../cli/address.rs"]
+mod address;
 mod check;
 mod faults;
 mod http;
