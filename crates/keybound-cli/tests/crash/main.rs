@@ -13,6 +13,7 @@ mod postgres;
 mod random;
 mod story;
 
+use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -37,7 +38,10 @@ const SERVER_KILLS: usize = 12;
 /// What is spent stays so: this many of it are tried again after each crash.
 const REMEMBERED: usize = 8;
 
-/// Loads last up to so long, in microseconds.
+/// No wait is longer.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Loads last up to so long once something was acknowledged, in microseconds.
 const LONGEST: u64 = 150_000;
 
 /// A run: what to kill, and what is known so far.
@@ -63,12 +67,19 @@ impl Run {
         let seeds: Vec<Random> = (0..CLIENTS).map(|_| Random::new(self.random.next())).collect();
         let instant = Duration::from_micros(self.random.below(LONGEST));
         self.crashes += 1;
+        let (done, first) = mpsc::channel();
         thread::scope(|scope| {
             let begin = |mut random: Random| {
                 let make = || Peer::new(issuer.address());
-                scope.spawn(move || Story::of(make, issuer.signer(), &issuer.url(), &mut random))
+                let done = done.clone();
+                // Nobody listens after the first time.
+                let acknowledged = move || {
+                    let _ = done.send(());
+                };
+                scope.spawn(move || Story::of(make, issuer.signer(), &issuer.url(), &mut random, acknowledged))
             };
             let clients: Vec<_> = seeds.into_iter().map(begin).collect();
+            first.recv_timeout(PATIENCE).expect("something that is done");
             thread::sleep(instant);
             crash();
             clients.into_iter().map(|client| client.join().expect("a story without faults")).collect()
@@ -178,7 +189,7 @@ fn killed_postgres_loses_nothing_and_issues_nothing_twice() {
 
 /// Waits until the issuer works again, which it does by itself.
 fn recovered(issuer: &Issuer) {
-    let deadline = Instant::now() + Duration::from_secs(30);
+    let deadline = Instant::now() + PATIENCE;
     while let Err(Lost) = story::code(&mut Peer::new(issuer.address())) {
         assert!(Instant::now() < deadline, "it does not recover");
     }

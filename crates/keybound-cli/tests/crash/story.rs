@@ -60,8 +60,14 @@ pub(crate) struct Story {
 pub(crate) struct Lost;
 
 impl Story {
-    /// Does one thing after the other until there is no answer.
-    pub(crate) fn of(make: impl Fn() -> Peer, signer: &SoftwareKey, issuer: &str, random: &mut Random) -> Self {
+    /// Does one thing after the other until there is no answer, and says of each that it is done.
+    pub(crate) fn of(
+        make: impl Fn() -> Peer,
+        signer: &SoftwareKey,
+        issuer: &str,
+        random: &mut Random,
+        acknowledged: impl Fn(),
+    ) -> Self {
         let mut story = Self::default();
         let (mut peer, mut ended) = (make(), false);
         while !ended {
@@ -70,6 +76,9 @@ impl Story {
             } else {
                 story.begin(make(), random).is_err()
             };
+            if !ended {
+                acknowledged();
+            }
         }
         story
     }
