@@ -17,7 +17,7 @@ fn start(stage: &Stage) -> Program {
     let file = example(
         "caddy/Caddyfile",
         &[
-            ("api.example.com {", format!("http://:{} {{\nbind 127.0.0.1", stage.public.port())),
+            ("api.example.com {", format!("http://:{} {{\nbind {}", stage.public.port(), stage.public.ip())),
             ("127.0.0.1:8080", stage.gateway.to_string()),
             ("127.0.0.1:8082", stage.decisions.to_string()),
             ("127.0.0.1:9000", stage.app.address.to_string()),

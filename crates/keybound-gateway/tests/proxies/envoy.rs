@@ -39,12 +39,12 @@ fn envoy_with_other_settings() {
 }
 
 fn start(stage: &Stage, otherwise: &[(&str, String)]) -> Program {
-    let address = |at: std::net::SocketAddr| format!("port_value: {} }}", at.port());
+    let address = |at: std::net::SocketAddr| format!("address: {}, port_value: {} }}", at.ip(), at.port());
     let places = [
-        ("port_value: 8000 }", address(stage.public)),
-        ("port_value: 8080 }", address(stage.gateway)),
-        ("port_value: 8083 }", address(stage.ext_authz)),
-        ("port_value: 9000 }", address(stage.app.address)),
+        ("address: 127.0.0.1, port_value: 8000 }", address(stage.public)),
+        ("address: 127.0.0.1, port_value: 8080 }", address(stage.gateway)),
+        ("address: 127.0.0.1, port_value: 8083 }", address(stage.ext_authz)),
+        ("address: 127.0.0.1, port_value: 9000 }", address(stage.app.address)),
     ];
     stage.scene.write("envoy.yaml", &example("envoy/envoy.yaml", &[&places[..], otherwise].concat()));
     let program = std::env::var_os("ENVOY").expect("the variable ENVOY names the program; cargo xtask test sets it");

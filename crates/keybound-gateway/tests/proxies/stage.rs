@@ -11,9 +11,9 @@ use keybound_gateway::front::{Drained, Front, Sockets, Stop};
 use keybound_gateway::reload::Live;
 use keybound_gateway::stack::Stack;
 
-use crate::program::{self, Program};
+use crate::program::{Program, example};
 use crate::scene::Scene;
-use crate::support::{Answer, Client, Upstream};
+use crate::support::{Answer, Client, Upstream, nobody};
 
 pub(crate) struct Stage {
     pub(crate) scene: Scene,
@@ -32,7 +32,7 @@ pub(crate) struct Stage {
 impl Stage {
     pub(crate) fn new() -> Self {
         let scene = Scene::new();
-        let text = program::example(
+        let text = example(
             "decisions.toml",
             &[
                 ("127.0.0.1:8080", "127.0.0.1:0".to_owned()),
@@ -43,8 +43,8 @@ impl Stage {
                 ("[[issuer]]\n", "[[issuer]]\njwks_file = \"issuer.jwks.json\"\n".to_owned()),
             ],
         );
-        // So short that a nonce grows old within the test.
-        let text = format!("{text}[proof]\nnonce_lifetime = \"6s\"\n");
+        // So short that a nonce grows old within the test, and not so short that it is over when this machine stands still.
+        let text = format!("{text}[proof]\nnonce_lifetime = \"16s\"\n");
         let config = scene.try_config(&text).unwrap_or_else(|errors| panic!("{errors}"));
         let front = Front::bind(&config.listen, &config.limits).unwrap();
         let asked = config.listen.decisions.as_ref().unwrap();
@@ -63,7 +63,7 @@ impl Stage {
             thread::spawn(move || asked.run(|_| Decisions::new(Arc::clone(&for_asked)), &two).unwrap()),
             thread::spawn(move || envoys.run(|_| ExtAuthz::new(Arc::clone(&for_envoy)), &three).unwrap()),
         ];
-        let public = program::free_address();
+        let public = nobody();
         Self { scene, app: app(), gateway, decisions, ext_authz, public, stop, serving, proxy: None }
     }
 
