@@ -179,8 +179,8 @@ fn nodes() -> Outcome {
     let seconds = std::env::var("KEYBOUND_NODES_SECONDS").unwrap_or_else(|_| "20".to_owned());
     let mut tests = run::command();
     tests.args(["test", "--workspace", "--locked", "--test", "nodes", "--", "--ignored", "--nocapture"]);
-    // Two at a time: each is a dozen processes.
-    tests.arg("--test-threads=2").env("KEYBOUND_NODES_SECONDS", seconds);
+    // One at a time: each is a dozen processes, and has to recover within seconds.
+    tests.arg("--test-threads=1").env("KEYBOUND_NODES_SECONDS", seconds);
     tests.env("KEYBOUND_TEST_POSTGRES_DATA", server.data()).env("KEYBOUND_TEST_POSTGRES_START", server.starting());
     tested(&mut tests)
 }
