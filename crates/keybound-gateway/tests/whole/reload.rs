@@ -11,7 +11,7 @@ use http::Method;
 use crate::scene::{Running, Scene, route};
 use crate::support::{Answer, Client, Upstream};
 
-const LONGEST: Duration = Duration::from_secs(10);
+const LONGEST: Duration = Duration::from_secs(30);
 
 fn orders(gateway: &Running, scene: &Scene, nonce: Option<&str>) -> Answer {
     gateway.get("/orders", &scene.credentials(Method::GET, "/orders", nonce))

@@ -37,7 +37,8 @@ impl Alone {
             "[listen]\naddress = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\n[authorization_server]\nurl = \"http://127.0.0.1:1\"\n\
              audience = [\"https://api.example.com\"]\nstore = \"memory\"\n[[authorization_server.client]]\nclient_id = \"app\"\n\
              client_secret = \"0123456789abcdef\"\ntoken_endpoint_auth_method = \"client_secret_post\"\n\
-             grant_types = [\"client_credentials\"]\ndpop_bound_access_tokens = true\n[proof]\n{}\n[replay]\nstore = \"{store}\"\n",
+             grant_types = [\"client_credentials\"]\ndpop_bound_access_tokens = true\n[proof]\n{}\n[replay]\nstore = \"{store}\"\n\
+             [replay.redis]\ntimeout = \"5s\"\n",
             kept_ring(SEALING),
         );
         let flags = Overrides::default().reader(Reader::Issuer);
