@@ -41,7 +41,9 @@ fn a_restart_loses_no_connection() {
     let place = Place::new();
     let (socket, address) = listening();
     let text = gateway(&address.to_string(), "http://127.0.0.1:9", &sample());
-    place.write("keybound.toml", &text.replace("[[route]]", "[[route]]\nmode = \"open\""));
+    // Whoever is connected may be slow to ask.
+    let limits = "[limits]\ndrain_idle_timeout = \"30s\"\n";
+    place.write("keybound.toml", &(text.replace("[[route]]", "[[route]]\nmode = \"open\"") + limits));
     let start = || {
         let mut service = Service::start(passing(&place, &socket, "keybound.socket", &SERVE));
         assert_eq!(service.address(), address);

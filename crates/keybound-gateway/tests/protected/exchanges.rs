@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::support::{Gateway, field, route, upstream};
 
-const LONGEST: Duration = Duration::from_secs(10);
+const LONGEST: Duration = Duration::from_secs(30);
 
 /// Answers each request with its request line and what it says of the caller.
 fn echo() -> String {

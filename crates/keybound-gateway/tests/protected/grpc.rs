@@ -27,7 +27,7 @@ use crate::support::{Caller, Gateway, route};
 const ONE: &str = "/test.Words/One";
 const MANY: &str = "/test.Words/Many";
 const TALK: &str = "/test.Words/Talk";
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 type Words = Pin<Box<dyn Stream<Item = Result<String, Status>> + Send>>;
 type Answer<T> = Pin<Box<dyn Future<Output = Result<tonic::Response<T>, Status>> + Send>>;
@@ -210,7 +210,7 @@ async fn a_stream_of_the_server_ends_with_its_status() {
 /// Each word is answered before the next is sent; for longer than any time of a request, as long as something is said.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn streams_both_ways_at_once() {
-    let set = Set::new("client_timeout = \"150ms\"\nrequest_timeout = \"300ms\"\nstream_timeout = \"5s\"").await;
+    let set = Set::new("client_timeout = \"4s\"\nrequest_timeout = \"8s\"\nstream_timeout = \"30s\"").await;
     let nonce = set.nonce().await;
     let (say, said) = mpsc::channel::<String>(1);
     let words = stream::unfold(said, |mut said| async { said.recv().await.map(|word| (word, said)) });
@@ -221,8 +221,8 @@ async fn streams_both_ways_at_once() {
     let mut answers = client.streaming::<_, String, String, _>(request, path, TextCodec).await.unwrap().into_inner();
     let mut next = async || tokio::time::timeout(PATIENCE, answers.message()).await.unwrap().unwrap();
     assert_eq!(next().await.as_deref(), Some("FIRST"));
-    for _ in 0..3 {
-        tokio::time::sleep(Duration::from_millis(250)).await;
+    for _ in 0..2 {
+        tokio::time::sleep(Duration::from_millis(4500)).await;
         say.send("again".to_owned()).await.unwrap();
         assert_eq!(next().await.as_deref(), Some("AGAIN"));
     }

@@ -23,7 +23,7 @@ use serde_json::json;
 
 const ISSUER: &str = "https://id.example.com";
 pub(crate) const ORIGIN: &str = "https://api.example.com";
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A gateway in this process. It stops when dropped.
 pub(crate) struct Gateway {

@@ -154,14 +154,14 @@ fn websocket_echo() -> Upstream {
 #[test]
 fn a_websocket_is_a_tunnel() {
     let upstream = websocket_echo();
-    let gateway = Gateway::open(upstream.address, "idle_timeout = \"100ms\"\nheader_timeout = \"1s\"");
+    let gateway = Gateway::open(upstream.address, "idle_timeout = \"100ms\"\nheader_timeout = \"4s\"");
     let mut client = gateway.client();
     client.send(OPENING);
     let head = client.head().unwrap();
     assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
     assert_eq!(field(&head, "upgrade"), Some("websocket"));
     assert_eq!(field(&head, "sec-websocket-accept"), Some("x"));
-    for (word, pause) in [("one", 200), ("GET / HTTP/1.1\r\n\r\n", 1200), ("\x00\x01", 200)] {
+    for (word, pause) in [("one", 200), ("GET / HTTP/1.1\r\n\r\n", 4500), ("\x00\x01", 200)] {
         client.send(word);
         assert_eq!(client.exactly(word.len()), word.as_bytes());
         // Longer than a rest may be, and once than a header may take: it is no HTTP any more.
