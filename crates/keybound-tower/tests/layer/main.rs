@@ -11,6 +11,7 @@ mod nonces;
 mod outages;
 mod records;
 mod tokens;
+mod work;
 
 use core::convert::Infallible;
 use std::sync::Arc;
