@@ -58,9 +58,14 @@ impl Cluster {
         Ok(cluster)
     }
 
+    /// Where the servers are reached.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.nodes.iter().map(|node| node.proxy.address()).collect()
+    }
+
     /// `redis-cluster://` and every node.
     pub fn url(&self) -> String {
-        let addresses: Vec<_> = self.nodes.iter().map(|node| node.proxy.address().to_string()).collect();
+        let addresses: Vec<_> = self.addresses().iter().map(ToString::to_string).collect();
         format!("redis-cluster://{}", addresses.join(","))
     }
 
@@ -197,14 +202,20 @@ fn member(settings: Settings) -> io::Result<Member> {
         .line("repl-timeout 5")
         .line("repl-ping-replica-period 1")
         .line(format!("cluster-port {bus_port}"));
+    let has_tls = settings.has_tls();
     let mut server = Server::prepare(settings, false)?;
     let proxy = Proxy::to(server.address())?;
     let bus = Proxy::to(SocketAddr::new(server.address().ip(), bus_port))?;
-    server.begin([
+    let mut lines = vec![
         "cluster-announce-ip 127.0.0.1".to_owned(),
         format!("cluster-announce-port {}", proxy.address().port()),
         format!("cluster-announce-bus-port {}", bus.address().port()),
-    ])?;
+    ];
+    if has_tls {
+        lines.push("tls-cluster yes".to_owned());
+        lines.push(format!("cluster-announce-tls-port {}", proxy.address().port()));
+    }
+    server.begin(lines)?;
     let id = server.ask(&["CLUSTER", "MYID"])?;
     Ok(Member { server, proxy, bus, id })
 }

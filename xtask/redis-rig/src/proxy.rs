@@ -26,6 +26,10 @@ struct Gate {
 struct State {
     barred: Barred,
     refused: bool,
+    /// Whether what the server says is held back.
+    mute: bool,
+    /// What clients are told in place of what the server says.
+    instead: Option<Vec<u8>>,
     open: Vec<(SocketAddr, TcpStream, TcpStream)>,
 }
 
@@ -44,7 +48,7 @@ impl Proxy {
     pub fn to(to: SocketAddr) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let address = listener.local_addr()?;
-        let state = State { barred: Box::new(|_| false), refused: false, open: Vec::new() };
+        let state = State { barred: Box::new(|_| false), refused: false, mute: false, instead: None, open: Vec::new() };
         let gate = Arc::new(Gate { state: Mutex::new(state), changed: Condvar::new(), over: AtomicBool::new(false) });
         let ours = Arc::clone(&gate);
         thread::spawn(move || {
@@ -76,7 +80,20 @@ impl Proxy {
         self.change(|state| {
             state.barred = Box::new(barred);
             state.refused = false;
+            state.mute = false;
+            state.instead = None;
         });
+    }
+
+    /// Lets everything through to the server, and nothing back. What was held back when connections end is lost.
+    pub fn bar_answers(&self) {
+        self.change(|state| state.mute = true);
+    }
+
+    /// Lets everything through to the server, and tells clients this for whatever it says.
+    pub fn answer_instead(&self, answer: impl Into<Vec<u8>>) {
+        let answer = answer.into();
+        self.change(|state| state.instead = Some(answer));
     }
 
     /// Bars the other servers of the rig, and no client.
@@ -141,9 +158,9 @@ impl Gate {
     }
 
     /// Waits while this peer is barred; says whether the connection may go on.
-    fn pass(&self, peer: SocketAddr) -> bool {
+    fn pass(&self, peer: SocketAddr, is_answer: bool) -> bool {
         let mut state = self.lock();
-        while (state.barred)(peer) && !state.refused {
+        while ((state.barred)(peer) || is_answer && state.mute) && !state.refused {
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         !state.refused && !self.over.load(Ordering::Acquire)
@@ -151,7 +168,7 @@ impl Gate {
 
     fn serve(self: &Arc<Self>, client: TcpStream, to: SocketAddr) {
         let Ok(peer) = client.peer_addr() else { return };
-        if !self.pass(peer) {
+        if !self.pass(peer, false) {
             return;
         }
         let Ok(server) = TcpStream::connect_timeout(&to, Duration::from_secs(5)) else { return };
@@ -160,15 +177,19 @@ impl Gate {
         let (Ok(kept), Ok(back)) = (clones(), clones()) else { return };
         self.lock().open.push((peer, kept.0, kept.1));
         let gate = Arc::clone(self);
-        thread::spawn(move || gate.copy(peer, back.1, back.0));
-        self.copy(peer, client, server);
+        thread::spawn(move || gate.copy((peer, true), back.1, back.0));
+        self.copy((peer, false), client, server);
         self.lock().open.retain(|(other, ..)| *other != peer);
     }
 
-    fn copy(&self, peer: SocketAddr, mut from: TcpStream, mut to: TcpStream) {
+    fn copy(&self, (peer, is_answer): (SocketAddr, bool), mut from: TcpStream, mut to: TcpStream) {
         let mut buffer = vec![0; 64 * 1024];
         while let Ok(read @ 1..) = from.read(&mut buffer) {
-            if !self.pass(peer) || to.write_all(&buffer[..read]).is_err() {
+            if !self.pass(peer, is_answer) {
+                break;
+            }
+            let instead = if is_answer { self.lock().instead.clone() } else { None };
+            if to.write_all(instead.as_deref().unwrap_or(&buffer[..read])).is_err() {
                 break;
             }
         }

@@ -38,7 +38,7 @@ impl Sentinels {
         for _ in 0..replicas {
             nodes.push(node(settings.clone(), Some(primary))?);
         }
-        let sentinels = (0..3).map(|_| sentinel(primary)).collect::<io::Result<_>>()?;
+        let sentinels = (0..3).map(|_| sentinel(settings.of_sentinel(), primary)).collect::<io::Result<_>>()?;
         let all = Self { nodes, sentinels };
         all.settled()?;
         Ok(all)
@@ -49,9 +49,14 @@ impl Sentinels {
         NAME
     }
 
+    /// Where the Sentinels are reached.
+    pub fn sentinel_addresses(&self) -> Vec<SocketAddr> {
+        self.sentinels.iter().map(|one| one.proxy.address()).collect()
+    }
+
     /// `redis-sentinel://` and the Sentinels.
     pub fn url(&self) -> String {
-        let addresses: Vec<_> = self.sentinels.iter().map(|one| one.proxy.address().to_string()).collect();
+        let addresses: Vec<_> = self.sentinel_addresses().iter().map(ToString::to_string).collect();
         format!("redis-sentinel://{}?master={NAME}", addresses.join(","))
     }
 
@@ -131,8 +136,8 @@ fn node(settings: Settings, primary: Option<SocketAddr>) -> io::Result<Watcher> 
     Ok(Watcher { server, proxy })
 }
 
-fn sentinel(primary: SocketAddr) -> io::Result<Watcher> {
-    let mut server = Server::prepare(Settings::new(), true)?;
+fn sentinel(settings: Settings, primary: SocketAddr) -> io::Result<Watcher> {
+    let mut server = Server::prepare(settings, true)?;
     let proxy = Proxy::to(server.address())?;
     let lines = [
         "sentinel announce-ip 127.0.0.1".to_owned(),

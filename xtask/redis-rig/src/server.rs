@@ -21,7 +21,8 @@ static NEXT: AtomicU8 = AtomicU8::new(2);
 pub struct Settings {
     lines: Vec<String>,
     for_cli: Vec<String>,
-    tls: bool,
+    /// What TLS needs, if it is used.
+    tls: Vec<String>,
     keeps: bool,
     own_clock: bool,
 }
@@ -53,13 +54,27 @@ impl Settings {
     /// Listens with TLS alone, with this certificate and authority; `cli` names what `redis-cli` needs beyond `--cacert`.
     pub fn tls(mut self, certificate: &Path, key: &Path, authority: &Path, clients: &str, cli: &[&str]) -> Self {
         let [certificate, key, authority] = [certificate, key, authority].map(|path| path.display().to_string());
-        self.tls = true;
         self.for_cli = ["--tls", "--cacert", &authority].map(str::to_owned).to_vec();
         self.for_cli.extend(cli.iter().map(|word| (*word).to_owned()));
-        self.line(format!("tls-cert-file {certificate}"))
-            .line(format!("tls-key-file {key}"))
-            .line(format!("tls-ca-cert-file {authority}"))
-            .line(format!("tls-auth-clients {clients}"))
+        self.tls = vec![
+            format!("tls-cert-file {certificate}"),
+            format!("tls-key-file {key}"),
+            format!("tls-ca-cert-file {authority}"),
+            format!("tls-auth-clients {clients}"),
+            "tls-replication yes".to_owned(),
+        ];
+        self
+    }
+
+    /// Whether servers speak TLS alone.
+    pub(crate) const fn has_tls(&self) -> bool {
+        !self.tls.is_empty()
+    }
+
+    /// What a Sentinel needs to watch such a server.
+    pub(crate) fn of_sentinel(&self) -> Self {
+        let for_cli = if self.has_tls() { self.for_cli.clone() } else { Vec::new() };
+        Self { tls: self.tls.clone(), for_cli, ..Self::default() }
     }
 
     /// What `redis-cli` needs to get in: `-a` and `--user`, say.
@@ -255,11 +270,11 @@ impl Server {
 
     fn configuration(&self) -> String {
         let (ip, port) = (self.address.ip(), self.port());
-        let ports = if self.settings.tls { format!("port 0\ntls-port {port}") } else { format!("port {port}") };
+        let ports = if self.settings.has_tls() { format!("port 0\ntls-port {port}") } else { format!("port {port}") };
         let disk = if self.settings.keeps { "appendonly yes\nappendfsync always" } else { "appendonly no" };
         let data = format!("save \"\"\n{disk}\nmaxmemory-policy noeviction\nrepl-diskless-sync-delay 0\n");
         let data = if self.sentinel { String::new() } else { data };
-        let rest = self.settings.lines.join("\n");
+        let rest = [&self.settings.tls[..], &self.settings.lines[..]].concat().join("\n");
         let folder = self.folder().display();
         format!(
             "bind {ip}\nbind-source-addr {ip}\n{ports}\ndir {folder}\nlogfile {folder}/log\nprotected-mode no\n{data}{rest}\n"
