@@ -8,13 +8,17 @@ use sqlx::Error;
 pub(crate) fn answered(error: &Error) -> ConnectError {
     match error {
         Error::Database(error) => by_code(&error.code().unwrap_or_default(), error.message()),
+        // What was said in a handshake comes as an error of the connection.
+        Error::Io(error) if error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) => tls(error),
         Error::Io(error) => ConnectError::passing(format!("cannot be reached: {error}")),
-        Error::Tls(error) => {
-            ConnectError::setting(format!("TLS fails: {error}; see sslmode and sslrootcert in the URL"))
-        }
+        Error::Tls(error) => tls(error),
         Error::Configuration(error) => ConnectError::setting(error.to_string()),
         error => ConnectError::passing(format!("does not answer as PostgreSQL does: {error}")),
     }
+}
+
+fn tls(error: &dyn core::fmt::Display) -> ConnectError {
+    ConnectError::setting(format!("TLS fails: {error}; see sslmode and sslrootcert in the URL"))
 }
 
 fn by_code(code: &str, words: &str) -> ConnectError {
