@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use futures_util::future::join_all;
 use keybound::refusal::Fault;
 use keybound::replay::{ReplayStore as _, Seen};
-use keybound_postgres::PostgresStore;
+use keybound_postgres::{PostgresSettings, PostgresStore};
 use sqlx::{Acquire as _, Executor as _};
 use tokio::time::Instant;
 
@@ -162,4 +162,46 @@ async fn postgres_is_made_ready_by_one_of_many_that_come_at_once() {
     let used = Proof::new(1, "used");
     let answers = join_all(nodes.iter().map(|node| used.at(node))).await;
     assert_eq!(answers.iter().filter(|answer| **answer == Ok(Seen::Never)).count(), 1, "{answers:?}");
+}
+
+/// What it says of this proof once it says anything.
+async fn seen_in_the_end(proof: &Proof, node: &PostgresStore) -> Seen {
+    let mut seen = Err(Fault::ReplayUnreachable);
+    eventually("the way back", async || {
+        seen = proof.at(node).await;
+        seen.is_ok()
+    })
+    .await;
+    seen.expect("it was waited for")
+}
+
+// In operation, where it hides what the server has done.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs PostgreSQL"]
+async fn postgres_that_talks_nonsense_lets_nobody_through() {
+    let place = Place::new("nonsense").await;
+    let (url, proxy) = place.by_proxy();
+    let settings = PostgresSettings::from_url(&url).expect("a URL").schema("test_nonsense").expect("a name");
+    let node = PostgresStore::connect(settings).await.expect("a store");
+    let (before, mut recorded) = (node.epoch(), 0);
+    // A text, a message that is none, one that is longer than it says, and an error that is cut off.
+    for nonsense in
+        [&b"HTTP/1.1 400 Bad Request\r\n\r\n"[..], b"\0\0\0\0\0\0", b"D\0\0\0\x06\xff\xff\xff", b"E\0\0\0\x05\0"]
+    {
+        // The statement is prepared by the first on a connection, and known to those that follow.
+        for round in 0..8 {
+            seen_in_the_end(&Proof::new(1, format!("{nonsense:?} {round}")), &node).await;
+        }
+        let proof = Proof::new(1, format!("{nonsense:?}"));
+        proxy.answer_instead(nonsense);
+        assert_eq!(proof.at(&node).await, Err(Fault::ReplayUnreachable), "{nonsense:?}");
+        proxy.open();
+        // Where it met a look, or the statement being prepared, nothing was recorded.
+        let seen = seen_in_the_end(&proof, &node).await;
+        assert!(matches!(seen, Seen::Never | Seen::Before), "{nonsense:?}: {seen:?}");
+        recorded += usize::from(seen == Seen::Before);
+        assert_eq!(seen_in_the_end(&proof, &node).await, Seen::Before, "{nonsense:?}");
+    }
+    assert!(recorded > 0, "none of the answers was to a record");
+    assert_eq!(node.epoch(), before);
 }

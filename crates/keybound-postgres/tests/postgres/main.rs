@@ -5,10 +5,14 @@ mod server;
 
 mod failover;
 mod faults;
+#[path = "../../../keybound-redis/tests/servers/layer.rs"]
+mod layer;
+mod layered;
 mod lives;
 mod refused;
 mod support;
 mod text;
+mod tls;
 
 use core::time::Duration;
 use std::sync::Arc;

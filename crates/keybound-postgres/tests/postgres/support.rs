@@ -10,7 +10,8 @@ use keybound::refusal::Fault;
 use keybound::replay::{Epoch, ReplayEntry, ReplayStore as _, Seen};
 use keybound::time::UnixTime;
 use keybound_postgres::{PostgresSettings, PostgresStore};
-use sqlx::postgres::PgConnection;
+use redis_rig::Proxy;
+use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _};
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::{Instant, sleep};
@@ -43,6 +44,13 @@ impl Place {
 
     pub(crate) async fn node(&self) -> PostgresStore {
         PostgresStore::connect(self.settings()).await.unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// The address by way of a proxy, and that.
+    pub(crate) fn by_proxy(&self) -> (String, Proxy) {
+        let options: PgConnectOptions = self.server.url().parse().expect("a URL");
+        let proxy = Proxy::to(([127, 0, 0, 1], options.get_port()).into()).expect("a proxy");
+        (format!("postgres://keybound@{}/postgres", proxy.address()), proxy)
     }
 
     pub(crate) async fn connection(&self) -> PgConnection {

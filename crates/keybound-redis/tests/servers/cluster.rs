@@ -1,7 +1,9 @@
 //! In a Cluster of six: lanes, a failover, a slot that moves.
 
+use futures_util::future::join_all;
 use keybound::refusal::Fault;
 use keybound::replay::{ReplayStore as _, Seen};
+use keybound_redis::RedisStore;
 use redis_rig::{Cluster, Settings};
 
 use crate::support::{Proof, eventually, every_duty, new_epoch, node, refused, settings};
@@ -167,4 +169,59 @@ async fn a_cluster_without_all_its_slots_is_refused() {
     }
     let error = refused(settings(&url)).await;
     assert!(error.to_string().contains("nobody in the Cluster serves slot"), "{error}");
+}
+
+#[tokio::test]
+#[ignore = "needs redis-server"]
+async fn a_user_with_the_rules_of_the_documentation_is_enough() {
+    let mut cluster = cluster();
+    let rules = format!("{} +cluster|nodes", crate::refused::RULES);
+    let rules: Vec<&str> = rules.split(' ').skip(1).collect();
+    for node in cluster.nodes() {
+        node.server.ask(&[&["ACL", "SETUSER"], &rules[..]].concat()).expect("an answer");
+    }
+    let login = settings(&cluster.url()).login(Some("replays"), Some("secret"));
+    let one = RedisStore::connect(login.clone()).await.unwrap_or_else(|error| panic!("{error}"));
+    let before = one.epoch();
+    for key in [0, 100, 255] {
+        assert_eq!(Proof::new(key, "j").at(&one).await, Ok(Seen::Never), "{key}");
+        assert_eq!(Proof::new(key, "j").at(&one).await, Ok(Seen::Before), "{key}");
+    }
+    cluster.nodes()[0].server.kill().expect("an end");
+    new_epoch(&one, before).await;
+    eventually("a record", async || Proof::new(0, "k").at(&one).await.is_ok()).await;
+    for primary in cluster.primaries() {
+        assert!(crate::sentinel::is_used_and_enough(&cluster.nodes()[primary].server, "replays"), "{primary}");
+    }
+    cluster.nodes()[0].server.restart().expect("a server");
+    cluster.settled().expect("a whole cluster");
+    // The one rule more is needed.
+    for node in cluster.nodes() {
+        node.server.ask(&[&["ACL", "SETUSER"], &rules[..], &["-cluster|nodes"]].concat()).expect("an answer");
+    }
+    let error = refused(login).await;
+    assert!(error.is_configuration() && error.to_string().contains("cluster"), "{error}");
+}
+
+// R-SEC-05: a key is counted where its proofs are recorded.
+#[tokio::test]
+#[ignore = "needs redis-server"]
+async fn a_key_has_its_quota_over_all_nodes() {
+    let cluster = cluster();
+    let settings = || settings(&cluster.url()).per_key(6);
+    let nodes = [
+        RedisStore::connect(settings()).await.expect("a store"),
+        RedisStore::connect(settings()).await.expect("a store"),
+    ];
+    for key in [0, 100, 255] {
+        let proofs: Vec<_> = (0..30).map(|number| Proof::new(key, number.to_string())).collect();
+        let answers = join_all(proofs.iter().enumerate().map(|(at, proof)| proof.at(&nodes[at % 2]))).await;
+        assert_eq!(answers.iter().filter(|answer| **answer == Ok(Seen::Never)).count(), 6, "{answers:?}");
+        for answer in answers.iter().filter(|answer| **answer != Ok(Seen::Never)) {
+            assert!(matches!(answer, Ok(Seen::OverQuota { retry_after: 300..=360 })), "{answer:?}");
+        }
+        let admitted = answers.iter().position(|answer| *answer == Ok(Seen::Never)).expect("there are six");
+        assert_eq!(proofs[admitted].at(&nodes[(admitted + 1) % 2]).await, Ok(Seen::Before));
+        assert_eq!(Proof::beside(key, "j").at(&nodes[0]).await, Ok(Seen::Never), "another key of the same lane");
+    }
 }

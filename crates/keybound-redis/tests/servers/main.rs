@@ -3,10 +3,13 @@
 mod clock;
 mod cluster;
 mod entry;
+mod layer;
+mod layered;
 mod refused;
 mod restart;
 mod sentinel;
 mod single;
 mod support;
 mod text;
+mod tls;
 mod trouble;

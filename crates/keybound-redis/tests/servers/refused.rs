@@ -50,7 +50,7 @@ async fn passwords_are_asked_for_and_checked() {
 }
 
 /// The rules that the documentation gives.
-const RULES: &str = "user replays on >secret ~kb:* resetchannels -@all +info +time +eval +evalsha +get +set +pttl +pexpire \
+pub(crate) const RULES: &str = "user replays on >secret ~kb:* resetchannels -@all +info +time +eval +evalsha +get +set +pttl +pexpire \
      +zadd +zrem +zscore +zmscore +zcount +zrange +zremrangebyrank";
 
 #[tokio::test]
@@ -92,112 +92,4 @@ async fn servers_of_another_kind_are_told_apart() {
     assert!(error.to_string().contains("is a replica"), "{error}");
     let error = refused(settings(&format!("{}/99", single.url()))).await;
     assert!(error.to_string().contains("out of range"), "{error}");
-}
-
-mod tls {
-    use std::path::PathBuf;
-
-    use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
-
-    use super::*;
-
-    /// An authority, and a server and a client with certificates of it.
-    struct Stage {
-        folder: tempfile::TempDir,
-        authority: String,
-    }
-
-    impl Stage {
-        fn new(names: &[&str]) -> Self {
-            let folder = tempfile::tempdir().expect("a folder");
-            let mut params = CertificateParams::new(Vec::new()).expect("parameters");
-            params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-            let key = KeyPair::generate().expect("a key");
-            let authority = CertifiedIssuer::self_signed(params, key).expect("an authority");
-            let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-            for (name, names) in [("server", names), ("client", vec!["client".to_owned()])] {
-                let key = KeyPair::generate().expect("a key");
-                let mut params = CertificateParams::new(names).expect("parameters");
-                // Who has the name of its issuer would pass for one that signed itself.
-                params.distinguished_name.push(DnType::CommonName, name);
-                let certificate = params.signed_by(&key, &authority).expect("a certificate");
-                std::fs::write(folder.path().join(format!("{name}.pem")), certificate.pem()).expect("a file");
-                std::fs::write(folder.path().join(format!("{name}.key")), key.serialize_pem()).expect("a file");
-            }
-            std::fs::write(folder.path().join("ca.pem"), authority.pem()).expect("a file");
-            Self { authority: authority.pem(), folder }
-        }
-
-        fn path(&self, name: &str) -> PathBuf {
-            self.folder.path().join(name)
-        }
-
-        fn server(&self, clients: &str) -> Server {
-            let [certificate, key, authority] = ["server.pem", "server.key", "ca.pem"].map(|name| self.path(name));
-            let (own, own_key) =
-                (self.path("client.pem").display().to_string(), self.path("client.key").display().to_string());
-            let cli = ["--insecure", "--cert", &own, "--key", &own_key];
-            Server::start(Settings::new().tls(&certificate, &key, &authority, clients, &cli)).expect("a server")
-        }
-
-        fn read(&self, name: &str) -> Vec<u8> {
-            std::fs::read(self.path(name)).expect("a file")
-        }
-    }
-
-    fn url(server: &Server) -> String {
-        format!("rediss://{}", server.address())
-    }
-
-    #[tokio::test]
-    #[ignore = "needs redis-server"]
-    async fn a_certificate_of_the_authority_for_the_address_is_taken() {
-        let stage = Stage::new(&["127.0.1.2", "localhost"]);
-        // The address differs from server to server; the proxy's does not.
-        let server = stage.server("no");
-        let proxy = redis_rig::Proxy::to(server.address()).expect("a proxy");
-        let named = settings(&format!("rediss://localhost:{}", proxy.address().port()));
-        let named = named.authorities(stage.authority.as_bytes()).expect("authorities");
-        let store = RedisStore::connect(named).await.unwrap_or_else(|error| panic!("{error}"));
-        assert_eq!(Proof::new(1, "j").at(&store).await, Ok(Seen::Never));
-    }
-
-    #[tokio::test]
-    #[ignore = "needs redis-server"]
-    async fn a_certificate_for_another_name_or_of_a_stranger_is_not() {
-        let stage = Stage::new(&["elsewhere.example"]);
-        let server = stage.server("no");
-        let known = settings(&url(&server)).authorities(stage.authority.as_bytes()).expect("authorities");
-        let error = refused(known).await;
-        assert!(error.is_configuration() && error.to_string().contains("TLS fails"), "{error}");
-        assert!(error.to_string().contains("not valid for name"), "{error}");
-        let error = refused(settings(&url(&server))).await;
-        assert!(error.is_configuration() && error.to_string().contains("TLS fails"), "{error}");
-    }
-
-    #[tokio::test]
-    #[ignore = "needs redis-server"]
-    async fn a_server_may_ask_for_our_certificate() {
-        let stage = Stage::new(&["localhost"]);
-        let server = stage.server("yes");
-        let proxy = redis_rig::Proxy::to(server.address()).expect("a proxy");
-        let named = settings(&format!("rediss://localhost:{}", proxy.address().port()));
-        let named = named.authorities(stage.authority.as_bytes()).expect("authorities");
-        let error = refused(named.clone()).await;
-        assert!(error.to_string().contains("certificate") || error.to_string().contains("broke"), "{error}");
-        let named = named.identity(&stage.read("client.pem"), &stage.read("client.key")).expect("an identity");
-        let store = RedisStore::connect(named).await.unwrap_or_else(|error| panic!("{error}"));
-        assert_eq!(Proof::new(1, "j").at(&store).await, Ok(Seen::Never));
-    }
-
-    #[tokio::test]
-    #[ignore = "needs redis-server"]
-    async fn who_speaks_tls_and_who_does_not_is_said() {
-        let plain = server();
-        let error = refused(settings(&format!("rediss://{}", plain.address()))).await;
-        assert!(error.to_string().contains("TLS"), "{error}");
-        let stage = Stage::new(&["localhost"]);
-        let error = refused(settings(&stage.server("no").url())).await;
-        assert!(error.to_string().contains("does it want TLS?"), "{error}");
-    }
 }

@@ -2,6 +2,7 @@
 
 use keybound::refusal::Fault;
 use keybound::replay::{ReplayStore as _, Seen};
+use keybound_redis::RedisStore;
 use redis_rig::{Sentinels, Settings};
 
 use crate::support::{Proof, eventually, every_duty, new_epoch, node, refused, settings};
@@ -115,4 +116,46 @@ async fn a_name_that_no_sentinel_knows_is_said() {
     let direct = direct.trim_start_matches("redis-sentinel://").split(',').next().unwrap_or_default();
     let error = refused(settings(&format!("redis://{direct}"))).await;
     assert!(error.is_configuration() && error.to_string().contains("is a Sentinel"), "{error}");
+}
+
+/// Whether connections of this user are there, and nothing was denied to anybody.
+pub(crate) fn is_used_and_enough(server: &redis_rig::Server, user: &str) -> bool {
+    let ask = |words: &[&str]| server.ask(words).expect("an answer");
+    assert_eq!(ask(&["ACL", "LOG"]), "", "something was denied");
+    ask(&["CLIENT", "LIST"]).contains(&format!("user={user} "))
+}
+
+// At the Sentinels and at the servers, and at the one that takes over.
+#[tokio::test]
+#[ignore = "needs redis-server"]
+async fn users_with_the_rules_of_the_documentation_are_enough() {
+    let mut sentinels = sentinels();
+    let of_servers: Vec<&str> = crate::refused::RULES.split(' ').skip(1).collect();
+    for node in sentinels.nodes() {
+        node.server.ask(&[&["ACL", "SETUSER"], &of_servers[..]].concat()).expect("an answer");
+    }
+    let of_sentinels = "ACL SETUSER watcher on >word -@all +sentinel|master +sentinel|get-master-addr-by-name";
+    for sentinel in sentinels.sentinels() {
+        sentinel.server.ask(&of_sentinels.split(' ').collect::<Vec<_>>()).expect("an answer");
+    }
+    let login = |user, password| {
+        settings(&sentinels.url()).login(Some("replays"), Some("secret")).sentinel_login(user, password)
+    };
+    let one = RedisStore::connect(login(Some("watcher"), Some("word"))).await.unwrap_or_else(|error| panic!("{error}"));
+    let error = refused(login(Some("watcher"), Some("another"))).await;
+    assert!(error.is_configuration() && error.to_string().contains("is wrong"), "{error}");
+    let (before, proof) = (one.epoch(), Proof::new(1, "j"));
+    assert_eq!(proof.at(&one).await, Ok(Seen::Never));
+    assert_eq!(proof.at(&one).await, Ok(Seen::Before));
+    assert!(is_used_and_enough(&sentinels.nodes()[0].server, "replays"));
+    sentinels.nodes()[0].server.kill().expect("an end");
+    new_epoch(&one, before).await;
+    assert_eq!(Proof::new(1, "k").at(&one).await, Ok(Seen::Never));
+    let next = sentinels.primary().expect("a primary");
+    assert!(is_used_and_enough(&sentinels.nodes()[next].server, "replays"));
+    for sentinel in sentinels.sentinels() {
+        let log = sentinel.server.ask(&["ACL", "LOG"]).expect("an answer");
+        // The wrong password is there, and no command.
+        assert!(!log.contains("command"), "{log}");
+    }
 }

@@ -231,6 +231,54 @@ async fn nonsense_is_refused() {
     }
 }
 
+// In operation, where it hides what the server has done.
+#[tokio::test]
+#[ignore = "needs redis-server"]
+async fn nonsense_lets_nobody_through() {
+    let server = server();
+    let proxy = Proxy::to(server.address()).expect("a proxy");
+    let node = node(&format!("redis://{}", proxy.address())).await;
+    let (before, mut recorded) = (node.epoch(), 0);
+    // From now on the server has the script.
+    assert_eq!(Proof::new(1, "first").at(&node).await, Ok(Seen::Never));
+    for (nonsense, fault) in [
+        ("$-1\r\n", Fault::ReplayUnreachable),
+        (":7\r\n", Fault::ReplayUnreachable),
+        ("*0\r\n", Fault::ReplayUnreachable),
+        ("*2\r\n:0\r\n$3\r\nabc\r\n", Fault::ReplayUnreachable),
+        ("HTTP/1.1 400 Bad Request\r\n\r\n", Fault::ReplayUnreachable),
+        ("+OK\r\n", Fault::ReplayUnreachable),
+        ("-ERR as told\r\n", Fault::ReplayUnreachable),
+        ("-READONLY as told\r\n", Fault::ReplayUnreachable),
+        ("-LOADING as told\r\n", Fault::ReplayUnreachable),
+        ("-MOVED 1 127.0.0.1:1\r\n", Fault::ReplayUnreachable),
+        ("-OOM as told\r\n", Fault::ReplayFull),
+    ] {
+        let proof = Proof::new(1, nonsense);
+        proxy.answer_instead(nonsense);
+        let answer = proof.at(&node).await;
+        assert!(answer == Err(fault) || answer == Err(Fault::ReplayUnreachable), "{nonsense}: {answer:?}");
+        proxy.open();
+        let mut seen = Ok(Seen::Never);
+        eventually("the way back", async || {
+            seen = proof.at(&node).await;
+            seen.is_ok()
+        })
+        .await;
+        // A look at the server may have met it first, and then nothing was sent.
+        assert!(matches!(seen, Ok(Seen::Never | Seen::Before)), "{nonsense}: {seen:?}");
+        recorded += usize::from(seen == Ok(Seen::Before));
+        eventually("an answer", async || {
+            seen = proof.at(&node).await;
+            seen.is_ok()
+        })
+        .await;
+        assert_eq!(seen, Ok(Seen::Before), "{nonsense}");
+    }
+    assert!(recorded > 0, "none of the answers was to a record");
+    assert_eq!(node.epoch(), before);
+}
+
 /// Answers `INFO` as a server does, and everything else by this.
 fn play(listener: &TcpListener, rest: &[u8]) {
     let info = "run_id:a\r\nredis_mode:standalone\r\nrole:master\r\nmaster_replid:b\r\nmaxmemory_policy:noeviction\r\n";
