@@ -1,7 +1,5 @@
 //! Clients that do as RFC 9449 says, and thieves that send again what they have seen.
 
-use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
@@ -9,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::chance::Chance;
 use crate::client::Client;
+use crate::exchange::{Answer, exchange};
 use crate::gateways::{Gateways, PROOF_NUMBER};
 use crate::ledger::{Ledger, Request};
 
@@ -20,12 +19,6 @@ pub(crate) struct Callers<'g> {
     ledger: &'g Ledger,
     clients: Vec<Client>,
     next: AtomicU64,
-}
-
-/// What a gateway answered; 0 if it did not.
-struct Answer {
-    status: u16,
-    nonce: Option<String>,
 }
 
 impl<'g> Callers<'g> {
@@ -63,7 +56,7 @@ impl<'g> Callers<'g> {
     pub(crate) fn recovery(&self, most: Duration) -> Duration {
         let began = Instant::now();
         for at in 0..self.gateways.all().len() {
-            while !self.is_served(at) {
+            while !self.is_served(at, &mut None) {
                 if began.elapsed() > most {
                     self.ledger.tell(&format!("gateway {at} has not served a client for {most:?}"));
                     return began.elapsed();
@@ -76,11 +69,30 @@ impl<'g> Callers<'g> {
         began.elapsed()
     }
 
-    fn is_served(&self, at: usize) -> bool {
-        let client = &self.clients[0];
-        let first = self.send(&self.request(client, None), at);
-        first.status == 200
-            || first.nonce.is_some_and(|nonce| self.send(&self.request(client, Some(&nonce)), at).status == 200)
+    /// Whether this gateway serves a client that has this nonce, and comes again once if it is given another.
+    pub(crate) fn is_served(&self, at: usize, nonce: &mut Option<String>) -> bool {
+        let client = &self.clients[at % self.clients.len()];
+        for _ in 0..2 {
+            let answer = self.send(&self.request(client, nonce.as_deref()), at);
+            let is_asked_again = answer.status == 401 && answer.nonce.is_some();
+            if answer.nonce.is_some() {
+                *nonce = answer.nonce;
+            }
+            if !is_asked_again {
+                return answer.status == 200;
+            }
+        }
+        false
+    }
+
+    /// A nonce of this gateway, which it gives with a demand for one or with a success.
+    pub(crate) fn nonce(&self, at: usize) -> Option<String> {
+        self.send(&self.request(&self.clients[0], None), at).nonce
+    }
+
+    /// What this gateway answers to a client that has this nonce.
+    pub(crate) fn status_with(&self, nonce: &str, at: usize) -> u16 {
+        self.send(&self.request(&self.clients[0], Some(nonce)), at).status
     }
 
     /// All that was sent of late, once more to every gateway.
@@ -119,20 +131,8 @@ impl<'g> Callers<'g> {
     }
 
     fn send(&self, request: &Request, at: usize) -> Answer {
-        let answer = self.exchange(&request.1, at).unwrap_or(Answer { status: 0, nonce: None });
+        let answer = exchange(self.gateways.all()[at].address, &request.1).unwrap_or_default();
         self.ledger.answered(answer.status);
         answer
-    }
-
-    fn exchange(&self, octets: &str, at: usize) -> Option<Answer> {
-        let address = self.gateways.all()[at].address;
-        let mut connection = TcpStream::connect_timeout(&address, Duration::from_secs(1)).ok()?;
-        connection.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
-        connection.write_all(octets.as_bytes()).ok()?;
-        let mut text = String::new();
-        connection.read_to_string(&mut text).ok()?;
-        let status = text.strip_prefix("HTTP/1.1 ")?.get(..3)?.parse().ok()?;
-        let nonce = text.lines().find_map(|line| line.strip_prefix("dpop-nonce: "));
-        Some(Answer { status, nonce: nonce.map(str::to_owned) })
     }
 }

@@ -19,6 +19,7 @@ use keybound_issuer::keys::SealingKeys;
 use tempfile::TempDir;
 
 use crate::client::{ISSUER, ORIGIN};
+use crate::exchange::exchange;
 use crate::ledger::Ledger;
 
 /// Which field tells the upstream what proof a request had.
@@ -31,8 +32,17 @@ pub(crate) enum WhenUnavailable {
     NonceOnly,
 }
 
+/// Where the nonce ring is that all gateways have.
+pub(crate) enum Ring {
+    /// In this file.
+    File(PathBuf),
+    /// Beside the used proofs, sealed by this.
+    Kept(SealingKeys),
+}
+
 pub(crate) struct Gateways {
     pub(crate) issuer: SoftwareKey,
+    pub(crate) ring: Ring,
     all: Vec<Gateway>,
     _folder: TempDir,
 }
@@ -40,20 +50,34 @@ pub(crate) struct Gateways {
 /// One of them, whether it runs or not.
 pub(crate) struct Gateway {
     pub(crate) address: SocketAddr,
+    admin: SocketAddr,
     config: PathBuf,
+    /// The level of its log.
+    level: &'static str,
     process: Mutex<Option<Child>>,
 }
 
 impl Gateways {
     /// Starts so many, all with these servers for their memory of used proofs: their address, and what else is said of them.
     pub(crate) fn start(count: usize, store: (&str, &str), when_unavailable: WhenUnavailable, ledger: &Ledger) -> Self {
+        Self::start_with(count, store, when_unavailable, ledger, "warn")
+    }
+
+    /// The same with this level of their logs.
+    pub(crate) fn start_with(
+        count: usize,
+        store: (&str, &str),
+        when_unavailable: WhenUnavailable,
+        ledger: &Ledger,
+        level: &'static str,
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let issuer = SoftwareKey::generate(Alg::Es256).unwrap();
         let jwks = format!(r#"{{"keys":[{}]}}"#, issuer.public_jwk().to_json());
         std::fs::write(folder.path().join("jwks.json"), jwks).unwrap();
-        let ring = share_nonce_keys(folder.path(), when_unavailable);
+        let (ring, nonces) = share_nonce_keys(folder.path(), when_unavailable);
         let rest = format!(
-            "[proof]\n{ring}\n[replay]\nstore = {:?}\nwhen_unavailable = {:?}\n{}",
+            "[proof]\n{nonces}\n[replay]\nstore = {:?}\nwhen_unavailable = {:?}\n{}",
             store.0,
             match when_unavailable {
                 WhenUnavailable::Refuse => "refuse",
@@ -61,22 +85,29 @@ impl Gateways {
             },
             store.1
         );
-        let new = |number| Gateway::new(number, folder.path(), &rest, ledger);
+        let new = |number| Gateway::new(number, folder.path(), &rest, ledger, level);
         let all: Vec<Gateway> = (0..count).map(new).collect();
         all.iter().for_each(Gateway::begin);
         for gateway in &all {
             assert!(gateway.answers_within(Duration::from_secs(30)), "a gateway does not start");
         }
-        Self { issuer, all, _folder: folder }
+        Self { issuer, ring, all, _folder: folder }
     }
 
     pub(crate) fn all(&self) -> &[Gateway] {
         &self.all
     }
+
+    /// Turns the ring in the file, which the gateways notice.
+    pub(crate) fn turn_ring(&self, path: &Path) {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_keybound"));
+        let turning = command.args(["config", "nonce-keys", "--turn"]).arg(path).stdout(Stdio::null()).status();
+        assert!(turning.expect("the binary starts").success(), "the ring is not turned");
+    }
 }
 
 impl Gateway {
-    fn new(number: usize, folder: &Path, rest: &str, ledger: &Ledger) -> Self {
+    fn new(number: usize, folder: &Path, rest: &str, ledger: &Ledger, level: &'static str) -> Self {
         let (address, admin) = own_addresses();
         let upstream = upstream(number, ledger.clone());
         let mut text = String::new();
@@ -89,7 +120,7 @@ impl Gateway {
         );
         let config = folder.join(format!("gateway-{number}.toml"));
         std::fs::write(&config, text).unwrap();
-        Self { address, config, process: Mutex::default() }
+        Self { address, admin, config, level, process: Mutex::default() }
     }
 
     fn process(&self) -> MutexGuard<'_, Option<Child>> {
@@ -103,12 +134,30 @@ impl Gateway {
             return;
         }
         let mut command = Command::new(env!("CARGO_BIN_EXE_keybound"));
-        command.arg("serve").arg("--config").arg(&self.config).env("KEYBOUND_LOG", "warn");
+        command.arg("serve").arg("--config").arg(&self.config).env("KEYBOUND_LOG", self.level);
         command.stdin(Stdio::null()).stdout(Stdio::null());
         if std::env::var_os("KEYBOUND_NODES_LOUD").is_none() {
-            command.stderr(Stdio::null());
+            let log = OpenOptions::new().append(true).create(true).open(self.log()).expect("a file");
+            command.stderr(log);
         }
         *process = Some(command.spawn().expect("the binary starts"));
+    }
+
+    fn log(&self) -> PathBuf {
+        self.config.with_extension("log")
+    }
+
+    /// What it has logged since it was made, however often it was started.
+    pub(crate) fn said(&self) -> String {
+        std::fs::read_to_string(self.log()).expect("it has been started")
+    }
+
+    /// The value of a line of its metrics.
+    pub(crate) fn metric(&self, name: &str) -> u64 {
+        let asked = format!("GET /metrics HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.admin);
+        let text = exchange(self.admin, &asked).expect("an answer").text;
+        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        value.unwrap_or_else(|| panic!("no {name} in {text}")).parse().expect("a number")
     }
 
     /// Ends it as a power cut would.
@@ -149,22 +198,24 @@ impl Drop for Gateway {
 
 /// Any gateway takes any other's nonces: what keeps them from admitting the same proof is their servers alone. Where nothing goes on
 /// without those, they keep the ring there, and turn it.
-fn share_nonce_keys(folder: &Path, when_unavailable: WhenUnavailable) -> String {
+fn share_nonce_keys(folder: &Path, when_unavailable: WhenUnavailable) -> (Ring, &'static str) {
     let private = |name: &str, text: &str| {
         let path = folder.join(name);
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).unwrap();
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).unwrap();
         file.write_all(text.as_bytes()).unwrap();
+        path
     };
     match when_unavailable {
         WhenUnavailable::Refuse => {
-            private("nonce-sealing.key", &SealingKeys::generate().unwrap().to_text());
-            "nonce_sealing_key_file = \"nonce-sealing.key\"\nnonce_rotate_every = \"60s\"\nnonce_lifetime = \"30s\""
-                .to_owned()
+            let keys = SealingKeys::generate().unwrap();
+            private("nonce-sealing.key", &keys.to_text());
+            let nonces = "nonce_sealing_key_file = \"nonce-sealing.key\"\nnonce_rotate_every = \"60s\"\nnonce_lifetime = \"30s\"";
+            (Ring::Kept(keys), nonces)
         }
         WhenUnavailable::NonceOnly => {
             let ring = NonceRing::generate(random_array().unwrap(), random_array().unwrap(), SystemTime::now().into());
-            private("nonce-ring.json", &ring.to_text());
-            "nonce_keys = \"nonce-ring.json\"".to_owned()
+            let path = private("nonce-ring.json", &ring.to_text());
+            (Ring::File(path), "nonce_keys = \"nonce-ring.json\"")
         }
     }
 }

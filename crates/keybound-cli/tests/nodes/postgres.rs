@@ -12,8 +12,14 @@ use std::thread;
 
 use redis_rig::{Proxy, wait_until};
 
+use sqlx::postgres::{PgConnectOptions, PgConnection};
+use sqlx::{AssertSqlSafe, ConnectOptions as _, Executor as _};
+use tokio::runtime::{Builder, Runtime};
+use tokio::time::timeout;
+
 use crate::chance::Chance;
-use crate::servers::{Node, Process, Servers};
+use crate::servers::{Change, Node, Process, Servers};
+use crate::watch::{Look, PATIENCE};
 
 /// A server with data of its own, gone when dropped.
 pub(crate) struct Database {
@@ -114,6 +120,43 @@ impl Database {
     }
 }
 
+fn runtime() -> Runtime {
+    Builder::new_current_thread().enable_all().build().expect("a runtime")
+}
+
+/// A server that may be gone, on a connection of its own.
+async fn connect(url: &str) -> Result<PgConnection, sqlx::Error> {
+    url.parse::<PgConnectOptions>()?.disable_statement_logging().connect().await
+}
+
+/// Which server it is that records can be made on, asked anew each time.
+fn look(url: String) -> Look {
+    let runtime = runtime();
+    let question = "SELECT CASE WHEN pg_is_in_recovery() THEN NULL ELSE inet_server_port()::text END";
+    Box::new(move || {
+        let asking = async {
+            let mut connection = connect(&url).await.ok()?;
+            sqlx::query_scalar::<_, Option<String>>(question).fetch_one(&mut connection).await.ok()?
+        };
+        runtime.block_on(async { timeout(PATIENCE, asking).await.ok().flatten() })
+    })
+}
+
+/// The text that processes share.
+fn change_text(url: &str, change: Change<'_>) -> bool {
+    let changing = async {
+        let mut connection = connect(url).await.ok()?;
+        let held = "SELECT convert_from(held, 'UTF8') FROM keybound.shared";
+        let held: String = sqlx::query_scalar(held).fetch_one(&mut connection).await.ok()?;
+        let (new, held) = (change(&held)?, held);
+        let setting = format!(
+            "UPDATE keybound.shared SET held = convert_to('{new}', 'UTF8') WHERE held = convert_to('{held}', 'UTF8')"
+        );
+        Some(connection.execute(AssertSqlSafe(setting)).await.ok()?.rows_affected() == 1)
+    };
+    runtime().block_on(changing).unwrap_or_default()
+}
+
 impl Process for Database {
     fn is_running(&mut self) -> bool {
         let state = self.process().and_then(|pid| fs::read_to_string(format!("/proc/{pid}/stat")).ok());
@@ -204,6 +247,14 @@ impl Servers for OnItsOwn {
     fn settled(&mut self) {
         self.database.restart();
     }
+
+    fn look(&self) -> Look {
+        look(self.url())
+    }
+
+    fn change_shared_text(&mut self, change: Change<'_>) -> bool {
+        change_text(&self.database.url(), change)
+    }
 }
 
 /// Two, of which one follows the other until it takes its place.
@@ -245,6 +296,23 @@ impl Servers for Pair {
         if !self.replica.is_well() || chance.once_in(3) {
             return self.primary.turn_over(chance);
         }
+        self.fail_over(chance)
+    }
+
+    fn settled(&mut self) {
+        self.primary.database.restart();
+        self.replica.database.restart();
+    }
+
+    fn look(&self) -> Look {
+        look(self.url())
+    }
+
+    fn can_fail_over(&self) -> bool {
+        true
+    }
+
+    fn fail_over(&mut self, chance: &mut Chance) -> Option<String> {
         let path = self.replica.database.folder.display().to_string();
         if !shell(&format!("BIN/pg_ctl promote -w -D {path} >/dev/null 2>&1")) {
             return Some("the replica cannot take over".to_owned());
@@ -261,9 +329,8 @@ impl Servers for Pair {
         Some(format!("the replica has taken over; both were primaries for {both:?} and as long as a copy takes"))
     }
 
-    fn settled(&mut self) {
-        self.primary.database.restart();
-        self.replica.database.restart();
+    fn change_shared_text(&mut self, change: Change<'_>) -> bool {
+        change_text(&self.primary.database.url(), change)
     }
 }
 

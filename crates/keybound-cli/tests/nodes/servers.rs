@@ -2,9 +2,11 @@
 
 use std::thread;
 
-use redis_rig::{Cluster, Proxy, Sentinels, Server, Settings};
+use redis_rig::{Cluster, Proxy, Sentinels, Server, Settings, wait_until};
 
 use crate::chance::Chance;
+use crate::looks;
+use crate::watch::Look;
 
 /// What can be done to a server.
 pub(crate) trait Process {
@@ -69,6 +71,35 @@ pub(crate) trait Servers {
 
     /// Waits until they are one again; everything runs by now.
     fn settled(&mut self);
+
+    /// Sees whether they answer, over the ways that gateways have.
+    fn look(&self) -> Look;
+
+    /// Whether another server can take over.
+    fn can_fail_over(&self) -> bool {
+        false
+    }
+
+    /// Has another server take over, where one can: who was first ends at once and comes back later.
+    fn fail_over(&mut self, _chance: &mut Chance) -> Option<String> {
+        None
+    }
+
+    /// Puts another text in place of the one that processes share, unless somebody else does; whether it is there now.
+    fn change_shared_text(&mut self, change: Change<'_>) -> bool;
+}
+
+/// What comes in place of a text, if anything.
+pub(crate) type Change<'c> = &'c dyn Fn(&str) -> Option<String>;
+
+/// The shared text, which has a short name of its own in each lane of a Cluster.
+const TEXT: &str = "local key for _, one in ipairs(redis.call('KEYS', 'kb:*n')) do if #one < 12 then key = one end end \
+                    if not key then return '' end local held = redis.call('GET', key) \
+                    if ARGV[1] == held then redis.call('SET', key, ARGV[2]) return ARGV[2] end return held";
+
+fn change_text_at(server: &Server, change: Change<'_>) -> bool {
+    let Ok(held) = server.ask(&["EVAL", TEXT, "0"]) else { return false };
+    change(&held).is_some_and(|new| server.ask(&["EVAL", TEXT, "0", &held, &new]).is_ok_and(|now| now == new))
 }
 
 /// One server.
@@ -112,6 +143,14 @@ impl Servers for Alone {
     }
 
     fn settled(&mut self) {}
+
+    fn look(&self) -> Look {
+        looks::one(self.proxy.address())
+    }
+
+    fn change_shared_text(&mut self, change: Change<'_>) -> bool {
+        change_text_at(&self.server, change)
+    }
 }
 
 pub(crate) fn sentinels() -> Sentinels {
@@ -141,6 +180,26 @@ impl Servers for Sentinels {
 
     fn settled(&mut self) {
         Self::settled(self).expect("one primary");
+    }
+
+    fn look(&self) -> Look {
+        looks::sentinels(self.sentinel_addresses(), self.name())
+    }
+
+    fn can_fail_over(&self) -> bool {
+        true
+    }
+
+    fn fail_over(&mut self, _: &mut Chance) -> Option<String> {
+        let first = self.primary().expect("a primary");
+        self.nodes()[first].server.kill().expect("an end");
+        let next = self.wait_for_another(first).expect("another primary");
+        self.nodes()[first].server.restart().expect("redis-server");
+        Some(format!("server {first} was killed, and server {next} has taken over"))
+    }
+
+    fn change_shared_text(&mut self, change: Change<'_>) -> bool {
+        self.primary().is_ok_and(|primary| change_text_at(&self.nodes()[primary].server, change))
     }
 }
 
@@ -181,5 +240,27 @@ impl Servers for Cluster {
 
     fn settled(&mut self) {
         Self::settled(self).expect("a whole cluster");
+    }
+
+    fn look(&self) -> Look {
+        looks::cluster(self.addresses())
+    }
+
+    fn can_fail_over(&self) -> bool {
+        true
+    }
+
+    fn fail_over(&mut self, chance: &mut Chance) -> Option<String> {
+        let primaries = self.primaries();
+        let first = primaries[chance.below(primaries.len())];
+        self.nodes()[first].server.kill().expect("an end");
+        let is_whole = || self.primaries().len() == primaries.len();
+        wait_until("another primary", is_whole).expect("another primary");
+        self.nodes()[first].server.restart().expect("redis-server");
+        Some(format!("server {first} was killed, and its replica has taken over"))
+    }
+
+    fn change_shared_text(&mut self, change: Change<'_>) -> bool {
+        self.primaries().into_iter().any(|primary| change_text_at(&self.nodes()[primary].server, change))
     }
 }
