@@ -161,7 +161,7 @@ fn postgres() -> Outcome {
 }
 
 /// How many tests want it.
-const POSTGRES: u64 = 40;
+const POSTGRES: u64 = 48;
 
 /// The tests that start Redis servers: alone, under Sentinel and in a Cluster.
 fn redis() -> Outcome {

@@ -1,7 +1,5 @@
-//! `replay.when_unavailable`: a replay memory that is full.
+//! `replay.when_unavailable`: a replay memory that is full, and a reserve that is.
 
-use core::pin::pin;
-use core::task::{Context, Poll, Waker};
 use core::time::Duration;
 
 use http::Method;
@@ -22,6 +20,7 @@ fn fill(gateway: &Running) {
     let engine = gateway.live.engine();
     let replays = engine.replays();
     let epoch = replays.epoch();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let mut in_a_row = 0;
     for number in 0_u32.. {
         let mut key = [0; 32];
@@ -29,11 +28,11 @@ fn fill(gateway: &Running) {
         // Of every second in which the proof of a request can end.
         let expires = now().plus(Duration::from_secs(u64::from(300 + number % 16)));
         let entry = ReplayEntry::new(Thumbprint::from_bytes(key), "x", "https://a/", epoch, expires);
-        match pin!(replays.record(&entry, now())).poll(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(Ok(Seen::Never)) => in_a_row = 0,
+        match runtime.block_on(replays.record(&entry, now())) {
+            Ok(Seen::Never) => in_a_row = 0,
             // nonce-only has begun.
-            Poll::Ready(Ok(Seen::Forgotten)) => return,
-            Poll::Ready(Err(Fault::ReplayFull)) => in_a_row += 1,
+            Ok(Seen::Forgotten) => return,
+            Err(Fault::ReplayFull) => in_a_row += 1,
             other => panic!("{other:?}"),
         }
         if in_a_row == 1000 {
@@ -79,4 +78,34 @@ fn with_nonce_only_a_client_goes_on_after_one_retry() {
     let windows = format!("[proof]\nmax_age = \"600s\"\n{}", config("nonce-only", &upstream));
     gateway.live.reload(scene.config(&windows)).unwrap();
     assert_eq!(gateway.get("/orders", &retried).reason(), "nonce.stale");
+}
+
+/// A gateway whose store has ended goes on with a nonce of its own, until its reserve is full too: that is 503, and counted. `end` ends the store of this
+/// configuration, in which `nonce-only` is set with a reserve of a mebibyte.
+pub(crate) fn a_full_reserve_refuses(scene: &Scene, config: &str, end: impl FnOnce()) {
+    let gateway = scene.gateway_with_metrics(config);
+    let mut nonce = scene.nonce(&gateway, "/orders");
+    let mut ask = |status| {
+        let answer = gateway.get("/orders", &scene.credentials(Method::GET, "/orders", Some(&nonce)));
+        assert_eq!(answer.status, status, "{answer:?}");
+        nonce = answer.field("dpop-nonce").map_or_else(|| nonce.clone(), str::to_owned);
+        answer
+    };
+    ask(200);
+    end();
+    redis_rig::wait_until("it to be seen", || gateway.metric("keybound_replay_store_there") == 0).expect("a word");
+    ask(401);
+    ask(200);
+    assert_eq!(gateway.metric("keybound_replay_nonce_only_no_room_total"), 0);
+    fill(&gateway);
+    let before = gateway.metric("keybound_replay_nonce_only_no_room_total");
+    assert!(before >= 1000);
+    let answer = ask(503);
+    assert_eq!(answer.reason(), "replay.full");
+    assert!(answer.field("retry-after").is_some());
+    let figures = ["", "_entered_total", "_admitted_total", "_no_room_total"];
+    let [lasts, entered, admitted, no_room] =
+        figures.map(|name| gateway.metric(&format!("keybound_replay_nonce_only{name}")));
+    assert_eq!((lasts, entered, no_room), (1, 1, before + 1));
+    assert!(admitted > 10_000, "{admitted}");
 }

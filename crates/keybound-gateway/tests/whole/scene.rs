@@ -15,6 +15,7 @@ use keybound::jws::encode_base64url;
 use keybound::nonce::Nonce;
 use keybound::request::TargetUri;
 use keybound::time::UnixTime;
+use keybound_gateway::admin::{self, Admin, Shown};
 use keybound_gateway::config::{Config, ConfigErrors};
 use keybound_gateway::decisions::{Decisions, ExtAuthz};
 use keybound_gateway::engine::Engine;
@@ -83,6 +84,12 @@ impl Scene {
 
     pub(crate) fn config(&self, rest: &str) -> Config {
         self.try_config(&Self::text(rest)).unwrap_or_else(|errors| panic!("{errors}"))
+    }
+
+    /// A gateway with [`Scene::config`], and a listener for [`Running::metric`].
+    pub(crate) fn gateway_with_metrics(&self, rest: &str) -> Running {
+        let text = Self::text(rest).replace("[listen]\n", "[listen]\nadmin = \"127.0.0.1:0\"\n");
+        Running::begin(self.try_config(&text).unwrap_or_else(|errors| panic!("{errors}")), true)
     }
 
     /// A gateway with [`Scene::config`].
@@ -210,19 +217,27 @@ pub(crate) fn route(path: &str, upstream: SocketAddr, settings: &str) -> String 
 pub(crate) struct Running {
     pub(crate) address: SocketAddr,
     pub(crate) live: Arc<Live>,
+    admin: Option<(SocketAddr, admin::Running)>,
     stop: Stop,
     thread: Option<JoinHandle<usize>>,
 }
 
 impl Running {
     pub(crate) fn start(config: Config) -> Self {
+        Self::begin(config, false)
+    }
+
+    fn begin(config: Config, has_metrics: bool) -> Self {
         let front = Front::bind(&config.listen, &config.limits).unwrap();
         let address = front.address().unwrap();
+        let admin = has_metrics.then(|| Admin::bind(&config.listen).unwrap());
         let live = Arc::new(Live::new(Engine::new(config).unwrap()));
         let stop = Stop::new();
+        let shown = Shown::new(Arc::clone(&live), front.connections(), &stop);
+        let admin = admin.map(|admin| (admin.address().unwrap(), admin.start(shown).unwrap()));
         let (shared, stopped) = (Arc::clone(&live), stop.clone());
         let serve = move || front.run(|proxy| Stack::new(Arc::clone(&shared), proxy), &stopped).unwrap().cut_off;
-        Self { address, live, stop, thread: Some(thread::spawn(serve)) }
+        Self { address, live, admin, stop, thread: Some(thread::spawn(serve)) }
     }
 
     /// The listener for decisions instead of the one for clients.
@@ -238,7 +253,16 @@ impl Running {
         let stop = Stop::new();
         let (shared, stopped) = (Arc::clone(&live), stop.clone());
         let serve = move || front.run(|_| make(Arc::clone(&shared)), &stopped).unwrap().cut_off;
-        Self { address, live, stop, thread: Some(thread::spawn(serve)) }
+        Self { address, live, admin: None, stop, thread: Some(thread::spawn(serve)) }
+    }
+
+    /// The value of a line of its metrics, if it has a listener for them.
+    pub(crate) fn metric(&self, name: &str) -> u64 {
+        let mut client = Client::to(self.admin.as_ref().expect("an admin listener").0);
+        client.send("GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        let text = client.answer().text();
+        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        value.unwrap_or_else(|| panic!("no {name} in {text}")).parse().unwrap()
     }
 
     /// One request with these fields, each ended by CRLF, on a connection of its own.

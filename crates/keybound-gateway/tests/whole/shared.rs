@@ -9,6 +9,7 @@ use keybound_gateway::engine::Engine;
 use keybound_issuer::keys::SealingKeys;
 use redis_rig::{Sentinels, Server, Settings};
 
+use crate::outage::a_full_reserve_refuses;
 use crate::scene::{Running, Scene};
 use crate::support::Upstream;
 
@@ -147,6 +148,10 @@ fn a_route_that_begins_to_record_is_a_new_epoch_to_every_gateway() {
     assert_eq!(get(&other, &passed), refused("nonce.barrier", 401));
 }
 
+/// With the least of reserves.
+pub(crate) const NONCE_ONLY: &str =
+    "[replay]\nwhen_unavailable = \"nonce-only\"\nreserve = \"1MiB\"\nper_key = 4000000\n";
+
 pub(crate) const SEALING: &str = "QUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUE=";
 
 pub(crate) fn kept_ring(sealing: &str) -> String {
@@ -168,7 +173,7 @@ pub(crate) fn ring_key(gateway: &Running) -> u8 {
     gateway.live.engine().replays().ring_key().expect("a ring that is kept")
 }
 
-fn trouble(gateway: &Running) -> Option<String> {
+pub(crate) fn trouble(gateway: &Running) -> Option<String> {
     gateway.live.engine().replays().ring_trouble()
 }
 
@@ -241,6 +246,38 @@ fn a_ring_that_is_gone_is_put_back_and_one_that_does_not_open_is_said() {
     all_take_all(&scene, &gateways);
     server.ask(&["DEL", "kb:n"]).expect("an answer");
     redis_rig::wait_until("its end", || trouble().is_none()).expect("an end");
+}
+
+// As a replica has it that lagged behind and takes over: the key that comes next in it is the one of the turn it has missed.
+#[test]
+#[ignore = "needs redis-server"]
+fn an_older_ring_knows_the_nonces_of_the_newer() {
+    let (scene, upstream) = (Scene::new(), Upstream::echo());
+    let server = Server::start(Settings::new()).expect("a server");
+    let text = config(&server.url(), &kept_ring(SEALING), &upstream);
+    let mut gateways = vec![scene.gateway(&text), scene.gateway(&text)];
+    let older = server.ask(&["GET", "kb:n"]).expect("an answer");
+    let first = demanded(&scene, &gateways[0]);
+    age_ring(&server);
+    gateways.push(scene.gateway(&text));
+    redis_rig::wait_until("a turn", || gateways.iter().all(|gateway| ring_key(gateway) == 2)).expect("a turn");
+    let second = demanded(&scene, &gateways[0]);
+    server.ask(&["SET", "kb:n", &older]).expect("an answer");
+    redis_rig::wait_until("the older", || gateways.iter().all(|gateway| ring_key(gateway) == 1)).expect("a ring");
+    for nonce in [&first, &second] {
+        let credentials = scene.credentials(Method::GET, "/orders", Some(nonce));
+        assert_eq!(get(&gateways[1], &credentials), (200, String::new()));
+    }
+    all_take_all(&scene, &gateways);
+}
+
+#[test]
+#[ignore = "needs redis-server"]
+fn a_redis_that_is_away_and_a_full_reserve_are_503() {
+    let (scene, upstream) = (Scene::new(), Upstream::echo());
+    let mut server = Server::start(Settings::new()).expect("a server");
+    let text = config(&server.url(), "", &upstream).replace("[replay]\n", NONCE_ONLY);
+    a_full_reserve_refuses(&scene, &text, || server.kill().expect("an end"));
 }
 
 // Each step at one gateway after the other, as the settings say: none stops, and they go on with one ring.

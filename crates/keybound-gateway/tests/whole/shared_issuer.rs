@@ -25,14 +25,14 @@ use crate::support::{Answer, Client};
 const TOKEN: &str = "http://127.0.0.1:1/token";
 
 /// One of the processes behind an issuer's address.
-struct Alone {
+pub(crate) struct Alone {
     issuer: Arc<IssuerAlone>,
     admin: SocketAddr,
     _shown: Running,
 }
 
 impl Alone {
-    fn start(store: &str) -> Self {
+    pub(crate) fn start(store: &str) -> Self {
         let text = format!(
             "[listen]\naddress = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\n[authorization_server]\nurl = \"http://127.0.0.1:1\"\n\
              audience = [\"https://api.example.com\"]\nstore = \"memory\"\n[[authorization_server.client]]\nclient_id = \"app\"\n\
@@ -68,7 +68,7 @@ impl Alone {
     }
 
     /// A token request with this proof: status, reason, and the nonce of the answer.
-    async fn ask(&self, proof: &str) -> (StatusCode, String, Option<String>) {
+    pub(crate) async fn ask(&self, proof: &str) -> (StatusCode, String, Option<String>) {
         let form = "grant_type=client_credentials&client_id=app&client_secret=0123456789abcdef";
         let request = Request::post(TOKEN)
             .header("host", "127.0.0.1:1")
@@ -84,7 +84,7 @@ impl Alone {
         (status, body["error_description"].as_str().unwrap_or_default().to_owned(), nonce)
     }
 
-    async fn nonce(&self) -> String {
+    pub(crate) async fn nonce(&self) -> String {
         let (status, reason, nonce) = self.ask(&prove(None)).await;
         assert_eq!((status, &*reason), (StatusCode::BAD_REQUEST, "nonce.missing"));
         nonce.expect("a nonce")
@@ -92,7 +92,7 @@ impl Alone {
 }
 
 /// By a key of its own.
-fn prove(nonce: Option<&str>) -> String {
+pub(crate) fn prove(nonce: Option<&str>) -> String {
     let key = SoftwareKey::generate(Alg::Es256).unwrap();
     let target = TargetUri::parse(TOKEN).unwrap();
     let nonce = nonce.map(|nonce| Nonce::parse(nonce).unwrap());
@@ -104,7 +104,7 @@ fn prove(nonce: Option<&str>) -> String {
 }
 
 /// Every issuer's nonce is good at every other, and a proof at one of them alone.
-async fn all_take_all(issuers: &[Alone]) {
+pub(crate) async fn all_take_all(issuers: &[Alone]) {
     for maker in issuers {
         for judge in issuers {
             let proof = prove(Some(&maker.nonce().await));
