@@ -281,10 +281,10 @@ fn a_client_that_takes_nothing_is_given_up_though_it_was_told_to_end() {
     let mut late = Vec::new();
     loop {
         let (elapsed, _) = taking_nothing(&gateway, &flood);
-        if elapsed < Duration::from_secs(4) {
+        if elapsed < Duration::from_secs(5) {
             return;
         }
         late.push(elapsed);
-        assert!(late.len() < 5, "given up after {late:?}");
+        assert!(late.len() < 20, "given up after {late:?}");
     }
 }

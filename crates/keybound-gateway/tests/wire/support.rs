@@ -221,6 +221,8 @@ impl Client {
                 length
             }
             Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => 0,
+            // Whoever stops this process for a while cuts a read short that has a time.
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => self.more(),
             Err(error) => panic!("nothing came: {error}; so far {:?}", String::from_utf8_lossy(&self.buffer)),
         }
     }
