@@ -128,6 +128,9 @@ problems! {
     UpstreamOverload = SERVICE_UNAVAILABLE, "upstream.overload",
         "there are as many connections to upstreams as there may be",
         "come back in a moment; operator: see which upstream is slow, use h2c or h2 for it, or raise the limit on open files";
+    UpstreamRefused = SERVICE_UNAVAILABLE, "upstream.refused",
+        "the upstream said by HTTP/2, each time it was asked, that it takes nothing of the request",
+        "come back in a moment; operator: see the log of the upstream: it ends, or has as many requests as it takes";
     UpstreamInvalid = BAD_GATEWAY, "upstream.invalid",
         "the upstream broke off, or answered something that is not HTTP",
         "see the log of the upstream, and that route.upstream has the right scheme";
@@ -146,6 +149,7 @@ impl Problem {
                 | Self::AttestationFailed
                 | Self::UpstreamUnreachable
                 | Self::UpstreamOverload
+                | Self::UpstreamRefused
                 | Self::UpstreamInvalid
                 | Self::UpstreamTimeout
         )
@@ -169,7 +173,7 @@ impl Problem {
             // Of no route: what each allows is not known here.
             fields.insert(ALLOW, HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
         }
-        if matches!(self, Self::Overload | Self::UpstreamOverload) {
+        if matches!(self, Self::Overload | Self::UpstreamOverload | Self::UpstreamRefused) {
             fields.insert(RETRY_AFTER, HeaderValue::from_static("1"));
         }
         response

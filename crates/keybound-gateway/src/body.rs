@@ -6,6 +6,7 @@ use core::fmt;
 use core::pin::Pin;
 use core::task::{Context, Poll, ready};
 use core::time::Duration;
+use std::collections::VecDeque;
 use std::rc::Rc;
 
 use bytes::Bytes;
@@ -21,11 +22,12 @@ use crate::proxy::{Lease, fields};
 use form::Form;
 
 mod form;
+mod lent;
 mod progress;
 mod silence;
 
 pub(crate) use form::{Found, Later};
-
+pub(crate) use lent::Lent;
 pub(crate) use progress::Progress;
 use silence::Silence;
 
@@ -47,6 +49,8 @@ struct Sent {
     due: Instant,
     progress: Option<Rc<Progress>>,
     form: Option<Form>,
+    /// What an upstream was sent that took nothing of it.
+    again: VecDeque<Frame<Bytes>>,
 }
 
 impl RequestBody {
@@ -65,6 +69,7 @@ impl RequestBody {
             due: Instant::now() + whole,
             progress: None,
             form: None,
+            again: VecDeque::new(),
         }))))
     }
 
@@ -145,9 +150,10 @@ impl Sent {
         if self.progress.as_ref().is_some_and(|progress| progress.is_abandoned()) {
             return Poll::Ready(Some(Err(Problem::UpstreamInvalid)));
         }
-        let polled = match &mut self.form {
-            None => self.poll(cx),
-            Some(_) => self.poll_form(cx),
+        let polled = match (self.again.pop_front(), &self.form) {
+            (Some(frame), _) => Poll::Ready(Some(Ok(frame))),
+            (None, None) => self.poll(cx),
+            (None, Some(_)) => self.poll_form(cx),
         };
         if let Some(progress) = &self.progress {
             match &polled {
@@ -161,17 +167,22 @@ impl Sent {
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.form {
-            None => self.inner.is_end_stream(),
-            Some(form) => form.holds_nothing() && (form.is_over() || self.inner.is_end_stream()),
-        }
+        self.again.is_empty()
+            && match &self.form {
+                None => self.inner.is_end_stream(),
+                Some(form) => form.holds_nothing() && (form.is_over() || self.inner.is_end_stream()),
+            }
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.form {
+        let rest = match &self.form {
             None => self.inner.size_hint(),
             Some(form) => form.size_hint(&self.inner.size_hint()),
+        };
+        if self.again.is_empty() {
+            return rest;
         }
+        longer(&rest, self.again.iter().filter_map(Frame::data_ref).map(Bytes::len).sum())
     }
 }
 
@@ -196,6 +207,17 @@ impl fmt::Debug for RequestBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RequestBody").field("left", &self.0.as_ref().map(|sent| sent.left)).finish_non_exhaustive()
     }
+}
+
+/// The length of what has so many octets before it.
+fn longer(rest: &SizeHint, octets: usize) -> SizeHint {
+    let octets = octets as u64;
+    let mut whole = SizeHint::new();
+    whole.set_lower(rest.lower().saturating_add(octets));
+    if let Some(upper) = rest.upper() {
+        whole.set_upper(upper.saturating_add(octets));
+    }
+    whole
 }
 
 /// The body of a response: from an upstream, of our own, or anything else that streams.

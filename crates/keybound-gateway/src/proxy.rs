@@ -166,7 +166,7 @@ impl Proxy {
     /// Sends the request to one of `upstreams` and returns what it answers, or says why there is no answer.
     ///
     /// The path is sent as it is in the request, but for a prefix that is to be rewritten, and `Host` too. A request is sent a
-    /// second time only if nothing of it can have reached a server the first time.
+    /// second time only if nothing of it can have reached a server the first time, or the server says that it took none of it.
     pub async fn forward(&self, inbound: Inbound, upstreams: &Upstreams, terms: &Terms<'_>) -> Response<Body> {
         let Inbound { mut head, body, peer } = inbound;
         let wish = fields::wish(&head, &body);
@@ -196,8 +196,9 @@ impl Proxy {
         terms: &Terms<'_>,
     ) -> Result<(Response<Incoming>, Lease), Problem> {
         let progress = outbound.body.progress();
-        let mut crowded = false;
+        let mut problem = Problem::UpstreamUnreachable;
         for Choice { server, address } in upstreams.in_turn() {
+            let mut refused = false;
             loop {
                 let (mut lease, used) = match server.resting() {
                     Some(lease) => (lease, true),
@@ -209,7 +210,7 @@ impl Proxy {
                         }
                         // It may be well. Another one may have a connection that can be used.
                         Err(Unconnected::Crowded) => {
-                            crowded = true;
+                            problem = Problem::UpstreamOverload;
                             break;
                         }
                         Err(Unconnected::Failed(error)) => {
@@ -230,18 +231,26 @@ impl Proxy {
                         }
                         return Ok((response, lease));
                     }
-                    Err(Failure::Unsent(back)) => outbound = back,
+                    Err(Failure::Unsent(back)) if used => outbound = back,
+                    Err(Failure::Unsent(back)) => {
+                        outbound = back;
+                        break;
+                    }
+                    // It may have ended the one connection alone. Twice is enough.
+                    Err(Failure::Refused(back)) if !refused => (outbound, refused) = (back, true),
+                    Err(Failure::Refused(back)) => {
+                        tracing::warn!(upstream = %server.url(), "the upstream takes no request");
+                        (outbound, problem) = (back, Problem::UpstreamRefused);
+                        break;
+                    }
                     Err(Failure::Said(problem)) => {
                         tracing::warn!(upstream = %server.url(), reason = problem.code(), "no answer from upstream");
                         return Err(problem);
                     }
                 }
-                if !used {
-                    break;
-                }
             }
         }
-        Err(if crowded { Problem::UpstreamOverload } else { Problem::UpstreamUnreachable })
+        Err(problem)
     }
 
     async fn connect(&self, server: &Rc<Server>) -> Result<Lease, Unconnected> {
@@ -280,10 +289,9 @@ impl Proxy {
             });
             match answered.await {
                 Some(Ok(response)) => return Ok(response),
-                Some(Err(Unanswered::Unsent(outbound))) => return Err(Failure::Unsent(outbound)),
-                Some(Err(Unanswered::Failed(error))) => {
-                    let failed = progress.and_then(|progress| progress.failed());
-                    return Err(Failure::Said(failed.unwrap_or_else(|| blame(&error))));
+                Some(Err(unanswered)) => {
+                    lease.is_rid_of_it();
+                    return Err(Failure::of(unanswered, progress));
                 }
                 None => {}
             }
@@ -357,7 +365,23 @@ enum Unconnected {
 
 enum Failure {
     Unsent(Outbound),
+    Refused(Outbound),
     Said(Problem),
+}
+
+impl Failure {
+    fn of(unanswered: Unanswered, progress: Option<&Rc<Progress>>) -> Self {
+        // Whatever became of the rest.
+        if let Some(problem) = progress.and_then(|progress| progress.failed()) {
+            return Self::Said(problem);
+        }
+        match unanswered {
+            Unanswered::Unsent(outbound) => Self::Unsent(outbound),
+            Unanswered::Refused(Some(outbound)) => Self::Refused(outbound),
+            Unanswered::Refused(None) => Self::Said(Problem::UpstreamRefused),
+            Unanswered::Failed(error) => Self::Said(blame(&error)),
+        }
+    }
 }
 
 /// The query stays as it is.
@@ -379,7 +403,8 @@ fn blame(error: &hyper::Error) -> Problem {
         }
         cause = present.source();
     }
-    Problem::UpstreamInvalid
+    // A ping that was not answered.
+    if error.is_timeout() { Problem::UpstreamTimeout } else { Problem::UpstreamInvalid }
 }
 
 impl Peer {

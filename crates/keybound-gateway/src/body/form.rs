@@ -11,7 +11,7 @@ use http::HeaderMap;
 use http_body::{Body as _, Frame, SizeHint};
 use keybound::request::FormScan;
 
-use super::Sent;
+use super::{Sent, longer};
 use crate::answer::Problem;
 
 /// How much of a form is held back: nearly every form is shorter, and so much of each connection can be afforded.
@@ -56,16 +56,10 @@ impl Form {
     }
 
     pub(super) fn size_hint(&self, rest: &SizeHint) -> SizeHint {
-        let held = self.held.len() as u64;
         if self.over {
-            return SizeHint::with_exact(held);
+            return SizeHint::with_exact(self.held.len() as u64);
         }
-        let mut whole = SizeHint::new();
-        whole.set_lower(rest.lower().saturating_add(held));
-        if let Some(upper) = rest.upper() {
-            whole.set_upper(upper.saturating_add(held));
-        }
-        whole
+        longer(rest, self.held.len())
     }
 
     fn next_held(&mut self) -> Option<Frame<Bytes>> {

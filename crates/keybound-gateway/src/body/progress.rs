@@ -60,6 +60,12 @@ impl Progress {
         self.moved(true);
     }
 
+    /// It is sent once more, from its first octet.
+    pub(crate) fn begin_again(&self) {
+        self.finished.set(None);
+        self.abandoned.set(false);
+    }
+
     /// Something of the response came; both bodies may be silent for so long.
     pub(crate) fn answer_moved(&self, silence: Duration) {
         self.answered.set(Some(Answered { last: Instant::now(), silence }));

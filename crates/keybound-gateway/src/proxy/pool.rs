@@ -21,7 +21,7 @@ use super::Outbound;
 use super::dial::{Dialled, Octets, dial};
 use super::room::{Place, Placed};
 use super::streams::{self, Connections, Stream};
-use crate::body::{Progress, RequestBody};
+use crate::body::{Lent, Progress, RequestBody};
 use crate::config::{HttpVersion, Limits, UpstreamUrl};
 use crate::front::Deadline;
 use crate::write::Gathering;
@@ -169,6 +169,8 @@ enum Held {
 pub(crate) enum Unanswered {
     /// Nothing of the request went out; here it is back.
     Unsent(Outbound),
+    /// Some of it did, and the upstream says that it took nothing of it; here it is, if there is all of it still.
+    Refused(Option<Outbound>),
     /// Some of it did.
     Failed(hyper::Error),
 }
@@ -193,17 +195,26 @@ impl Lease {
         progress: Option<Rc<Progress>>,
     ) -> Result<impl Sent + use<>, Unfit> {
         self.sent = progress;
-        let mut request = outbound.into_request();
         Ok(match self.held.as_mut().expect("a lease has its connection until it is dropped") {
             Held::Whole(connection) => {
-                connection.sender.try_send_request(request).map_err(|error| Unanswered::of(error, |_| {})).left_future()
+                let sent = connection.sender.try_send_request(outbound.into_request());
+                sent.map_err(Unanswered::of_one).left_future()
             }
             Held::Part(stream) => {
+                let Outbound { head, body } = outbound;
+                let (body, loan) = Lent::of(body);
+                let mut request = Request::from_parts(*head.clone(), body);
                 streams::to_http2(&mut request, self.server.url.scheme()).ok_or(Unfit)?;
+                let call_back = move || Some(Outbound { head, body: loan.call_back()? });
                 let sent = stream.sender().try_send_request(request);
-                sent.map_err(|error| Unanswered::of(error, streams::from_http2)).right_future()
+                sent.map_err(|error| Unanswered::of_several(error, call_back)).right_future()
             }
         })
+    }
+
+    /// The request is on its way elsewhere, if at all.
+    pub(crate) fn is_rid_of_it(&mut self) {
+        self.sent = None;
     }
 
     /// The timer of this connection.
@@ -228,14 +239,24 @@ impl Lease {
 }
 
 impl Unanswered {
-    /// `restore` gives a request back the form that it had.
-    fn of(mut error: TrySendError<Request<RequestBody>>, restore: impl Fn(&mut Request<RequestBody>)) -> Self {
+    /// On a connection that has one request at a time.
+    fn of_one(mut error: TrySendError<Request<RequestBody>>) -> Self {
         match error.take_message() {
-            Some(mut request) => {
-                restore(&mut request);
-                Self::Unsent(Outbound::of(request))
-            }
+            Some(request) => Self::Unsent(Outbound::of(request)),
             None => Self::Failed(error.into_error()),
+        }
+    }
+
+    /// On a shared one; `call_back` gives the request that was sent, if it can be had.
+    fn of_several(mut error: TrySendError<Request<Lent>>, call_back: impl FnOnce() -> Option<Outbound>) -> Self {
+        let unsent = error.take_message().is_some();
+        let error = error.into_error();
+        if unsent {
+            call_back().map_or(Self::Failed(error), Self::Unsent)
+        } else if streams::was_refused(&error) {
+            Self::Refused(call_back())
+        } else {
+            Self::Failed(error)
         }
     }
 }

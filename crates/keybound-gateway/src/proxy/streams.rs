@@ -1,13 +1,14 @@
 //! HTTP/2 to an upstream: connections that several requests share.
 
 use core::cell::{Cell, RefCell};
+use core::error::Error as _;
 use core::future::{Future, poll_fn};
 use core::pin::pin;
 
 use std::io;
 use std::rc::Rc;
 
-use http::header::{CONNECTION, HOST, HeaderValue, TE};
+use http::header::{CONNECTION, HOST};
 use http::uri::{Authority, Parts, Scheme};
 use http::{Request, Uri};
 use hyper::client::conn::http2::{Builder, SendRequest};
@@ -16,7 +17,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::time::Instant;
 
 use super::dial::Octets;
-use crate::body::RequestBody;
+use crate::body::Lent;
 use crate::config::Limits;
 
 /// What an upstream may send ahead of a client that takes it slowly, on one request and on all of a connection.
@@ -26,7 +27,7 @@ const WINDOW_OF_ALL: u32 = 1 << 20;
 /// One connection, and how many requests are on it.
 #[derive(Debug)]
 pub(super) struct Shared {
-    sender: SendRequest<RequestBody>,
+    sender: SendRequest<Lent>,
     open: Cell<usize>,
     /// How many may be, as the upstream says.
     most: Rc<Cell<usize>>,
@@ -98,7 +99,7 @@ impl Stream {
         Self(Rc::clone(shared))
     }
 
-    pub(super) fn sender(&self) -> SendRequest<RequestBody> {
+    pub(super) fn sender(&self) -> SendRequest<Lent> {
         self.0.sender.clone()
     }
 }
@@ -122,7 +123,7 @@ impl<F: Future<Output = ()> + 'static> Executor<F> for Here {
 
 /// Gives a request the form of HTTP/2: `Host` becomes `:authority`, and there is no `Connection`. `None` if its `Host` is
 /// none.
-pub(super) fn to_http2(request: &mut Request<RequestBody>, scheme: &'static str) -> Option<()> {
+pub(super) fn to_http2(request: &mut Request<Lent>, scheme: &'static str) -> Option<()> {
     let host = request.headers_mut().remove(HOST)?;
     request.headers_mut().remove(CONNECTION);
     let mut parts = Parts::default();
@@ -133,16 +134,12 @@ pub(super) fn to_http2(request: &mut Request<RequestBody>, scheme: &'static str)
     Some(())
 }
 
-/// Gives it back the form that it had.
-pub(super) fn from_http2(request: &mut Request<RequestBody>) {
-    let authority = request.uri().authority().and_then(|host| HeaderValue::from_str(host.as_str()).ok());
-    if let Some(host) = authority {
-        request.headers_mut().insert(HOST, host);
-    }
-    if request.headers().contains_key(TE) {
-        request.headers_mut().insert(CONNECTION, HeaderValue::from_static("te"));
-    }
-    if let Some(target) = request.uri().path_and_query().cloned() {
-        *request.uri_mut() = Uri::from(target);
-    }
+/// Whether the upstream says that it took nothing of the request: it ended the connection before that, or refused it by name
+/// (RFC 9113 section 8.7).
+pub(super) fn was_refused(error: &hyper::Error) -> bool {
+    let cause = error.source().and_then(|cause| cause.downcast_ref::<h2::Error>());
+    // Requests that were before the end get to know of it in another way.
+    cause.is_some_and(|error| {
+        error.is_remote() && (error.is_go_away() || error.reason() == Some(h2::Reason::REFUSED_STREAM))
+    })
 }

@@ -3,6 +3,7 @@
 mod fields;
 mod floods;
 mod http2;
+mod http2_upstream;
 mod hygiene;
 mod limits;
 mod proxy_protocol;
