@@ -407,8 +407,8 @@ pub(crate) const KEYS: &[Key] = &[
         "On SIGTERM: how long new connections are still taken, while /readyz is 503 already; as long as it takes whoever sends them to\n\
          notice that. Without it the port is closed at once."),
     key("limits.drain_timeout", Duration, Is("\"30s\""),
-        "On SIGTERM, once the port is closed: how long requests in flight may still take. Connections are told to end with their next\n\
-         answer."),
+        "On SIGTERM, once the port is closed: how long requests in flight may still take, and WebSockets and streams that do not end.\n\
+         Connections are told to end with their next answer."),
     key("limits.drain_idle_timeout", Duration, Is("\"1s\""),
         "And how long those are kept from which no request comes: one may be on its way already, and is answered."),
 

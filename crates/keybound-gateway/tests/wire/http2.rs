@@ -343,6 +343,26 @@ async fn requests_in_flight_are_finished() {
     assert_eq!(drained.cut_off, 0);
 }
 
+/// As a gRPC stream does not: it is told of the end at once, and cut off when the time is over.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_stream_that_does_not_end_is_cut_off() {
+    let upstream = Upstream::doing(|mut wire| {
+        wire.head();
+        wire.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n");
+        wire.is_over();
+    });
+    let gateway = Gateway::open(upstream.address, "drain_timeout = \"100ms\"");
+    let mut client = Client::to(&gateway).await;
+    let (response, _) = client.requests.send_request(Request::get("http://a/").body(()).unwrap(), true).unwrap();
+    let mut body = response.await.unwrap().into_body();
+    assert_eq!(body.data().await.unwrap().unwrap(), "hello");
+    gateway.stop();
+    let next = tokio::time::timeout(PATIENCE, body.data()).await.expect("it is still there");
+    assert!(next.is_none_or(|piece| piece.is_err()) && !body.is_end_stream(), "it looks as if it were whole");
+    let drained = tokio::task::spawn_blocking(move || gateway.drained()).await.unwrap();
+    assert_eq!(drained.cut_off, 1);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn too_many_connections_are_told_so() {
     let upstream = Upstream::echo();

@@ -5,13 +5,11 @@ use std::io::Read as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
-use std::time::Duration;
 
-use crate::support::{Answer, Client, Gateway, Upstream, field};
+use crate::support::{Answer, Client, Gateway, PATIENCE, Upstream, field};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 const POST: &str = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello";
-const PATIENCE: Duration = Duration::from_secs(30);
 
 const NO_ERROR: u32 = 0;
 const INTERNAL_ERROR: u32 = 2;

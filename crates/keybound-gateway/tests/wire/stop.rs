@@ -1,5 +1,6 @@
 //! Ports, and the end.
 
+use std::io::Read as _;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::sync::{Arc, Barrier, mpsc};
@@ -102,6 +103,60 @@ fn requests_that_take_too_long_are_cut_off() {
     gateway.stop();
     assert_eq!(gateway.drained().cut_off, 1);
     assert!(client.is_over());
+}
+
+/// An upstream that opens what has no end of its own, and sends back what comes on it.
+fn endless() -> Upstream {
+    Upstream::doing(|mut client| {
+        let head = client.head().unwrap();
+        client.send(if head.contains("/chat") {
+            "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n"
+        } else {
+            "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n7\r\n: begun\r\n"
+        });
+        let mut chunk = [0; 1024];
+        while let Ok(length @ 1..) = client.stream.read(&mut chunk) {
+            client.send(&chunk[..length]);
+        }
+    })
+}
+
+const OPENING: &str = "GET /chat HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                       Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
+const EVENTS: &str = "GET /events HTTP/1.1\r\nHost: a\r\n\r\n";
+
+/// Nobody but the two ends knows where it could be interrupted: it goes on while there is time.
+#[test]
+fn a_tunnel_goes_on_while_the_rest_is_finished() {
+    let upstream = endless();
+    let gateway = alone(&upstream, "drain_timeout = \"10m\"");
+    let mut client = gateway.client();
+    client.send(OPENING);
+    assert!(client.head().unwrap().starts_with("HTTP/1.1 101 "));
+    gateway.stop();
+    closed(gateway.address);
+    client.send("hello");
+    assert_eq!(client.exactly(5), b"hello");
+    // Once the last is over there is nothing to wait for.
+    client.end_sending();
+    assert!(client.is_over());
+    assert_eq!(gateway.drained().cut_off, 0);
+}
+
+/// And is cut off then. Who reads events can tell that they did not come to their end.
+#[test]
+fn what_does_not_end_is_cut_off() {
+    let upstream = endless();
+    for (request, begun) in [(OPENING, &b""[..]), (EVENTS, b"7\r\n: begun\r\n")] {
+        let gateway = Gateway::open(upstream.address, "drain_timeout = \"100ms\"");
+        let mut client = gateway.client();
+        client.send(request);
+        client.head().unwrap();
+        assert_eq!(client.exactly(begun.len()), begun);
+        gateway.stop();
+        assert_eq!(gateway.drained().cut_off, 1);
+        assert!(client.is_over());
+    }
 }
 
 /// Whoever sends requests has time to notice that this is not the place any more.
