@@ -175,10 +175,10 @@ async fn answer(response: ResponseFuture) -> (u16, String) {
     (status, String::from_utf8(text).unwrap())
 }
 
-/// Three clients and a slow upstream: as many connections are opened to it as are kept for upstreams, the rest is told at once,
+/// Three clients and a slow upstream: as many connections are opened to it as there is room for upstreams, the rest is told at once,
 /// and what else the gateway does goes on. Afterwards `then` with the address; at `/quick` there is an upstream without any
 /// connection so far.
-fn with_a_slow_upstream(workers: usize, then: impl FnOnce(SocketAddr)) {
+fn with_a_slow_upstream(workers: usize, room: usize, then: impl FnOnce(SocketAddr)) {
     let (slow, quick) = (Arc::new(RwLock::new(())), Arc::new(RwLock::new(())));
     let held = slow.write().unwrap();
     let ((slow, came), (quick, _asked)) = (waiting_for(&slow), waiting_for(&quick));
@@ -195,16 +195,16 @@ fn with_a_slow_upstream(workers: usize, then: impl FnOnce(SocketAddr)) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let mut answers = runtime.block_on(ask_for_much(address));
     let mut next = || runtime.block_on(answers.join_next()).unwrap().unwrap();
-    for _ in 64..270 {
+    for _ in room..270 {
         assert_eq!(next(), (503, "{\"reason\":\"upstream.overload\"}\n".to_owned()));
     }
-    (0..64).for_each(|_| came.recv_timeout(PATIENCE).unwrap());
+    (0..room).for_each(|_| came.recv_timeout(PATIENCE).unwrap());
     let told = get(address, "/quick", "");
     assert!(told.starts_with("HTTP/1.1 503 ") && told.contains("retry-after: 1\r\n"), "{told}");
     assert!(get(admin, "/healthz", "").starts_with("HTTP/1.1 200 "));
 
     drop(held);
-    (0..64).for_each(|_| assert_eq!(next(), (200, String::new())));
+    (0..room).for_each(|_| assert_eq!(next(), (200, String::new())));
     assert!(came.try_recv().is_err(), "more requests came");
     then(address);
     service.signal("TERM");
@@ -214,7 +214,7 @@ fn with_a_slow_upstream(workers: usize, then: impl FnOnce(SocketAddr)) {
 
 #[test]
 fn a_slow_upstream_leaves_descriptors_to_others() {
-    with_a_slow_upstream(1, |address| {
+    with_a_slow_upstream(1, 102, |address| {
         let answer = get(address, "/quick", "");
         assert!(answer.starts_with("HTTP/1.1 200 "), "a connection that rests makes way: {answer}");
     });
@@ -222,7 +222,7 @@ fn a_slow_upstream_leaves_descriptors_to_others() {
 
 #[test]
 fn workers_share_the_room_for_connections_to_upstreams() {
-    with_a_slow_upstream(2, |address| {
+    with_a_slow_upstream(2, 103, |address| {
         let asked = Instant::now();
         // Those that rest may be the other worker's, which closes them by and by.
         while !get(address, "/quick", "").starts_with("HTTP/1.1 200 ") {

@@ -369,8 +369,8 @@ pub(crate) const KEYS: &[Key] = &[
 
     key("limits.connections", count(1, 1_000_000), Is("10000"),
         "Connections of clients at once, and as many at listen.decisions and listen.ext_authz each; beyond it: 503 overload. The limit on\n\
-         open files is raised as far as may be. A quarter of it is how many connections to upstreams there may be, beyond which: 503\n\
-         upstream.overload. The listeners share the rest: if that allows fewer, a line at the start says how many there may be."),
+         open files is raised as far as may be. Half of it is for clients, in equal parts for each listener: if that allows fewer, a line at\n\
+         the start says how many there may be. The rest is for connections to upstreams, beyond which: 503 upstream.overload."),
     key("limits.streams", count(1, 1000), Is("100"),
         "Requests at once on one HTTP/2 connection of a client, and on one to an upstream."),
     key("limits.header_bytes", Size, Is("\"32KiB\""),

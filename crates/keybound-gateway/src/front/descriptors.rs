@@ -1,6 +1,8 @@
 //! How many of the process's descriptors clients may hold, and how many connections to upstreams. If clients could have them all,
 //! somebody who only connects would leave none for upstreams, keys, the replay store and the admin listener; nor may upstreams,
-//! since many requests come on one connection. Each front has an equal share, so that a flood of one is none of another.
+//! since many requests come on one connection. Half is for clients, so that whoever is let in with one request at a time finds a
+//! connection for it, and upstreams have what clients cannot take. Each front has an equal share, so that a flood of one is none of
+//! another.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -13,15 +15,26 @@ const OWN: usize = 48;
 /// For a worker's copy of the listener and its runtime.
 const OF_A_WORKER: usize = 8;
 
-/// Fewer connections of clients than asked for, where the system does not give each front so many descriptors.
-pub(crate) fn within(limits: Limits, listen: &Listen, workers: usize) -> Limits {
-    let room = for_clients(fronts(listen).len(), workers);
-    Limits { connections: room.map_or(limits.connections, |room| limits.connections.min(room)), ..limits }
+/// Who may have how many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Shares {
+    /// Connections of clients at each front.
+    pub(crate) clients: usize,
+    /// Connections to upstreams.
+    pub(crate) upstreams: usize,
+}
+
+/// Of what the system gives us. Clients get no more than they are allowed.
+pub(crate) fn shares(limits: &Limits, listen: &Listen, workers: usize) -> Shares {
+    match all() {
+        Some(all) => split(all, fronts(listen).len(), workers, limits.connections),
+        None => Shares { clients: limits.connections, upstreams: usize::MAX },
+    }
 }
 
 /// Warns if there are fewer than asked for. They are as many at each front, so one of them says it for all.
-pub(crate) fn tell(asked: &Limits, given: &Limits, listen: &Listen) {
-    let (asked, given) = (asked.connections, given.connections);
+pub(crate) fn tell(asked: &Limits, given: Shares, listen: &Listen) {
+    let (asked, given) = (asked.connections, given.clients);
     if given < asked {
         let fronts = match fronts(listen).as_slice() {
             [only] => (*only).to_owned(),
@@ -40,16 +53,6 @@ fn fronts(listen: &Listen) -> Vec<&'static str> {
     [Some("listen.address"), decisions, ext_authz].into_iter().flatten().collect()
 }
 
-/// As many connections at each front as leave enough for upstreams, and some for ourselves. `None` without a limit.
-fn for_clients(fronts: usize, workers: usize) -> Option<usize> {
-    all().map(|all| room(all, fronts, workers))
-}
-
-/// As many connections as there may be to upstreams.
-pub(crate) fn for_upstreams() -> usize {
-    all().map_or(usize::MAX, |all| of_upstreams(all).max(1))
-}
-
 /// How many there are. The limit is raised as far as we may. `None` without one.
 fn all() -> Option<usize> {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
@@ -58,16 +61,13 @@ fn all() -> Option<usize> {
     Some(usize::try_from(all).unwrap_or(usize::MAX))
 }
 
-const fn of_upstreams(all: usize) -> usize {
-    all / 4
-}
-
-fn room(all: usize, fronts: usize, workers: usize) -> usize {
-    let held = OWN + OF_A_WORKER * workers * fronts;
-    let share = (all - of_upstreams(all)).saturating_sub(held) / fronts;
+fn split(all: usize, fronts: usize, workers: usize, asked: usize) -> Shares {
+    let free = all.saturating_sub(OWN + OF_A_WORKER * workers * fronts);
     // Those that are told of the overload hold one, too.
-    let most = share.saturating_sub(told_of_overload(0)) / 9 * 8;
-    most.max(1)
+    let clients = (free / 2 / fronts).saturating_sub(told_of_overload(0)) / 9 * 8;
+    let clients = clients.clamp(1, asked);
+    let upstreams = free.saturating_sub((clients + told_of_overload(clients)) * fronts).max(1);
+    Shares { clients, upstreams }
 }
 
 #[cfg(test)]
@@ -76,20 +76,25 @@ mod tests {
 
     #[test]
     fn a_share_is_left() {
-        for (all, fronts, clients) in [
-            (0, 1, 1),
-            (64, 1, 1),
-            (128, 1, 16),
-            (1024, 1, 616),
-            (1024, 2, 296),
-            (1024, 3, 192),
-            (65_536, 1, 43_624),
-            (65_536, 3, 14_528),
+        for (all, fronts, asked, clients, upstreams) in [
+            (0, 1, 10_000, 1, 1),
+            (64, 1, 10_000, 1, 1),
+            (128, 1, 10_000, 16, 38),
+            (256, 3, 10_000, 16, 82),
+            (1024, 1, 10_000, 416, 484),
+            (1024, 1, 200, 200, 727),
+            (1024, 2, 10_000, 200, 478),
+            (1024, 3, 10_000, 128, 472),
+            (65_536, 1, 10_000, 10_000, 54_214),
+            (65_536, 1, 1_000_000, 29_088, 32_740),
+            (65_536, 3, 1_000_000, 9_680, 32_746),
         ] {
-            assert_eq!(room(all, fronts, 2), clients, "{all} {fronts}");
+            let share = split(all, fronts, 2, asked);
+            assert_eq!((share.clients, share.upstreams), (clients, upstreams), "{all} {fronts} {asked}");
             let held = (clients + told_of_overload(clients) + 2 * OF_A_WORKER) * fronts + OWN;
-            assert!(all < 100 || held + of_upstreams(all) <= all, "{all} {fronts}: {held}");
+            assert!(all < 100 || held + upstreams <= all, "{all} {fronts}: {held}");
+            assert!(all < 100 || upstreams >= clients.min(asked), "who is let in finds no connection");
         }
-        assert!(room(usize::MAX, 3, 64) > 1_000_000);
+        assert!(split(usize::MAX, 3, 64, 1_000_000).clients == 1_000_000);
     }
 }

@@ -87,16 +87,16 @@ impl Front {
         let listener = sockets.listen(listen.address, Port::of_serve())?;
         let certificates = listen.tls.as_ref().map(Certificates::new);
         let acceptor = certificates.as_ref().map(Certificates::acceptor).transpose();
-        let within = descriptors::within(*limits, listen, workers(listen));
-        descriptors::tell(limits, &within, listen);
+        let shares = descriptors::shares(limits, listen, workers(listen));
+        descriptors::tell(limits, shares, listen);
         let settings = Settings {
-            limits: within,
+            limits: Limits { connections: shares.clients, ..*limits },
             trusted_peers: listen.trusted_peers.clone(),
             proxy_protocol_peers: listen.proxy_protocol_peers.clone(),
             acceptor: acceptor.map_err(|error| BindError::new(listen.address, io::Error::other(error)))?,
             off_loopback: !listen.address.ip().is_loopback(),
             open: Arc::default(),
-            upstreams: Room::of(descriptors::for_upstreams()),
+            upstreams: Room::of(shares.upstreams),
         };
         Ok(Self { listener, settings: Arc::new(settings), certificates, workers: workers(listen) })
     }
@@ -149,14 +149,15 @@ impl Front {
         limits: Limits,
     ) -> Result<Self, BindError> {
         let listener = sockets.listen(asked.address, port)?;
+        let shares = descriptors::shares(&limits, listen, workers(listen));
         let settings = Settings {
-            limits: descriptors::within(limits, listen, workers(listen)),
+            limits: Limits { connections: shares.clients, ..limits },
             trusted_peers: asked.peers.clone(),
             proxy_protocol_peers: Vec::new(),
             acceptor: None,
             off_loopback: false,
             open: Arc::default(),
-            upstreams: Room::of(descriptors::for_upstreams()),
+            upstreams: Room::of(shares.upstreams),
         };
         Ok(Self { listener, settings: Arc::new(settings), certificates: None, workers: workers(listen) })
     }
