@@ -370,6 +370,21 @@ fn a_connection_that_is_ended_at_rest_is_no_error() {
     }
 }
 
+#[test]
+fn a_connection_that_rests_too_long_is_closed() {
+    let (closed, closes) = mpsc::channel();
+    let upstream = upstream(move |mut wire, _| {
+        wire.serve();
+        closed.send(()).unwrap();
+    });
+    let gateway = gateway(&upstream, "upstream_idle_timeout = \"100ms\"");
+    for round in 1..=2 {
+        assert_eq!(gateway.answer(POST).text(), "hello");
+        closes.recv_timeout(PATIENCE).expect("it rests for ever");
+        assert_eq!(upstream.connections(), round);
+    }
+}
+
 /// It answers nothing at all, be it asked or pinged. Told of the end of the wait, it could go on.
 #[test]
 fn an_upstream_that_hangs_is_504() {

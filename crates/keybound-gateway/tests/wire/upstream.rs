@@ -1,5 +1,6 @@
 //! Upstreams that work, and upstreams that do not.
 
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -7,6 +8,14 @@ use std::time::{Duration, Instant};
 use crate::support::{Gateway, PATIENCE, Upstream, nobody};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+const POST: &str = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi";
+
+/// A gateway before these, which take turns.
+fn before(upstreams: &[SocketAddr], limits: &str) -> Gateway {
+    let urls: Vec<String> = upstreams.iter().map(|address| format!("\"http://{address}\"")).collect();
+    let urls = urls.join(", ");
+    Gateway::with(&format!("[limits]\n{limits}\n[[route]]\npath = \"/\"\nmode = \"open\"\nupstream = [{urls}]\n"))
+}
 
 #[test]
 fn a_connection_is_used_again() {
@@ -224,10 +233,13 @@ fn what_is_no_answer_is_502() {
         "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n",
     ] {
-        let upstream = Upstream::saying(rubbish);
-        let answer = Gateway::open(upstream.address, "").answer(GET);
-        assert_eq!((answer.status, answer.reason().as_str()), (502, "upstream.invalid"), "{rubbish:?}");
-        assert_eq!(upstream.connections(), 1, "{rubbish:?} was asked for again");
+        let (one, other) = (Upstream::saying(rubbish), Upstream::saying(rubbish));
+        let gateway = before(&[one.address, other.address], "");
+        for (request, counts) in [(GET, (1, 0)), (POST, (1, 1))] {
+            let answer = gateway.answer(request);
+            assert_eq!((answer.status, answer.reason().as_str()), (502, "upstream.invalid"), "{rubbish:?}");
+            assert_eq!((one.connections(), other.connections()), counts, "{rubbish:?} was asked for again");
+        }
     }
     let long = format!("HTTP/1.1 200 OK\r\nX: {}\r\n\r\n", "x".repeat(40_000));
     let answer = Gateway::open(Upstream::saying(long).address, "").answer(GET);
@@ -266,15 +278,76 @@ fn a_body_without_a_length_ends_with_the_connection() {
 
 #[test]
 fn an_upstream_that_hangs_is_504() {
-    let upstream = Upstream::doing(|mut client| {
-        client.head();
-        client.read_out();
+    let hanging = || {
+        Upstream::doing(|mut client| {
+            client.head();
+            client.read_out();
+        })
+    };
+    let (one, other) = (hanging(), hanging());
+    let gateway = before(&[one.address, other.address], "response_timeout = \"100ms\"");
+    for (request, counts) in [(GET, (1, 0)), (POST, (1, 1))] {
+        let answer = gateway.answer(request);
+        assert_eq!((answer.status, answer.reason().as_str()), (504, "upstream.timeout"));
+        assert_eq!((one.connections(), other.connections()), counts, "it may have arrived");
+    }
+}
+
+/// A server whose queue of new connections is full, so that one more gets no answer, and what fills it.
+fn full() -> (TcpListener, Vec<TcpStream>) {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    socket.listen(0).unwrap();
+    let listener = TcpListener::from(socket);
+    let address = listener.local_addr().unwrap();
+    let fills = std::iter::from_fn(|| TcpStream::connect_timeout(&address, Duration::from_millis(500)).ok()).collect();
+    (listener, fills)
+}
+
+#[test]
+fn a_server_that_takes_no_connection_is_left_in_time() {
+    let (full, _fills) = full();
+    let full = full.local_addr().unwrap();
+    let (well, limits) = (Upstream::echo(), "connect_timeout = \"100ms\"\nresponse_timeout = \"10m\"");
+    let answer = before(&[full], limits).answer(GET);
+    assert_eq!((answer.status, answer.reason().as_str()), (502, "upstream.unreachable"));
+    let gateway = before(&[full, well.address], limits);
+    for _ in 0..2 {
+        assert!(gateway.answer(POST).text().ends_with("\r\n\r\nhi"));
+    }
+}
+
+/// The handshake is a part of connecting.
+#[test]
+fn a_server_that_does_not_shake_hands_is_left_in_time() {
+    let upstream = Upstream::doing(|mut client| drop(client.read_out()));
+    for scheme in ["https", "h2"] {
+        let gateway = Gateway::with(&format!(
+            "[limits]\nconnect_timeout = \"100ms\"\n[[route]]\npath = \"/\"\nmode = \"open\"\n\
+             upstream = [\"{scheme}://localhost:{}\"]\n",
+            upstream.address.port()
+        ));
+        let answer = gateway.answer(GET);
+        assert_eq!((answer.status, answer.reason().as_str()), (502, "upstream.unreachable"), "{scheme}");
+    }
+    assert_eq!(upstream.connections(), 2);
+}
+
+#[test]
+fn a_connection_that_rests_too_long_is_closed() {
+    let (closed, closes) = mpsc::channel();
+    let upstream = Upstream::doing(move |mut client| {
+        while client.head().is_some() {
+            client.send("HTTP/1.1 204 No Content\r\n\r\n");
+        }
+        closed.send(()).unwrap();
     });
-    let gateway = Gateway::open(upstream.address, "response_timeout = \"100ms\"");
-    let answer = gateway.answer(GET);
-    assert_eq!((answer.status, answer.reason().as_str()), (504, "upstream.timeout"));
-    let answer = gateway.answer("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi");
-    assert_eq!((answer.status, answer.reason().as_str()), (504, "upstream.timeout"));
+    let gateway = Gateway::open(upstream.address, "upstream_idle_timeout = \"100ms\"");
+    for round in 1..=2 {
+        assert_eq!(gateway.answer(GET).status, 204);
+        closes.recv_timeout(PATIENCE).expect("it rests for ever");
+        assert_eq!(upstream.connections(), round);
+    }
 }
 
 /// It neither takes the body nor answers.
