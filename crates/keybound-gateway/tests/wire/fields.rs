@@ -112,6 +112,36 @@ fn forwarded_fields_are_ours() {
     }
 }
 
+// R-URI-09: what a declared proxy says of the way before it stays, in front of our own.
+#[test]
+fn forwarded_fields_of_a_trusted_peer_go_on() {
+    let upstream = Upstream::echo();
+    let gateway = Gateway::listening(
+        "trusted_peers = [\"127.0.0.1\"]",
+        &format!("[[route]]\npath = \"/\"\nmode = \"open\"\nupstream = [\"http://{}\"]", upstream.address),
+    );
+    let ours = "for=127.0.0.1;host=\"api.example.com\";proto=https";
+    for (said, forwarded, x_forwarded_for) in [
+        ("", ours.to_owned(), "127.0.0.1"),
+        (
+            "Forwarded: for=192.0.2.1;proto=http\r\nForwarded: for=\"[2001:db8::1]:80\", for=_hidden\r\n",
+            format!("for=192.0.2.1;proto=http, for=\"[2001:db8::1]:80\", for=_hidden, {ours}"),
+            "127.0.0.1",
+        ),
+        (
+            "X-Forwarded-For: 192.0.2.1, 192.0.2.2\r\nX-Forwarded-For: 2001:db8::1\r\n",
+            ours.to_owned(),
+            "192.0.2.1, 192.0.2.2, 2001:db8::1, 127.0.0.1",
+        ),
+    ] {
+        let request = format!("GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-Proto: http\r\n{said}\r\n");
+        let seen = gateway.answer(request).text().to_lowercase();
+        assert_eq!(field(&seen, "forwarded"), Some(&*forwarded), "{said}: {seen}");
+        assert_eq!(field(&seen, "x-forwarded-for"), Some(x_forwarded_for), "{said}: {seen}");
+        assert_eq!(field(&seen, "x-forwarded-proto"), Some("https"), "{said}: {seen}");
+    }
+}
+
 #[test]
 fn responses_lose_what_was_meant_for_us() {
     let cases: &[(&str, &[&str], &[&str])] = &[

@@ -1,8 +1,12 @@
 //! The PROXY protocol: whose connection it is, and what comes of a proxy that does not say.
 
+use std::io::Write as _;
 use std::time::{Duration, Instant};
 
+use rustls::version::TLS13;
+
 use crate::support::{Gateway, Upstream, field};
+use crate::tls::{Files, last_answer};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 203.0.113.9\r\nConnection: close\r\n\r\n";
 
@@ -96,7 +100,45 @@ fn without_a_header_the_connection_is_closed() {
     assert_eq!(upstream.connections(), 0);
 }
 
-/// It comes before TLS, and before HTTP/2.
+// R-URI-09, RFC 7239 section 6: an address of IPv6 is in brackets, and quoted.
+#[test]
+fn forwarded_names_the_client_of_the_header() {
+    let upstream = Upstream::echo();
+    let gateway = behind(&upstream, "", "");
+    for (header, node) in [
+        ("PROXY TCP4 192.0.2.1 127.0.0.1 5000 80\r\n", "192.0.2.1"),
+        ("PROXY TCP6 2001:db8::1 ::1 5000 80\r\n", "\"[2001:db8::1]\""),
+        ("PROXY TCP6 ::ffff:192.0.2.1 ::1 5000 80\r\n", "192.0.2.1"),
+    ] {
+        let seen = gateway.answer(format!("{header}{GET}")).text().to_lowercase();
+        let expected = format!("for={node};host=\"api.example.com\";proto=https");
+        assert_eq!(field(&seen, "forwarded"), Some(&*expected), "{seen}");
+    }
+}
+
+/// Whoever passes TLS on without looking inside says before it whose it is; so nothing else may come first.
+#[test]
+fn it_comes_before_tls() {
+    let (files, upstream) = (Files::new(), Upstream::echo());
+    let gateway = behind(&upstream, &files.listen(), "");
+    for (header, client) in [
+        (b"PROXY TCP4 192.0.2.1 127.0.0.1 5000 80\r\n".to_vec(), "192.0.2.1"),
+        (block([198, 51, 100, 7]), "198.51.100.7"),
+    ] {
+        let mut stream = gateway.client().stream;
+        stream.write_all(&header).unwrap();
+        let mut secure = files.connect_over(stream, files.client(&[&TLS13], &["http/1.1"])).unwrap();
+        let seen = last_answer(&mut secure, GET).to_lowercase();
+        let (_, seen) = seen.split_once("\r\n\r\n").expect("an answer");
+        assert_eq!(field(seen, "x-forwarded-for"), Some(client), "{seen}");
+    }
+    let mut client = gateway.client();
+    // The beginning of a handshake.
+    client.send(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\0\0\0");
+    assert!(client.is_over());
+}
+
+/// And before HTTP/2.
 #[test]
 fn it_comes_before_http2() {
     let upstream = Upstream::echo();

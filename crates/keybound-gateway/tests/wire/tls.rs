@@ -62,9 +62,13 @@ impl Files {
 
     /// A connection whose handshake is done.
     fn connect(&self, gateway: &Gateway, config: ClientConfig) -> io::Result<Secure> {
+        self.connect_over(Client::to(gateway.address).stream, config)
+    }
+
+    /// The same, on this one.
+    pub(crate) fn connect_over(&self, mut socket: TcpStream, config: ClientConfig) -> io::Result<Secure> {
         let name = ServerName::try_from("localhost").unwrap();
         let mut session = ClientConnection::new(Arc::new(config), name).unwrap();
-        let mut socket = Client::to(gateway.address).stream;
         while session.is_handshaking() {
             session.complete_io(&mut socket)?;
         }
@@ -72,7 +76,7 @@ impl Files {
     }
 }
 
-type Secure = StreamOwned<ClientConnection, TcpStream>;
+pub(crate) type Secure = StreamOwned<ClientConnection, TcpStream>;
 
 /// A new pair, in place of what was there.
 fn write(folder: &Path) -> CertificateDer<'static> {
@@ -91,7 +95,7 @@ fn open(upstream: &Upstream, listen: &str, limits: &str) -> Gateway {
 }
 
 /// The answer to a request, to the end of the connection.
-fn last_answer(stream: &mut Secure, request: &str) -> String {
+pub(crate) fn last_answer(stream: &mut Secure, request: &str) -> String {
     stream.write_all(request.as_bytes()).unwrap();
     let mut text = String::new();
     // A server may end TCP without ending TLS.
