@@ -1,10 +1,15 @@
 //! `[issuer.introspection]`: a token that only its issuer can read.
 
 use std::fmt::Write as _;
+use std::fs;
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt as _;
 use std::sync::{Arc, Mutex};
 
 use http::Method;
+use keybound::crypto::aws_lc::{AwsLc, SoftwareKey};
+use keybound::crypto::{Alg, Crypto as _, Signer as _};
+use keybound::jws::decode_base64url;
 use serde_json::{Value, json};
 
 use crate::scene::{ISSUER, ORIGIN, Running, Scene, now, route};
@@ -100,6 +105,76 @@ fn an_opaque_token_is_asked_about_and_bound() {
             "a proof is not the issuer's business: {question}"
         );
     }
+}
+
+/// The key that asks, in a file that nobody else may read.
+fn asking_key(scene: &Scene) -> SoftwareKey {
+    let key = SoftwareKey::generate(Alg::Es256).unwrap();
+    scene.write("asking.json", &key.to_private_jwk().unwrap());
+    fs::set_permissions(scene.path("asking.json"), fs::Permissions::from_mode(0o600)).unwrap();
+    key
+}
+
+/// What stands in an assertion that this key signed: header and claims.
+fn opened(assertion: &str, key: &SoftwareKey) -> [Value; 2] {
+    let (signed, signature) = assertion.rsplit_once('.').unwrap();
+    let public = AwsLc.prepare(key.public_jwk(), Alg::Es256).unwrap();
+    public
+        .verify(signed.as_bytes(), &decode_base64url(signature).unwrap())
+        .expect("it is signed with the key of the file");
+    let (header, claims) = signed.split_once('.').unwrap();
+    [header, claims].map(|part| serde_json::from_slice(&decode_base64url(part).unwrap()).unwrap())
+}
+
+// R-RS-23, RFC 7523 section 3
+#[test]
+fn who_asks_may_say_so_by_an_assertion() {
+    let (scene, upstream) = (Scene::new(), Upstream::echo());
+    let key = asking_key(&scene);
+    let endpoint = Endpoint::knowing(said_of_token(&scene)["token_introspection"].clone());
+    let text = format!(
+        "[listen]\naddress = \"127.0.0.1:0\"\nworkers = 1\n[[origin]]\nurl = \"{ORIGIN}\"\n\
+         [[issuer]]\nurl = \"{ISSUER}\"\naudience = [\"{ORIGIN}\"]\n[issuer.introspection]\n\
+         endpoint = \"http://{}/introspect\"\nclient_id = \"gateway\"\nauthentication = \"private_key_jwt\"\n\
+         private_key = \"asking.json\"\nkey_id = \"asking-1\"\n{}",
+        endpoint.upstream.address,
+        route("/", upstream.address, "")
+    );
+    let gateway = Running::start(scene.try_config(&text).unwrap_or_else(|errors| panic!("{errors}")));
+    let nonce = scene.nonce(&gateway, "/orders");
+    let before = now().as_secs();
+    assert_eq!(gateway.get("/orders", &credentials(&scene, TOKEN, Some(&nonce))).status, 200);
+    assert_eq!(gateway.get("/orders", &credentials(&scene, "opaque-2", Some(&nonce))).reason(), "token.inactive");
+    let after = now().as_secs();
+
+    let questions = endpoint.questions.lock().unwrap();
+    let assertions: Vec<[Value; 2]> = questions
+        .iter()
+        .map(|question| {
+            let (head, form) = question.split_once("\r\n\r\n").unwrap();
+            assert!(!head.to_ascii_lowercase().contains("\r\nauthorization:"), "{head}");
+            let values = |name: &str| -> Vec<&str> {
+                form.split('&').filter_map(|pair| pair.strip_prefix(name)?.strip_prefix('=')).collect()
+            };
+            assert_eq!(values("client_id"), ["gateway"]);
+            let kind = "urn%3Aietf%3Aparams%3Aoauth%3Aclient-assertion-type%3Ajwt-bearer";
+            assert_eq!(values("client_assertion_type"), [kind]);
+            let [assertion] = values("client_assertion")[..] else { panic!("{form}") };
+            opened(assertion, &key)
+        })
+        .collect();
+    assert_eq!(assertions.len(), 2);
+    for [header, claims] in &assertions {
+        assert_eq!(*header, json!({"typ": "JWT", "alg": "ES256", "kid": "asking-1"}));
+        // Of the issuer alone: somebody else could use what names the endpoint of another.
+        assert_eq!(
+            (&claims["iss"], &claims["sub"], &claims["aud"]),
+            (&json!("gateway"), &json!("gateway"), &json!(ISSUER))
+        );
+        let [iat, exp] = ["iat", "exp"].map(|name| claims[name].as_u64().unwrap());
+        assert!((before..=after).contains(&iat) && (iat + 1..=iat + 300).contains(&exp), "{claims}");
+    }
+    assert_ne!(assertions[0][1]["jti"], assertions[1][1]["jti"], "each is made for one question");
 }
 
 const SIGNED: &str = "token-introspection+jwt";
