@@ -2,8 +2,11 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
+use std::process::{Command, Stdio};
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::thread;
 
-use crate::support::{Place, Said, Service, after};
+use crate::support::{PATIENCE, Place, Said, Service, after};
 
 struct Api {
     place: Place,
@@ -50,6 +53,84 @@ fn tokens_are_got_and_every_answer_is_a_success() {
     let said = api.load_with_tokens(&["--rate", "100", "-t", "1", "--warm-up", "0"]);
     assert!(said.good().contains("of 100 asked for") && said.stdout.contains("p99.9"), "{said:?}");
     assert_eq!(said.stderr, "", "there is no line of progress where there is no terminal");
+}
+
+/// One that was got before, with the key that it is bound to.
+#[test]
+fn a_token_can_be_given() {
+    let api = Api::start();
+    let (issuer, url) = (format!("{}/issuer", api.base), format!("{}/hello", api.base));
+    api.place.run(&["key", "new", "k"]).good();
+    let access = ["token", "--issuer", &issuer, "--client-id", "demo", "--key", "k"];
+    let token = api.place.run_with(&[("KEYBOUND_CLIENT_SECRET", &api.secret)], &access).good().trim_end().to_owned();
+    for variables in [&[][..], &[("KEYBOUND_TOKEN", &*token)]] {
+        let given = if variables.is_empty() { &["--token", &token][..] } else { &[] };
+        let args = [&["load", &url, "--key", "k", "-n", "50", "--json"], given].concat();
+        let said = api.place.run_with(variables, &args);
+        said.good();
+        assert_eq!(said.json()["statuses"]["200"], 50, "{said:?}");
+    }
+    // Of another key it is of no use.
+    api.place.run(&["key", "new", "other"]).good();
+    let said = api.load(&["--token", &token, "--key", "other", "-n", "50", "--json"]);
+    assert_eq!((said.status, &said.json()["reasons"]["key.mismatch"]), (1, &50.into()), "{said:?}");
+}
+
+/// The same command with a terminal for its output, which comes from there.
+fn on_a_terminal(command: &Command) -> Command {
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    let words: Vec<String> = words.map(|word| format!("'{}'", word.to_str().unwrap())).collect();
+    let mut terminal = Command::new("script");
+    terminal.args(["-q", "-e", "-f", "-c", &words.join(" "), "/dev/null"]).stdin(Stdio::null()).stdout(Stdio::piped());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => terminal.env(name, value),
+            None => terminal.env_remove(name),
+        };
+    }
+    terminal.current_dir(command.get_current_dir().unwrap()).env("TERM", "xterm");
+    terminal
+}
+
+/// While it runs; then the line is gone.
+#[test]
+fn a_terminal_shows_how_far_it_is() {
+    let place = Place::new();
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/", server.local_addr().unwrap());
+    let (go, going) = channel::<()>();
+    thread::spawn(move || {
+        let (mut stream, _) = server.accept().unwrap();
+        (0..20).for_each(|_| answer(&mut stream).unwrap());
+        going.recv().unwrap();
+        (0..20).for_each(|_| answer(&mut stream).unwrap());
+    });
+    let command = place.command(&["load", "--scheme", "none", "-c", "1", "-n", "40", "-m", "600", &url]);
+    let mut child = on_a_terminal(&command).spawn().expect("script, of util-linux, is a terminal");
+    let mut output = child.stdout.take().unwrap();
+    let (piece, pieces) = channel();
+    thread::spawn(move || {
+        let mut chunk = [0; 4096];
+        while let Ok(length @ 1..) = output.read(&mut chunk) {
+            let _ = piece.send(String::from_utf8_lossy(&chunk[..length]).into_owned());
+        }
+    });
+    let mut shown = String::new();
+    while !shown.contains(" 20 answers, ") {
+        shown += &pieces.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("no line of progress: {shown:?}"));
+    }
+    go.send(()).unwrap();
+    let mut rest = String::new();
+    loop {
+        match pieces.recv_timeout(PATIENCE) {
+            Ok(piece) => rest += &piece,
+            Err(RecvTimeoutError::Disconnected) => break,
+            Err(RecvTimeoutError::Timeout) => panic!("it does not end: {rest:?}"),
+        }
+    }
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    let (_, report) = rest.rsplit_once("\x1b[2K").expect("the line is cleared");
+    assert!(report.contains("answers") && !report.contains("answers, "), "{report:?}");
 }
 
 #[test]

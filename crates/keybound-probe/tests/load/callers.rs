@@ -1,16 +1,24 @@
 //! What requests carry, and what the gateway makes of it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::io::Read as _;
+use std::net::TcpListener;
 use std::num::NonZeroUsize;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+use std::thread::{self, ThreadId};
+use std::time::{Duration, Instant};
 
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderValue, Method};
-use keybound::crypto::Alg;
 use keybound::crypto::aws_lc::SoftwareKey;
+use keybound::crypto::{Alg, Signer, SigningFailed};
+use keybound::jwk::PublicJwk;
 use keybound_probe::load::{Caller, Load, Report};
 
 use crate::support::{BASIC, Gateway, Manner, Service};
+
+/// No wait is longer.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 fn run(load: Load) -> Report {
     load.start().unwrap().finish().unwrap()
@@ -43,6 +51,57 @@ fn every_request_has_a_proof_of_its_own() {
     }
     assert_eq!(by_key.len(), 3);
     assert!(by_key.values().all(|count| (150..=250).contains(count)), "they take turns: {by_key:?}");
+}
+
+/// A key that notes on which threads it signs.
+#[derive(Debug)]
+struct Noting {
+    key: SoftwareKey,
+    signed: Mutex<Vec<(ThreadId, String)>>,
+}
+
+impl Signer for Noting {
+    fn alg(&self) -> Alg {
+        self.key.alg()
+    }
+
+    fn public_jwk(&self) -> &PublicJwk {
+        self.key.public_jwk()
+    }
+
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SigningFailed> {
+        let thread = thread::current();
+        self.signed.lock().unwrap().push((thread.id(), thread.name().unwrap_or_default().to_owned()));
+        self.key.sign(message)
+    }
+}
+
+/// However long an answer takes, the next proofs are there: other threads than those that send sign them, and not without end.
+#[test]
+fn proofs_are_signed_ahead_on_threads_of_their_own() {
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/", server.local_addr().unwrap());
+    let key = Noting { key: SoftwareKey::generate(Alg::Es256).unwrap(), signed: Mutex::default() };
+    let key = Arc::new(key);
+    let [one, three] = [1, 3].map(|number| NonZeroUsize::new(number).unwrap());
+    let load = Load::new(&url).unwrap().caller(Caller::new(Arc::clone(&key) as _, "t").unwrap());
+    let running = load.connections(one).workers(one).signers(three).patience(PATIENCE).requests(10).start().unwrap();
+    let (mut waiting, _) = server.accept().unwrap();
+    waiting.read_exact(&mut [0; 100]).unwrap();
+    let begun = Instant::now();
+    let signed = || key.signed.lock().unwrap().len();
+    // One request is waited for, and there are nine more at most.
+    while signed() < 4000 {
+        assert!(begun.elapsed() < PATIENCE, "{} proofs", signed());
+        thread::yield_now();
+    }
+    assert_eq!(running.progress().done(), 0);
+    drop((waiting, server));
+    drop(running);
+    let signed = key.signed.lock().unwrap();
+    assert!(signed.iter().all(|(_, name)| name == "keybound-sign"), "{:?}", signed.last());
+    let threads: HashSet<ThreadId> = signed.iter().map(|(thread, _)| *thread).collect();
+    assert!((2..=3).contains(&threads.len()), "{} threads", threads.len());
 }
 
 #[test]
