@@ -7,9 +7,20 @@ use http::header::{
     ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE,
     RETRY_AFTER,
 };
-use http::{HeaderValue, Response, StatusCode};
+use http::{HeaderName, HeaderValue, Response, StatusCode};
 
 use crate::body::Body;
+
+/// The code of a refusal, for a proxy that passes on fields and no body.
+pub(crate) const REASON: HeaderName = HeaderName::from_static("keybound-reason");
+
+/// Whom an answer is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Asker {
+    Client,
+    /// Another proxy, about a client's request.
+    Proxy,
+}
 
 macro_rules! problems {
     ($($variant:ident = $status:ident, $code:literal $(, limit $limit:literal)?, $meaning:literal, $advice:literal;)+) => {
@@ -179,11 +190,20 @@ impl Problem {
         response
     }
 
+    /// The same, with what a proxy needs beside it.
+    pub(crate) fn answer_to(self, asker: Asker) -> Response<Body> {
+        let mut response = self.answer();
+        if asker == Asker::Proxy {
+            response.headers_mut().insert(REASON, HeaderValue::from_static(self.code()));
+        }
+        response
+    }
+
     /// The answer in octets of HTTP/1.1, for where there is no request. The time is that of another answer.
-    pub(crate) fn octets(self, dated: &[u8]) -> Vec<u8> {
+    pub(crate) fn octets(self, asker: Asker, dated: &[u8]) -> Vec<u8> {
         let body = self.json();
         let mut octets = format!("HTTP/1.1 {}\r\n", self.status()).into_bytes();
-        for (name, value) in self.answer().headers() {
+        for (name, value) in self.answer_to(asker).headers() {
             octets.extend([name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat());
         }
         let mut lines = dated.split_inclusive(|octet| *octet == b'\n');

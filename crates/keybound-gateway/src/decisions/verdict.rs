@@ -3,22 +3,19 @@
 
 use http::header::ORIGIN;
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Response};
+use http::{HeaderMap, HeaderValue, Response};
 use keybound::refusal::Denial;
 use keybound::request::{announces_form, form_holds_token};
 use keybound_tower::answer::complete;
 use keybound_tower::{Cors, Judgement, Policy};
 
-use crate::answer::Problem;
+use crate::answer::{Asker, Problem, REASON};
 use crate::body::Body;
 use crate::config::{Mode, Route};
 use crate::engine::Engine;
 use crate::observe::Watch;
 use crate::passage::{answer_preflight, is_encoded};
 use crate::proxy::Identity;
-
-/// The code of a refusal, for a proxy that passes on fields and no body.
-const REASON: HeaderName = HeaderName::from_static("keybound-reason");
 
 /// What becomes of the request.
 pub(super) enum Verdict<'e> {
@@ -128,7 +125,7 @@ fn problem<'e>(problem: Problem) -> Verdict<'e> {
 
 /// The answer to a problem, for a proxy.
 pub(super) fn answer(problem: Problem) -> Response<Body> {
-    with_reason(problem.answer(), problem.code())
+    problem.answer_to(Asker::Proxy)
 }
 
 fn with_reason(mut response: Response<Body>, code: &'static str) -> Response<Body> {

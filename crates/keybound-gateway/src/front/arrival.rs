@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
 use super::connection::{Draining, Shop, in_turn, serve};
-use super::guard::{Guard, Shared};
+use super::guard::Shared;
 use super::peer::Counted;
 use super::proxy_header::{self, Origin};
 use super::worker::Settings;
@@ -37,12 +37,7 @@ impl Arrival {
         }
         let shared = Arc::new(Shared::new());
         let (peer, turned_away) = settings.judge(self.address, false, &shared, self.counted, self.overload);
-        tokio::task::spawn_local(serve(
-            shop,
-            Guard::new(self.stream, shared, settings.limits.header_fields),
-            peer,
-            turned_away,
-        ));
+        tokio::task::spawn_local(serve(shop, settings.guard(self.stream, shared), peer, turned_away));
     }
 
     async fn shake_hands<H: Handler>(mut self, settings: Arc<Settings>, shop: Rc<Shop<H>>) {
@@ -62,8 +57,7 @@ impl Arrival {
         let Some(acceptor) = &settings.acceptor else {
             let shared = Arc::new(Shared::new());
             let (peer, turned_away) = settings.judge(client, by_tls, &shared, self.counted, self.overload);
-            return serve(shop, Guard::new(self.stream, shared, settings.limits.header_fields), peer, turned_away)
-                .await;
+            return serve(shop, settings.guard(self.stream, shared), peer, turned_away).await;
         };
         let stream = match in_time(accept(acceptor, self.stream), patience, &shop.draining).await {
             Ok(stream) => stream,
@@ -72,7 +66,7 @@ impl Arrival {
         let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
         let shared = Arc::new(Shared::new());
         let (peer, turned_away) = settings.judge(client, true, &shared, self.counted, self.overload);
-        let guard = Guard::new(stream, shared, settings.limits.header_fields);
+        let guard = settings.guard(stream, shared);
         if http2 {
             Box::pin(multiplexed::serve(shop, guard, peer, turned_away)).await;
         } else {

@@ -23,7 +23,7 @@ use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout};
 use super::guard::{Guard, Phase, Shared};
 use super::multiplexed::{self, Flow};
 use super::{Handler, Inbound, Peer, hygiene};
-use crate::answer::Problem;
+use crate::answer::{Asker, Problem};
 use crate::body::{Body, RequestBody};
 use crate::config::Limits;
 
@@ -107,12 +107,13 @@ impl Draining {
 pub(crate) struct Shop<H> {
     pub(crate) handler: H,
     pub(crate) limits: Limits,
+    asker: Asker,
     pub(crate) builder: http1::Builder,
     pub(crate) draining: Draining,
 }
 
 impl<H> Shop<H> {
-    pub(crate) fn new(handler: H, limits: Limits) -> Self {
+    pub(crate) fn new(handler: H, limits: Limits, asker: Asker) -> Self {
         let mut builder = http1::Builder::new();
         builder
             .max_header_size(limits.header_bytes)
@@ -123,7 +124,7 @@ impl<H> Shop<H> {
             builder.max_headers(limits.header_fields);
         }
         let draining = Draining::new(limits.drain_idle_timeout);
-        Self { handler, limits, builder, draining }
+        Self { handler, limits, asker, builder, draining }
     }
 }
 
@@ -291,7 +292,7 @@ impl<H: Handler> Drop for Unseen<H> {
 impl<H: Handler> Shop<H> {
     fn turn_away(&self, method: &Method, problem: Problem) -> Box<Response<Body>> {
         self.handler.turned_away(Some(method), problem);
-        Box::new(problem.answer())
+        Box::new(problem.answer_to(self.asker))
     }
 
     /// Makes sure of a request what the handler relies on; `flow` says which of several it is, with HTTP/2.

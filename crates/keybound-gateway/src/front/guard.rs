@@ -14,7 +14,7 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use super::head::{Framing, Head};
 use super::opening::Opening;
-use crate::answer::Problem;
+use crate::answer::{Asker, Problem};
 use crate::write;
 
 /// What is going on on a connection.
@@ -141,6 +141,7 @@ pub(crate) struct Guard<S> {
     linger: Option<Linger>,
     /// More fields make a header crowded.
     most_fields: usize,
+    asker: Asker,
     last_words: Option<LastWords>,
     /// Whether several requests may be under way, whose headers are the library's alone to see.
     multiplexed: bool,
@@ -164,9 +165,9 @@ const LINGER: Duration = Duration::from_secs(2);
 const MOST_LINGERING: usize = 1 << 20;
 
 impl<S: AsyncRead + Unpin> Guard<S> {
-    pub(crate) fn new(stream: S, shared: Arc<Shared>, most_fields: usize) -> Self {
+    pub(crate) fn new(stream: S, shared: Arc<Shared>, most_fields: usize, asker: Asker) -> Self {
         let (head, opening) = (Head::default(), Opening::default());
-        Self { stream, shared, head, opening, linger: None, most_fields, last_words: None, multiplexed: false }
+        Self { stream, shared, head, opening, linger: None, most_fields, asker, last_words: None, multiplexed: false }
     }
 
     /// Whether the client begins as one who knows that we speak HTTP/2 (RFC 9113 section 3.3). Nothing is lost of what it
@@ -209,7 +210,7 @@ impl<S: AsyncRead + Unpin> Guard<S> {
         if self.last_words.is_none() {
             let problem = self.unreadable(theirs);
             let _ = self.shared.unreadable.set(problem);
-            self.last_words = Some(LastWords { octets: problem.octets(theirs), written: 0 });
+            self.last_words = Some(LastWords { octets: problem.octets(self.asker, theirs), written: 0 });
         }
     }
 

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
+use tokio::io::AsyncRead;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
@@ -21,10 +22,10 @@ use super::arrival::Arrival;
 use super::bind::{BindError, Port};
 use super::connection::{Shop, TurnedAway};
 use super::descriptors;
-use super::guard::Shared;
+use super::guard::{Guard, Shared};
 use super::peer::{Counted, OwnCount};
 use super::{Certificates, Handler, Peer, Sockets, Stop};
-use crate::answer::Problem;
+use crate::answer::{Asker, Problem};
 use crate::config::{DecisionListener, Limits, Listen, Network};
 use crate::proxy::{Proxy, Room};
 
@@ -47,6 +48,7 @@ pub(crate) struct Settings {
     off_loopback: bool,
     open: Arc<AtomicUsize>,
     upstreams: Room,
+    asker: Asker,
 }
 
 /// The number of open connections of clients. Clones see the same front.
@@ -97,6 +99,7 @@ impl Front {
             off_loopback: !listen.address.ip().is_loopback(),
             open: Arc::default(),
             upstreams: Room::of(shares.upstreams),
+            asker: Asker::Client,
         };
         Ok(Self { listener, settings: Arc::new(settings), certificates, workers: workers(listen) })
     }
@@ -158,6 +161,7 @@ impl Front {
             off_loopback: false,
             open: Arc::default(),
             upstreams: Room::of(shares.upstreams),
+            asker: Asker::Proxy,
         };
         Ok(Self { listener, settings: Arc::new(settings), certificates: None, workers: workers(listen) })
     }
@@ -234,7 +238,7 @@ fn work<H: Handler>(
             let proxy = Rc::clone(&proxy);
             async move { proxy.sweep().await }
         });
-        let shop = Rc::new(Shop::new(make(proxy), settings.limits));
+        let shop = Rc::new(Shop::new(make(proxy), settings.limits, settings.asker));
         let own = Rc::new(OwnCount::default());
         let stopping = async { drop(stopped.wait_for(|stopped| *stopped).await) };
         accept(&listener, settings, &shop, &own, stopping).await;
@@ -327,6 +331,11 @@ pub(crate) const fn told_of_overload(most: usize) -> usize {
 }
 
 impl Settings {
+    /// The octets of a connection, watched.
+    pub(crate) fn guard<S: AsyncRead + Unpin>(&self, stream: S, shared: Arc<Shared>) -> Guard<S> {
+        Guard::new(stream, shared, self.limits.header_fields, self.asker)
+    }
+
     /// Whether connections from there begin with a PROXY header.
     pub(crate) fn announces(&self, ip: IpAddr) -> bool {
         self.proxy_protocol_peers.iter().any(|network| network.contains(ip))

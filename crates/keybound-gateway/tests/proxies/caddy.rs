@@ -10,7 +10,7 @@ use crate::stage::Stage;
 fn caddy() {
     let stage = Stage::new();
     let proxy = start(&stage);
-    checks::all(stage.behind(proxy), Known { challenges: 2 });
+    checks::all(stage.behind(proxy), Known { challenges: 2, crowded: (431, "header.crowded") });
 }
 
 fn start(stage: &Stage) -> Program {

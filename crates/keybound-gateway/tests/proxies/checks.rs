@@ -3,9 +3,11 @@
 use std::time::{Duration, Instant};
 
 use http::Method;
+use keybound::jws::decode_base64url;
+use serde_json::{Value, json};
 
 use crate::scene::{ISSUER, ORIGIN};
-use crate::stage::Stage;
+use crate::stage::{AWAY, QUOTA, Stage};
 use crate::support::{Answer, field};
 
 /// Everything, in one go: starting a proxy takes longer than any of it.
@@ -16,8 +18,12 @@ pub(crate) fn all(mut stage: Stage, what: Known) {
     the_request_is_the_one_the_client_sent(&stage);
     refusals_keep_their_status(&stage);
     a_new_nonce_comes_with_success(&stage);
+    a_statement_reaches_the_app(&stage);
     other_modes(&stage, what);
     metadata_is_for_anybody(&stage);
+    refusals_say_all_there_is_to_say(&stage);
+    a_header_that_is_too_long_is_the_clients_fault(&stage, what);
+    a_key_over_its_quota_waits(&stage);
     without_keybound_nobody_passes(&mut stage);
 }
 
@@ -26,6 +32,8 @@ pub(crate) fn all(mut stage: Stage, what: Known) {
 pub(crate) struct Known {
     /// Challenges for two schemes that reach the client.
     pub(crate) challenges: usize,
+    /// Status and reason of a header with a hundred fields, which some refuse by themselves.
+    pub(crate) crowded: (u16, &'static str),
 }
 
 fn who_has_nothing_is_challenged(stage: &Stage) {
@@ -70,6 +78,8 @@ fn a_bound_token_passes_once(stage: &Stage) {
 
     let again = stage.get("/orders", &credentials);
     assert_eq!((again.status, &*again.reason()), (401, "replay.seen"), "{again:?}");
+    let challenge = again.field("www-authenticate").unwrap();
+    assert!(challenge.starts_with("DPoP ") && challenge.contains("error=\"invalid_dpop_proof\""), "{challenge}");
     readable_by_pages(&again);
 }
 
@@ -133,6 +143,80 @@ fn refusals_keep_their_status(stage: &Stage) {
     assert_eq!((answer.status, &*answer.reason()), (404, "route.unknown"), "{answer:?}");
 }
 
+/// Whatever the status: the challenge, what is allowed, when to come again.
+fn refusals_say_all_there_is_to_say(stage: &Stage) {
+    let answer = stage.get("/admin", &stage.credentials(Method::GET, "/admin"));
+    assert_eq!((answer.status, &*answer.reason()), (403, "scope.insufficient"), "{answer:?}");
+    let challenge = answer.field("www-authenticate").expect("which scope is missing");
+    assert!(challenge.contains("insufficient_scope") && challenge.contains("scope=\"orders:admin\""), "{challenge}");
+    readable_by_pages(&answer);
+
+    let answer = stage.send("POST", "/reports", "", "x");
+    assert_eq!((answer.status, &*answer.reason()), (405, "method.unlisted"), "{answer:?}");
+    assert_eq!(answer.field("allow"), Some("GET, PUT, HEAD"), "{answer:?}");
+    readable_by_pages(&answer);
+
+    let token = stage.scene.token_with(&json!({"iss": AWAY}));
+    let nonce = stage.get("/orders", &stage.scene.credentials(Method::GET, "/orders", None));
+    let proof = stage.scene.proof(Method::GET, "/orders", &token, nonce.field("dpop-nonce"));
+    let answer = stage.get("/orders", &format!("Authorization: DPoP {token}\r\nDPoP: {proof}\r\n"));
+    assert_eq!((answer.status, &*answer.reason()), (503, "keys.unavailable"), "{answer:?}");
+    assert!(answer.field("retry-after").unwrap().parse::<u32>().unwrap() > 0, "{answer:?}");
+    assert_eq!(answer.field("www-authenticate"), None, "it is not for the client to mend");
+    readable_by_pages(&answer);
+}
+
+/// Whoever of the two notices first: it is no error of the server.
+fn a_header_that_is_too_long_is_the_clients_fault(stage: &Stage, what: Known) {
+    let answer = stage.get("/orders", &(0..100).map(|number| format!("X-{number}: 1\r\n")).collect::<String>());
+    assert_eq!((answer.status, &*answer.reason()), what.crowded, "{answer:?}");
+    // Envoy's questions may be longer than that.
+    let long = (0..5).map(|number| format!("X-{number}: {}\r\n", "x".repeat(6_500))).collect::<String>();
+    let answer = stage.get("/orders", &long);
+    assert!(matches!(answer.status, 400 | 401 | 431), "{}: {}", answer.head, answer.text());
+}
+
+/// The last check but one: the key of the scene can do nothing from here on.
+fn a_key_over_its_quota_waits(stage: &Stage) {
+    let mut nonce = None;
+    // Among them are some that bring the nonce for the next.
+    for _ in 0..2 * QUOTA {
+        let answer = stage.get("/orders", &stage.scene.credentials(Method::GET, "/orders", nonce.as_deref()));
+        match answer.status {
+            200 => continue,
+            401 => nonce = Some(answer.field("dpop-nonce").expect("a nonce").to_owned()),
+            status => {
+                assert_eq!((status, &*answer.reason()), (429, "replay.quota"), "{answer:?}");
+                assert!(answer.field("retry-after").unwrap().parse::<u32>().unwrap() > 0, "{answer:?}");
+                return readable_by_pages(&answer);
+            }
+        }
+    }
+    panic!("there is no quota");
+}
+
+/// Of `proof = "attest"`: what keybound signed, as it signed it.
+fn a_statement_reaches_the_app(stage: &Stage) {
+    let lie = "Keybound-Attestation: root\r\n";
+    let answer = stage.get("/signed/17?x", &(stage.credentials(Method::GET, "/signed/17") + lie));
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let seen = answer.text();
+    let statement = field(&seen, "keybound-attestation").expect("a statement, and one");
+    let [_, claims, _] = statement.split('.').collect::<Vec<_>>()[..] else { panic!("{statement}") };
+    let claims: Value = serde_json::from_slice(&decode_base64url(claims).unwrap()).unwrap();
+    for (name, value) in [
+        ("iss", ORIGIN),
+        ("aud", "https://signed.example.com"),
+        ("htm", "GET"),
+        ("htu", "https://api.example.com/signed/17"),
+        ("sub", "alice"),
+    ] {
+        assert_eq!(claims[name], value, "{claims}");
+    }
+    let answer = stage.get("/orders", &stage.credentials(Method::GET, "/orders"));
+    assert_eq!(field(&answer.text(), "keybound-attestation"), None, "not of this route");
+}
+
 /// A nonce past half its life is still good, and its success brings the next.
 fn a_new_nonce_comes_with_success(stage: &Stage) {
     let first = stage.get("/orders", &stage.scene.credentials(Method::GET, "/orders", None));
@@ -142,7 +226,8 @@ fn a_new_nonce_comes_with_success(stage: &Stage) {
         let answer = stage.get("/orders", &stage.scene.credentials(Method::GET, "/orders", Some(&nonce)));
         assert_eq!(answer.status, 200, "{answer:?}");
         if let Some(next) = answer.field("dpop-nonce") {
-            assert_ne!((next, next), (&*nonce, "of-the-app"));
+            assert_ne!(next, nonce);
+            assert_ne!(next, "of-the-app");
             assert!(answer.field("cache-control").unwrap().contains("no-store"));
             let answer = stage.get("/orders", &stage.scene.credentials(Method::GET, "/orders", Some(next)));
             assert_eq!(answer.status, 200, "{answer:?}");

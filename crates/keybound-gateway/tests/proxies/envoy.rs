@@ -16,7 +16,7 @@ fn envoy() {
     let proxy = start(&stage, &[]);
     let stage = stage.behind(proxy);
     a_websocket_is_opened_once(&stage);
-    checks::all(stage, Known { challenges: 2 });
+    checks::all(stage, Known { challenges: 2, crowded: (431, "") });
 }
 
 /// With fields joined, names with an underscore let through, and bodies shown.
@@ -35,7 +35,7 @@ fn envoy_with_other_settings() {
     doubled_fields_are_seen(&stage);
     a_token_in_a_form_is_refused(&stage);
     paths_that_are_no_text_are_refused(&stage);
-    checks::all(stage, Known { challenges: 2 });
+    checks::all(stage, Known { challenges: 2, crowded: (431, "") });
 }
 
 fn start(stage: &Stage, otherwise: &[(&str, String)]) -> Program {

@@ -10,7 +10,7 @@ use crate::stage::Stage;
 fn haproxy() {
     let stage = Stage::new();
     let proxy = start(&stage);
-    checks::all(stage.behind(proxy), Known { challenges: 2 });
+    checks::all(stage.behind(proxy), Known { challenges: 2, crowded: (400, "") });
 }
 
 fn start(stage: &Stage) -> Program {

@@ -15,6 +15,29 @@ use crate::program::{Program, example};
 use crate::scene::Scene;
 use crate::support::{Answer, Client, Upstream, nobody};
 
+/// Routes for answers that those of the example never give, and an issuer that cannot be reached.
+const MORE: &str = r#"
+[[issuer]]
+url = "http://127.0.0.1:9"
+audience = ["https://api.example.com"]
+[[route]]
+path = "/admin"
+scope = ["orders:admin"]
+[[route]]
+path = "/reports"
+methods = ["GET", "PUT"]
+[[route]]
+path = "/signed"
+proof = "attest"
+attestation_audience = ["https://signed.example.com"]
+"#;
+
+/// The issuer of a token whose keys keybound cannot have.
+pub(crate) const AWAY: &str = "http://127.0.0.1:9";
+
+/// How many used proofs of one key are remembered.
+pub(crate) const QUOTA: usize = 100;
+
 pub(crate) struct Stage {
     pub(crate) scene: Scene,
     pub(crate) app: Upstream,
@@ -43,8 +66,9 @@ impl Stage {
                 ("[[issuer]]\n", "[[issuer]]\njwks_file = \"issuer.jwks.json\"\n".to_owned()),
             ],
         );
-        // So short that a nonce grows old within the test, and not so short that it is over when this machine stands still.
-        let text = format!("{text}[proof]\nnonce_lifetime = \"16s\"\n");
+        // So short that a nonce grows old within the test, and not so short that it is over when this machine stands still; and a
+        // quota that nothing before the last check fills.
+        let text = format!("{text}{MORE}[proof]\nnonce_lifetime = \"16s\"\n[replay]\nper_key = {QUOTA}\n");
         let config = scene.try_config(&text).unwrap_or_else(|errors| panic!("{errors}"));
         let front = Front::bind(&config.listen, &config.limits).unwrap();
         let asked = config.listen.decisions.as_ref().unwrap();
