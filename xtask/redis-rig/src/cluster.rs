@@ -4,7 +4,6 @@
 use std::io;
 use std::net::SocketAddr;
 
-use crate::server::free_port;
 use crate::{Proxy, Server, Settings, wait_until};
 
 const SLOTS: usize = 16384;
@@ -30,8 +29,7 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Starts `primaries` primaries, nodes 0 and up, and behind them as many replicas, in the same order. A node that is
-    /// silent for a second is replaced.
+    /// Starts `primaries` primaries, nodes 0 and up, and behind them as many replicas, in the same order.
     ///
     /// # Errors
     ///
@@ -193,20 +191,20 @@ fn is_usable(server: &Server) -> bool {
 }
 
 fn member(settings: Settings) -> io::Result<Member> {
-    let ip = std::net::Ipv4Addr::LOCALHOST;
-    let bus_port = free_port(ip)?;
+    let silence = settings.silent_for();
     let settings = settings
         .line("cluster-enabled yes")
-        .line("cluster-node-timeout 1000")
+        .line(format!("cluster-node-timeout {silence}"))
         .line("cluster-replica-validity-factor 0")
         .line("repl-timeout 5")
-        .line("repl-ping-replica-period 1")
-        .line(format!("cluster-port {bus_port}"));
+        .line("repl-ping-replica-period 1");
     let has_tls = settings.has_tls();
     let mut server = Server::prepare(settings, false)?;
     let proxy = Proxy::to(server.address())?;
+    let bus_port = server.another_port()?;
     let bus = Proxy::to(SocketAddr::new(server.address().ip(), bus_port))?;
     let mut lines = vec![
+        format!("cluster-port {bus_port}"),
         "cluster-announce-ip 127.0.0.1".to_owned(),
         format!("cluster-announce-port {}", proxy.address().port()),
         format!("cluster-announce-bus-port {}", bus.address().port()),

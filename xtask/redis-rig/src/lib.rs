@@ -18,14 +18,15 @@ pub use self::proxy::Proxy;
 pub use self::sentinel::{Sentinels, Watcher};
 pub use self::server::{Server, Settings};
 
-/// How long anything that a rig waits for may take.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long anything that a rig waits for may take: a Cluster that has not agreed on a primary tries again after four times the
+/// silence that it waited for.
+const PATIENCE: Duration = Duration::from_secs(90);
 
 /// Waits until `done` says so.
 ///
 /// # Errors
 ///
-/// If that takes longer than half a minute; `what` is in the message.
+/// If that takes longer than a minute and a half; `what` is in the message.
 pub fn wait_until(what: &str, mut done: impl FnMut() -> bool) -> io::Result<()> {
     let end = Instant::now() + PATIENCE;
     while !done() {

@@ -26,7 +26,7 @@ pub struct Sentinels {
 }
 
 impl Sentinels {
-    /// Starts them; node 0 is the primary. A primary that is silent for half a second is replaced.
+    /// Starts them; node 0 is the primary.
     ///
     /// # Errors
     ///
@@ -137,17 +137,20 @@ fn node(settings: Settings, primary: Option<SocketAddr>) -> io::Result<Watcher> 
 }
 
 fn sentinel(settings: Settings, primary: SocketAddr) -> io::Result<Watcher> {
+    let silence = settings.silent_for();
     let mut server = Server::prepare(settings, true)?;
     let proxy = Proxy::to(server.address())?;
     let lines = [
         "sentinel announce-ip 127.0.0.1".to_owned(),
         format!("sentinel announce-port {}", port(&proxy)),
         format!("sentinel monitor {NAME} {} {} 2", primary.ip(), primary.port()),
-        format!("sentinel down-after-milliseconds {NAME} 500"),
+        format!("sentinel down-after-milliseconds {NAME} {silence}"),
         format!("sentinel failover-timeout {NAME} 2000"),
         format!("sentinel parallel-syncs {NAME} 5"),
     ];
     server.begin(lines)?;
+    // One that has stood still for two seconds looks on for half a minute and does nothing.
+    server.ask(&["SENTINEL", "DEBUG", "tilt-period", "1000"])?;
     Ok(Watcher { server, proxy })
 }
 

@@ -1,18 +1,19 @@
 //! One `redis-server`.
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use crate::wait_until;
 
-/// The last octet of the loopback address of the next server.
+/// The last octet of the loopback address of the next server. Those before it are of this process, so that nobody else takes a
+/// port there that was found free.
 static NEXT: AtomicU8 = AtomicU8::new(2);
 
 /// How a server is started, beyond what every one is.
@@ -25,7 +26,11 @@ pub struct Settings {
     tls: Vec<String>,
     keeps: bool,
     own_clock: bool,
+    silence: Option<Duration>,
 }
+
+/// Longer than a machine stands still that has much to do: nobody is replaced who was not meant to be.
+const SILENCE: Duration = Duration::from_secs(5);
 
 impl Settings {
     /// A server that writes nothing to disk and never evicts.
@@ -43,6 +48,17 @@ impl Settings {
     pub fn append_only(mut self) -> Self {
         self.keeps = true;
         self
+    }
+
+    /// Under Sentinel or in a Cluster, a primary is replaced that has been silent for so long. Unless set, that is five seconds.
+    pub fn silence(mut self, silence: Duration) -> Self {
+        self.silence = Some(silence);
+        self
+    }
+
+    /// In milliseconds.
+    pub(crate) fn silent_for(&self) -> u128 {
+        self.silence.unwrap_or(SILENCE).as_millis()
     }
 
     /// Has a clock of its own, for [`Server::turn_clock`]. Needs `cc`, as every build does.
@@ -74,7 +90,7 @@ impl Settings {
     /// What a Sentinel needs to watch such a server.
     pub(crate) fn of_sentinel(&self) -> Self {
         let for_cli = if self.has_tls() { self.for_cli.clone() } else { Vec::new() };
-        Self { tls: self.tls.clone(), for_cli, ..Self::default() }
+        Self { tls: self.tls.clone(), for_cli, silence: self.silence, ..Self::default() }
     }
 
     /// What `redis-cli` needs to get in: `-a` and `--user`, say.
@@ -109,11 +125,17 @@ impl Server {
 
     /// One that has its address and does not run yet, so that it can be told by what proxy others reach it.
     pub(crate) fn prepare(settings: Settings, sentinel: bool) -> io::Result<Self> {
-        let octet = NEXT.fetch_add(1, Ordering::Relaxed).max(2);
-        let ip = Ipv4Addr::new(127, 0, 1, octet);
-        let address = SocketAddr::from((ip, free_port(ip)?));
+        let [.., high, low] = std::process::id().to_be_bytes();
+        let ip = Ipv4Addr::new(127, high.max(1), low, NEXT.fetch_add(1, Ordering::Relaxed).clamp(1, 254));
+        let address = SocketAddr::from((ip, free_port(ip.into())?));
         let folder = tempfile::Builder::new().prefix("redis-rig-").tempdir()?;
         Ok(Self { child: None, folder, address, settings, sentinel, stopped: false })
+    }
+
+    /// A port of its address that it does not listen on.
+    pub(crate) fn another_port(&self) -> io::Result<u16> {
+        let _own = TcpListener::bind(self.address)?;
+        free_port(self.address.ip())
     }
 
     /// Starts it with these lines as well.
@@ -299,18 +321,25 @@ impl Server {
         }
         self.child = Some(command.spawn()?);
         self.stopped = false;
+        let mut is_over = false;
         let ready = wait_until("redis-server", || {
-            // Whoever asks for a password or for patience answers, too.
-            self.cli().arg("PING").output().is_ok_and(|output| {
-                let text = [output.stdout, output.stderr].concat();
-                let text = String::from_utf8_lossy(&text).into_owned();
-                text.starts_with("PONG") || ["NOAUTH", "NOPERM", "LOADING"].iter().any(|word| text.contains(word))
-            })
+            is_over = self.child.as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(Some(_))));
+            is_over || self.answers()
         });
+        let ready = if is_over { Err(io::Error::other("redis-server ended")) } else { ready };
         ready.map_err(|error| {
             let log = std::fs::read_to_string(self.folder().join("log")).unwrap_or_default();
             let end: Vec<&str> = log.lines().rev().take(5).collect();
             io::Error::other(format!("{error}: {}", end.join("\n")))
+        })
+    }
+
+    /// Whoever asks for a password or for patience does, too.
+    fn answers(&self) -> bool {
+        self.cli().arg("PING").output().is_ok_and(|output| {
+            let text = [output.stdout, output.stderr].concat();
+            let text = String::from_utf8_lossy(&text).into_owned();
+            text.starts_with("PONG") || ["NOAUTH", "NOPERM", "LOADING"].iter().any(|word| text.contains(word))
         })
     }
 }
@@ -329,6 +358,6 @@ fn clock_library(folder: &Path) -> io::Result<PathBuf> {
     built.success().then_some(library).ok_or_else(|| io::Error::other("cc did not build the clock"))
 }
 
-pub(crate) fn free_port(ip: Ipv4Addr) -> io::Result<u16> {
+fn free_port(ip: IpAddr) -> io::Result<u16> {
     Ok(TcpListener::bind((ip, 0))?.local_addr()?.port())
 }

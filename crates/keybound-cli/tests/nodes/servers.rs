@@ -1,6 +1,7 @@
 //! The Redis servers, and what can be done to them and to others.
 
 use std::thread;
+use std::time::Duration;
 
 use redis_rig::{Cluster, Proxy, Sentinels, Server, Settings, wait_until};
 
@@ -154,7 +155,7 @@ impl Servers for Alone {
 }
 
 pub(crate) fn sentinels() -> Sentinels {
-    Sentinels::start(2, &Settings::new()).expect("redis-server")
+    Sentinels::start(2, &Settings::new().silence(Duration::from_millis(500))).expect("redis-server")
 }
 
 /// The servers first, then the Sentinels.
@@ -204,7 +205,7 @@ impl Servers for Sentinels {
 }
 
 pub(crate) fn cluster() -> Cluster {
-    Cluster::start(3, &Settings::new()).expect("redis-server")
+    Cluster::start(3, &Settings::new().silence(Duration::from_secs(1))).expect("redis-server")
 }
 
 impl Servers for Cluster {
