@@ -6,7 +6,7 @@ use keybound::replay::{ReplayStore as _, Seen};
 use keybound_redis::RedisStore;
 use redis_rig::{Cluster, Settings};
 
-use crate::support::{Proof, eventually, every_duty, new_epoch, node, refused, settings};
+use crate::support::{Proof, eventually, every_duty, hasty, joined, new_epoch, node, refused, settings};
 
 fn cluster() -> Cluster {
     Cluster::start(3, &Settings::new()).expect("servers")
@@ -52,12 +52,13 @@ async fn every_primary_has_its_share() {
 async fn a_primary_that_is_killed_is_followed_by_a_new_epoch() {
     let mut cluster = cluster();
     let (one, other) = (node(&cluster.url()).await, node(&cluster.url()).await);
+    let hasty = hasty(&cluster.url()).await;
     let before = one.epoch();
     let (lost, kept) = (Proof::new(0, "j"), Proof::new(255, "j"));
     assert_eq!(lost.at(&one).await, Ok(Seen::Never));
     assert_eq!(kept.at(&one).await, Ok(Seen::Never));
     cluster.nodes()[0].server.kill().expect("an end");
-    assert_eq!(Proof::new(0, "k").at(&one).await, Err(Fault::ReplayUnreachable));
+    assert_eq!(Proof::new(0, "k").under(before, &hasty).await, Err(Fault::ReplayUnreachable));
     assert_eq!(kept.under(before, &other).await, Ok(Seen::Before), "the others go on until then");
     let after = new_epoch(&one, before).await;
     assert_eq!(new_epoch(&other, before).await, after);
@@ -148,7 +149,7 @@ async fn a_primary_that_is_cut_off_is_left() {
     let after = new_epoch(&one, before).await;
     eventually("a record", async || Proof::new(0, "j").at(&one).await.is_ok()).await;
     assert_eq!(Proof::new(0, "j").under(before, &one).await, Ok(Seen::Forgotten));
-    assert_eq!(node(&cluster.url()).await.epoch(), after);
+    assert_eq!(joined(&cluster.url()).await.epoch(), after);
 }
 
 #[tokio::test]

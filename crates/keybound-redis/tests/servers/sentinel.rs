@@ -5,7 +5,7 @@ use keybound::replay::{ReplayStore as _, Seen};
 use keybound_redis::RedisStore;
 use redis_rig::{Sentinels, Settings};
 
-use crate::support::{Proof, eventually, every_duty, new_epoch, node, refused, settings};
+use crate::support::{Proof, eventually, every_duty, hasty, joined, new_epoch, node, refused, settings};
 
 fn sentinels() -> Sentinels {
     Sentinels::start(2, &Settings::new()).expect("servers")
@@ -39,10 +39,10 @@ async fn a_primary_that_is_killed_is_followed_by_a_new_epoch() {
 #[ignore = "needs redis-server"]
 async fn a_primary_that_stands_still_is_left() {
     let mut sentinels = sentinels();
-    let one = node(&sentinels.url()).await;
+    let (one, hasty) = (node(&sentinels.url()).await, hasty(&sentinels.url()).await);
     let before = one.epoch();
     sentinels.nodes()[0].server.stop().expect("a process");
-    assert_eq!(Proof::new(1, "j").at(&one).await, Err(Fault::ReplayUnreachable));
+    assert_eq!(Proof::new(1, "j").under(before, &hasty).await, Err(Fault::ReplayUnreachable));
     let after = new_epoch(&one, before).await;
     assert_eq!(Proof::new(1, "k").at(&one).await, Ok(Seen::Never));
     // It wakes up as a primary that knows of nothing, and is told.
@@ -63,7 +63,7 @@ async fn two_sides_of_a_partition_have_different_epochs() {
     sentinels.nodes()[0].proxy.bar_servers();
     let next = sentinels.wait_for_another(0).expect("another primary");
     assert_ne!(next, 0);
-    let joined = node(&sentinels.url()).await;
+    let joined = joined(&sentinels.url()).await;
     assert_ne!(joined.epoch(), before, "the other side has an epoch of its own");
     // The one that was cut off learns of it from the Sentinels, and goes over.
     assert_eq!(new_epoch(&cut_off, before).await, joined.epoch());
@@ -84,11 +84,16 @@ async fn a_primary_that_is_asked_to_step_back_is_left() {
     let before = one.epoch();
     let url = sentinels.url();
     let mut sentinels = sentinels;
-    sentinels.sentinels()[0].server.ask(&["SENTINEL", "FAILOVER", "proofs"]).expect("an answer");
+    redis_rig::wait_until("a failover", || {
+        // It may not have heard yet of a replica that would do.
+        sentinels.sentinels()[0].server.ask(&["SENTINEL", "FAILOVER", "proofs"]).is_ok()
+            || sentinels.primary().is_ok_and(|primary| primary != 0)
+    })
+    .expect("a failover");
     sentinels.wait_for_another(0).expect("another primary");
     let after = new_epoch(&one, before).await;
     eventually("a record", async || Proof::new(1, "j").at(&one).await.is_ok()).await;
-    assert_eq!(node(&url).await.epoch(), after);
+    assert_eq!(joined(&url).await.epoch(), after);
 }
 
 #[tokio::test]

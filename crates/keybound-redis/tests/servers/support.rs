@@ -11,6 +11,12 @@ use keybound_redis::{ConnectError, RedisSettings, RedisStore};
 use redis_rig::{Server, Settings};
 use tokio::time::{Instant, sleep};
 
+/// For an answer that has to come: a machine that has much to do may stand still for seconds.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+
+/// For what servers do by themselves. A Cluster that has not agreed on a primary takes twenty seconds to try again.
+const LONG: Duration = Duration::from_secs(90);
+
 pub(crate) const HTU: &str = "https://api.example.com/";
 
 pub(crate) fn server() -> Server {
@@ -18,11 +24,45 @@ pub(crate) fn server() -> Server {
 }
 
 pub(crate) fn settings(url: &str) -> RedisSettings {
-    RedisSettings::from_url(url).expect("a URL")
+    RedisSettings::from_url(url).expect("a URL").timeout(PATIENCE)
 }
 
 pub(crate) async fn node(url: &str) -> RedisStore {
-    RedisStore::connect(settings(url)).await.unwrap_or_else(|error| panic!("{error}"))
+    connected(settings(url)).await
+}
+
+/// One that is to come upon a fault, and soon: it waits for half a second, as a node does unless told otherwise.
+pub(crate) async fn hasty(url: &str) -> RedisStore {
+    connected(RedisSettings::from_url(url).expect("a URL")).await
+}
+
+pub(crate) async fn connected(settings: RedisSettings) -> RedisStore {
+    outcome(settings).await.unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// Of connecting, by servers that answer: for how long a node tries to connect is no setting.
+async fn outcome(settings: RedisSettings) -> Result<RedisStore, ConnectError> {
+    let end = Instant::now() + LONG;
+    loop {
+        match RedisStore::connect(settings.clone()).await {
+            Err(error) if error.to_string().ends_with("answer in time") && Instant::now() < end => {}
+            outcome => return outcome,
+        }
+    }
+}
+
+/// Connects to servers among which one has just taken over.
+pub(crate) async fn joined(url: &str) -> RedisStore {
+    let mut joined = None;
+    eventually("servers that are at one", async || match outcome(settings(url)).await {
+        Err(error) if !error.is_configuration() => false,
+        outcome => {
+            joined = Some(outcome.unwrap_or_else(|error| panic!("{error}")));
+            true
+        }
+    })
+    .await;
+    joined.expect("it was waited for")
 }
 
 /// What the store must do whoever it is, on two nodes and on one, which it gives back.
@@ -35,7 +75,7 @@ pub(crate) async fn every_duty(url: &str) -> RedisStore {
 }
 
 pub(crate) async fn refused(settings: RedisSettings) -> ConnectError {
-    RedisStore::connect(settings).await.expect_err("no store")
+    outcome(settings).await.expect_err("no store")
 }
 
 pub(crate) fn now() -> UnixTime {
@@ -82,11 +122,22 @@ impl Proof {
 
 /// Waits for something that the store does by itself.
 pub(crate) async fn eventually(what: &str, mut done: impl AsyncFnMut() -> bool) {
-    let end = Instant::now() + Duration::from_secs(30);
+    let end = Instant::now() + LONG;
     while !done().await {
         assert!(Instant::now() < end, "waited too long for {what}");
         sleep(Duration::from_millis(5)).await;
     }
+}
+
+/// Begins an epoch for these windows: whoever asks for one gives up after three seconds.
+pub(crate) async fn raised(node: &RedisStore, max_age: Duration, nonce_lifetime: Duration) -> Epoch {
+    let mut raised = None;
+    eventually("an epoch", async || {
+        raised = node.raise(max_age, nonce_lifetime).await.ok();
+        raised.is_some()
+    })
+    .await;
+    raised.expect("it was waited for")
 }
 
 /// Waits until the node has another epoch than this.

@@ -6,28 +6,28 @@ use std::net::TcpListener;
 
 use keybound::refusal::Fault;
 use keybound::replay::{ReplayStore as _, Seen};
-use keybound_redis::RedisStore;
 use redis_rig::Proxy;
 use tokio::time::Instant;
 
-use crate::support::{Proof, eventually, new_epoch, node, refused, server, settings};
+use crate::support::{PATIENCE, Proof, connected, eventually, hasty, new_epoch, node, refused, server, settings};
 
 #[tokio::test]
 #[ignore = "needs redis-server"]
 async fn a_server_that_does_not_answer_in_time_is_a_fault() {
     let mut server = server();
-    let node = RedisStore::connect(settings(&server.url()).timeout(Duration::from_millis(200))).await.expect("a store");
+    let node = connected(settings(&server.url()).timeout(Duration::from_millis(200))).await;
     let before = node.epoch();
     server.stop().expect("a process");
     let began = Instant::now();
     let late = Proof::new(1, "late");
     assert_eq!(late.at(&node).await, Err(Fault::ReplayUnreachable));
-    assert!(began.elapsed() < Duration::from_millis(400), "{:?}", began.elapsed());
+    // It would be for ever.
+    assert!(began.elapsed() < PATIENCE, "{:?}", began.elapsed());
     server.go_on().expect("a process");
     eventually("an answer", async || Proof::new(1, "next").at(&node).await.is_ok()).await;
     assert_eq!(node.epoch(), before, "it has forgotten nothing");
     // It had the question all the time, and may have answered it to nobody.
-    assert_ne!(late.at(&node).await, Err(Fault::ReplayUnreachable));
+    eventually("an answer", async || late.under(before, &node).await.is_ok()).await;
 }
 
 #[tokio::test]
@@ -35,12 +35,18 @@ async fn a_server_that_does_not_answer_in_time_is_a_fault() {
 async fn a_network_that_loses_everything_is_a_fault() {
     let server = server();
     let proxy = Proxy::to(server.address()).expect("a proxy");
-    let node = node(&format!("redis://{}", proxy.address())).await;
+    let node = hasty(&format!("redis://{}", proxy.address())).await;
     proxy.bar();
     assert_eq!(Proof::new(1, "lost").at(&node).await, Err(Fault::ReplayUnreachable));
     eventually("the breaker", async || !node.figures().is_there).await;
     proxy.open();
-    eventually("the way back", async || Proof::new(1, "found").at(&node).await == Ok(Seen::Never)).await;
+    let mut tries = 0;
+    eventually("the way back", async || {
+        // A proof whose answer came too late is there.
+        tries += 1;
+        Proof::new(1, format!("found {tries}")).at(&node).await == Ok(Seen::Never)
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -131,8 +137,9 @@ async fn a_server_that_takes_no_writes_is_away_and_not_asked_all_the_time() {
             assert!(!node.figures().is_there);
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        // Two of them are these questions.
-        assert!(connections() - asked <= 12, "{} connections in two seconds", connections() - asked);
+        // Two every second, more at first, and two of them are these questions.
+        let (asked, took) = (connections() - asked, began.elapsed());
+        assert!(u128::from(asked) <= 8 + took.as_millis() / 500, "{asked} connections in {took:?}");
         let error = refused(settings(&server.url())).await;
         assert!(!error.is_configuration(), "{error}");
         ends();
@@ -146,7 +153,7 @@ async fn a_server_that_takes_no_writes_is_away_and_not_asked_all_the_time() {
 #[ignore = "needs redis-server"]
 async fn a_primary_that_becomes_a_replica_records_nothing() {
     let (primary, other) = (server(), server());
-    let node = node(&primary.url()).await;
+    let node = hasty(&primary.url()).await;
     let (ip, port) = (other.address().ip().to_string(), other.port().to_string());
     primary.ask(&["REPLICAOF", &ip, &port]).expect("an answer");
     let answer = Proof::new(1, "j").at(&node).await;
@@ -174,7 +181,7 @@ async fn a_server_that_loses_its_scripts_is_told_them_again() {
 async fn a_busy_server_is_a_fault() {
     let server = server();
     server.ask(&["CONFIG", "SET", "busy-reply-threshold", "50"]).expect("an answer");
-    let node = node(&server.url()).await;
+    let node = hasty(&server.url()).await;
     let mut endless = server.cli().args(["EVAL", "while true do end", "0"]).spawn().expect("a program");
     redis_rig::wait_until("BUSY", || server.ask(&["PING"]).is_err()).expect("a busy server");
     assert_eq!(Proof::new(1, "j").at(&node).await, Err(Fault::ReplayUnreachable));
@@ -183,14 +190,14 @@ async fn a_busy_server_is_a_fault() {
     eventually("the way back", async || Proof::new(1, "j").at(&node).await.is_ok()).await;
 }
 
-// A file that takes twenty seconds to load, if nobody hurries it.
+// A file that takes a minute to load, if nobody hurries it.
 #[tokio::test]
 #[ignore = "needs redis-server"]
 async fn a_server_that_is_still_loading_is_waited_for() {
-    let slow = ["enable-debug-command yes", "key-load-delay 1000", "loading-process-events-interval-bytes 1024"];
+    let slow = ["enable-debug-command yes", "key-load-delay 3000", "loading-process-events-interval-bytes 1024"];
     let slow = slow.into_iter().fold(redis_rig::Settings::new().append_only(), redis_rig::Settings::line);
     let mut server = redis_rig::Server::start(slow).expect("a server");
-    let node = node(&server.url()).await;
+    let node = hasty(&server.url()).await;
     let before = node.epoch();
     server.ask(&["DEBUG", "POPULATE", "20000"]).expect("an answer");
     server.ask(&["BGREWRITEAOF"]).expect("an answer");
