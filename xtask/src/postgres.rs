@@ -22,8 +22,7 @@ pub(crate) fn start() -> io::Result<Server> {
     installed(&program("postgres"), "--version", &["postgresql-15"])?;
     let folder = std::env::temp_dir().join(format!("keybound-postgres-{}", std::process::id()));
     fs::create_dir(&folder)?;
-    let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-    let server = Server { folder, port };
+    let mut server = Server { folder, port: 0 };
     if is_root() && !run::succeeds(Command::new("chown").arg("postgres").arg(&server.folder)) {
         return Err(io::Error::other("the folder cannot be given to the user postgres"));
     }
@@ -35,6 +34,8 @@ pub(crate) fn start() -> io::Result<Server> {
             .args(["-U", "keybound", "-A", "trust"])
             .stdout(Stdio::null()),
     );
+    // No sooner: meanwhile another might take it.
+    server.port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
     if made && run::succeeds(Command::new("sh").args(["-c", &server.starting()])) {
         Ok(server)
     } else {

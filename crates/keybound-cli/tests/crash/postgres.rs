@@ -33,11 +33,17 @@ impl Server {
 
     /// By SIGKILL, all of its processes.
     pub(crate) fn kill(&self) {
+        self.signal("KILL");
+    }
+
+    /// To all of its processes.
+    pub(crate) fn signal(&self, name: &str) {
         let pid = fs::read_to_string(self.data.join("postmaster.pid")).expect("it runs");
         let pid = pid.lines().next().expect("its number");
-        // The first one last: it starts the others.
-        let killed = shell(&format!("children=$(pgrep -P {pid}); kill -9 {pid} $children"));
-        assert!(killed, "nothing was killed");
+        // The first one starts the others, and so it stands still meanwhile. Of those, one may be gone by now.
+        let each = format!("kill -{name} $child 2>/dev/null || ! kill -0 $child 2>/dev/null || exit 1");
+        let line = format!("children=$(pgrep -P {pid}); kill -{name} {pid} && for child in $children; do {each}; done");
+        assert!(shell(&format!("kill -STOP {pid} && {{ {line}; }}")), "no {name} for {pid}");
     }
 
     /// Starts it again, once the system has cleared away what was killed.

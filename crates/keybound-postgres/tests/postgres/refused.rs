@@ -1,17 +1,12 @@
 //! What cannot be a store is said at the start, in words, and without the password.
 
 use std::fs;
-use std::net::TcpListener;
 
 use keybound::refusal::Fault;
 use keybound::replay::{ReplayStore as _, Seen};
-use keybound_postgres::{ConnectError, PostgresSettings, PostgresStore};
+use keybound_postgres::PostgresSettings;
 
-use crate::support::{Place, Proof, data, eventually};
-
-async fn refused(settings: PostgresSettings) -> ConnectError {
-    PostgresStore::connect(settings).await.expect_err("no store")
-}
+use crate::support::{Place, Proof, connected, data, eventually, refused};
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs PostgreSQL"]
@@ -29,16 +24,13 @@ async fn postgres_says_what_is_wrong() {
     fs::write(&rules, format!("host all poor 127.0.0.1/32 scram-sha-256\n{all}")).expect("rules");
     place.run("SELECT pg_reload_conf()").await;
 
-    let nobody = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let free = nobody.local_addr().expect("its address");
-    drop(nobody);
     for (url, is_configuration, words) in [
         (url("poor:hunter2", "postgres"), true, "user name or password is wrong"),
         (url("nobody", "postgres"), true, "user name or password is wrong"),
         (url("keybound", "missing"), true, "database \"missing\" does not exist"),
         (url("poor:right", "postgres"), true, "run CREATE SCHEMA test_refused AUTHORIZATION"),
         (url("keybound", "postgres?sslmode=require"), true, "TLS fails"),
-        (format!("postgres://keybound@{free}/postgres"), false, "cannot be reached"),
+        ("postgres://keybound@127.0.0.1:1/postgres".to_owned(), false, "cannot be reached"),
     ] {
         let error = refused(settings(&url)).await;
         let said = error.to_string();
@@ -48,7 +40,7 @@ async fn postgres_says_what_is_wrong() {
     }
     // A schema that somebody has made for it is enough.
     place.run("CREATE SCHEMA test_refused AUTHORIZATION poor").await;
-    PostgresStore::connect(settings(&url("poor", "postgres")).password("right")).await.expect("a store");
+    connected(settings(&url("poor", "postgres")).password("right")).await;
     place.run("UPDATE {}.version SET version = 2").await;
     let said = refused(place.settings()).await.to_string();
     assert!(said.contains("its tables in test_refused are of version 2, and this is version 1"), "{said}");

@@ -9,7 +9,7 @@ use keybound::jwk::Thumbprint;
 use keybound::refusal::Fault;
 use keybound::replay::{Epoch, ReplayEntry, ReplayStore as _, Seen};
 use keybound::time::UnixTime;
-use keybound_postgres::{PostgresSettings, PostgresStore};
+use keybound_postgres::{ConnectError, PostgresSettings, PostgresStore};
 use redis_rig::Proxy;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _};
@@ -17,6 +17,12 @@ use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::{Instant, sleep};
 
 use crate::server::Server;
+
+/// For an answer that has to come: a machine that has much to do may stand still for seconds.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+
+/// For what the server and nodes do by themselves.
+const LONG: Duration = Duration::from_secs(60);
 
 /// Ends all connections of nodes.
 pub(crate) const TERMINATE: &str =
@@ -39,11 +45,17 @@ impl Place {
     }
 
     pub(crate) fn settings(&self) -> PostgresSettings {
-        PostgresSettings::from_url(self.server.url()).expect("a URL").schema(&self.schema).expect("a name")
+        let settings = PostgresSettings::from_url(self.server.url()).expect("a URL").timeout(PATIENCE);
+        settings.schema(&self.schema).expect("a name")
     }
 
     pub(crate) async fn node(&self) -> PostgresStore {
-        PostgresStore::connect(self.settings()).await.unwrap_or_else(|error| panic!("{error}"))
+        connected(self.settings()).await
+    }
+
+    /// One that is to come upon a fault, and soon.
+    pub(crate) async fn hasty(&self) -> PostgresStore {
+        connected(self.settings().timeout(Duration::from_millis(300))).await
     }
 
     /// The address by way of a proxy, and that.
@@ -96,14 +108,36 @@ impl Place {
         let recording = AssertSqlSafe(recording.0.replace(&format!("'{}'", self.schema), "'{}'"));
         sqlx::query_scalar(recording).bind(off).fetch_one(&mut self.connection().await).await.expect("an answer")
     }
+}
 
-    /// To all processes of the server.
-    pub(crate) fn signal(&self, name: &str) {
-        let pid = std::fs::read_to_string(data().join("postmaster.pid")).expect("it runs");
-        let pid = pid.lines().next().expect("its number");
-        let line = format!("children=$(pgrep -P {pid}); kill -{name} {pid} $children");
-        assert!(Command::new("sh").args(["-c", &line]).status().expect("a shell").success());
+pub(crate) async fn connected(settings: PostgresSettings) -> PostgresStore {
+    outcome(settings).await.unwrap_or_else(|error| panic!("{error}"))
+}
+
+pub(crate) async fn refused(settings: PostgresSettings) -> ConnectError {
+    outcome(settings).await.expect_err("no store")
+}
+
+/// Of connecting, by a server that answers: for how long a node tries to connect is no setting.
+async fn outcome(settings: PostgresSettings) -> Result<PostgresStore, ConnectError> {
+    let end = Instant::now() + LONG;
+    loop {
+        match PostgresStore::connect(settings.clone()).await {
+            Err(error) if error.to_string().ends_with("answer in time") && Instant::now() < end => {}
+            outcome => return outcome,
+        }
     }
+}
+
+/// Begins an epoch for these windows: whoever asks for one gives up after three seconds.
+pub(crate) async fn raised(node: &PostgresStore, window: Duration) -> Epoch {
+    let mut raised = None;
+    eventually("an epoch", async || {
+        raised = node.raise(window, window).await.ok();
+        raised.is_some()
+    })
+    .await;
+    raised.expect("it was waited for")
 }
 
 /// A line for the shell, as the user that the server runs as; `BIN` is where its programs are.
@@ -162,7 +196,7 @@ pub(crate) async fn later(seconds: u64) {
 
 /// Waits for something that the store does by itself.
 pub(crate) async fn eventually(what: &str, mut done: impl AsyncFnMut() -> bool) {
-    let end = Instant::now() + Duration::from_secs(30);
+    let end = Instant::now() + LONG;
     while !done().await {
         assert!(Instant::now() < end, "waited too long for {what}");
         sleep(Duration::from_millis(5)).await;

@@ -1,11 +1,8 @@
 //! The text that nodes share.
 
-use core::time::Duration;
-
 use keybound::refusal::Fault;
-use keybound_postgres::PostgresStore;
 
-use crate::support::{Place, eventually};
+use crate::support::{PATIENCE, Place, eventually};
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs PostgreSQL"]
@@ -34,12 +31,13 @@ async fn postgres_has_a_text_that_one_of_several_replaces() {
 #[ignore = "needs PostgreSQL"]
 async fn postgres_that_stands_still_has_no_text() {
     let place = Place::new("text_held").await;
-    let node = PostgresStore::connect(place.settings().timeout(Duration::from_millis(300))).await.expect("a store");
-    assert_eq!(node.replace_shared_text(None, b"a").await, Ok(true));
-    place.signal("STOP");
+    assert_eq!(place.node().await.replace_shared_text(None, b"a").await, Ok(true));
+    let node = place.hasty().await;
+    place.server.signal("STOP");
     let began = tokio::time::Instant::now();
     assert_eq!(node.shared_text().await, Err(Fault::ReplayUnreachable));
-    assert!(began.elapsed() < Duration::from_millis(600), "{:?}", began.elapsed());
-    place.signal("CONT");
+    // It would be for ever.
+    assert!(began.elapsed() < PATIENCE, "{:?}", began.elapsed());
+    place.server.signal("CONT");
     eventually("it to be back", async || node.shared_text().await == Ok(Some(b"a".to_vec()))).await;
 }

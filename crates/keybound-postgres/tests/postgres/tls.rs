@@ -4,10 +4,10 @@ use std::fs;
 use std::path::PathBuf;
 
 use keybound::replay::Seen;
-use keybound_postgres::{ConnectError, PostgresSettings, PostgresStore};
+use keybound_postgres::{ConnectError, PostgresSettings};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 
-use crate::support::{Place, Proof, data, eventually, shell};
+use crate::support::{PATIENCE, Place, Proof, connected, data, eventually, refused, shell};
 
 /// A server that speaks TLS by a certificate for `localhost`, until this is dropped; an authority it is of, and another.
 struct Stage<'p> {
@@ -61,7 +61,7 @@ impl<'p> Stage<'p> {
     }
 
     async fn refused(&self, host: &str, mode: &str, authority: &str) -> ConnectError {
-        PostgresStore::connect(self.settings(host, mode, authority)).await.expect_err("no store")
+        refused(self.settings(host, mode, authority)).await
     }
 
     async fn end(self) {
@@ -78,8 +78,7 @@ async fn postgres_is_believed_by_its_certificate_and_for_its_name() {
     let place = Place::new("tls").await;
     let stage = Stage::new(&place).await;
     for mode in ["verify-full", "verify-ca"] {
-        let store = PostgresStore::connect(stage.settings("localhost", mode, "ours.pem")).await;
-        let store = store.unwrap_or_else(|error| panic!("{error}"));
+        let store = connected(stage.settings("localhost", mode, "ours.pem").timeout(PATIENCE)).await;
         assert_eq!(Proof::new(1, mode).at(&store).await, Ok(Seen::Never));
         assert_eq!(Proof::new(1, mode).at(&store).await, Ok(Seen::Before));
         let in_the_clear = "SELECT count(*) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) \
