@@ -47,9 +47,9 @@ export async function serve(nonce = 'offer', { people = false, signs = 'ES256' }
   const jwk = { ...await jose.exportJWK(signer.publicKey), kid: 'signer', alg: 'ES256', use: 'sig' }
   await writeFile(join(directory, 'signer.jwks.json'), JSON.stringify({ keys: [jwk] }))
   const upstream = await echo()
-  const [port, admin] = [await freePort(), await freePort()]
+  const port = await freePort()
   const url = `http://127.0.0.1:${port}`
-  await writeFile(join(directory, 'keybound.toml'), configuration({ url, port, admin, upstream: upstream.port, nonce, people, signs }))
+  await writeFile(join(directory, 'keybound.toml'), configuration({ url, port, upstream: upstream.port, nonce, people, signs }))
   const service = await start('serve', directory)
   return {
     url,
@@ -90,7 +90,7 @@ export async function start(command, directory) {
   }
 }
 
-function configuration({ url, port, admin, upstream, nonce, people, signs }) {
+function configuration({ url, port, upstream, nonce, people, signs }) {
   const client = (id, method, lines = '', grants = ['client_credentials']) => `
 [[authorization_server.client]]
 client_id = "${id}"
@@ -110,7 +110,7 @@ name = "Alice Liddell"`
   return `
 [listen]
 address = "127.0.0.1:${port}"
-admin = "127.0.0.1:${admin}"
+admin = "127.0.0.1:0"
 workers = 1
 [[origin]]
 url = "${url}"

@@ -41,11 +41,12 @@ class Issuer:
         environment = {"PATH": os.environ["PATH"], "KEYBOUND_HOME": str(folder / "home")}
         command = [PROGRAM, "issuer", "--config", folder / "issuer.toml"]
         self.process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
-        self.started = time.monotonic()
         said = []
         for line in self.process.stderr:
             said.append(line)
             if "listening" in line:
+                # Its store is there, and may be no older than this.
+                self.started = time.monotonic()
                 break
         else:
             raise RuntimeError("it ended:\n" + "".join(said))
