@@ -119,11 +119,11 @@ fn no_proof_is_taken_for_a_replay() {
 #[test]
 fn nonces_are_followed() {
     let service = Service::start(Manner::Prompt);
-    // So short that it runs out a few times.
-    let gateway = Gateway::before(&service, "nonce = \"require\"\nnonce_lifetime = \"2s\"");
+    // So short that it runs out, and no shorter: the next one is to be used in time.
+    let gateway = Gateway::before(&service, "nonce = \"require\"\nnonce_lifetime = \"6s\"");
     let load = Load::new(&gateway.url("/bound")).unwrap().caller(gateway.caller().0);
     let connections = NonZeroUsize::new(8).unwrap();
-    let load = load.connections(connections).rate(200.0).duration(std::time::Duration::from_secs(5));
+    let load = load.connections(connections).rate(100.0).requests(1_000);
     let report = run(load);
     assert_eq!(statuses(&report), [(200, 1_000)].into(), "{report:?}");
     assert!(report.nonce_retries() >= 1, "the first request has none");
