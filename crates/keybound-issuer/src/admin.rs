@@ -103,7 +103,7 @@ impl Administration {
             let peer = refused.entry.peer.as_deref();
             tracing::warn!(reason, peer, times, "somebody asked the administration of the issuer without its secret");
         }
-        self.audit.refused(&*self.store, refused).await;
+        self.audit.refused(&self.store, refused).await;
     }
 
     fn entry(&self, event: Event, now: UnixTime) -> Entry {

@@ -80,6 +80,8 @@ struct Inner {
     waiting: Mutex<Waiting>,
     /// Held by the one that writes what waits.
     turn: tokio::sync::Mutex<()>,
+    /// Held while what nobody waits for any more is written.
+    late: Arc<tokio::sync::Mutex<()>>,
     /// For refusals of those who did not authenticate.
     strangers: Shares,
     /// Of those who do not know the secret of administrators.
@@ -116,6 +118,7 @@ impl Audit {
             names: Names::new(),
             waiting: Mutex::default(),
             turn: tokio::sync::Mutex::default(),
+            late: Arc::default(),
             warnings: Mutex::default(),
             strangers: Shares::of(A_DAY),
             challenged: Shares::of(A_DAY),
@@ -157,7 +160,7 @@ impl Audit {
 
     /// A request was refused. When this is done, the entry is durable if there is room for it and the store works; whether it is
     /// or not, the answer stays the same.
-    pub(crate) async fn refused(&self, store: &dyn Store, refused: Refused) {
+    pub(crate) async fn refused(&self, store: &Arc<dyn Store>, refused: Refused) {
         let Refused { entry, detail, is_known } = refused;
         self.0.counts.count(&entry);
         entry.log(detail.as_deref());
@@ -177,7 +180,10 @@ impl Audit {
             };
         };
         self.wait(change, fits);
-        let _ = tokio::time::timeout(PATIENCE, self.write(store, UnixTime::from_secs(entry.time))).await;
+        let now = UnixTime::from_secs(entry.time);
+        if tokio::time::timeout(PATIENCE, self.write(&**store, now)).await.is_err() {
+            self.write_later(store, now);
+        }
     }
 
     /// Counts what is to be warned of; how often it was since the last warning, if it is time for another.
@@ -205,13 +211,29 @@ impl Audit {
     async fn write(&self, store: &dyn Store, now: UnixTime) {
         let _turn = self.0.turn.lock().await;
         let Some((changes, left_out)) = self.take(now) else { return };
-        if let Some(entry) = left_out {
-            self.append(&entry).await;
-        }
-        if store.write(changes, now).await != Ok(Written::Done) {
+        let appending = async {
+            if let Some(entry) = left_out {
+                self.append(&entry).await;
+            }
+        };
+        // Both are on their way from here on, also if nobody waits for their end.
+        let (written, ()) = tokio::join!(store.write(changes, now), appending);
+        if written != Ok(Written::Done) {
             self.0.counts.failed();
             tracing::error!("refusals could not be written to the store");
         }
+    }
+
+    /// Writes what waits when nobody waits for it any more: otherwise it would lie there until somebody else is refused.
+    fn write_later(&self, store: &Arc<dyn Store>, now: UnixTime) {
+        let Ok(late) = Arc::clone(&self.0.late).try_lock_owned() else { return };
+        let (own, store) = (self.clone(), Arc::clone(store));
+        tokio::spawn(async move {
+            let _late = late;
+            while !own.0.waiting.lock().changes.is_empty() {
+                own.write(&*store, now).await;
+            }
+        });
     }
 
     /// What waits, as far as it shares a write, and the entry of what was left out.

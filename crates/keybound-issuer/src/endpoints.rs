@@ -118,7 +118,7 @@ impl Endpoint {
         if let Some(Refused { entry, detail, is_known }) = response.extensions_mut().remove() {
             let entry = entry.at(self.name(), peer);
             let entry = Entry { time: state.clock.now().as_secs(), ..entry };
-            state.audit.refused(&*state.store, Refused { entry, detail, is_known }).await;
+            state.audit.refused(&state.store, Refused { entry, detail, is_known }).await;
         }
         if self.is_for_scripts() {
             answer::readable_anywhere(&mut response);

@@ -3,6 +3,10 @@ use crate::store::MemoryStore;
 
 const NOW: UnixTime = UnixTime::from_secs(1_700_000_000);
 
+fn store() -> Arc<dyn Store> {
+    Arc::new(MemoryStore::new(NOW))
+}
+
 fn refused(reason: &str, time: u64) -> Refused {
     let refused = Refused::because(reason);
     Refused { entry: Entry { time, ..refused.entry.at("token", None) }, ..refused }
@@ -16,12 +20,12 @@ async fn listed(store: &dyn Store, query: Query) -> Vec<(u64, String)> {
 
 #[tokio::test]
 async fn the_latest_come_first() {
-    let (audit, store) = (Audit::default(), MemoryStore::new(NOW));
+    let (audit, store) = (Audit::default(), store());
     for (reason, second) in [("a", 1), ("b", 2), ("c", 2), ("d", 3)] {
         audit.refused(&store, refused(reason, NOW.as_secs() + second)).await;
     }
     let reasons =
-        async |query: Query| listed(&store, query).await.into_iter().map(|(_, reason)| reason).collect::<String>();
+        async |query: Query| listed(&*store, query).await.into_iter().map(|(_, reason)| reason).collect::<String>();
     assert_eq!(reasons(Query::default()).await, "dcba");
     let at = |second| Some(NOW.as_secs() + second);
     assert_eq!(reasons(Query { since: at(2), until: at(2), ..Query::default() }).await, "cb");
@@ -34,7 +38,7 @@ async fn the_latest_come_first() {
     let mut after = None;
     loop {
         let query = Query { limit: Some(1), after, ..Query::default() };
-        let page = list::list(&store, &query, NOW).await.unwrap();
+        let page = list::list(&*store, &query, NOW).await.unwrap();
         pages.extend(page.entries.iter().filter_map(|noted| noted.entry.reason.as_deref()));
         after = page.next;
         if after.is_none() {
@@ -46,23 +50,23 @@ async fn the_latest_come_first() {
 
 #[tokio::test]
 async fn strangers_leave_so_many_refusals_and_no_more() {
-    let (audit, store) = (Audit::default(), MemoryStore::new(NOW));
+    let (audit, store) = (Audit::default(), store());
     while audit.0.strangers.take(1 << 20, None, NOW).is_ok() {}
     while audit.0.strangers.take(1, None, NOW).is_ok() {}
     for _ in 0..3 {
         audit.refused(&store, refused("client.authentication", NOW.as_secs())).await;
     }
-    assert_eq!(listed(&store, Query::default()).await, []);
+    assert_eq!(listed(&*store, Query::default()).await, []);
     // A client that authenticated has its place; and it is said what is missing.
     audit.refused(&store, Refused { is_known: true, ..refused("grant.invalid", NOW.as_secs()) }).await;
-    let page = list::list(&store, &Query::default(), NOW).await.unwrap();
+    let page = list::list(&*store, &Query::default(), NOW).await.unwrap();
     let said: Vec<_> = page.entries.iter().map(|noted| (&*noted.entry.event, noted.entry.count)).collect();
     assert_eq!(said, [("entries.left_out", Some(3)), ("request.refused", None)]);
     // All are counted.
     let refused = |reason: &str, count| Count::Refused { endpoint: "token".into(), reason: reason.into(), count };
     assert_eq!(audit.counts(), [refused("client.authentication", 3), refused("grant.invalid", 1)]);
     audit.refused(&store, refused_tomorrow()).await;
-    assert_eq!(listed(&store, Query::default()).await.len(), 3);
+    assert_eq!(listed(&*store, Query::default()).await.len(), 3);
 }
 
 fn refused_tomorrow() -> Refused {
@@ -74,7 +78,7 @@ fn refused_tomorrow() -> Refused {
 async fn one_network_leaves_its_part_and_no_more() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("audit.jsonl");
-    let (audit, store) = (Audit::new(Some(DEFAULT_AUDIT_LIFETIME), Some(&path)).unwrap(), MemoryStore::new(NOW));
+    let (audit, store) = (Audit::new(Some(DEFAULT_AUDIT_LIFETIME), Some(&path)).unwrap(), store());
     let of = |peer: &str, reason| {
         let refused = refused(reason, NOW.as_secs());
         Refused { entry: refused.entry.at("token", Some(peer.parse().unwrap())), ..refused }
@@ -85,10 +89,10 @@ async fn one_network_leaves_its_part_and_no_more() {
     for port in 1..4 {
         audit.refused(&store, of(&format!("192.0.2.1:{port}"), "client.authentication")).await;
     }
-    assert_eq!(listed(&store, Query::default()).await, []);
+    assert_eq!(listed(&*store, Query::default()).await, []);
     assert_eq!(std::fs::read_to_string(&path).unwrap(), "");
     audit.refused(&store, of("192.0.2.2:1", "grant.invalid")).await;
-    let reasons: Vec<_> = listed(&store, Query::default()).await.into_iter().map(|(_, reason)| reason).collect();
+    let reasons: Vec<_> = listed(&*store, Query::default()).await.into_iter().map(|(_, reason)| reason).collect();
     assert_eq!(reasons, ["", "grant.invalid"], "and what is missing");
     let text = std::fs::read_to_string(&path).unwrap();
     assert_eq!(text.lines().count(), 2, "{text}");
@@ -97,7 +101,7 @@ async fn one_network_leaves_its_part_and_no_more() {
 
 #[tokio::test]
 async fn what_comes_together_is_written_together() {
-    let (audit, store) = (Audit::default(), MemoryStore::new(NOW));
+    let (audit, store) = (Audit::default(), store());
     let turn = audit.0.turn.lock().await;
     let crowd = (0..700).map(|_| audit.refused(&store, refused("grant.invalid", NOW.as_secs())));
     let crowd = futures_util::future::join_all(crowd);
@@ -110,6 +114,28 @@ async fn what_comes_together_is_written_together() {
     assert!(audit.0.waiting.lock().changes.is_empty());
     let all = store.list(Kind::AUDIT, "", 1000, NOW).await.unwrap();
     assert_eq!(all.len(), 700);
+}
+
+/// Nobody else may be refused for a long time.
+#[tokio::test(start_paused = true)]
+async fn what_could_not_be_waited_for_is_written_all_the_same() {
+    let (audit, store) = (Audit::default(), store());
+    let mut written = 0;
+    for reasons in [&["grant.invalid", "grant.key"][..], &["grant.invalid"]] {
+        let turn = audit.0.turn.lock().await;
+        for reason in reasons {
+            audit.refused(&store, refused(reason, NOW.as_secs())).await;
+        }
+        assert_eq!(listed(&*store, Query::default()).await.len(), written);
+        drop(turn);
+        written += reasons.len();
+        let all_are_there = async {
+            while listed(&*store, Query::default()).await.len() < written {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        tokio::time::timeout(10 * PATIENCE, all_are_there).await.expect("nothing is left waiting");
+    }
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use data_encoding::BASE64;
 use keybound::authorization_server::{ASSERTION_TYPE, AuthorizationServer};
@@ -19,7 +19,7 @@ use keybound::replay::{Epoch, ReplayStore};
 use keybound::time::UnixTime;
 use keybound::token::jwt::KeySet;
 use keybound::verify::{NoncePolicy, Verifier, VerifierBuilder};
-use keybound_issuer::audit::Query;
+use keybound_issuer::audit::{Noted, Query};
 use keybound_issuer::store::Store;
 use keybound_issuer::{
     Authentication, Client as Registered, Clock, GrantType, Issuer, IssuerConfig, Keys, ProofEndpoint, Secret,
@@ -335,10 +335,20 @@ impl Server {
         });
         let administration = self.issuer.administration();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let page = runtime.block_on(administration.entries(&Query::default())).unwrap();
+        let list = || runtime.block_on(administration.entries(&Query::default())).unwrap();
+        let (mut page, end) = (list(), Instant::now() + PATIENCE);
+        // An answer waits for two seconds for its entry.
+        while page.next.is_none()
+            && answered.is_some_and(|answered| {
+                let is_one = |noted: &&Noted| noted.entry.reason.as_deref() == reason;
+                page.entries.iter().filter(is_one).count() < answered
+            })
+        {
+            assert!(Instant::now() < end, "not noted: {answer:?}");
+            thread::sleep(Duration::from_millis(10));
+            page = list();
+        }
         let entries: Vec<_> = page.entries.iter().map(|noted| &noted.entry).collect();
-        let noted = entries.iter().filter(|entry| reason.is_some() && entry.reason.as_deref() == reason).count();
-        assert!(answered.is_none_or(|answered| noted >= answered) || page.next.is_some(), "{noted}: {answer:?}");
         let text = serde_json::to_string(&entries).unwrap();
         for secret in secrets {
             assert!(!text.contains(secret), "{secret} in {text}");
