@@ -267,6 +267,7 @@ async fn slow_answers_have_their_time() {
     }
     // A resource may send for as long as it likes, but not fall silent.
     let url = dripping("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n", "a", Duration::from_secs(60)).await;
+    let limit = Duration::from_secs(5);
     let mut response = with_token().answer_timeout(limit).build().unwrap().get(&url).send().await.unwrap();
     assert_eq!(response.chunk().await.unwrap().unwrap(), "a");
     assert!(matches!(response.chunk().await, Err(Error::Timeout { .. })));

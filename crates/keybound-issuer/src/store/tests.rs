@@ -157,7 +157,7 @@ async fn what_a_database_is_waited_for_is_said_once() {
     let noted = tracing::subscriber::set_default(subscriber);
     let options = "postgres://keybound@127.0.0.1:1/id".parse().expect("an address");
     sqlx::any::install_default_drivers();
-    let patience = postgres::PAUSE * 5 / 2;
+    let patience = postgres::PAUSE * 12;
     let begun = Instant::now();
     postgres::await_it(&options, patience).await.expect_err("nobody is there");
     assert!(begun.elapsed() >= 2 * postgres::PAUSE, "it was tried more than once");
