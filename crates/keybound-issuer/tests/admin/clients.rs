@@ -3,11 +3,10 @@
 use std::sync::Arc;
 
 use keybound::time::UnixTime;
-use keybound_issuer::store::{Location, MemoryStore, Store, open};
 use keybound_issuer::{Authentication, Client, GrantType, IssuerConfig, Secret};
 use serde_json::{Value, json};
 
-use crate::support::{REDIRECT, SECRET, Scene};
+use crate::support::{Place, REDIRECT, SECRET, Scene};
 
 fn machine() -> Value {
     json!({ "client_id": "orders", "grant_types": ["client_credentials"], "scope": "orders:read orders:write" })
@@ -50,7 +49,8 @@ async fn what_is_changed_holds_for_the_next_request() {
 /// What came of its grants ends with a client, and does not come back with its name.
 #[tokio::test]
 async fn grants_die_with_their_client() {
-    let store: Arc<dyn Store> = Arc::new(MemoryStore::new(UnixTime::from_secs(1_699_000_000)));
+    let place = Place::new();
+    let store = place.open(UnixTime::from_secs(1_699_000_000));
     let configured = |config: IssuerConfig| {
         let secret = Secret::new(SECRET.to_owned()).unwrap();
         let web = Client::new("web", Authentication::SecretBasic(secret)).scope("read").redirect_uri(REDIRECT);
@@ -199,15 +199,14 @@ async fn a_client_without_a_secret_gets_none() {
 /// A store that others have open as well.
 #[tokio::test]
 async fn lists_in_pages_and_over_a_restart() {
-    let folder = tempfile::tempdir().unwrap();
-    let location = Location::Sqlite(folder.path().join("id.db"));
+    let place = Place::that_lasts();
     let opened = UnixTime::from_secs(1_699_000_000);
-    let scene = Scene::over(open(&location, opened).unwrap(), |config| config);
+    let scene = Scene::over(place.open(opened), |config| config);
     for number in 0..7 {
         let client = json!({ "client_id": format!("c{number}"), "grant_types": ["client_credentials"], "scope": "a" });
         assert_eq!(scene.admin("POST", "/v1/clients", client).await.status, 201);
     }
-    let other = Scene::over(open(&location, opened).unwrap(), |config| config);
+    let other = Scene::over(place.open(opened), |config| config);
     let mut names = Vec::new();
     let mut after = String::new();
     loop {

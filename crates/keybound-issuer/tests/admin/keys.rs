@@ -1,9 +1,6 @@
 //! The keys that the issuer signs with.
 
-use std::sync::Arc;
-
 use keybound_issuer::keys::{KeySettings, SealingKeys};
-use keybound_issuer::store::MemoryStore;
 use keybound_issuer::{Clock, Keys};
 use serde_json::{Value, json};
 
@@ -11,8 +8,7 @@ use crate::support::{NOW, Scene};
 
 /// With keys in its store, all of whose changes are noted.
 fn kept() -> Scene {
-    let store = Arc::new(MemoryStore::new(NOW));
-    Scene::with_keys(store.clone(), |audit| {
+    Scene::with_keys(|store, audit| {
         let audit = Some(audit.clone());
         let sealing = |_| SealingKeys::generate().map_err(|error| error.to_string());
         Keys::start(store, sealing, &KeySettings::new(), Clock::new(|| NOW), audit).unwrap()

@@ -1,5 +1,8 @@
 //! An issuer with its administration, and answers that are held against the description.
 
+#[path = "../stores/mod.rs"]
+mod stores;
+
 use std::sync::{Arc, LazyLock};
 
 use axum::body::Body;
@@ -18,10 +21,12 @@ use keybound::time::UnixTime;
 use keybound::verify::Verifier;
 use keybound_issuer::admin::OPENAPI;
 use keybound_issuer::audit::Audit;
-use keybound_issuer::store::{MemoryStore, Store};
+use keybound_issuer::store::Store;
 use keybound_issuer::{Authentication, Client, Clock, Connection, GrantType, Issuer, IssuerConfig, Keys, Secret};
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
+
+pub(crate) use self::stores::Place;
 
 pub(crate) const NOW: UnixTime = UnixTime::from_secs(1_700_000_000);
 /// Of the administrators, and of the one configured client.
@@ -69,27 +74,32 @@ impl Answer {
 
 pub(crate) struct Scene {
     pub(crate) issuer: Issuer,
+    /// Of its store, if that is its own.
+    _place: Option<Place>,
 }
 
 impl Scene {
     pub(crate) fn new() -> Self {
-        Self::over(Arc::new(MemoryStore::new(UnixTime::from_secs(1_699_000_000))), |config| config)
+        Self::with_keys(|_, _| Keys::generate().unwrap())
     }
 
     pub(crate) fn over(store: Arc<dyn Store>, change: impl FnOnce(IssuerConfig) -> IssuerConfig) -> Self {
-        Self::of(store, change, |_| Keys::generate().unwrap())
+        Self { issuer: Self::of(store, change, |_| Keys::generate().unwrap()), _place: None }
     }
 
-    /// With these keys, which may be noted where the issuer notes what it does.
-    pub(crate) fn with_keys(store: Arc<dyn Store>, keys: impl FnOnce(&Audit) -> Keys) -> Self {
-        Self::of(store, |config| config, keys)
+    /// With these keys, which may be kept in its store and noted where the issuer notes what it does.
+    pub(crate) fn with_keys(keys: impl FnOnce(Arc<dyn Store>, &Audit) -> Keys) -> Self {
+        let place = Place::new();
+        let store = place.open(UnixTime::from_secs(1_699_000_000));
+        let issuer = Self::of(Arc::clone(&store), |config| config, |audit| keys(store, audit));
+        Self { issuer, _place: Some(place) }
     }
 
     fn of(
         store: Arc<dyn Store>,
         change: impl FnOnce(IssuerConfig) -> IssuerConfig,
         keys: impl FnOnce(&Audit) -> Keys,
-    ) -> Self {
+    ) -> Issuer {
         let nonces = Arc::new(StatelessNonces::new(NonceKey::new(1, [1; 32])));
         let verifier = Verifier::builder(Arc::new(AwsLc), nonces).build().unwrap();
         let epoch = Epoch::new(42, UnixTime::from_secs(1_699_000_000));
@@ -104,9 +114,7 @@ impl Scene {
         let server = AuthorizationServer::new(verifier);
         let audit = Audit::default();
         let keys = keys(&audit);
-        let issuer =
-            Issuer::with_store(change(config.audit(audit)), keys, server, proofs, store, Clock::new(|| NOW)).unwrap();
-        Self { issuer }
+        Issuer::with_store(change(config.audit(audit)), keys, server, proofs, store, Clock::new(|| NOW)).unwrap()
     }
 
     /// A request to the administration, with the secret.

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use keybound::time::UnixTime;
-use keybound_issuer::store::{Change, Kind, MemoryStore, NEVER, Store, Written};
+use keybound_issuer::store::{Change, Kind, NEVER, Written};
 use serde_json::{Value, json};
 
-use crate::support::{NOW, SECRET, Scene};
+use crate::support::{NOW, Place, SECRET, Scene};
 
 #[tokio::test]
 async fn a_user_from_first_to_last() {
@@ -116,7 +116,8 @@ async fn what_was_granted_can_be_revoked() {
 
 #[tokio::test]
 async fn who_is_signed_in_can_be_signed_out() {
-    let store: Arc<dyn Store> = Arc::new(MemoryStore::new(UnixTime::from_secs(1_699_000_000)));
+    let place = Place::new();
+    let store = place.open(UnixTime::from_secs(1_699_000_000));
     let scene = Scene::over(Arc::clone(&store), |config| config);
     let bob = scene.admin("POST", "/v1/users", json!({ "name": "bob" })).await.json();
     // As the pages keep it.

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use keybound::authorization_server::ASSERTION_TYPE;
 use keybound::time::UnixTime;
 use keybound::verify::NoncePolicy;
-use keybound_issuer::store::{Location, MemoryStore, Store, open};
+use keybound_issuer::store::{MemoryStore, Store};
 use keybound_issuer::{Authentication, Client, GrantType, IssuerConfig};
 use serde_json::json;
 
 use crate::people::Parameters;
 use crate::support::{
-    Answer, ENDPOINT, ISSUER, Jws, MARK, REDIRECT, Request, SIGNER, START, Server, Setup, THIEF, keys_of_signer,
+    Answer, ENDPOINT, ISSUER, Jws, MARK, Place, REDIRECT, Request, SIGNER, START, Server, Setup, THIEF, keys_of_signer,
 };
 
 fn asked(server: &Server, assertion: &str) -> (u16, String) {
@@ -270,10 +270,9 @@ fn each_client_has_a_quota_of_assertions_in_memory() {
 }
 
 #[test]
-fn each_client_has_a_quota_of_assertions_in_sqlite() {
-    let folder = tempfile::tempdir().unwrap();
-    let location = Location::Sqlite(folder.path().join("id.db"));
-    each_client_has_a_quota_of_assertions(open(&location, UnixTime::from_secs(START - 86_400)).unwrap());
+fn each_client_has_a_quota_of_assertions_in_a_database() {
+    let place = Place::that_lasts();
+    each_client_has_a_quota_of_assertions(place.open(UnixTime::from_secs(START - 86_400)));
 }
 
 /// A proof is no assertion and an assertion no proof, though one key signs both (RFC 8725 section 3.11).

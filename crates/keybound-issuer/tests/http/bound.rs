@@ -4,11 +4,10 @@ use std::sync::Arc;
 
 use keybound::crypto::aws_lc::SoftwareKey;
 use keybound::time::UnixTime;
-use keybound_issuer::store::{MemoryStore, Store};
 use keybound_issuer::{Authentication, Client, GrantType, IssuerConfig, Keys, Secret};
 
 use crate::people::{Parameters, form, proof_for, to_local};
-use crate::support::{Answer, HOLDER, REDIRECT, Request, SECRET, START, Server, Setup};
+use crate::support::{Answer, HOLDER, Place, REDIRECT, Request, SECRET, START, Server, Setup};
 
 /// Comes by every grant there is.
 fn client() -> Client {
@@ -66,7 +65,8 @@ fn held(server: &Server, grant: GrantType) -> Parameters {
 fn a_bound_client_is_never_unbound_by_any_grant() {
     for grant in GrantType::ALL.iter().copied() {
         let keys = Keys::generate().unwrap();
-        let store: Arc<dyn Store> = Arc::new(MemoryStore::new(UnixTime::from_secs(START - 86_400)));
+        let place = Place::new();
+        let store = place.open(UnixTime::from_secs(START - 86_400));
         let on = |config: fn(IssuerConfig) -> IssuerConfig| {
             Setup::new().registering(config).keeping(Arc::clone(&store)).signing(&keys).start()
         };

@@ -8,14 +8,14 @@ use keybound::crypto::Alg;
 use keybound::crypto::aws_lc::SoftwareKey;
 use keybound::time::UnixTime;
 use keybound::verify::NoncePolicy;
-use keybound_issuer::store::{Change, Found, Kind, MemoryStore, Pending, Record, Store, Written};
+use keybound_issuer::store::{Change, Found, Kind, Pending, Record, Store, Written};
 use keybound_issuer::{IssuerConfig, Registration};
 use serde_json::{Value, json};
 use tokio::sync::Barrier;
 
 use crate::people::{Parameters, form, proof_for, to_local};
 use crate::registration::{open, registered};
-use crate::support::{Answer, HOLDER, MARK, Request, SECRET, START, Server, Setup, THIEF};
+use crate::support::{Answer, HOLDER, MARK, Place, Request, SECRET, START, Server, Setup, THIEF};
 
 const GRANT: &str = "urn:ietf:params:oauth:grant-type:device_code";
 
@@ -80,7 +80,7 @@ fn assert_is_alive(server: &Server, tokens: &Answer) {
 /// A store in which whoever asks for a device waits until somebody else has found it, too, if that is on.
 #[derive(Debug)]
 struct Abreast {
-    kept: MemoryStore,
+    kept: Arc<dyn Store>,
     both: Barrier,
     is_on: AtomicBool,
 }
@@ -112,7 +112,8 @@ impl Store for Abreast {
 /// A device whose first answer is on its way: it does not lose what is in it by having asked twice.
 #[test]
 fn who_asks_at_the_same_moment_takes_nothing_from_the_first() {
-    let kept = MemoryStore::new(UnixTime::from_secs(START - 86_400));
+    let place = Place::new();
+    let kept = place.open(UnixTime::from_secs(START - 86_400));
     let store = Arc::new(Abreast { kept, both: Barrier::new(2), is_on: AtomicBool::new(false) });
     let server = Setup::new().approving().keeping(Arc::clone(&store) as Arc<dyn Store>).start();
     let codes = begin(&server, Some(&HOLDER));
@@ -202,7 +203,7 @@ fn what_strangers_begin_who_registered_is_bounded() {
     let server = Setup::new().registering(long).start();
     let (id, secret) = registered(&server, &json!({ "grant_types": [GRANT] }));
     let begin = |id: &str, secret: &str| form("/device_authorization", &Parameters::none()).basic(id, secret);
-    let (begun, full) = server.repeat(&begin(&id, &secret), 200);
+    let (begun, full) = server.repeat(&begin(&id, &secret), 200, 16);
     assert!((7_000..9_000).contains(&begun), "{begun}");
     assert_eq!((full.status, full.error().1.as_str()), (503, "store.full"));
     let (id, secret) = registered(&server, &json!({ "grant_types": [GRANT] }));
@@ -210,7 +211,7 @@ fn what_strangers_begin_who_registered_is_bounded() {
     assert_eq!(server.token(&begin("web", SECRET)).status, 200);
     // As many again, once; then only when those before are over.
     server.turn(1200 - START % 1200);
-    let (again, _) = server.repeat(&begin(&id, &secret), 200);
+    let (again, _) = server.repeat(&begin(&id, &secret), 200, 16);
     assert!((7_000..9_000).contains(&again), "{again}");
     server.turn(600);
     assert_eq!(server.token(&begin(&id, &secret)).status, 503);

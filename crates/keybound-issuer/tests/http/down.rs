@@ -8,14 +8,14 @@ use keybound::jws::encode_base64url;
 use keybound::refusal::Fault;
 use keybound::replay::{Epoch, ReplayEntry, ReplayStore, Seen};
 use keybound::time::UnixTime;
-use keybound_issuer::store::{Change, Found, Kind, MemoryStore, Pending, Record, Store, Written};
+use keybound_issuer::store::{Change, Found, Kind, Pending, Record, Store, Written};
 use keybound_issuer::{IssuerConfig, Keys, Registration};
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
 use crate::browser::{Browser, with_users};
 use crate::people::{Parameters, form, of_web, proof_for, to_local};
-use crate::support::{Answer, HOLDER, MARK, REDIRECT, Request, SECRET, START, Server, Setup};
+use crate::support::{Answer, HOLDER, MARK, Place, REDIRECT, Request, SECRET, START, Server, Setup};
 
 /// A store that cannot be reached.
 #[derive(Debug)]
@@ -75,7 +75,7 @@ fn a_store_that_is_down_is_503_and_never_a_token() {
 /// A store whose answer about a code takes an hour.
 #[derive(Debug)]
 struct Slow {
-    kept: MemoryStore,
+    kept: Arc<dyn Store>,
     seconds: Arc<AtomicU64>,
 }
 
@@ -105,7 +105,8 @@ impl Store for Slow {
 fn a_request_that_is_held_up_for_longer_than_proofs_live_gets_nothing() {
     let setup = Setup::new().approving();
     let seconds = setup.seconds();
-    let kept = MemoryStore::new(UnixTime::from_secs(START - 86_400));
+    let place = Place::new();
+    let kept = place.open(UnixTime::from_secs(START - 86_400));
     let server = setup.keeping(Arc::new(Slow { kept, seconds })).start();
     let code = server.code(&Parameters::authorization());
     let answer = server.redeem(&Parameters::redemption(&code), Some(&HOLDER));
@@ -244,7 +245,7 @@ fn people_are_told_that_the_store_is_down() {
 /// A store that can be read, and takes nothing while its disk is full.
 #[derive(Debug)]
 struct Full {
-    kept: MemoryStore,
+    kept: Arc<dyn Store>,
     is_full: AtomicBool,
 }
 
@@ -273,7 +274,8 @@ impl Store for Full {
 // R-ERR-21, R-AS-23
 #[test]
 fn what_could_not_be_written_did_not_happen() {
-    let kept = MemoryStore::new(UnixTime::from_secs(START - 86_400));
+    let place = Place::new();
+    let kept = place.open(UnixTime::from_secs(START - 86_400));
     let store = Arc::new(Full { kept, is_full: AtomicBool::new(false) });
     let server = Setup::new().of_people().keeping(Arc::clone(&store) as Arc<dyn Store>).start();
     let full = |is_full| store.is_full.store(is_full, Ordering::SeqCst);

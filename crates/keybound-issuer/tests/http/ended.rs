@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use keybound::time::UnixTime;
-use keybound_issuer::store::{Change, Found, Kind, MemoryStore, Pending, Record, Store, Written};
+use keybound_issuer::store::{Change, Found, Kind, Pending, Record, Store, Written};
 use keybound_issuer::users::{NewUser, Users};
 use keybound_issuer::{IssuerConfig, PasswordHash};
 
 use crate::browser::{Browser, HASH, with_users};
 use crate::people::{Parameters, form};
-use crate::support::{START, Setup};
+use crate::support::{Place, START, Setup};
 
 /// Of a client that is asked for once.
 fn asked() -> Parameters {
@@ -22,7 +22,7 @@ fn block_on<T>(work: impl Future<Output = T>) -> T {
 
 /// A store in which the user gets another password at the very moment when a session begins.
 #[derive(Debug)]
-struct Hurried(Arc<MemoryStore>);
+struct Hurried(Arc<dyn Store>);
 
 impl Store for Hurried {
     fn opened(&self) -> UnixTime {
@@ -41,7 +41,7 @@ impl Store for Hurried {
         Box::pin(async move {
             let is_session = |change: &Change| matches!(change, Change::Insert { kind, .. } if *kind == Kind::SESSION);
             if changes.iter().any(is_session) {
-                let users = Users::new(Arc::clone(&self.0) as Arc<dyn Store>);
+                let users = Users::new(Arc::clone(&self.0));
                 let new = PasswordHash::of("another one").unwrap();
                 users.set_password("carol", Some(new), now).await.unwrap();
             }
@@ -54,8 +54,9 @@ impl Store for Hurried {
 #[test]
 fn an_old_password_begins_no_session_at_the_last_moment() {
     let now = UnixTime::from_secs(START);
-    let kept = Arc::new(MemoryStore::new(now));
-    let users = Users::new(Arc::clone(&kept) as Arc<dyn Store>);
+    let place = Place::new();
+    let kept = place.open(now);
+    let users = Users::new(Arc::clone(&kept));
     block_on(users.create(NewUser::new("carol").password(HASH.parse().unwrap()), now)).unwrap();
     let server = Setup::new().of_people().keeping(Arc::new(Hurried(kept))).start();
     let mut browser = Browser::of(&server);
@@ -68,7 +69,8 @@ fn an_old_password_begins_no_session_at_the_last_moment() {
 /// The configuration is where the password of such a user is changed.
 #[test]
 fn another_password_in_the_configuration_ends_sessions() {
-    let store: Arc<dyn Store> = Arc::new(MemoryStore::new(UnixTime::from_secs(START)));
+    let place = Place::new();
+    let store = place.open(UnixTime::from_secs(START));
     let first = Setup::new().of_people().keeping(Arc::clone(&store)).start();
     let mut browser = Browser::of(&first);
     browser.code(&asked());

@@ -8,12 +8,11 @@ use keybound::time::UnixTime;
 use keybound::token::TokenPolicy;
 use keybound::token::introspection::{MissingAudience, SIGNED_ANSWER, SignedAnswer};
 use keybound::token::jwt::KeySet;
-use keybound_issuer::store::{Location, open};
 use keybound_issuer::{DEFAULT_REFRESH_LIFETIME, Keys};
 use serde_json::{Value, json};
 
 use crate::people::{Parameters, form, of_web, proof_for, to_local};
-use crate::support::{Answer, HOLDER, LOCAL, MARK, Request, SECRET, START, Server, Setup, THIEF};
+use crate::support::{Answer, HOLDER, LOCAL, MARK, Place, Request, SECRET, START, Server, Setup, THIEF};
 
 fn of_app(server: &Server, bound: bool) -> Answer {
     let code = server.code(&Parameters::authorization().set("scope", "openid read"));
@@ -165,11 +164,10 @@ fn what_is_given_back_is_dead() {
 // R-AS-26
 #[test]
 fn what_was_given_back_stays_dead_in_the_next_process() {
-    let folder = tempfile::tempdir().unwrap();
-    let location = Location::Sqlite(folder.path().join("id.db"));
+    let place = Place::that_lasts();
     let keys = Keys::generate().unwrap();
     let start = || {
-        let store = open(&location, UnixTime::from_secs(START - 1000)).unwrap();
+        let store = place.open(UnixTime::from_secs(START - 1000));
         Setup::new().approving().signing(&keys).keeping(store).start()
     };
     let before = start();

@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use keybound::client::Secret;
 use keybound::time::UnixTime;
-use keybound_issuer::store::{Change, Kind, MemoryStore, NEVER, Store, Written};
+use keybound_issuer::store::{Change, Kind, NEVER, Written};
 use keybound_issuer::{IssuerConfig, SignInAuthentication, SignInProvider};
 use serde_json::{Value, json};
 
 use crate::browser::{Browser, with_users};
 use crate::people::{Parameters, encoded, form, of_web, proof_for};
 use crate::provider::{PROVIDER, Sent};
-use crate::support::{HOLDER, START, Server, Setup};
+use crate::support::{HOLDER, Place, START, Server, Setup};
 
 /// A port that nobody listens on: the discard service.
 const NOBODY: &str = "http://127.0.0.1:9";
@@ -167,7 +167,8 @@ fn a_silent_sign_in_elsewhere_opens_no_account() {
 #[test]
 fn a_provider_that_is_gone_is_no_way_left() {
     let start = UnixTime::from_secs(START);
-    let store: Arc<dyn Store> = Arc::new(MemoryStore::new(start));
+    let place = Place::new();
+    let store = place.open(start);
     let server = creating().keeping(Arc::clone(&store)).start();
     let mut browser = Browser::of(&server);
     let page = browser.open("/account");

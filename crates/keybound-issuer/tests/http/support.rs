@@ -1,5 +1,8 @@
 //! An issuer in this process under a clock turned by hand, a client that speaks in octets, and JWTs with anything in them.
 
+#[path = "../stores/mod.rs"]
+mod stores;
+
 use std::collections::HashMap;
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -28,6 +31,8 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
+pub(crate) use self::stores::Place;
+
 /// When the tests play.
 pub(crate) const START: u64 = 1_700_000_000;
 /// What the issuer is called; its listener is elsewhere, as behind a proxy.
@@ -44,7 +49,7 @@ pub(crate) const SECRET: &str = "7Fjfp0ZBr1KtDRbnfVdmIw";
 pub(crate) const MARK: &str = "zebra7";
 
 /// No wait in a test is longer.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Makes proofs.
 pub(crate) static HOLDER: LazyLock<SoftwareKey> = LazyLock::new(|| SoftwareKey::generate(Alg::Es256).unwrap());
@@ -182,11 +187,9 @@ impl Setup {
         let keys = self.keys.unwrap_or_else(|| Keys::generate().unwrap());
         let config = (self.change)(config(self.issuer));
         let config = self.nonces_at.into_iter().fold(config, |config, (at, policy)| config.nonce_policy(at, policy));
-        let issuer = match self.store {
-            Some(kept) => Issuer::with_store(config, keys, server, Arc::new(store), kept, clock),
-            None => Issuer::new(config, keys, server, Arc::new(store), clock),
-        };
-        let issuer = issuer.unwrap();
+        let place = self.store.is_none().then(Place::new);
+        let kept = self.store.or_else(|| Some(place.as_ref()?.open(store.epoch().opened()))).unwrap();
+        let issuer = Issuer::with_store(config, keys, server, Arc::new(store), kept, clock).unwrap();
 
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
@@ -203,7 +206,15 @@ impl Setup {
             });
         });
         (
-            Server { address, issuer, seconds, refused: Mutex::default(), stop: Some(stop), running: Some(running) },
+            Server {
+                address,
+                issuer,
+                seconds,
+                refused: Mutex::default(),
+                stop: Some(stop),
+                running: Some(running),
+                _place: place,
+            },
             first,
         )
     }
@@ -263,6 +274,8 @@ pub(crate) struct Server {
     refused: Mutex<HashMap<String, usize>>,
     stop: Option<oneshot::Sender<()>>,
     running: Option<JoinHandle<()>>,
+    /// Of its store, if that is its own.
+    _place: Option<Place>,
 }
 
 impl Server {
@@ -295,20 +308,26 @@ impl Server {
         answer
     }
 
-    /// How often this is answered with that status before it is answered with another one, which comes as well; all on one connection,
-    /// and nothing else is looked at.
-    pub(crate) fn repeat(&self, request: &Request, status: u16) -> (usize, Answer) {
-        let mut connection = Connection::to(self.address);
-        let mut times = 0;
-        loop {
-            connection.send(request.octets());
-            let answer = connection.answer().expect("a response");
-            if answer.status != status {
-                return (times, answer);
+    /// How often this is answered with that status before it is answered with another one, which comes as well; so many at a time, each
+    /// on one connection, and nothing else is looked at.
+    pub(crate) fn repeat(&self, request: &Request, status: u16, abreast: usize) -> (usize, Answer) {
+        let octets = request.octets();
+        let one = || {
+            let mut connection = Connection::to(self.address);
+            for times in 0..20_000 {
+                connection.send(&octets);
+                let answer = connection.answer().expect("a response");
+                if answer.status != status {
+                    return (times, answer);
+                }
             }
-            times += 1;
-            assert!(times < 20_000, "there is no end of it");
-        }
+            panic!("there is no end of it");
+        };
+        thread::scope(|scope| {
+            let all: Vec<_> = (0..abreast).map(|_| scope.spawn(one)).collect();
+            let (times, mut answers): (Vec<_>, Vec<_>) = all.into_iter().map(|one| one.join().unwrap()).unzip();
+            (times.iter().sum(), answers.pop().expect("there was one"))
+        })
     }
 
     /// Every refusal is in the audit log, with its reason; and nothing that was given away is in an entry.
