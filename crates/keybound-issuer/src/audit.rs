@@ -21,7 +21,7 @@ use parking_lot::Mutex;
 
 use self::counts::Counts;
 use self::file::LogFile;
-use crate::room::{Shares, network};
+use crate::room::{DEFAULT_ROOM_FOR_STRANGERS, Shares, network};
 use crate::store::{Change, Kind, Store, Written, to_json};
 
 mod counts;
@@ -120,8 +120,8 @@ impl Audit {
             turn: tokio::sync::Mutex::default(),
             late: Arc::default(),
             warnings: Mutex::default(),
-            strangers: Shares::of(A_DAY),
-            challenged: Shares::of(A_DAY),
+            strangers: Shares::of(DEFAULT_ROOM_FOR_STRANGERS, A_DAY),
+            challenged: Shares::of(DEFAULT_ROOM_FOR_STRANGERS, A_DAY),
         })))
     }
 

@@ -10,6 +10,7 @@ use keybound::verify::NoncePolicy;
 use crate::audit::Audit;
 use crate::client::{Authentication, Client, GrantType, Secret};
 use crate::proof_endpoint::ProofEndpoint;
+use crate::room::DEFAULT_ROOM_FOR_STRANGERS;
 use crate::upstream::{SignInError, SignInProvider};
 use crate::users::{NewUser, User, UserError};
 
@@ -61,6 +62,7 @@ pub struct IssuerConfig {
     pub(crate) assertions_per_client: u32,
     pub(crate) replay_memory: usize,
     pub(crate) nonces: Vec<(ProofEndpoint, NoncePolicy)>,
+    pub(crate) room_for_strangers: usize,
 }
 
 /// Who may register clients at run time (RFC 7591).
@@ -96,6 +98,7 @@ impl IssuerConfig {
             assertions_per_client: DEFAULT_ASSERTIONS_PER_CLIENT,
             replay_memory: DEFAULT_BYTES,
             nonces: Vec::new(),
+            room_for_strangers: DEFAULT_ROOM_FOR_STRANGERS,
         }
     }
 
@@ -194,6 +197,13 @@ impl IssuerConfig {
     /// nobody has agreed to. No network has more than a thirty-second part of that; one proof more gets 429 with `Retry-After`.
     pub const fn replay_memory(mut self, octets: usize) -> Self {
         self.replay_memory = octets;
+        self
+    }
+
+    /// How many octets strangers may leave, by this process, in its store: of pushed requests, of devices' codes, of registrations and of
+    /// what browsers begin, each so many. What goes beyond gets 503. [`DEFAULT_ROOM_FOR_STRANGERS`] unless set.
+    pub const fn room_for_strangers(mut self, octets: usize) -> Self {
+        self.room_for_strangers = octets;
         self
     }
 

@@ -94,6 +94,7 @@ pub use self::proof_endpoint::ProofEndpoint;
 use self::proof_endpoint::ProofServers;
 use self::quota::Quota;
 use self::replays::Shared;
+pub use self::room::DEFAULT_ROOM_FOR_STRANGERS;
 use self::room::{Proofs, Room, Shares};
 use self::store::{MemoryStore, Store};
 pub use self::test_issuer::TestIssuer;
@@ -254,6 +255,7 @@ impl Issuer {
         let providers = providers.collect();
         let (near, far) = server.verifier().kept();
         let proofs = Proofs::of(config.replay_memory, near, far);
+        let room = config.room_for_strangers;
         let realm = Realm::new("token endpoint").expect("words and a space are a realm");
         Ok(Self {
             state: Arc::new(State {
@@ -277,10 +279,10 @@ impl Issuer {
                 relying_party,
                 providers,
                 clock,
-                pushed: Room::of(endpoints::PUSHED),
-                devices: Room::of(endpoints::DEVICES),
-                interactions: Shares::of(people::interaction::LIFETIME),
-                registrations: Room::of(A_DAY),
+                pushed: Room::of(room, endpoints::PUSHED),
+                devices: Room::of(room, endpoints::DEVICES),
+                interactions: Shares::of(room, people::interaction::LIFETIME),
+                registrations: Room::of(room, A_DAY),
                 proofs,
             }),
         })

@@ -12,13 +12,13 @@ use keybound::refusal::Fault;
 use keybound::time::UnixTime;
 use parking_lot::Mutex;
 
-/// The most octets of one kind in its time: a hundred thousand of the usual size.
-const MOST: usize = 128 << 20;
+/// What strangers may leave in an issuer unless it says otherwise, in octets of each kind: a hundred thousand of the usual size.
+pub const DEFAULT_ROOM_FOR_STRANGERS: usize = 128 << 20;
 
 /// What a record takes besides its body: names, and places in three tables.
 const AROUND: usize = 512;
 
-/// Counts by steps of `span`. What is kept for one step reaches into the next, so each may have half of [`MOST`].
+/// Counts by steps of `span`. What is kept for one step reaches into the next, so each may have half of it.
 #[derive(Debug)]
 pub(crate) struct Room {
     span: Duration,
@@ -35,9 +35,9 @@ struct Counted {
 }
 
 impl Room {
-    /// For things that are kept for `span`.
-    pub(crate) fn of(span: Duration) -> Self {
-        Self::within(MOST, span, AROUND)
+    /// Of so many octets, for things that are kept for `span`.
+    pub(crate) fn of(most: usize, span: Duration) -> Self {
+        Self::within(most, span, AROUND)
     }
 
     fn within(most: usize, span: Duration, around: usize) -> Self {
@@ -82,9 +82,9 @@ pub(crate) struct Shares {
 }
 
 impl Shares {
-    /// For things that are kept for `span`.
-    pub(crate) fn of(span: Duration) -> Self {
-        Self::sharing(Room::of(span))
+    /// Of so many octets, for things that are kept for `span`.
+    pub(crate) fn of(most: usize, span: Duration) -> Self {
+        Self::sharing(Room::of(most, span))
     }
 
     /// For things of strangers that are kept for `span` and counted by their number: as many as four clients have of which each has
@@ -195,7 +195,7 @@ mod tests {
 
     #[test]
     fn no_network_takes_everything() {
-        let shares = Shares::of(Duration::from_secs(900));
+        let shares = Shares::of(DEFAULT_ROOM_FOR_STRANGERS, Duration::from_secs(900));
         let now = UnixTime::from_secs(1_700_000_100);
         let peer = |text: &str| network(text.parse().unwrap());
         let mut taken = 0;
@@ -212,7 +212,7 @@ mod tests {
 
     #[test]
     fn nor_do_the_networks_of_one_server() {
-        let shares = Shares::of(Duration::from_secs(900));
+        let shares = Shares::of(DEFAULT_ROOM_FOR_STRANGERS, Duration::from_secs(900));
         let now = UnixTime::from_secs(1_700_000_100);
         let take = |peer: String| shares.take(64 * 1024, network(peer.parse().unwrap()), now).is_ok();
         let taken = (0..1000).filter(|subnet| take(format!("2001:db8:1:{subnet:x}::1"))).count();

@@ -15,7 +15,7 @@ use tokio::sync::Barrier;
 
 use crate::people::{Parameters, form, proof_for, to_local};
 use crate::registration::{open, registered};
-use crate::support::{Answer, HOLDER, MARK, Place, Request, SECRET, START, Server, Setup, THIEF};
+use crate::support::{Answer, HOLDER, LITTLE_ROOM, MARK, Place, Request, SECRET, START, Server, Setup, THIEF};
 
 const GRANT: &str = "urn:ietf:params:oauth:grant-type:device_code";
 
@@ -199,20 +199,22 @@ fn what_is_refused_leaves_the_code() {
 #[test]
 fn what_strangers_begin_who_registered_is_bounded() {
     // As much of it is kept with each code.
-    let long = |config: IssuerConfig| config.registration(Registration::Open, "s".repeat(7 << 10));
+    let long = |config: IssuerConfig| {
+        config.registration(Registration::Open, "s".repeat(7 << 10)).room_for_strangers(LITTLE_ROOM)
+    };
     let server = Setup::new().registering(long).start();
     let (id, secret) = registered(&server, &json!({ "grant_types": [GRANT] }));
     let begin = |id: &str, secret: &str| form("/device_authorization", &Parameters::none()).basic(id, secret);
-    let (begun, full) = server.repeat(&begin(&id, &secret), 200, 16);
-    assert!((7_000..9_000).contains(&begun), "{begun}");
+    let (begun, full) = server.repeat(&begin(&id, &secret), 200);
+    assert!((55..70).contains(&begun), "{begun}");
     assert_eq!((full.status, full.error().1.as_str()), (503, "store.full"));
     let (id, secret) = registered(&server, &json!({ "grant_types": [GRANT] }));
     assert_eq!(server.token(&begin(&id, &secret)).status, 503, "another name is no other stranger");
     assert_eq!(server.token(&begin("web", SECRET)).status, 200);
     // As many again, once; then only when those before are over.
     server.turn(1200 - START % 1200);
-    let (again, _) = server.repeat(&begin(&id, &secret), 200, 16);
-    assert!((7_000..9_000).contains(&again), "{again}");
+    let (again, _) = server.repeat(&begin(&id, &secret), 200);
+    assert!((55..70).contains(&again), "{again}");
     server.turn(600);
     assert_eq!(server.token(&begin(&id, &secret)).status, 503);
     server.turn(600);

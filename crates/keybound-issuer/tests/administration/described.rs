@@ -58,7 +58,7 @@ async fn it_is_served_as_it_stands_in_the_book() {
         fs::write(&path, OPENAPI).unwrap();
     }
     let written = fs::read_to_string(&path).unwrap_or_default();
-    let renew = "UPDATE=1 cargo test -p keybound-issuer --test admin";
+    let renew = "UPDATE=1 cargo test -p keybound-issuer --test administration";
     assert!(written == OPENAPI, "docs/admin-openapi.json is not what is served; renew it: {renew}");
 }
 
