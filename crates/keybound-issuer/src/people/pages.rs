@@ -213,7 +213,9 @@ pub(crate) async fn submit(state: &State, parts: &Parts, form: &Form) -> Result<
             again(state, page).await
         }
         (Some("allow"), Step::Decide(present)) => approve(state, parts, &page, &present.to_user()).await,
-        (Some("deny"), Step::Decide(_)) => refuse(state, parts, &page, Reason::LoginDenied).await,
+        // What was allowed in between, by another press of the button perhaps, is not asked for any more.
+        (Some("allow"), Step::Done(user)) => approve(state, parts, &page, &user).await,
+        (Some("deny"), Step::Decide(_) | Step::Done(_)) => refuse(state, parts, &page, Reason::LoginDenied).await,
         // The page is another one by now.
         _ => Ok(page.ongoing.again(state, Vec::new(), page.now).await?),
     }
