@@ -1,6 +1,7 @@
 //! An issuer with its administration, and answers that are held against the description.
 
 #[path = "../stores/mod.rs"]
+#[expect(dead_code, reason = "the tests over HTTP use all of it")]
 mod stores;
 
 use std::sync::{Arc, LazyLock};

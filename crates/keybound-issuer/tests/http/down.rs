@@ -1,20 +1,21 @@
 //! A store that is down: 503, in a form that the one who asked can read. Never a token, never a challenge, and nothing of what was
 //! sent.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use keybound::jws::encode_base64url;
 use keybound::refusal::Fault;
 use keybound::replay::{Epoch, ReplayEntry, ReplayStore, Seen};
 use keybound::time::UnixTime;
 use keybound_issuer::store::{Change, Found, Kind, Pending, Record, Store, Written};
-use keybound_issuer::{IssuerConfig, Keys, Registration};
+use keybound_issuer::{IssuerConfig, Registration};
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
 use crate::browser::{Browser, with_users};
 use crate::people::{Parameters, form, of_web, proof_for, to_local};
+use crate::support::stores::Trouble;
 use crate::support::{Answer, HOLDER, MARK, Place, REDIRECT, Request, SECRET, START, Server, Setup};
 
 /// A store that cannot be reached.
@@ -31,25 +32,67 @@ impl ReplayStore for Gone {
     }
 }
 
-/// The other store, gone as well.
+/// A store that has its troubles: by what becomes of its tables where it is a database.
+struct Frail {
+    place: Place,
+    kept: Arc<Moody>,
+}
+
+/// The same for one in memory, which has no tables.
 #[derive(Debug)]
-struct Lost;
+struct Moody {
+    kept: Arc<dyn Store>,
+    trouble: Mutex<Option<Trouble>>,
+}
 
-impl Store for Lost {
+impl Frail {
+    fn new() -> Self {
+        let place = Place::new();
+        let kept = place.open(UnixTime::from_secs(START - 86_400));
+        Self { place, kept: Arc::new(Moody { kept, trouble: Mutex::default() }) }
+    }
+
+    fn store(&self) -> Arc<dyn Store> {
+        Arc::clone(&self.kept) as Arc<dyn Store>
+    }
+
+    fn has(&self, trouble: Trouble, is_there: bool) {
+        if !self.place.trouble(trouble, is_there) {
+            *self.kept.trouble.lock().unwrap() = is_there.then_some(trouble);
+        }
+    }
+}
+
+impl Moody {
+    fn has(&self, trouble: Trouble) -> bool {
+        *self.trouble.lock().unwrap() == Some(trouble)
+    }
+}
+
+impl Store for Moody {
     fn opened(&self) -> UnixTime {
-        UnixTime::from_secs(START - 86_400)
+        self.kept.opened()
     }
 
-    fn read<'a>(&'a self, _: Kind, _: &'a str, _: UnixTime) -> Pending<'a, Option<Record>> {
-        Box::pin(async { Err(Fault::StoreUnavailable) })
+    fn read<'a>(&'a self, kind: Kind, id: &'a str, now: UnixTime) -> Pending<'a, Option<Record>> {
+        if self.has(Trouble::Away) {
+            return Box::pin(async { Err(Fault::StoreUnavailable) });
+        }
+        self.kept.read(kind, id, now)
     }
 
-    fn list<'a>(&'a self, _: Kind, _: &'a str, _: u32, _: UnixTime) -> Pending<'a, Found> {
-        Box::pin(async { Err(Fault::StoreUnavailable) })
+    fn list<'a>(&'a self, kind: Kind, after: &'a str, limit: u32, now: UnixTime) -> Pending<'a, Found> {
+        if self.has(Trouble::Away) {
+            return Box::pin(async { Err(Fault::StoreUnavailable) });
+        }
+        self.kept.list(kind, after, limit, now)
     }
 
-    fn write(&self, _: Vec<Change>, _: UnixTime) -> Pending<'_, Written> {
-        Box::pin(async { Err(Fault::StoreUnavailable) })
+    fn write(&self, changes: Vec<Change>, now: UnixTime) -> Pending<'_, Written> {
+        if self.has(Trouble::Away) || self.has(Trouble::Full) {
+            return Box::pin(async { Err(Fault::StoreUnavailable) });
+        }
+        self.kept.write(changes, now)
     }
 }
 
@@ -58,7 +101,9 @@ impl Store for Lost {
 fn a_store_that_is_down_is_503_and_never_a_token() {
     let long_ago = Epoch::new(1, UnixTime::from_secs(START - 86_400));
     let (server, ()) = Setup::new().over(Gone(long_ago), |_| ());
-    let forgetful = Setup::new().keeping(Arc::new(Lost)).start();
+    let frail = Frail::new();
+    let forgetful = Setup::new().keeping(frail.store()).start();
+    frail.has(Trouble::Away, true);
     let by_proof = Request::of_basic().dpop(&server.proof());
     let by_assertion = Request::token().assertion(&server.assertion().text());
     for (server, request, code) in
@@ -120,6 +165,7 @@ fn open(config: IssuerConfig) -> IssuerConfig {
 
 /// An issuer that has lost its store, and what there is of it from before.
 struct Forgetful {
+    frail: Frail,
     server: Server,
     /// An access token of `alice`, for the claims of the user.
     token: String,
@@ -129,15 +175,15 @@ struct Forgetful {
 
 impl Forgetful {
     fn start() -> Self {
-        let keys = Keys::generate().unwrap();
-        let before = Setup::new().registering(open).signing(&keys).start();
-        let mut browser = Browser::of(&before);
+        let frail = Frail::new();
+        let server = Setup::new().registering(open).keeping(frail.store()).start();
+        let mut browser = Browser::of(&server);
         let code = browser.code(&Parameters::authorization().set("scope", "openid"));
-        let token = before.redeem(&Parameters::redemption(&code), Some(&HOLDER)).access_token().text;
+        let token = server.redeem(&Parameters::redemption(&code), Some(&HOLDER)).access_token().text;
         let cookies: Vec<String> = browser.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
         assert_eq!(cookies.len(), 2, "one of the browser and one of the session");
-        let server = Setup::new().registering(open).signing(&keys).keeping(Arc::new(Lost)).start();
-        Self { server, token, cookies: format!("Cookie: {}", cookies.join("; ")) }
+        frail.has(Trouble::Away, true);
+        Self { frail, server, token, cookies: format!("Cookie: {}", cookies.join("; ")) }
     }
 
     /// What there is to say, whoever asks.
@@ -174,8 +220,11 @@ fn programs_are_told_that_the_store_is_down() {
         let request = to_local(line).field(format!("Authorization: Bearer {MARK}"));
         request.field("Content-Type: application/json").body(metadata.as_str())
     };
-    let digest = encode_base64url(&Sha256::digest(token.as_bytes()));
-    let of_resource = proof("/userinfo").claim("htm", "GET").claim("ath", digest);
+    let of_user = || {
+        let digest = encode_base64url(&Sha256::digest(token.as_bytes()));
+        let proof = proof("/userinfo").claim("htm", "GET").claim("ath", digest);
+        to_local("GET /userinfo").field(format!("Authorization: DPoP {token}")).dpop(&proof)
+    };
     for (name, request) in [
         ("credentials of a client", form("/token", &of_machine).basic("basic", SECRET)),
         ("credentials of a stranger", form("/token", &of_machine).basic(MARK, SECRET)),
@@ -195,7 +244,7 @@ fn programs_are_told_that_the_store_is_down() {
         ("look at a registration", managed("GET /register/zebra7")),
         ("change of a registration", managed("PUT /register/zebra7")),
         ("end of a registration", managed("DELETE /register/zebra7")),
-        ("userinfo", to_local("GET /userinfo").field(format!("Authorization: DPoP {token}")).dpop(&of_resource)),
+        ("userinfo", of_user()),
     ] {
         let answer = forgetful.ask(name, &request, "application/json");
         let expected = match name {
@@ -204,6 +253,19 @@ fn programs_are_told_that_the_store_is_down() {
             _ => json!({ "error": "temporarily_unavailable", "error_description": "store.unavailable" }),
         };
         assert_eq!(answer.json(), expected, "{name}: {answer:?}");
+    }
+    forgetful.frail.has(Trouble::Away, false);
+    for (request, status) in [
+        (of_user(), 200),
+        (form("/token", &of_machine).basic("basic", SECRET), 200),
+        (form("/par", &Parameters::authorization()), 201),
+        (form("/device_authorization", &device), 200),
+        (of_web(form("/introspect", &held(token))), 200),
+        (form("/revoke", &held(token).set("client_id", "app")), 200),
+        (of_user(), 401),
+    ] {
+        let answer = forgetful.server.raw(request.octets());
+        assert_eq!(answer.status, status, "{answer:?}");
     }
 }
 
@@ -240,45 +302,19 @@ fn people_are_told_that_the_store_is_down() {
         let said = ["<h1>This cannot go on</h1>", "store does not answer", "store.unavailable"];
         assert!(said.iter().all(|said| answer.body.contains(said)), "{name}: {answer:?}");
     }
-}
-
-/// A store that can be read, and takes nothing while its disk is full.
-#[derive(Debug)]
-struct Full {
-    kept: Arc<dyn Store>,
-    is_full: AtomicBool,
-}
-
-impl Store for Full {
-    fn opened(&self) -> UnixTime {
-        self.kept.opened()
-    }
-
-    fn read<'a>(&'a self, kind: Kind, id: &'a str, now: UnixTime) -> Pending<'a, Option<Record>> {
-        self.kept.read(kind, id, now)
-    }
-
-    fn list<'a>(&'a self, kind: Kind, after: &'a str, limit: u32, now: UnixTime) -> Pending<'a, Found> {
-        self.kept.list(kind, after, limit, now)
-    }
-
-    fn write(&self, changes: Vec<Change>, now: UnixTime) -> Pending<'_, Written> {
-        match self.is_full.load(Ordering::SeqCst) {
-            true => Box::pin(async { Err(Fault::StoreUnavailable) }),
-            false => self.kept.write(changes, now),
-        }
-    }
+    forgetful.frail.has(Trouble::Away, false);
+    let before = asked.set("scope", "openid");
+    let answer = forgetful.server.raw(own(visit("/authorize", &before)).octets());
+    assert!(answer.back("code").is_some(), "she is signed in as before: {answer:?}");
 }
 
 /// Nobody is let in or out by what could not be written, and it can be asked for again.
 // R-ERR-21, R-AS-23
 #[test]
 fn what_could_not_be_written_did_not_happen() {
-    let place = Place::new();
-    let kept = place.open(UnixTime::from_secs(START - 86_400));
-    let store = Arc::new(Full { kept, is_full: AtomicBool::new(false) });
-    let server = Setup::new().of_people().keeping(Arc::clone(&store) as Arc<dyn Store>).start();
-    let full = |is_full| store.is_full.store(is_full, Ordering::SeqCst);
+    let frail = Frail::new();
+    let server = Setup::new().of_people().keeping(frail.store()).start();
+    let full = |is_full| frail.has(Trouble::Full, is_full);
     let mut browser = Browser::of(&server);
 
     let page = browser.authorize(&Parameters::authorization());

@@ -1,7 +1,7 @@
 //! An issuer in this process under a clock turned by hand, a client that speaks in octets, and JWTs with anything in them.
 
 #[path = "../stores/mod.rs"]
-mod stores;
+pub(crate) mod stores;
 
 use std::collections::HashMap;
 use std::io::{ErrorKind, Read as _, Write as _};

@@ -7,7 +7,7 @@ use std::thread;
 
 use keybound::time::UnixTime;
 use keybound_issuer::store::{Location, MemoryStore, Store, open};
-use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
+use sqlx::{AnyConnection, AssertSqlSafe, Connection as _, Executor as _};
 use tempfile::TempDir;
 
 /// Where one store is, and gone with this.
@@ -46,6 +46,53 @@ impl Place {
         };
         open(&location, since).expect("a store")
     }
+
+    /// Whether there is a database, which has this trouble from now on, or has it no more.
+    pub(crate) fn trouble(&self, trouble: Trouble, is_there: bool) -> bool {
+        let url = match self {
+            Self::Memory => return false,
+            Self::Sqlite(folder) => format!("sqlite:{}", folder.path().join("id.db").display()),
+            Self::Postgres(schema) => schema.url(),
+        };
+        let text = if is_there { trouble.begins(self) } else { trouble.ends(self).to_owned() };
+        command(&url, text).expect("another table");
+        true
+    }
+}
+
+/// What may be wrong with a database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Trouble {
+    /// Nothing is where it was.
+    Away,
+    /// All is there, and nothing can be written.
+    Full,
+}
+
+impl Trouble {
+    fn begins(self, place: &Place) -> String {
+        match (self, place) {
+            (Self::Away, _) => "ALTER TABLE keybound_record RENAME TO keybound_away".to_owned(),
+            (Self::Full, Place::Sqlite(_)) => {
+                let raised = "BEGIN SELECT RAISE(ABORT, 'database or disk is full'); END";
+                let on = |what| format!("CREATE TRIGGER no_{what} BEFORE {what} ON keybound_record {raised}");
+                ["INSERT", "UPDATE", "DELETE"].map(on).join("; ")
+            }
+            (Self::Full, _) => "CREATE FUNCTION no_room() RETURNS trigger LANGUAGE plpgsql AS \
+                $$BEGIN RAISE 'no space left on device' USING ERRCODE = '53100'; END$$; \
+                CREATE TRIGGER no_room BEFORE INSERT OR UPDATE OR DELETE ON keybound_record \
+                FOR EACH STATEMENT EXECUTE FUNCTION no_room()"
+                .to_owned(),
+        }
+    }
+
+    fn ends(self, place: &Place) -> &'static str {
+        match (self, place) {
+            (Self::Away, _) => "ALTER TABLE keybound_away RENAME TO keybound_record",
+            (Self::Full, Place::Sqlite(_)) => "DROP TRIGGER no_INSERT; DROP TRIGGER no_UPDATE; DROP TRIGGER no_DELETE",
+            (Self::Full, _) => "DROP TRIGGER no_room ON keybound_record; DROP FUNCTION no_room",
+        }
+    }
 }
 
 /// A schema of the database for tests: made in a hundredth of the time that a database takes.
@@ -56,7 +103,7 @@ impl Schema {
     fn new() -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let name = format!("test_{}_{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        command(format!("CREATE SCHEMA {name}")).expect("a new schema");
+        command(&server(), format!("CREATE SCHEMA {name}")).expect("a new schema");
         Self(name)
     }
 
@@ -68,7 +115,7 @@ impl Schema {
 
 impl Drop for Schema {
     fn drop(&mut self) {
-        if let Err(error) = command(format!("DROP SCHEMA {} CASCADE", self.0)) {
+        if let Err(error) = command(&server(), format!("DROP SCHEMA {} CASCADE", self.0)) {
             eprintln!("{}: {error}", self.0);
         }
     }
@@ -79,14 +126,15 @@ fn server() -> String {
 }
 
 /// On a thread of its own, for some tests are in a runtime already.
-fn command(text: String) -> sqlx::Result<()> {
-    let commanding = move || {
+fn command(url: &str, text: String) -> sqlx::Result<()> {
+    sqlx::any::install_default_drivers();
+    let commanding = || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         runtime.block_on(async {
-            let mut server = PgConnection::connect(&server()).await?;
-            server.execute(AssertSqlSafe(text)).await?;
-            server.close().await
+            let mut connection = AnyConnection::connect(url).await?;
+            connection.execute(AssertSqlSafe(text)).await?;
+            connection.close().await
         })
     };
-    thread::spawn(commanding).join().expect("no panic")
+    thread::scope(|scope| scope.spawn(commanding).join().expect("no panic"))
 }
