@@ -208,7 +208,55 @@ fn in_words(error: &sqlx::Error) -> String {
 
 #[cfg(test)]
 mod tests {
+    use keybound::refusal::Fault;
+    use tokio::sync::oneshot;
+
+    use super::super::{Change, Kind};
     use super::*;
+
+    /// As the connection itself has them in force.
+    async fn settings(database: &Sqlite) -> (String, i64) {
+        let mut writer = database.writer.lock().await;
+        let writer = writer.as_mut().expect("a connection");
+        let journal = sqlx::query_scalar("PRAGMA journal_mode").fetch_one(&mut *writer).await.expect("a mode");
+        let synchronous = sqlx::query_scalar("PRAGMA synchronous").fetch_one(writer).await.expect("a number");
+        (journal, synchronous)
+    }
+
+    async fn written(database: &Sqlite, id: &str) -> Result<Written, Fault> {
+        let now = UnixTime::from_secs(1_700_000_000);
+        let insert =
+            Change::Insert { kind: Kind::CODE, id: id.into(), family: "".into(), expires: now, body: "{}".into() };
+        let (done, answer) = oneshot::channel();
+        // Two of them, so that it is a transaction.
+        let other = Change::Delete { kind: Kind::CODE, id: "".into() };
+        database.write(vec![Work { changes: vec![insert, other], now, done }], None).await;
+        answer.await.expect("an answer")
+    }
+
+    // Whatever the database was before, and on the connection that comes after one that failed, too: with FULL, a commit has been flushed
+    // to the disk when it is acknowledged, which NORMAL leaves to the next checkpoint in this mode.
+    #[tokio::test]
+    async fn every_commit_is_flushed() {
+        sqlx::any::install_default_drivers();
+        let folder = tempfile::tempdir().expect("a folder");
+        let (how, now) = (Opening { patience: Duration::ZERO, makes: true }, UnixTime::from_secs(1_700_000_000));
+        let url = url(&folder.path().join("id.db"), how).expect("a path");
+        let mut before = AnyConnection::connect(&url).await.expect("a connection");
+        before.execute("PRAGMA journal_mode = DELETE").await.expect("another mode");
+        before.close().await.expect("an end");
+        let (database, _) = Sqlite::open(&url, how, now).await.expect("a database");
+        let durable = ("wal".to_owned(), 2);
+        assert_eq!(settings(&database).await, durable);
+
+        let mut beside = AnyConnection::connect(&url).await.expect("a connection");
+        beside.execute("ALTER TABLE keybound_record RENAME TO away").await.expect("another name");
+        assert_eq!(written(&database, "one").await, Err(Fault::StoreUnavailable));
+        assert!(database.writer.lock().await.is_none(), "that one is given up");
+        beside.execute("ALTER TABLE away RENAME TO keybound_record").await.expect("its own name");
+        assert_eq!(written(&database, "one").await, Ok(Written::Done));
+        assert_eq!(settings(&database).await, durable);
+    }
 
     // What SQLite says where root runs the tests, and may write everywhere, has to be given.
     #[test]

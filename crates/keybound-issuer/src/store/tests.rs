@@ -6,16 +6,19 @@ use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::sync::Arc;
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use keybound::refusal::Fault;
 use keybound::time::UnixTime;
-use sqlx::{Connection as _, Executor as _};
+use sqlx::{AnyConnection, Connection as _, Executor as _};
 
 use super::{Change, Kind, Location, Store, Written, open, open_at_once, open_existing, postgres, suite};
 
 const NOW: UnixTime = UnixTime::from_secs(1_700_000_000);
+
+/// No wait for what is to happen is longer.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 fn sqlite(file: &Path) -> Arc<dyn Store> {
     open(&Location::Sqlite(file.into()), NOW).expect("a store")
@@ -23,6 +26,13 @@ fn sqlite(file: &Path) -> Arc<dyn Store> {
 
 fn insert(id: &str) -> Vec<Change> {
     vec![Change::Insert { kind: Kind::CODE, id: id.into(), family: "".into(), expires: NOW, body: "{}".into() }]
+}
+
+const LATER: UnixTime = UnixTime::from_secs(1_700_003_600);
+
+/// What is still there an hour later.
+fn lasting(id: &str) -> Vec<Change> {
+    vec![Change::Insert { kind: Kind::CODE, id: id.into(), family: "".into(), expires: LATER, body: "{}".into() }]
 }
 
 /// A name that was mistyped, and the file of another program: nothing becomes of either.
@@ -121,10 +131,7 @@ async fn what_has_expired_is_swept() {
     let folder = tempfile::tempdir().expect("a folder");
     let store = sqlite(&folder.path().join("id.db"));
     assert_eq!(store.write(insert("old"), NOW).await, Ok(Written::Done));
-    let later = UnixTime::from_secs(NOW.as_secs() + 3600);
-    let other =
-        Change::Insert { kind: Kind::CODE, id: "new".into(), family: "".into(), expires: later, body: "{}".into() };
-    assert_eq!(store.write(vec![other], later).await, Ok(Written::Done));
+    assert_eq!(store.write(lasting("new"), LATER).await, Ok(Written::Done));
     // As of before: were it still in the table, it would be found.
     assert_eq!(store.read(Kind::CODE, "old", NOW).await, Ok(None));
 }
@@ -268,6 +275,101 @@ async fn postgres_whose_commits_are_waited_for() {
             .expect("rows");
         assert_eq!(noted, [(expected.to_owned(), 67)], "{set}");
     }
+}
+
+/// So many that have expired.
+const EXPIRED: usize = 1200;
+
+async fn expire(store: &Arc<dyn Store>) {
+    let changes = (0..EXPIRED).flat_map(|number| insert(&name(number))).chain(lasting("kept")).collect();
+    assert_eq!(store.write(changes, NOW).await, Ok(Written::Done));
+}
+
+async fn count(connection: &mut AnyConnection) -> i64 {
+    sqlx::query_scalar("SELECT count(*) FROM keybound_record").fetch_one(connection).await.expect("a number")
+}
+
+/// With each group of writes some go, so that nobody waits for all of them.
+#[tokio::test]
+async fn many_are_swept_in_small_steps() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("id.db");
+    let store = sqlite(&file);
+    let mut beside = AnyConnection::connect(&format!("sqlite:{}", file.display())).await.expect("a connection");
+    expire(&store).await;
+    // Besides the one that is kept, and those that are written.
+    for (name, rows) in [("one", 702), ("two", 203), ("three", 4), ("four", 5)] {
+        assert_eq!(store.write(lasting(name), LATER).await, Ok(Written::Done));
+        assert_eq!(count(&mut beside).await, rows, "{name}");
+    }
+    assert!(store.read(Kind::CODE, "kept", LATER).await.expect("a store that works").is_some());
+}
+
+/// How many rows each statement takes away.
+const STEPS: &str = "CREATE TABLE steps (number SERIAL, size BIGINT); \
+    CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS \
+        $$BEGIN INSERT INTO steps (size) SELECT count(*) FROM gone; RETURN NULL; END$$; \
+    CREATE TRIGGER noting AFTER DELETE ON keybound_record REFERENCING OLD TABLE AS gone \
+        FOR EACH STATEMENT EXECUTE FUNCTION note()";
+
+// Beside what is written, which waits for none of it.
+#[tokio::test]
+#[ignore = "wants a PostgreSQL server: cargo xtask test starts one and runs this"]
+async fn many_are_swept_in_small_steps_in_postgres() {
+    let own = OwnDatabase::new("swept").await;
+    let store = open(&own.location(), NOW).expect("a store");
+    let Location::Postgres(url) = own.location() else { panic!("an address") };
+    let mut beside = sqlx::PgConnection::connect(&url).await.expect("a connection");
+    beside.execute(STEPS).await.expect("a witness");
+    expire(&store).await;
+    assert_eq!(store.write(lasting("new"), LATER).await, Ok(Written::Done));
+    let begun = Instant::now();
+    let mut steps: Vec<i64> = Vec::new();
+    while steps.iter().sum::<i64>() < 1200 {
+        assert!(begun.elapsed() < PATIENCE, "{steps:?}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        steps = sqlx::query_scalar("SELECT size FROM steps WHERE size > 0 ORDER BY number")
+            .fetch_all(&mut beside)
+            .await
+            .expect("rows");
+    }
+    assert_eq!(steps, [500, 500, 200]);
+    for kept in ["kept", "new"] {
+        assert!(store.read(Kind::CODE, kept, LATER).await.expect("a store that works").is_some());
+    }
+}
+
+/// Another version of this program has changed the tables to what this one does not know.
+async fn tables_of_a_later_version_are_refused(location: &Location, url: &str) {
+    let store = open(location, NOW).expect("a store");
+    assert_eq!(store.write(insert("kept"), NOW).await, Ok(Written::Done));
+    drop(store);
+    let mut beside = AnyConnection::connect(url).await.expect("a connection");
+    beside.execute("UPDATE keybound_store SET version = version + 1").await.expect("a later version");
+    for open in [open, open_at_once, open_existing] {
+        let said = open(location, NOW).expect_err("it is later").to_string();
+        let expected = "its tables are of version 2, which a later program made; this one knows 1";
+        assert!(said.ends_with(expected), "{said}");
+    }
+    beside.execute("UPDATE keybound_store SET version = version - 1").await.expect("this version");
+    let store = open(location, NOW).expect("nothing was changed");
+    assert!(store.read(Kind::CODE, "kept", NOW).await.expect("a store that works").is_some());
+}
+
+#[tokio::test]
+async fn tables_of_a_later_version_are_refused_in_sqlite() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("id.db");
+    let url = format!("sqlite:{}", file.display());
+    tables_of_a_later_version_are_refused(&Location::Sqlite(file), &url).await;
+}
+
+#[tokio::test]
+#[ignore = "wants a PostgreSQL server: cargo xtask test starts one and runs this"]
+async fn tables_of_a_later_version_are_refused_in_postgres() {
+    let own = OwnDatabase::new("version").await;
+    let Location::Postgres(url) = own.location() else { panic!("an address") };
+    tables_of_a_later_version_are_refused(&own.location(), &url).await;
 }
 
 /// A database of its own on the server for tests.
