@@ -27,7 +27,8 @@ use crate::support::{Answer, HOLDER, LOCAL, REDIRECT, Request, SECRET, Server, S
 /// Everything that is logged by this program, at every level and in every thread.
 static LOG: LazyLock<Log> = LazyLock::new(|| {
     let log = Log::default();
-    let subscriber = tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(log.clone());
+    let subscriber =
+        tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(log.clone()).with_ansi(false);
     tracing::subscriber::set_global_default(subscriber.finish()).expect("the only one");
     log
 });
@@ -262,4 +263,25 @@ fn a_long_life_of_tokens_is_warned_of() {
         let _server = Setup::new().changed(change).start();
         assert_eq!(log.text().contains("longer than an hour"), warned);
     }
+}
+
+/// Who is let in without being asked is seen to be: each time, as a warning, by name.
+#[test]
+fn who_is_approved_unseen_is_warned_of() {
+    let log = &*LOG;
+    let server = Setup::new().approving().changed(|config| config.auto_approve("mallory")).start();
+    let warned = || {
+        let text = log.text();
+        let lines =
+            text.lines().filter(|line| line.contains(" WARN ") && line.contains("approved without asking anybody"));
+        lines.filter(|line| line.contains("subject=\"mallory\"") && line.contains("client_id=\"app\"")).count()
+    };
+    for times in 1..=2 {
+        let _ = server.code(&Parameters::authorization());
+        assert_eq!(warned(), times);
+    }
+    let begun = server.token(&form("/device_authorization", &Parameters::of_app().set("scope", "read"))).json();
+    let typed = begun["user_code"].as_str().unwrap();
+    assert_eq!(server.raw(to_local(&format!("GET /device?user_code={typed}")).octets()).status, 200);
+    assert_eq!(warned(), 3);
 }
