@@ -30,13 +30,15 @@ impl Answer {
         self.status == 400 && self.json()["error"] == "use_dpop_nonce"
     }
 
-    /// The issuer says that it could not do it, and perhaps has.
+    /// The issuer says that it could not do it, and perhaps has: to a program in JSON, to a person on a page.
     pub(crate) fn is_unavailable(&self) -> bool {
         if self.status != 503 {
             return false;
         }
         assert!(self.fields.contains_key("retry-after"), "{self:?}");
-        assert_eq!(self.fields["content-type"], "application/json", "{self:?}");
+        assert_eq!(self.fields["cache-control"], "no-store", "{self:?}");
+        let is_page = self.fields["content-type"] == "text/html; charset=utf-8" && self.body.contains("<h1>");
+        assert!(is_page || self.fields["content-type"] == "application/json", "{self:?}");
         true
     }
 }
@@ -63,6 +65,11 @@ impl Peer {
     /// Forgets the connection, whose other end may be gone.
     pub(crate) fn reconnect(&mut self) {
         self.connection = None;
+    }
+
+    /// The thumbprint of its key.
+    pub(crate) fn jkt(&self) -> String {
+        self.key.thumbprint().to_string()
     }
 
     /// What the user's browser gets.

@@ -139,7 +139,7 @@ auto_approve = "alice"
 [[authorization_server.client]]
 client_id = "app"
 token_endpoint_auth_method = "none"
-grant_types = ["authorization_code", "refresh_token"]
+grant_types = ["authorization_code", "refresh_token", "urn:ietf:params:oauth:grant-type:device_code"]
 redirect_uris = ["{REDIRECT}"]
 scope = ["read"]
 [[authorization_server.client]]

@@ -1,11 +1,12 @@
 //! `kill -9` at any instant: nothing acknowledged is lost, and nothing is issued twice. The issuer is killed over its own SQLite
-//! file; and, beside an issuer that stays, a PostgreSQL server is.
+//! file and over PostgreSQL; and, beside an issuer that stays, a PostgreSQL server is.
 //!
 //! The instants come of a seed that is printed; `KEYBOUND_CRASH_SEED` has a run again, as far as threads allow.
 
 #[path = "../cli/address.rs"]
 mod address;
 mod check;
+mod disk;
 mod faults;
 mod http;
 mod issuer;
@@ -13,7 +14,7 @@ mod postgres;
 mod random;
 mod story;
 
-use std::sync::mpsc;
+use std::sync::{Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -32,6 +33,10 @@ const CLIENTS: usize = 6;
 /// How often the issuer is killed under load.
 const KILLS: usize = 100;
 
+/// How long it goes on being killed over PostgreSQL, and how often at least.
+const LONG: Duration = Duration::from_secs(60);
+const FEW: usize = 10;
+
 /// How often the database server is.
 const SERVER_KILLS: usize = 12;
 
@@ -49,6 +54,8 @@ struct Run {
     random: Random,
     ledger: Ledger,
     spent: Vec<String>,
+    /// Access tokens that were revoked.
+    revoked: Vec<String>,
     crashes: usize,
 }
 
@@ -59,7 +66,13 @@ impl Run {
             Err(_) => u64::from_be_bytes(random_array().unwrap()),
         };
         println!("KEYBOUND_CRASH_SEED={seed}");
-        Self { random: Random::new(seed), ledger: Ledger::default(), spent: Vec::new(), crashes: 0 }
+        Self {
+            random: Random::new(seed),
+            ledger: Ledger::default(),
+            spent: Vec::new(),
+            revoked: Vec::new(),
+            crashes: 0,
+        }
     }
 
     /// Clients do what they do until `crash` has happened at an instant that the seed has chosen.
@@ -92,14 +105,19 @@ impl Run {
             let checks: Vec<_> = stories.into_iter().map(|story| scope.spawn(|| checked(issuer, story))).collect();
             checks.into_iter().map(|check| check.join().expect("nothing lost, nothing twice")).collect::<Vec<_>>()
         });
-        for (ledger, spent) in checked {
+        for (ledger, spent, revoked) in checked {
             self.ledger.add(ledger);
             self.spent.extend(spent);
+            self.revoked.extend(revoked);
         }
         let mut peer = Peer::new(issuer.address());
         for _ in 0..REMEMBERED.min(self.spent.len()) {
             let one = self.random.below(self.spent.len() as u64) as usize;
             check::assert_refused(&mut peer, &self.spent[one]);
+        }
+        for _ in 0..REMEMBERED.min(self.revoked.len()) {
+            let one = self.random.below(self.revoked.len() as u64) as usize;
+            assert!(!check::is_active(&mut peer, issuer, &self.revoked[one]), "a revoked token is good again");
         }
     }
 
@@ -128,8 +146,8 @@ impl Run {
     }
 }
 
-/// One story: what was issued, and what is spent.
-fn checked(issuer: &Issuer, story: Story) -> (Ledger, Vec<String>) {
+/// One story: what was issued, what is spent, and what is revoked.
+fn checked(issuer: &Issuer, story: Story) -> (Ledger, Vec<String>, Vec<String>) {
     let mut ledger = Ledger { issued: story.issued, ..Ledger::default() };
     let mut peer = Peer::new(issuer.address());
     let mut spent: Vec<String> = Vec::new();
@@ -137,22 +155,31 @@ fn checked(issuer: &Issuer, story: Story) -> (Ledger, Vec<String>) {
         check::assertion(&mut peer, &once, &mut ledger);
         spent.push(once.form);
     }
+    for pushed in &story.pushed {
+        check::pushed(&mut peer, pushed);
+    }
+    for token in &story.tokens {
+        check::token(&mut peer, issuer, token);
+    }
+    for waiting in story.waiting {
+        spent.push(waiting.form.clone());
+        check::waiting(waiting, &mut ledger);
+    }
     for chain in story.chains {
         let forms = chain.links.iter().map(|link: &Once| link.form.clone());
         spent.extend(forms);
         check::chain(chain, &mut ledger);
     }
-    (ledger, spent)
+    (ledger, spent, story.tokens.into_iter().map(|token| token.text).collect())
 }
 
-#[test]
-fn a_killed_issuer_loses_nothing_and_issues_nothing_twice() {
+/// Kills the issuer under load again and again.
+fn kill_issuer(location: &Location, is_enough: impl Fn(usize) -> bool) {
     let folder = tempfile::tempdir().unwrap();
-    let location = Location::Sqlite(folder.path().join("id.db"));
-    let mut issuer = Issuer::new(folder.path(), &location);
+    let mut issuer = Issuer::new(folder.path(), location);
     let mut run = Run::new();
     issuer.start();
-    for _ in 0..KILLS {
+    while !is_enough(run.crashes) {
         let process = issuer.take();
         let stories = run.load(&issuer, || process.kill());
         // Now and then also while it starts.
@@ -165,13 +192,29 @@ fn a_killed_issuer_loses_nothing_and_issues_nothing_twice() {
         run.check(&issuer, stories);
     }
     issuer.take().kill();
-    run.audit(&location);
+    run.audit(location);
+}
+
+#[test]
+fn a_killed_issuer_loses_nothing_and_issues_nothing_twice() {
+    let folder = tempfile::tempdir().unwrap();
+    kill_issuer(&Location::Sqlite(folder.path().join("id.db")), |crashes| crashes >= KILLS);
+}
+
+#[test]
+#[ignore = "wants a PostgreSQL server: cargo xtask test starts one and runs this"]
+fn an_issuer_killed_over_postgres_loses_nothing_and_issues_nothing_twice() {
+    let _alone = alone();
+    let server = postgres::Server::named();
+    let begun = Instant::now();
+    kill_issuer(&Location::Postgres(server.url().into()), |crashes| crashes >= FEW && begun.elapsed() > LONG);
 }
 
 #[test]
 #[ignore = "wants a PostgreSQL server: cargo xtask test starts one and runs this"]
 fn killed_postgres_loses_nothing_and_issues_nothing_twice() {
     let folder = tempfile::tempdir().unwrap();
+    let _alone = alone();
     let server = postgres::Server::named();
     let location = Location::Postgres(server.url().into());
     let mut issuer = Issuer::new(folder.path(), &location);
@@ -185,6 +228,12 @@ fn killed_postgres_loses_nothing_and_issues_nothing_twice() {
     }
     issuer.take().kill();
     run.audit(&location);
+}
+
+/// What one test does to the PostgreSQL server, the others would see as well.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Waits until the issuer works again, which it does by itself.
