@@ -19,6 +19,7 @@ pub(crate) fn all() -> ExitCode {
     outcomes.push(("keys in SoftHSM2", hsm()));
     outcomes.push(("keys in the Secret Service", key_store()));
     outcomes.push(("stores in PostgreSQL", postgres()));
+    outcomes.push(("the issuer over SQLite and over PostgreSQL", stores()));
     outcomes.push(("Redis", redis()));
     outcomes.push(("gateways that share Redis or PostgreSQL, under faults", nodes()));
     outcomes.push(("interop/node", node()));
@@ -161,7 +162,25 @@ fn postgres() -> Outcome {
 }
 
 /// How many tests want it.
-const POSTGRES: u64 = 48;
+const POSTGRES: u64 = 52;
+
+/// The tests of the issuer that ask it over HTTP, which `cargo test` runs over stores in memory: each store is a new file, or a new
+/// schema on a server of this run.
+fn stores() -> Outcome {
+    heading("the issuer over SQLite and over PostgreSQL");
+    let server = postgres::start()?;
+    let (mut passed, mut closing) = (true, Vec::new());
+    for (store, name) in [("sqlite", "SQLite"), ("postgres", "PostgreSQL")] {
+        let mut tests = run::command();
+        tests.args(["test", "--workspace", "--locked", "--test", "http", "--test", "administration", "--"]);
+        // Each has a few stores open, and each of those may have 16 connections of the server's 100.
+        tests.arg("--test-threads=4").env("KEYBOUND_TEST_STORES", store).env("KEYBOUND_TEST_POSTGRES", server.url());
+        let (succeeded, counts) = tested(&mut tests)?;
+        passed &= succeeded;
+        closing.extend(counts.first().map(|counts| format!("{name}: {counts}")));
+    }
+    Ok((passed, closing))
+}
 
 /// The tests that start Redis servers: alone, under Sentinel and in a Cluster.
 fn redis() -> Outcome {
