@@ -535,10 +535,6 @@ fn without_effect() -> Vec<(&'static str, &'static str)> {
 fn shadowed() -> Vec<(&'static str, &'static str)> {
     vec![
         (
-            "path = \"/.well-known/oauth-authorization-server/x\"",
-            r#"6: route[0].path: "/.well-known/oauth-authorization-server/x" would never be reached: under /.well-known/oauth-authorization-server is what the embedded issuer says of itself; use another path"#,
-        ),
-        (
             "path = \"/.well-known/keybound-attestation-jwks\"\nproof = \"attest\"",
             r#"6: route[0].path: "/.well-known/keybound-attestation-jwks" would never be reached: under /.well-known/keybound-attestation-jwks is the key set of proof = "attest"; use another path"#,
         ),
@@ -559,6 +555,18 @@ fn what_the_embedded_issuer_answers_is_no_route() {
          authorization_server.url; use another path"
     );
     assert_eq!(lines_of(&text.replace("/issuer/token", "/issuers")), "");
+    let metadata = text.replace("/issuer/token", "/.well-known/oauth-authorization-server/x");
+    assert_eq!(
+        lines_of(&metadata),
+        "keybound.toml:6: route[0].path: \"/.well-known/oauth-authorization-server/x\" would never be reached: under \
+         /.well-known/oauth-authorization-server is what the embedded issuer says of itself; use another path"
+    );
+    // Where it has a host of its own, or shares one of several, requests to the others reach a route there.
+    for text in [text, &metadata] {
+        let own = text.replace("url = \"http://127.0.0.1:8080/issuer\"", "url = \"https://id.example.com/issuer\"");
+        let one_of_two = ["[[origin]]\nurl = \"https://api.example.com\"\n", text].concat();
+        assert_eq!([lines_of(&own), lines_of(&one_of_two)], ["", ""], "{text}");
+    }
     // An issuer alone has all paths to itself.
     let whole = text.replace("8080/issuer\"", "8080/\"");
     assert_eq!(

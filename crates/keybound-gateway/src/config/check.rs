@@ -73,16 +73,18 @@ fn shadowed(written: &Written<'_>, mistakes: &Mistakes) {
     let checks = written.routes.iter().flatten().any(|route| route.value.mode != Mode::Open);
     let attests = written.routes.iter().flatten().any(|route| route.value.proof == ProofHandling::Attest);
     let issuer = written.server.map(|server| server.value.url.path().trim_end_matches('/'));
+    let home = written
+        .server
+        .and_then(|server| written.origins.iter().flatten().find(|origin| is_at(&server.value.url, &origin.value)));
+    // With a host of its own, or at one origin of several, it leaves these paths to routes at the others.
+    let only_there = issuer.filter(|_| home.is_some() && written.origins.len() == 1);
     let ours = [
         (checks.then_some(RESOURCE), "what the gateway says of its resources"),
         (attests.then_some(attestation::WELL_KNOWN), "the key set of proof = \"attest\""),
-        (issuer.map(|_| ISSUER), "what the embedded issuer says of itself"),
-        (issuer.filter(|path| !path.is_empty()), "the embedded issuer, by authorization_server.url"),
+        (only_there.map(|_| ISSUER), "what the embedded issuer says of itself"),
+        (only_there.filter(|path| !path.is_empty()), "the embedded issuer, by authorization_server.url"),
     ];
-    if let Some(server) = written.server
-        && issuer == Some("")
-        && let Some(origin) = written.origins.iter().flatten().find(|origin| is_at(&server.value.url, &origin.value))
-    {
+    if let (Some(server), Some(origin), Some("")) = (written.server, home, issuer) {
         let message = format!(
             "is the whole of the origin {}: every request would be the issuer's, and none a route's; add a path, like /issuer",
             origin.value

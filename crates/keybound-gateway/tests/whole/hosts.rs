@@ -63,9 +63,9 @@ fn nobody_else_is_believed() {
 fn an_issuer_with_an_origin_of_its_own_answers_there_alone() {
     let (scene, upstream) = (Scene::new(), Upstream::echo());
     let server = "[authorization_server]\nurl = \"https://as.example.com\"\nstore = \"memory\"\n";
-    let routes = route("/", upstream.address, "mode = \"open\"");
-    let gateway = Running::start(scene.config(&[&*routes, server].concat()));
     let metadata = "/.well-known/oauth-authorization-server";
+    let routes = ["/", metadata].map(|path| route(path, upstream.address, "mode = \"open\"")).concat();
+    let gateway = Running::start(scene.config(&[&*routes, server].concat()));
     let get = |host: &str, path: &str| gateway.send(format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n"));
     assert!(get("as.example.com", metadata).text().contains("\"issuer\":\"https://as.example.com\""));
     assert_eq!(get("as.example.com", "/orders").status, 404);
@@ -73,6 +73,22 @@ fn an_issuer_with_an_origin_of_its_own_answers_there_alone() {
         let answer = get("api.example.com", path);
         assert!(answer.text().contains(path), "the upstream answers for {path}: {answer:?}");
         assert!(!answer.text().contains("as.example.com"));
+    }
+}
+
+/// At one of several origins it answers there, and leaves its paths at the others to their routes.
+#[test]
+fn an_issuer_at_one_of_two_origins_leaves_the_other_alone() {
+    let (scene, upstream) = (Scene::new(), Upstream::echo());
+    let metadata = "/.well-known/oauth-authorization-server";
+    let server = "[authorization_server]\nurl = \"http://127.0.0.1:8080/issuer\"\nstore = \"memory\"\n";
+    let routes = ["/", "/issuer", metadata].map(|path| route(path, upstream.address, "mode = \"open\"")).concat();
+    let gateway =
+        Running::start(scene.config(&["[[origin]]\nurl = \"http://127.0.0.1:8080\"\n", &*routes, server].concat()));
+    for path in ["/issuer/jwks", metadata] {
+        let get = |host: &str| gateway.send(format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n")).text();
+        assert!(!get("127.0.0.1:8080").contains("GET "), "{path}: the issuer answers");
+        assert!(get("api.example.com").starts_with(&format!("GET {path} HTTP/1.1")), "{path}: the upstream answers");
     }
 }
 
