@@ -43,7 +43,9 @@ impl Document {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum FetchError {
-    /// No connection, a broken one, or no answer in time.
+    /// No connection: nothing of what was asked has to do with it.
+    Unreachable(Box<str>),
+    /// A connection that broke off, or no answer in time.
     Transport(Box<str>),
     /// An answer of this status. Redirects are not followed.
     Status(u16),
@@ -54,7 +56,7 @@ pub enum FetchError {
 impl fmt::Display for FetchError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Transport(why) => f.write_str(why),
+            Self::Unreachable(why) | Self::Transport(why) => f.write_str(why),
             Self::Status(status) => write!(f, "the answer has status {status}, not 200"),
             Self::Oversized => write!(f, "the answer has more than {MAX_DOCUMENT} octets"),
         }

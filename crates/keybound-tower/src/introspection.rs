@@ -4,6 +4,7 @@
 mod ask;
 #[cfg(feature = "discovery")]
 mod http;
+mod rest;
 
 use core::fmt;
 use core::time::Duration;
@@ -23,7 +24,9 @@ use tokio::sync::OnceCell;
 pub use self::ask::{Ask, Asking, Question, Said};
 #[cfg(feature = "discovery")]
 pub use self::http::HttpAsk;
+use self::rest::Rests;
 use crate::Clock;
+use crate::fetch::FetchError;
 use crate::tokens::IssuerKeys;
 
 /// How long an answer is believed unless set otherwise: that late a revocation is noticed.
@@ -35,10 +38,27 @@ pub const MAX_KEEP: Duration = Duration::from_secs(5 * 60);
 /// Questions at once; strangers can cause them, so there is an end to it.
 const MAX_FLIGHTS: usize = 256;
 
-/// After so many failures in a row the issuer is left alone for a while, doubled with each further one.
-const PATIENCE: u32 = 3;
-const REST_LEAST: Duration = Duration::from_secs(1);
-const REST_MOST: Duration = Duration::from_secs(30);
+/// How many there may be for one more about a token that nobody was admitted with. The rest is for those that were: an endpoint
+/// that is slow about what strangers send does not keep them waiting.
+const MAX_FLIGHTS_OF_STRANGERS: usize = 192;
+
+/// Who sends a token that the issuer is asked about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Caller {
+    /// Somebody who was admitted with it lately.
+    Admitted,
+    /// Anybody.
+    Stranger,
+}
+
+impl Caller {
+    const fn most_flights(self) -> usize {
+        match self {
+            Self::Admitted => MAX_FLIGHTS,
+            Self::Stranger => MAX_FLIGHTS_OF_STRANGERS,
+        }
+    }
+}
 
 /// How we show the issuer who asks (R-RS-23).
 #[derive(Clone, Debug)]
@@ -108,17 +128,11 @@ struct Settings {
 struct Inner {
     settings: Settings,
     flights: Mutex<HashMap<[u8; 32], Flight>>,
-    health: Mutex<Health>,
+    rests: Mutex<Rests>,
 }
 
 /// One question and all who wait for its answer. If the one who asked goes away, the next asks.
 type Flight = Arc<OnceCell<Result<Arc<TokenFacts>, Denial>>>;
-
-#[derive(Default)]
-struct Health {
-    failures: u32,
-    rest_until: Duration,
-}
 
 impl Introspection {
     /// Asks at `endpoint`, under the name `client_id`.
@@ -167,7 +181,7 @@ impl Introspection {
     }
 
     fn of(settings: Settings) -> Self {
-        Self(Arc::new(Inner { settings, flights: Mutex::default(), health: Mutex::default() }))
+        Self(Arc::new(Inner { settings, flights: Mutex::default(), rests: Mutex::default() }))
     }
 
     /// Until when an answer of now is believed.
@@ -187,10 +201,11 @@ impl Introspection {
     pub(crate) async fn ask(
         &self,
         token: AccessToken<'_>,
+        caller: Caller,
         policy: &TokenPolicy,
         clock: &Arc<dyn Clock>,
     ) -> Result<Arc<TokenFacts>, Denial> {
-        let seat = Seat::take(&self.0, token.hash())?;
+        let seat = Seat::take(&self.0, token.hash(), caller)?;
         let outcome = seat.flight.get_or_init(|| self.0.question(token, policy, clock)).await.clone();
         self.0.land(&seat);
         outcome
@@ -200,8 +215,8 @@ impl Introspection {
 impl Introspection {
     /// How many questions in a row failed, and whether the issuer is asked at the moment.
     pub(crate) fn health(&self, clock: &Arc<dyn Clock>) -> (u32, bool) {
-        let health = self.0.health.lock();
-        (health.failures, clock.uptime() >= health.rest_until)
+        let rests = self.0.rests.lock();
+        (rests.failures(), rests.may_reach(clock.uptime()))
     }
 }
 
@@ -212,22 +227,32 @@ impl Inner {
         policy: &TokenPolicy,
         clock: &Arc<dyn Clock>,
     ) -> Result<Arc<TokenFacts>, Denial> {
-        if clock.uptime() < self.health.lock().rest_until {
+        let hash = token.hash();
+        if !self.rests.lock().may_ask(&hash, clock.uptime()) {
             return Err(Fault::IntrospectionUnavailable.into());
         }
-        let answer = self.answer(token, policy, clock).await;
-        self.note(matches!(answer, Err(Denial::Failed(_))), clock.uptime());
+        let said = self.settings.ask.ask(self.phrase(token, policy.issuer(), clock)?).await;
+        let unreachable = matches!(said, Err(FetchError::Unreachable(_)));
+        let answer = self.read(said, policy, clock).await;
+        let mut rests = self.rests.lock();
+        match &answer {
+            _ if unreachable => rests.unreached(clock.uptime()),
+            Ok(_) | Err(Denial::Refused(_)) => rests.answered(&hash),
+            Err(_) => rests.unanswered(hash, clock.uptime()),
+        }
+        drop(rests);
         answer
     }
 
-    async fn answer(
+    /// The answer out of what was said.
+    async fn read(
         &self,
-        token: AccessToken<'_>,
+        said: Result<Said, FetchError>,
         policy: &TokenPolicy,
         clock: &Arc<dyn Clock>,
     ) -> Result<Arc<TokenFacts>, Denial> {
-        let Settings { endpoint, client_id, ask, signed, missing, .. } = &self.settings;
-        let said = ask.ask(self.phrase(token, policy.issuer(), clock)?).await.map_err(|error| {
+        let Settings { endpoint, client_id, signed, missing, .. } = &self.settings;
+        let said = said.map_err(|error| {
             tracing::warn!(%endpoint, %error, "the issuer could not be asked about a token");
             Fault::IntrospectionUnavailable
         })?;
@@ -271,19 +296,6 @@ impl Inner {
         Ok(question)
     }
 
-    fn note(&self, failed: bool, now: Duration) {
-        let mut health = self.health.lock();
-        if !failed {
-            *health = Health::default();
-            return;
-        }
-        health.failures = health.failures.saturating_add(1);
-        if let Some(further) = health.failures.checked_sub(PATIENCE) {
-            let rest = REST_LEAST.saturating_mul(1 << further.min(5)).min(REST_MOST);
-            health.rest_until = now.saturating_add(rest);
-        }
-    }
-
     /// The answer is there: who comes later asks again.
     fn land(&self, seat: &Seat<'_>) {
         let mut flights = self.flights.lock();
@@ -301,9 +313,9 @@ struct Seat<'i> {
 }
 
 impl<'i> Seat<'i> {
-    fn take(inner: &'i Inner, hash: [u8; 32]) -> Result<Self, Fault> {
+    fn take(inner: &'i Inner, hash: [u8; 32], caller: Caller) -> Result<Self, Fault> {
         let mut flights = inner.flights.lock();
-        if flights.len() >= MAX_FLIGHTS && !flights.contains_key(&hash) {
+        if flights.len() >= caller.most_flights() && !flights.contains_key(&hash) {
             tracing::warn!(endpoint = %inner.settings.endpoint, "too many questions about tokens at once");
             return Err(Fault::IntrospectionUnavailable);
         }

@@ -18,11 +18,19 @@ pub(crate) use self::memory::TokenMemory;
 use self::memory::{Basis, Known, Vouched};
 pub use self::state::{KeySource, KeyState};
 pub use self::voucher::Voucher;
-use crate::introspection::Introspection;
+use crate::introspection::{Caller, Introspection};
 use crate::{Clock, Policy};
 
 /// Whether tokens of the issuer of this name are taken.
 type Taken<'t> = &'t (dyn Fn(&str) -> bool + Sync);
+
+/// A token of which nothing is known that holds now.
+#[derive(Clone, Copy)]
+struct Sought<'t> {
+    token: AccessToken<'t>,
+    taken: Taken<'t>,
+    caller: Caller,
+}
 
 /// One issuer: what its tokens must say, and who says that they are its own.
 #[derive(Clone, Debug)]
@@ -68,14 +76,18 @@ impl Tokens {
         clock: &Arc<dyn Clock>,
     ) -> Result<Resolved, Denial> {
         let hash = token.hash();
-        if let Some((issuer, vouched)) = self.remembered(&hash, clock) {
-            if !served.takes(issuer.policy.issuer()) {
-                return Err(Reason::TokenIssuer.into());
+        let caller = match self.remembered(&hash, clock) {
+            Ok((issuer, vouched)) => {
+                if !served.takes(issuer.policy.issuer()) {
+                    return Err(Reason::TokenIssuer.into());
+                }
+                return Ok(Resolved { token: vouched.facts.judge(&issuer.policy, clock.now())?, unremembered: None });
             }
-            return Ok(Resolved { token: vouched.facts.judge(&issuer.policy, clock.now())?, unremembered: None });
-        }
+            Err(caller) => caller,
+        };
+        let sought = Sought { token, taken: &|issuer| served.takes(issuer), caller };
         // Only of a token that is new, and long to describe: in a place of its own.
-        let (index, vouched) = Box::pin(self.find_out(token, &|issuer| served.takes(issuer), clock)).await?; // I/O
+        let (index, vouched) = Box::pin(self.find_out(sought, clock)).await?; // I/O
         // The answer may have been long in coming: the time is asked for anew.
         let valid = vouched.facts.judge(&self.issuers[index].policy, clock.now())?;
         let known = Known::new(vouched, index, token, clock.uptime());
@@ -88,27 +100,26 @@ impl Tokens {
         token: AccessToken<'_>,
         clock: &Arc<dyn Clock>,
     ) -> Result<Arc<TokenFacts>, Denial> {
-        if let Some((_, vouched)) = self.remembered(&token.hash(), clock) {
-            return Ok(vouched.facts);
-        }
-        Ok(Box::pin(self.find_out(token, &|_| true, clock)).await?.1.facts) // I/O
+        let caller = match self.remembered(&token.hash(), clock) {
+            Ok((_, vouched)) => return Ok(vouched.facts),
+            Err(caller) => caller,
+        };
+        let sought = Sought { token, taken: &|_| true, caller };
+        Ok(Box::pin(self.find_out(sought, clock)).await?.1.facts) // I/O
     }
 
-    fn remembered(&self, hash: &[u8; 32], clock: &Arc<dyn Clock>) -> Option<(&Issuer, Vouched)> {
-        let known = self.memory.find(hash, clock.uptime())?;
-        let issuer = self.issuers.get(known.issuer)?;
-        issuer.voucher.stands_by(&known.vouched, clock).then_some((issuer, known.vouched))
+    /// What is remembered of a token and still holds, or else who sends it.
+    fn remembered(&self, hash: &[u8; 32], clock: &Arc<dyn Clock>) -> Result<(&Issuer, Vouched), Caller> {
+        let known = self.memory.find(hash, clock.uptime()).ok_or(Caller::Stranger)?;
+        let issuer = self.issuers.get(known.issuer).ok_or(Caller::Stranger)?;
+        let holds = issuer.voucher.stands_by(&known.vouched, clock);
+        if holds { Ok((issuer, known.vouched)) } else { Err(Caller::Admitted) }
     }
 
-    async fn find_out(
-        &self,
-        token: AccessToken<'_>,
-        taken: Taken<'_>,
-        clock: &Arc<dyn Clock>,
-    ) -> Result<(usize, Vouched), Denial> {
-        match SignedJwt::parse(token) {
-            Ok(jwt) => self.vouch(&jwt, token, taken, clock).await, // I/O
-            Err(unreadable) => self.ask_around(token, unreadable, taken, clock).await, // I/O
+    async fn find_out(&self, sought: Sought<'_>, clock: &Arc<dyn Clock>) -> Result<(usize, Vouched), Denial> {
+        match SignedJwt::parse(sought.token) {
+            Ok(jwt) => self.vouch(&jwt, sought, clock).await, // I/O
+            Err(unreadable) => self.ask_around(sought, unreadable, clock).await, // I/O
         }
     }
 
@@ -116,12 +127,11 @@ impl Tokens {
     async fn vouch(
         &self,
         jwt: &SignedJwt<'_>,
-        token: AccessToken<'_>,
-        taken: Taken<'_>,
+        sought: Sought<'_>,
         clock: &Arc<dyn Clock>,
     ) -> Result<(usize, Vouched), Denial> {
         let claimed = jwt.claimed_issuer()?;
-        let named = |issuer: &Issuer| issuer.is_named(&claimed) && taken(&claimed);
+        let named = |issuer: &Issuer| issuer.is_named(&claimed) && (sought.taken)(&claimed);
         let index = self.issuers.iter().position(named).ok_or(Reason::TokenIssuer)?;
         let issuer = &self.issuers[index];
         let vouched = match &issuer.voucher {
@@ -130,7 +140,7 @@ impl Tokens {
                 let (facts, mark) = jwt.verify(&keys.set)?;
                 Vouched { facts, basis: Basis::Key { mark, generation: keys.generation } }
             }
-            Voucher::Introspection(introspection) => issuer.ask(introspection, token, clock).await?, // I/O
+            Voucher::Introspection(introspection) => issuer.ask(introspection, sought, clock).await?, // I/O
         };
         Ok((index, vouched))
     }
@@ -139,11 +149,11 @@ impl Tokens {
     /// another type, about the one it names alone.
     async fn ask_around(
         &self,
-        token: AccessToken<'_>,
+        sought: Sought<'_>,
         unreadable: Refusal,
-        taken: Taken<'_>,
         clock: &Arc<dyn Clock>,
     ) -> Result<(usize, Vouched), Denial> {
+        let Sought { token, taken, .. } = sought;
         let named = claimed_issuer(token);
         let mut worst = Denial::Refused(unreadable);
         for (index, issuer) in self.issuers.iter().enumerate() {
@@ -151,7 +161,7 @@ impl Tokens {
             if named.as_deref().is_some_and(|name| !issuer.is_named(name)) || !taken(issuer.policy.issuer()) {
                 continue;
             }
-            match issuer.ask(introspection, token, clock).await {
+            match issuer.ask(introspection, sought, clock).await {
                 Ok(vouched) => return Ok((index, vouched)),
                 // One that does not answer might have known it.
                 Err(denial) if !matches!(worst, Denial::Failed(_)) => worst = denial,
@@ -177,10 +187,10 @@ impl Issuer {
     async fn ask(
         &self,
         introspection: &Introspection,
-        token: AccessToken<'_>,
+        Sought { token, caller, .. }: Sought<'_>,
         clock: &Arc<dyn Clock>,
     ) -> Result<Vouched, Denial> {
-        let facts = introspection.ask(token, &self.policy, clock).await?; // I/O
+        let facts = introspection.ask(token, caller, &self.policy, clock).await?; // I/O
         Ok(Vouched { facts, basis: Basis::Word { until: introspection.believed_until(clock) } })
     }
 }

@@ -136,5 +136,5 @@ async fn what_is_not_fetched() {
     let error = fetch.fetch(&format!("{origin}/elsewhere")).await.unwrap_err();
     assert_eq!(error, FetchError::Status(302));
     let error = fetch.fetch("http://127.0.0.1:1/").await.unwrap_err();
-    assert!(matches!(error, FetchError::Transport(_)), "{error}");
+    assert!(matches!(error, FetchError::Unreachable(_)), "{error}");
 }

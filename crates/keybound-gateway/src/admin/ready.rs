@@ -1,7 +1,7 @@
 //! Whether the gateway can do its work, and what is missing if it cannot.
 
 use http::StatusCode;
-use keybound_tower::KeyState;
+use keybound_tower::{KeySource, KeyState};
 use serde_json::json;
 
 use super::Shown;
@@ -63,9 +63,10 @@ fn upstreams(engine: &Engine) -> Vec<String> {
 
 fn words(state: &KeyState) -> String {
     let issuer = &state.issuer;
-    let what = match state.age {
-        None => format!("keys of {issuer} not fetched yet"),
-        Some(_) => format!("keys of {issuer} too old"),
+    let what = match (state.source, state.age) {
+        (KeySource::Introspection, _) => format!("{issuer} cannot be asked about its tokens"),
+        (_, None) => format!("keys of {issuer} not fetched yet"),
+        (_, Some(_)) => format!("keys of {issuer} too old"),
     };
     match &state.trouble {
         Some(trouble) => format!("{what}: {trouble}"),

@@ -240,3 +240,53 @@ fn an_issuer_that_cannot_be_asked_costs_a_503() {
     assert_eq!((answer.status, &*answer.reason()), (503, "introspection.unavailable"));
     assert_eq!(upstream.connections(), 0);
 }
+
+/// A route takes both, each from its issuer.
+#[test]
+fn opaque_tokens_and_jwts_on_one_route() {
+    const OPAQUE: &str = "https://opaque.example";
+    let (scene, upstream) = (Scene::new(), Upstream::echo());
+    let endpoint = Endpoint::knowing(json!({
+        "active": true, "iss": OPAQUE, "aud": ORIGIN, "sub": "bob", "client_id": "orders-app",
+        "exp": now().as_secs() + 600, "token_type": "DPoP", "cnf": {"jkt": scene.thumbprint()},
+    }));
+    let asked = format!(
+        "[[issuer]]\nurl = \"{OPAQUE}\"\naudience = [\"{ORIGIN}\"]\n[issuer.introspection]\n\
+         endpoint = \"http://{}/introspect\"\nclient_id = \"gateway\"\nclient_secret = \"as the issuer has it\"\n",
+        endpoint.upstream.address
+    );
+    let gateway = scene.gateway(&[asked, route("/", upstream.address, "")].concat());
+    let nonce = scene.nonce(&gateway, "/orders");
+    for (token, issuer, subject) in [(scene.token(), ISSUER, "alice"), (TOKEN.to_owned(), OPAQUE, "bob")] {
+        let answer = gateway.get("/orders", &credentials(&scene, &token, Some(&nonce)));
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        let seen = answer.text().to_ascii_lowercase();
+        assert!(seen.contains(&format!("keybound-issuer: {issuer}\r\n")), "{seen}");
+        assert!(seen.contains(&format!("keybound-subject: {subject}\r\n")), "{seen}");
+    }
+    assert_eq!(endpoint.questions.lock().unwrap().len(), 1, "a JWT is shown to nobody");
+}
+
+/// A stranger's tokens, whatever the issuer says of them, keep nobody else out.
+#[test]
+fn tokens_that_the_issuer_chokes_on_cost_no_other_client() {
+    let (scene, upstream) = (Scene::new(), Upstream::echo());
+    let known = json!({
+        "active": true, "iss": ISSUER, "aud": ORIGIN, "sub": "alice", "client_id": "orders-app",
+        "exp": now().as_secs() + 600, "token_type": "DPoP", "cnf": {"jkt": scene.thumbprint()},
+    });
+    let endpoint = Endpoint::saying("application/json", move |is_known| {
+        if is_known { known.to_string() } else { "<html>Internal Server Error</html>".to_owned() }
+    });
+    let gateway = gateway(&scene, endpoint.upstream.address, &upstream);
+    let barrier = gateway.get("/orders", &credentials(&scene, TOKEN, None));
+    let nonce = barrier.field("dpop-nonce").unwrap();
+    let stranger = Scene::new();
+    for number in 0..20 {
+        let answer = gateway.get("/orders", &credentials(&stranger, &format!("rubbish{number}"), Some(nonce)));
+        assert_eq!((answer.status, &*answer.reason()), (503, "introspection.unavailable"));
+    }
+    let admitted = gateway.get("/orders", &credentials(&scene, TOKEN, Some(nonce)));
+    assert_eq!(admitted.status, 200, "{}", admitted.text());
+    assert_eq!(endpoint.questions.lock().unwrap().len(), 21);
+}

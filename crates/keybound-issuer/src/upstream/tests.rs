@@ -336,7 +336,7 @@ async fn who_does_not_answer_is_left_alone_for_a_moment() {
     let base = format!("http://{}", listener.local_addr().unwrap());
     drop(listener);
     let client = client(&base);
-    assert!(matches!(client.begin(&JOURNEY, false, NOW).await, Err(Trouble::Fetch(FetchError::Transport(_)))));
+    assert!(matches!(client.begin(&JOURNEY, false, NOW).await, Err(Trouble::Fetch(FetchError::Unreachable(_)))));
     assert_eq!(client.begin(&JOURNEY, false, NOW).await.err(), Some(Trouble::Resting));
     let later = NOW.plus(REST);
     assert!(matches!(client.begin(&JOURNEY, false, later).await, Err(Trouble::Fetch(_))));

@@ -98,7 +98,7 @@ pub(crate) fn transport(error: &reqwest::Error) -> FetchError {
         why.push_str(&error.to_string());
         cause = error.source();
     }
-    FetchError::Transport(why.into())
+    if error.is_connect() { FetchError::Unreachable(why.into()) } else { FetchError::Transport(why.into()) }
 }
 
 #[cfg(test)]

@@ -21,7 +21,10 @@ const JKT: &str = "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I";
 #[derive(Debug)]
 struct Endpoint {
     known: Mutex<HashMap<String, Vec<u8>>>,
-    down: Mutex<bool>,
+    /// What is said instead of an answer.
+    down: Mutex<Option<FetchError>>,
+    /// The same, of tokens that begin so.
+    chokes_on: Mutex<Option<&'static str>>,
     asked: Mutex<Vec<(String, Option<HeaderText>, &'static str)>>,
     gate: watch::Sender<bool>,
 }
@@ -34,6 +37,7 @@ impl Endpoint {
         Arc::new(Self {
             known: Mutex::new(known),
             down: Mutex::default(),
+            chokes_on: Mutex::default(),
             asked: Mutex::default(),
             gate: watch::Sender::new(true),
         })
@@ -52,7 +56,10 @@ impl Ask for Endpoint {
         Box::pin(async move {
             let mut gate = self.gate.subscribe();
             drop(gate.wait_for(|open| *open).await);
-            if *self.down.lock() {
+            if let Some(error) = &*self.down.lock() {
+                return Err(error.clone());
+            }
+            if self.chokes_on.lock().is_some_and(|beginning| token.starts_with(beginning)) {
                 return Err(FetchError::Status(500));
             }
             let inactive = br#"{"active":false}"#.to_vec();
@@ -238,18 +245,30 @@ async fn who_is_not_taken_is_not_asked() {
 // R-SEC-12
 #[tokio::test]
 async fn strangers_cannot_ask_without_end() {
-    let endpoint = Endpoint::knowing(&["opaque"]);
+    let endpoint = Endpoint::knowing(&["opaque", "admitted"]);
     let scene = Scene::asking(&endpoint);
+    assert_eq!(scene.issuer_of("admitted").await, Ok(ISSUER.into()));
+    scene.wait(30);
     endpoint.gate.send_replace(false);
-    let names: Vec<String> = (0..MAX_FLIGHTS).map(|number| format!("stranger{number}")).collect();
+    let names: Vec<String> = (0..MAX_FLIGHTS_OF_STRANGERS).map(|number| format!("stranger{number}")).collect();
     let mut strangers: Vec<_> = names.iter().map(|name| Box::pin(scene.issuer_of(name))).collect();
     for stranger in &mut strangers {
         assert!(futures_util::FutureExt::now_or_never(stranger).is_none());
     }
     assert_eq!(scene.issuer_of("opaque").await, Err("introspection.unavailable"));
+    // Who was admitted with a token has a place still.
+    let mut admitted = Box::pin(scene.issuer_of("admitted"));
+    assert!(futures_util::FutureExt::now_or_never(&mut admitted).is_none());
+    endpoint.gate.send_replace(true);
+    assert_eq!(admitted.await, Ok(ISSUER.into()));
+    endpoint.gate.send_replace(false);
     drop(strangers);
     endpoint.gate.send_replace(true);
     assert_eq!(scene.issuer_of("opaque").await, Ok(ISSUER.into()));
+}
+
+fn unreachable() -> Option<FetchError> {
+    Some(FetchError::Unreachable("connection refused".into()))
 }
 
 // R-RS-23, R-ERR-21: closed while there is no answer, and open again by itself
@@ -257,17 +276,50 @@ async fn strangers_cannot_ask_without_end() {
 async fn an_issuer_that_is_down_is_left_alone_for_a_while() {
     let endpoint = Endpoint::knowing(&["opaque"]);
     let scene = Scene::asking(&endpoint);
-    *endpoint.down.lock() = true;
-    for _ in 0..10 {
-        assert_eq!(scene.issuer_of("opaque").await, Err("introspection.unavailable"));
+    *endpoint.down.lock() = unreachable();
+    for number in 0..10 {
+        assert_eq!(scene.issuer_of(&format!("token{number}")).await, Err("introspection.unavailable"));
     }
     assert_eq!(endpoint.questions(), 3);
-    *endpoint.down.lock() = false;
+    *endpoint.down.lock() = None;
     assert_eq!(scene.issuer_of("opaque").await, Err("introspection.unavailable"));
     scene.wait(1);
     assert_eq!(scene.issuer_of("opaque").await, Ok(ISSUER.into()));
     endpoint.known.lock().insert("odd".into(), b"<html>".to_vec());
     assert_eq!(scene.issuer_of("odd").await, Err("introspection.unavailable"));
+}
+
+// R-SEC-12: whatever strangers get it to say or not to say, others are asked about
+#[tokio::test]
+async fn a_token_without_an_answer_costs_no_other_one() {
+    let endpoint = Endpoint::knowing(&["opaque", "another"]);
+    let scene = Scene::asking(&endpoint);
+    *endpoint.chokes_on.lock() = Some("rubbish");
+    endpoint.known.lock().insert("odd".into(), b"<html>".to_vec());
+    for number in 0..50 {
+        for rubbish in [&*format!("rubbish{number}"), "odd"] {
+            assert_eq!(scene.issuer_of(rubbish).await, Err("introspection.unavailable"));
+        }
+    }
+    assert_eq!(scene.issuer_of("opaque").await, Ok(ISSUER.into()));
+    // Nor does one that is slow.
+    *endpoint.down.lock() = Some(FetchError::Transport("no answer in time".into()));
+    for number in 0..50 {
+        assert_eq!(scene.issuer_of(&format!("slow{number}")).await, Err("introspection.unavailable"));
+    }
+    assert!(scene.tokens.key_states(&scene.clock)[0].usable, "one stranger does not make the gateway unready");
+    *endpoint.down.lock() = None;
+    assert_eq!(scene.issuer_of("another").await, Ok(ISSUER.into()));
+
+    // The token itself is not asked about again and again.
+    let before = endpoint.questions();
+    for _ in 0..10 {
+        assert_eq!(scene.issuer_of("rubbish").await, Err("introspection.unavailable"));
+    }
+    assert_eq!(endpoint.questions() - before, 3);
+    *endpoint.chokes_on.lock() = None;
+    scene.wait(1);
+    assert_eq!(scene.issuer_of("rubbish").await, Err("token.inactive"));
 }
 
 #[tokio::test]
@@ -298,7 +350,7 @@ async fn opaque_tokens_and_jwts_on_one_route() {
     assert_eq!(scene.issuer_of(&signed(&key, "JWT", &claims(jwt_issuer))).await, Err("token.type"));
     assert_eq!(scene.issuer_of(&signed(&key, "at+jwt", &claims("https://no.example.com"))).await, Err("token.issuer"));
     assert_eq!(scene.issuer_of("unknown").await, Err("token.inactive"));
-    *other.down.lock() = true;
+    *other.down.lock() = unreachable();
     assert_eq!(scene.issuer_of("unknown").await, Err("introspection.unavailable"), "the one that is down may know it");
     assert_eq!(scene.issuer_of("opaque").await, Ok(ISSUER.into()));
 }
