@@ -1,18 +1,19 @@
-//! The Grafana dashboard asks for metrics that there are.
+//! The Grafana dashboard asks for metrics that there are, by labels that they have.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
 use crate::ready::{issuer, until_ready, up};
-use crate::scene::{Scene, ask, folder};
-use crate::support::{Answer, Upstream, nobody};
+use crate::scene::{DECIDING, Scene, ask, folder};
+use crate::support::{Answer, Client, Upstream, nobody};
 
-/// Every `expr` in it, however deep.
-fn queries(value: &Value, found: &mut Vec<String>) {
+/// Every `expr` in it, however deep, with what its lines are called.
+fn queries(value: &Value, found: &mut Vec<(String, String)>) {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     match value {
         Value::Object(members) => {
-            found.extend(members.get("expr").and_then(Value::as_str).map(str::to_owned));
+            found.extend(members.get("expr").map(|expr| (text(expr), text(&members["legendFormat"]))));
             members.values().for_each(|member| queries(member, found));
         }
         Value::Array(items) => items.iter().for_each(|item| queries(item, found)),
@@ -24,6 +25,26 @@ fn queries(value: &Value, found: &mut Vec<String>) {
 fn names(query: &str) -> impl Iterator<Item = &str> {
     let words = query.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_');
     words.filter(|word| word.starts_with("keybound_") || word.starts_with("process_"))
+}
+
+/// What stands between each `before` and the next `after`.
+fn between<'t>(text: &'t str, before: &str, after: &str) -> impl Iterator<Item = &'t str> {
+    text.split(before).skip(1).map(move |rest| rest.split(after).next().unwrap())
+}
+
+/// The labels by which a query has its lines: what it groups by, or all there are, with those of whoever scrapes.
+fn labels_of<'q>(query: &'q str, labels: &BTreeMap<&'q str, BTreeSet<&'q str>>) -> BTreeSet<&'q str> {
+    let grouped: BTreeSet<_> = between(query, "by (", ")").flat_map(|names| names.split(", ")).collect();
+    for label in &grouped {
+        for name in names(query) {
+            assert!(labels[name].contains(label), "{name} of {query} has no label {label}");
+        }
+    }
+    match (grouped.is_empty(), query.contains("sum (") || query.contains("count(")) {
+        (true, true) => BTreeSet::new(),
+        (true, false) => names(query).flat_map(|name| labels[name].clone()).chain(["job", "instance"]).collect(),
+        (false, _) => grouped,
+    }
 }
 
 /// An issuer of its own, with a client of it.
@@ -49,7 +70,7 @@ pub(crate) fn metrics() -> String {
     );
     let asked = "[[issuer]]\nurl = \"https://opaque.example\"\naudience = [\"x\"]\n[issuer.introspection]\n\
                  endpoint = \"https://opaque.example/introspect\"\nclient_id = \"gateway\"\nclient_secret = \"secret\"\n";
-    let scene = Scene::new("", &(issuer(address) + asked + &checked + EMBEDDED));
+    let scene = Scene::new(DECIDING, &(issuer(address) + asked + &checked + EMBEDDED));
     until_ready(&scene);
     assert_eq!(at_the_embedded(&scene, "grant_type=client_credentials&client_secret=0123456789abcdef").status, 200);
     assert_eq!(at_the_embedded(&scene, "grant_type=client_credentials").status, 401);
@@ -70,18 +91,44 @@ fn every_query_of_the_dashboard_is_about_metrics_that_there_are() {
     let mut found = Vec::new();
     queries(&dashboard, &mut found);
     assert!(found.len() >= 10, "{found:?}");
-    for query in &found {
+    let mut labels: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
+    for line in text.lines().filter(|line| !line.starts_with('#')) {
+        let (name, rest) = line.split_at(line.find(['{', ' ']).unwrap());
+        let parts: Vec<_> = rest.split("=\"").collect();
+        let own = parts[..parts.len() - 1].iter().map(|part| part.rsplit(['{', ',']).next().unwrap());
+        labels.entry(name).or_default().extend(own);
+    }
+    for (query, line) in &found {
         assert!(names(query).next().is_some(), "{query} asks for nothing of ours");
         for name in names(query) {
             assert!(samples.contains(name), "{name} of {query} is not among {samples:?}");
         }
+        let there = labels_of(query, &labels);
+        for label in between(line, "{{", "}}") {
+            assert!(there.contains(label), "lines of {query} are called {line:?}, and have no label {label}");
+        }
+        for matched in between(query, "{", "}").flat_map(|all| all.split("\",")) {
+            assert!(matched.starts_with("job=~\"$job") || matched.starts_with("instance=~\"$instance"), "{query}");
+        }
     }
     // What an operator has to see is on it.
-    let shown: BTreeSet<_> = found.iter().flat_map(|query| names(query)).collect();
+    let shown: BTreeSet<_> = found.iter().flat_map(|(query, _)| names(query)).collect();
     for name in samples
         .iter()
         .filter(|name| name.starts_with("keybound_") && !name.ends_with("_sum") && !name.ends_with("_count"))
     {
         assert!(shown.contains(name), "{name} is on no panel");
     }
+}
+
+#[test]
+fn connections_of_proxies_that_ask_are_counted_by_their_listener() {
+    let scene = Scene::new(DECIDING, "");
+    let open = |listener: &str| scene.metric(&format!("keybound_decision_connections{{listener=\"{listener}\"}}"));
+    assert_eq!([open("decisions"), open("ext_authz")], [Some(0.0); 2]);
+    let mut proxy = Client::to(scene.decisions.unwrap());
+    proxy.send("GET /ask HTTP/1.1\r\nHost: keybound\r\nX-Forwarded-Method: GET\r\nX-Forwarded-Uri: /open/x\r\n\r\n");
+    assert_eq!(proxy.answer().status, 200);
+    assert_eq!([open("decisions"), open("ext_authz")], [Some(1.0), Some(0.0)]);
+    assert_eq!(scene.metric("keybound_connections"), Some(0.0));
 }

@@ -9,8 +9,9 @@ use std::thread::{self, JoinHandle};
 use http::Method;
 use keybound_gateway::admin::{Admin, LogLevel, Running, Shown};
 use keybound_gateway::config::Config;
+use keybound_gateway::decisions::{Decisions, ExtAuthz};
 use keybound_gateway::engine::Engine;
-use keybound_gateway::front::{Drained, Front, Stop};
+use keybound_gateway::front::{Drained, Front, Handler, Sockets, Stop};
 use keybound_gateway::reload::Live;
 use keybound_gateway::stack::Stack;
 use serde_json::Value;
@@ -24,6 +25,8 @@ pub(crate) const ORIGIN: &str = "https://api.example.com";
 pub(crate) struct Scene {
     pub(crate) front: SocketAddr,
     pub(crate) admin: SocketAddr,
+    /// Of `listen.decisions`, where that is set.
+    pub(crate) decisions: Option<SocketAddr>,
     pub(crate) stop: Stop,
     live: Arc<Live>,
     text: String,
@@ -33,8 +36,12 @@ pub(crate) struct Scene {
     hung: Receiver<()>,
     keys: tempfile::TempDir,
     _running: Running,
-    serving: Option<JoinHandle<Drained>>,
+    serving: Vec<JoinHandle<Drained>>,
 }
+
+/// The listeners that need these settings.
+pub(crate) const DECIDING: &str =
+    "decisions = \"127.0.0.1:0\"\next_authz = \"127.0.0.1:0\"\ndecision_peers = [\"127.0.0.1\"]";
 
 impl Scene {
     /// With routes `/` (required), `/report` and `/open`; `listen` and `more` are added to the configuration.
@@ -57,14 +64,28 @@ impl Scene {
         let config = Config::parse(&text, &keys.path().join("test.toml")).unwrap_or_else(|errors| panic!("{errors}"));
         let (front, admin) =
             (Front::bind(&config.listen, &config.limits).unwrap(), Admin::bind(&config.listen).unwrap());
+        let mut sockets = Sockets::default();
+        let asked = config.listen.decisions.as_ref();
+        let decisions =
+            asked.map(|own| Front::bind_decisions_among(&mut sockets, own, &config.listen, &config.limits).unwrap());
+        let asked = config.listen.ext_authz.as_ref();
+        let ext_authz =
+            asked.map(|own| Front::bind_ext_authz_among(&mut sockets, own, &config.listen, &config.limits).unwrap());
         let stop = Stop::new();
         let live = Arc::new(Live::new(Engine::new(config).unwrap()));
         let shown = Shown::new(Arc::clone(&live), front.connections(), &stop).log_level(level());
+        let shown = shown.deciding(decisions.as_ref(), ext_authz.as_ref());
         let addresses = (front.address().unwrap(), admin.address().unwrap());
+        let asked_at = decisions.as_ref().map(|front| front.address().unwrap());
         let (stopped, serving) = (stop.clone(), Arc::clone(&live));
+        let clients =
+            thread::spawn(move || front.run(|proxy| Stack::new(Arc::clone(&serving), proxy), &stopped).unwrap());
+        let decisions = decisions.map(|front| decide(front, &live, &stop, Decisions::new));
+        let ext_authz = ext_authz.map(|front| decide(front, &live, &stop, ExtAuthz::new));
         Self {
             front: addresses.0,
             admin: addresses.1,
+            decisions: asked_at,
             stop,
             live,
             text,
@@ -74,9 +95,7 @@ impl Scene {
             hung,
             keys,
             _running: admin.start(shown).unwrap(),
-            serving: Some(thread::spawn(move || {
-                front.run(|proxy| Stack::new(Arc::clone(&serving), proxy), &stopped).unwrap()
-            })),
+            serving: [Some(clients), decisions, ext_authz].into_iter().flatten().collect(),
         }
     }
 
@@ -150,12 +169,18 @@ impl Scene {
 impl Drop for Scene {
     fn drop(&mut self) {
         self.stop.now();
-        if let Some(serving) = self.serving.take()
-            && !thread::panicking()
-        {
-            serving.join().unwrap();
+        if !thread::panicking() {
+            for serving in self.serving.drain(..) {
+                serving.join().unwrap();
+            }
         }
     }
+}
+
+/// Answers questions of other proxies until `stop`.
+fn decide<H: Handler>(front: Front, live: &Arc<Live>, stop: &Stop, make: fn(Arc<Live>) -> H) -> JoinHandle<Drained> {
+    let (live, stop) = (Arc::clone(live), stop.clone());
+    thread::spawn(move || front.run(|_| make(Arc::clone(&live)), &stop).unwrap())
 }
 
 /// Answers everything but what asks it to hang, which it says and does until it is left.
