@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::log;
-use crate::scene::{Scene, ask};
+use crate::scene::{ORIGIN, Scene, ask};
 use crate::support::Client;
 
 /// A request with a nonce of the gateway, which a new replay memory asks for; and its proof.
@@ -269,6 +269,26 @@ fn a_proof_is_taken_apart_and_not_spent() {
     for wrong in ["", "[]", "{}", r#"{"proof": 1}"#, r#"{"proof": "a.b.c", "url": "/x"}"#] {
         assert_eq!(scene.post("/explain", wrong).status, 400, "{wrong}");
     }
+}
+
+/// What the proof was made for and what was asked for stand side by side, for whoever set up the address; the client is not told.
+#[test]
+fn a_proof_for_another_uri_is_logged_with_both() {
+    let scene = Scene::new("", "");
+    let token = scene.token("app");
+    let proof = scene.proof("/misled/17", &token, None);
+    let fields = [("Authorization", &*format!("DPoP {token}")), ("DPoP", &*proof)];
+    let answer = scene.get("/misled/71?page=2", &fields);
+    assert_eq!((answer.status, &*answer.reason()), (401, "htu.mismatch"));
+    assert!(!answer.text().contains("misled") && !answer.head.contains("misled"), "{answer:?}");
+    let lines = log::decisions();
+    let details =
+        lines.iter().filter(|line| line["reason"] == "htu.mismatch").filter_map(|line| line["detail"].as_str());
+    let said = details.filter(|detail| detail.contains("misled")).collect::<Vec<_>>();
+    let expected = format!(
+        "htu is \"{ORIGIN}/misled/17\", the request is for \"{ORIGIN}/misled/71\"; they part at octet 31: \"17\" against \"71\""
+    );
+    assert_eq!(said, [expected]);
 }
 
 /// What is answered before anybody looks at it is counted and logged like every other refusal.

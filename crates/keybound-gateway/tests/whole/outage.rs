@@ -109,3 +109,21 @@ pub(crate) fn a_full_reserve_refuses(scene: &Scene, config: &str, end: impl FnOn
     assert_eq!((lasts, entered, no_room), (1, 1, before + 1));
     assert!(admitted > 10_000, "{admitted}");
 }
+
+// R-SEC-05: one key with too many proofs waits, and no other does.
+#[test]
+fn a_key_over_its_quota_waits() {
+    let (scene, upstream) = (Scene::new(), Upstream::echo());
+    let route = format!("[[route]]\npath = \"/orders\"\nupstream = [\"http://{}\"]\n", upstream.address);
+    let gateway = scene.gateway(&format!("[replay]\nper_key = 1\n{route}"));
+    let nonce = scene.nonce(&gateway, "/orders");
+    let ask = |scene: &Scene| gateway.get("/orders", &scene.credentials(Method::GET, "/orders", Some(&nonce)));
+    assert_eq!(ask(&scene).status, 200);
+    let answer = ask(&scene);
+    assert_eq!((answer.status, &*answer.reason()), (429, "replay.quota"));
+    let wait: u64 = answer.field("retry-after").unwrap().parse().unwrap();
+    // For as long as the proof before could be used again: the window, and the life of its nonce.
+    assert!((1..=900).contains(&wait), "{wait}");
+    assert!(answer.field("www-authenticate").is_none(), "no other credentials would help");
+    assert_eq!(upstream.connections(), 1);
+}

@@ -1,6 +1,8 @@
 //! What one route asks that others do not: whose tokens, and which methods.
 
 use http::Method;
+use keybound::crypto::Alg;
+use keybound::crypto::aws_lc::SoftwareKey;
 use keybound_gateway::config::Config;
 use serde_json::{Value, json};
 
@@ -250,4 +252,35 @@ fn a_path_without_a_route_is_ambiguous_first() {
         let answer = gateway.get(path, "");
         assert_eq!((answer.status, &*answer.reason()), (status, reason), "{path}");
     }
+}
+
+/// A signature that the issuer's key makes rightly, and that is not on its list.
+#[test]
+fn a_token_of_an_algorithm_that_is_not_listed_is_refused() {
+    let (scene, upstream) = (Scene::new(), Upstream::echo());
+    let with = |algorithms: &str| {
+        let text = Scene::text(&route("/", upstream.address, ""));
+        let text = text.replace("jwks_file", &format!("algorithms = {algorithms}\njwks_file"));
+        let gateway = Running::start(scene.try_config(&text).unwrap_or_else(|errors| panic!("{errors}")));
+        let nonce = scene.nonce(&gateway, "/");
+        let answer = ask(&gateway, &scene, "/", &scene.token(), &nonce);
+        (answer.status, answer.reason())
+    };
+    // One that every key of its set could sign by, and others.
+    scene.write("issuer.jwks.json", &scene.jwks_with(&SoftwareKey::generate(Alg::Ed25519).unwrap()));
+    assert_eq!(with("[\"Ed25519\", \"ES256\"]"), (200, String::new()));
+    assert_eq!(with("[\"Ed25519\"]"), (401, "token.algorithm".to_owned()));
+}
+
+/// Clients keep one nonce for a server, and that is the gateway's.
+#[test]
+fn a_nonce_of_the_upstream_does_not_pass_where_the_proof_ends() {
+    let scene = Scene::new();
+    let own = "HTTP/1.1 200 OK\r\nDPoP-Nonce: of-the-app\r\nDPoP-Nonce: another\r\nContent-Length: 0\r\n\r\n";
+    let upstream = Upstream::saying(own);
+    let gateway = scene.gateway(&route("/", upstream.address, ""));
+    let nonce = scene.nonce(&gateway, "/");
+    let answer = ask(&gateway, &scene, "/", &scene.token(), &nonce);
+    assert_eq!(answer.status, 200);
+    assert!(!answer.head.contains("of-the-app") && !answer.head.contains("another"), "{}", answer.head);
 }

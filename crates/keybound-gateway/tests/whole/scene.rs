@@ -62,6 +62,12 @@ impl Scene {
         format!(r#"{{"keys":[{}]}}"#, self.issuer.public_jwk().to_json())
     }
 
+    /// The same with one key more.
+    pub(crate) fn jwks_with(&self, other: &SoftwareKey) -> String {
+        let keys = [&self.issuer, other].map(|key| key.public_jwk().to_json());
+        format!(r#"{{"keys":[{}]}}"#, keys.join(","))
+    }
+
     pub(crate) fn write(&self, file: &str, text: &str) {
         fs::write(self.path(file), text).unwrap();
     }

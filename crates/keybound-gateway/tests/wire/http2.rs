@@ -466,3 +466,41 @@ async fn an_upstream_inside_tls() {
     .unwrap();
     drop(behind);
 }
+
+/// `limits.header_bytes` holds for the answers of such an upstream: what is longer is none.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_header_of_an_upstream_is_bounded() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(answer_at_length(stream));
+        }
+    });
+    let gateway = Gateway::with(&format!(
+        "[limits]\nheader_bytes = \"8KiB\"\n[[route]]\npath = \"/\"\nmode = \"open\"\nupstream = [\"h2c://{address}\"]"
+    ));
+    tokio::task::spawn_blocking(move || {
+        let get = |length: usize| gateway.answer(format!("GET /{length} HTTP/1.1\r\nHost: a\r\n\r\n"));
+        assert_eq!(get(7_000).status, 200);
+        for length in [9_000, 60_000] {
+            let answer = get(length);
+            assert_eq!((answer.status, answer.reason().as_str()), (502, "upstream.invalid"), "{length}");
+        }
+        assert_eq!(get(10).status, 200);
+    })
+    .await
+    .unwrap();
+}
+
+/// With a field as long as the path says.
+async fn answer_at_length(stream: TcpStream) -> Result<(), h2::Error> {
+    let mut connection = h2::server::handshake(stream).await?;
+    while let Some(request) = connection.accept().await {
+        let (request, mut respond) = request?;
+        let length = request.uri().path()[1..].parse().unwrap();
+        let response = http::Response::builder().header("x", "x".repeat(length)).body(()).unwrap();
+        respond.send_response(response, true)?;
+    }
+    Ok(())
+}

@@ -80,7 +80,7 @@ impl ReplayStore for Says {
     }
 }
 
-// R-ERR-21: a fault is 503, never a success and never a challenge.
+// R-ERR-21: a fault is 503, never a success and never a challenge; and whatever is answered instead of the service, it was not asked.
 #[tokio::test]
 async fn what_a_store_says_and_what_is_answered() {
     let scene = Scene::new();
@@ -100,8 +100,16 @@ async fn what_a_store_says_and_what_is_answered() {
             .unwrap();
         let token = scene.token();
         let layer = ProtectLayer::new(server.clone(), Policy::required());
-        let answer = ask(&layer, &dpop(&token, &scene.proof(&token)).fields()).await;
+        let served = Arc::new(AtomicU32::new(0));
+        let counted = Arc::clone(&served);
+        let service = layer.layer(service_fn(move |_: Request<Empty<Bytes>>| {
+            counted.fetch_add(1, Ordering::Relaxed);
+            core::future::ready(Ok::<_, Infallible>(Response::new(Full::<Bytes>::default())))
+        }));
+        let response = service.oneshot(request(&dpop(&token, &scene.proof(&token)).fields())).await.unwrap();
+        let answer = Answer::read(response).await;
         assert_eq!((answer.status.as_u16(), answer.reason()), (status, reason));
+        assert_eq!(served.load(Ordering::Relaxed), u32::from(status == 200), "{reason}");
         assert_eq!(answer.lines("dpop-nonce").len(), usize::from(nonce), "{reason}");
         assert_eq!(answer.lines("retry-after").len(), usize::from(status == 503), "{reason}");
         assert_eq!(answer.lines("www-authenticate").len(), usize::from(status == 401), "{reason}");
