@@ -1,4 +1,7 @@
 //! The log on standard error: its form and its level can change while the process runs.
+//!
+//! Whatever the level is, of libraries only what is [`fit_to_print`] is written: below `info` they quote what they were sent, and a
+//! path that h2 finds malformed may have a token in its query.
 
 use std::io::IsTerminal as _;
 use std::sync::OnceLock;
@@ -6,11 +9,14 @@ use std::sync::OnceLock;
 use keybound_gateway::admin::LogLevel;
 use keybound_gateway::config::LogFormat;
 use tracing::level_filters::LevelFilter;
+use tracing::{Level, Metadata};
+use tracing_subscriber::filter::{FilterFn, filter_fn};
 use tracing_subscriber::layer::{Layer, Layered, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Registry, fmt, reload};
 
-type Filtered = Layered<reload::Layer<EnvFilter, Registry>, Registry>;
+type Levelled = Layered<reload::Layer<EnvFilter, Registry>, Registry>;
+type Filtered = Layered<FilterFn<fn(&Metadata<'_>) -> bool>, Levelled>;
 type Written = Box<dyn Layer<Filtered> + Send + Sync>;
 
 struct Handles {
@@ -31,11 +37,20 @@ pub(crate) fn begin() {
     };
     let (filter, filter_handle) = reload::Layer::new(filter);
     let (written, written_handle) = reload::Layer::new(written(LogFormat::Text));
-    tracing_subscriber::registry().with(filter).with(written).init();
+    let fit: FilterFn<fn(&Metadata<'_>) -> bool> = filter_fn(fit_to_print);
+    tracing_subscriber::registry().with(filter).with(fit).with(written).init();
     let _ = HANDLES.set(Handles { filter: filter_handle, written: written_handle });
     if let Some(mistake) = mistake {
         tracing::warn!("KEYBOUND_LOG is left aside, the level is info: {mistake}");
     }
+}
+
+/// What no level lets through is the rest. A filter of its own and not a part of the one that is set: nothing that can be written
+/// there, targets and spans included, undoes it.
+fn fit_to_print(said: &Metadata<'_>) -> bool {
+    let ours =
+        said.target().strip_prefix("keybound").is_some_and(|rest| rest.is_empty() || rest.starts_with([':', '_']));
+    ours || *said.level() <= Level::INFO
 }
 
 /// From now on lines look like this.

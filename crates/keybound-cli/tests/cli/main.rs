@@ -9,6 +9,9 @@ mod client;
 mod demo;
 mod descriptors;
 mod durable;
+#[cfg(target_os = "linux")]
+mod floods;
+mod frames;
 mod issuer;
 mod keys;
 mod load;
@@ -18,6 +21,8 @@ mod outputs;
 mod page;
 mod proofs;
 mod requests;
+mod secrets;
 mod serve;
 mod supervised;
 mod support;
+mod tls;

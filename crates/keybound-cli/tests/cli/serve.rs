@@ -6,7 +6,7 @@ use std::net::{TcpListener, TcpStream};
 use std::thread;
 use std::time::Duration;
 
-use crate::support::{PATIENCE, Place, Service, after, body, free_address, get};
+use crate::support::{PATIENCE, Place, Service, after, body, free_address, get, say};
 
 /// The secret and the two commands that `serve` prints, words apart.
 fn printed(service: &mut Service) -> (String, Vec<String>, String) {
@@ -211,6 +211,35 @@ fn a_hangup_reads_the_file_again() {
     service.line("read again and is in force");
     assert_eq!((&*status("/before"), &*status("/after")), ("401", "200"));
     assert_eq!(service.terminate(), Some(0));
+}
+
+/// What is set holds at once, for what is not logged otherwise.
+#[test]
+fn the_level_of_the_log_changes_while_it_runs() {
+    let place = Place::new();
+    let text = gateway("127.0.0.1:0", "http://127.0.0.1:9", &sample());
+    place.write("keybound.toml", &text.replace("[[route]]", "[[route]]\nmode = \"open\""));
+    let mut service = place.start(&["serve", "--config", "keybound.toml"]);
+    let address = service.address();
+    let admin = after(&service.line(" admin="), " admin=").parse().unwrap();
+    let level = |filter: &str| {
+        let length = filter.len();
+        let fields = format!("Host: {admin}\r\nConnection: close\r\nContent-Length: {length}\r\n");
+        body(&say(admin, format!("POST /loglevel HTTP/1.1\r\n{fields}\r\n{filter}")))
+    };
+    assert_eq!(body(&get(admin, "/loglevel", ""))["level"], "info");
+    // Why a connection broke off is no news, unless somebody wants to know.
+    let break_off = || assert!(say(address, "no HTTP\r\n\r\n").starts_with("HTTP/1.1 400 "));
+    assert_eq!(level("info,keybound_gateway::front=debug")["level"], "keybound_gateway::front=debug,info");
+    service.line("the log level was changed filter=\"info,keybound_gateway::front=debug\"");
+    break_off();
+    service.line("DEBUG keybound_gateway::front");
+    assert!(level("dbug")["error"].as_str().unwrap().contains("\"dbug\" is not a level"));
+    assert_eq!(level("error")["level"], "error");
+    break_off();
+    service.signal("TERM");
+    assert_eq!(service.ended().code(), Some(0));
+    assert_eq!(service.said().iter().filter(|line| line.contains("DEBUG")).count(), 1, "of the first alone");
 }
 
 /// Other proxies ask at a listener of its own, which begins and ends with the gateway's.

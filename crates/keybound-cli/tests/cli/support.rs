@@ -265,6 +265,17 @@ pub(crate) fn get(address: SocketAddr, path: &str, fields: &str) -> String {
     answer
 }
 
+/// One connection with this on it, to its end; what came.
+pub(crate) fn say(address: SocketAddr, octets: impl AsRef<[u8]>) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    // Who does not take all of it has answered already.
+    let _ = stream.write_all(octets.as_ref());
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer);
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
 /// The JSON body of such an answer.
 #[track_caller]
 pub(crate) fn body(answer: &str) -> Value {

@@ -42,8 +42,13 @@ impl Client {
 
     /// The fields of a GET of `/a`, with a proof of its own.
     pub(crate) fn fields(&self, nonce: Option<&str>) -> String {
+        self.fields_with(&self.token, nonce)
+    }
+
+    /// The same with another token.
+    pub(crate) fn fields_with(&self, token: &str, nonce: Option<&str>) -> String {
         let target = TargetUri::parse(&format!("{ORIGIN}/a")).unwrap();
-        let credentials = Credentials::new(&self.token).unwrap();
+        let credentials = Credentials::new(token).unwrap();
         let nonce = nonce.and_then(Nonce::parse);
         let mut claims =
             ProofClaims::new(&Method::GET, &target, random_array().unwrap(), now()).credentials(&credentials);
@@ -51,7 +56,7 @@ impl Client {
             claims = claims.nonce(nonce);
         }
         let proof = self.prover.prepare(&claims).sign(&self.key).unwrap();
-        format!("Authorization: DPoP {}\r\nDPoP: {}\r\n", self.token, proof.as_str())
+        format!("Authorization: DPoP {token}\r\nDPoP: {}\r\n", proof.as_str())
     }
 }
 

@@ -121,7 +121,8 @@ pub(crate) const SECTIONS: &[Section] = &[
     Section { path: "replay.redis", repeated: false, optional: true,
         doc: "How to get in where replay.store is Redis or Valkey, whose maxmemory-policy must be noeviction." },
     section("limits", "What one client, one request or one upstream may take. A limit that is hit is named in the answer or the log."),
-    section("log", "What is written to standard error. The level is that of KEYBOUND_LOG, and POST /loglevel of the admin listener changes it."),
+    section("log", "What is written to standard error. The level is that of KEYBOUND_LOG, and POST /loglevel of the admin listener changes it;\n\
+              of libraries only info and above is written at any level: below it they quote what they were sent."),
     Section { path: "telemetry", repeated: false, optional: true,
         doc: "Traces: a span for each request, sent by OTLP (HTTP, protobuf); no token, proof, path or query is in it. The upstream gets a\n\
               traceparent with that span for its parent. Without this table there are none, and traceparent and tracestate pass\n\
@@ -374,7 +375,8 @@ pub(crate) const KEYS: &[Key] = &[
     key("limits.streams", count(1, 1000), Is("100"),
         "Requests at once on one HTTP/2 connection of a client, and on one to an upstream."),
     key("limits.header_bytes", Size, Is("\"32KiB\""),
-        "Request line and header fields; beyond it: 431. A proof with a 4096-bit RSA key takes 2 KiB, a large access token 8 KiB."),
+        "Request line and header fields; beyond it: 431. A proof with a 4096-bit RSA key takes 2 KiB, a large access token 8 KiB. It\n\
+         holds for the answers of upstreams too; beyond it: 502."),
     key("limits.header_fields", count(16, 1000), Is("100"),
         "Number of header fields; beyond it: 431."),
     key("limits.body_bytes", Size, Is("\"64MiB\""),
