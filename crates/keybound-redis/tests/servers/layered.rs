@@ -5,11 +5,10 @@ use core::time::Duration;
 use futures_util::future::join_all;
 use keybound::replay::ReplayStore as _;
 use keybound::verify::NoncePolicy;
-use keybound_redis::RedisStore;
 use redis_rig::{Proxy, Server};
 
 use crate::layer::Stage;
-use crate::support::{eventually, new_epoch, node, server, settings};
+use crate::support::{connected, eventually, new_epoch, node, server, settings};
 
 /// As if the epoch had begun an hour ago, so that no barrier stands.
 fn age(server: &Server) {
@@ -93,7 +92,7 @@ async fn an_answer_that_is_lost_lets_nobody_through() {
     let proxy = Proxy::to(server.address()).expect("a proxy");
     // Longer than anything here takes: it is the connection that ends.
     let patient = settings(&format!("redis://{}", proxy.address())).timeout(Duration::from_secs(60));
-    let store = RedisStore::connect(patient).await.expect("a store");
+    let store = connected(patient).await;
     let (one, other) = (stage.node(store.clone()), stage.node(node(&server.url()).await));
     let (nonce, before) = (stage.nonce(&one).await, store.epoch());
     // From now on the server knows the script.

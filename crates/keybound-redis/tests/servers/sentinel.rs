@@ -2,10 +2,9 @@
 
 use keybound::refusal::Fault;
 use keybound::replay::{ReplayStore as _, Seen};
-use keybound_redis::RedisStore;
 use redis_rig::{Sentinels, Settings};
 
-use crate::support::{Proof, eventually, every_duty, hasty, joined, new_epoch, node, refused, settings};
+use crate::support::{Proof, connected, eventually, every_duty, hasty, joined, new_epoch, node, refused, settings};
 
 fn sentinels() -> Sentinels {
     Sentinels::start(2, &Settings::new()).expect("servers")
@@ -146,7 +145,7 @@ async fn users_with_the_rules_of_the_documentation_are_enough() {
     let login = |user, password| {
         settings(&sentinels.url()).login(Some("replays"), Some("secret")).sentinel_login(user, password)
     };
-    let one = RedisStore::connect(login(Some("watcher"), Some("word"))).await.unwrap_or_else(|error| panic!("{error}"));
+    let one = connected(login(Some("watcher"), Some("word"))).await;
     let error = refused(login(Some("watcher"), Some("another"))).await;
     assert!(error.is_configuration() && error.to_string().contains("is wrong"), "{error}");
     let (before, proof) = (one.epoch(), Proof::new(1, "j"));
