@@ -81,10 +81,19 @@ async function session(server, id, authentication) {
 
 const CLIENTS = [['app', oauth.None()], ['web', oauth.ClientSecretBasic(SECRET)]]
 
-for (const policy of ['off', 'offer', 'require']) {
-  describe(`grants, nonces ${policy}`, () => {
+const POLICIES = [
+  ['off'],
+  ['offer'],
+  ['require'],
+  ['off', { token: 'require', userinfo: 'offer' }],
+  ['require', { token: 'off', par: 'offer', device_authorization: 'off' }],
+]
+
+for (const [policy, endpoints = {}] of POLICIES) {
+  const others = Object.entries(endpoints).map(([name, own]) => `, ${own} at ${name}`).join('')
+  describe(`grants, nonces ${policy}${others}`, () => {
     let server
-    before(async () => { server = await serve(policy) })
+    before(async () => { server = await serve(policy, { endpoints }) })
     after(() => server.stop())
 
     for (const [id, authentication] of CLIENTS) {

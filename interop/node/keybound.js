@@ -40,8 +40,8 @@ export const PERSON = {
 }
 
 /** A gateway and its issuer with this nonce policy; `signs`: by what its tokens are signed;
- * `people`: where a person signs in, instead of being approved unseen. */
-export async function serve(nonce = 'offer', { people = false, signs = 'ES256' } = {}) {
+ * `people`: where a person signs in, instead of being approved unseen; `endpoints`: other policies, by endpoint of the issuer. */
+export async function serve(nonce = 'offer', { people = false, signs = 'ES256', endpoints = {} } = {}) {
   const directory = await mkdtemp(join(tmpdir(), 'keybound-interop-'))
   const signer = await jose.generateKeyPair('ES256', { extractable: true })
   const jwk = { ...await jose.exportJWK(signer.publicKey), kid: 'signer', alg: 'ES256', use: 'sig' }
@@ -49,7 +49,7 @@ export async function serve(nonce = 'offer', { people = false, signs = 'ES256' }
   const upstream = await echo()
   const port = await freePort()
   const url = `http://127.0.0.1:${port}`
-  await writeFile(join(directory, 'keybound.toml'), configuration({ url, port, upstream: upstream.port, nonce, people, signs }))
+  await writeFile(join(directory, 'keybound.toml'), configuration({ url, port, upstream: upstream.port, nonce, people, signs, endpoints }))
   const service = await start('serve', directory)
   return {
     url,
@@ -90,7 +90,7 @@ export async function start(command, directory) {
   }
 }
 
-function configuration({ url, port, upstream, nonce, people, signs }) {
+function configuration({ url, port, upstream, nonce, people, signs, endpoints }) {
   const client = (id, method, lines = '', grants = ['client_credentials']) => `
 [[authorization_server.client]]
 client_id = "${id}"
@@ -134,10 +134,13 @@ registration_token = "${SECRET}"
 registration_scope = ["openid", "read"]
 [authorization_server.keys]
 algorithm = "${signs}"
+[authorization_server.nonce]
+${Object.entries(endpoints).map(([name, policy]) => `${name} = "${policy}"`).join('\n')}
 ${client('basic', 'client_secret_basic', secret)}
 ${client('post', 'client_secret_post', secret)}
 ${client('signer', 'private_key_jwt', 'jwks_file = "signer.jwks.json"')}
 ${client('app', 'none', back, ofPeople)}
+${client('objects', 'client_secret_basic', secret + '\njwks_file = "signer.jwks.json"\n' + back, ofPeople)}
 ${client('web', 'client_secret_basic', secret + '\n' + back, ofPeople)}
 ${client('loose', 'client_secret_post', secret + '\ndpop_bound_access_tokens = false', exchange)}
 ${people ? user : ''}
