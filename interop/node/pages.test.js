@@ -8,7 +8,7 @@ import { after, before, describe, test } from 'node:test'
 import * as oauth from 'oauth4webapi'
 import { chromium } from 'playwright-core'
 
-import { PERSON, serve } from './keybound.js'
+import { PERSON, REDIRECT, serve } from './keybound.js'
 
 const plain = { [oauth.allowInsecureRequests]: true }
 const client = { client_id: 'app' }
@@ -199,6 +199,38 @@ describe('people in Chromium', () => {
     assert.equal(await frame.locator('input').count(), 0)
     assert.match(complaints.join(), /frame-ancestors|X-Frame-Options/)
     await own.close()
+  })
+
+  // Whatever might be planted in a page: its form leads to the issuer, and on to where clients of this kind are.
+  test('forms lead nowhere else', async () => {
+    const as = await discover()
+    const { url } = await begin(as)
+    const far = new URL(url)
+    far.searchParams.set('redirect_uri', REDIRECT)
+    const response = await oauth.deviceAuthorizationRequest(as, client, oauth.None(), { scope: 'read' }, plain)
+    const codes = await oauth.processDeviceAuthorizationResponse(as, client, response)
+    const stray = app.url.replace('127.0.0.1', '127.0.0.2')
+    for (const [at, action] of [
+      [url, stray], // a client on this machine
+      [url, 'com.example.other:/back'],
+      [far.href, app.url], // one that is reached by https
+      [codes.verification_uri_complete, app.url], // a device, whose person goes nowhere from here
+      [codes.verification_uri_complete, REDIRECT],
+    ]) {
+      const { context: own, page } = await context()
+      await page.goto(at)
+      await page.getByRole('heading', { name: 'Sign in' }).waitFor()
+      const complaint = own.waitForEvent('console', { predicate: (message) => message.text().includes('form-action'), timeout: 30_000 })
+      const [before, called] = [page.url(), app.called.length]
+      await page.evaluate((action) => {
+        const form = document.body.appendChild(document.createElement('form'))
+        Object.assign(form, { method: 'post', action })
+        form.submit()
+      }, action)
+      await complaint
+      assert.deepEqual([page.url(), app.called.length], [before, called], `${action} from ${at}`)
+      await own.close()
+    }
   })
 
   test('it fits a phone, and can be read', async () => {
