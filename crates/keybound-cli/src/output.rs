@@ -3,6 +3,10 @@
 
 use std::fmt;
 use std::io::{self, Write as _};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 
 use crate::outcome::Failure;
 
@@ -16,6 +20,22 @@ pub(crate) fn write(octets: &[u8]) -> Result<(), Failure> {
 /// Writes one line.
 pub(crate) fn line(text: impl fmt::Display) -> Result<(), Failure> {
     write(format!("{text}\n").as_bytes())
+}
+
+/// Waits for so long, or until nobody reads standard output any more: somebody who has nothing to write would not notice.
+pub(crate) fn pause(time: Duration) -> Result<(), Failure> {
+    let stdout = io::stdout();
+    let end = Instant::now() + time;
+    loop {
+        let left = Timespec::try_from(end.saturating_duration_since(Instant::now())).ok();
+        let mut ended = [PollFd::new(&stdout, PollFlags::empty())];
+        match poll(&mut ended, left.as_ref()) {
+            Ok(0) => return Ok(()),
+            Ok(_) => return Err(Failure::unread()),
+            Err(Errno::INTR) => {}
+            Err(why) => return Err(failure("standard output", &why.into())),
+        }
+    }
 }
 
 /// Writes one line, with its colours where they can be seen.

@@ -1,7 +1,6 @@
 //! `keybound issuer audit`: the audit log in the store of an issuer.
 
 use std::collections::HashSet;
-use std::thread::sleep;
 use std::time::{Duration, SystemTime};
 
 use clap::Args;
@@ -87,7 +86,7 @@ impl Entries {
             return Ok(Outcome::Done);
         }
         loop {
-            sleep(PAUSE);
+            output::pause(PAUSE)?;
             let found = self.read(&place, Some(now().saturating_sub(OVERLAP)), usize::MAX)?;
             // What cannot come again need not be known.
             let still = found.iter().map(|noted| noted.id.clone()).collect();

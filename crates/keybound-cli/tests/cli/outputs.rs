@@ -1,7 +1,7 @@
 //! Output that nobody reads or that finds no room, and what is said on standard error.
 
 use std::fs::File;
-use std::io::{Read as _, pipe};
+use std::io::{BufRead as _, BufReader, Read as _, pipe};
 use std::process::Stdio;
 
 use crate::support::{Place, free_address, get};
@@ -96,6 +96,23 @@ fn so_is_one_that_is_closed_after_its_first_octet() {
         assert!(done.status.code() == Some(0) || refused && done.status.code() == Some(1), "{args:?}: {stderr}");
         assert_eq!(stderr, "", "{args:?}");
     }
+}
+
+/// As in front of `head`: what has nothing more to say ends all the same, and does not wait for something to happen.
+#[test]
+fn a_log_that_is_followed_by_nobody_ends() {
+    let place = place();
+    let store = ["--store", "sqlite:id.db"];
+    let add = ["issuer", "client", "add", "a", "--grant", "client_credentials", "--create"];
+    place.run(&[&add[..], &store].concat()).good();
+    let (reader, writer) = pipe().unwrap();
+    let mut following = place.start_into(&[&["issuer", "audit", "--follow"], &store[..]].concat(), writer.into());
+    let mut lines = BufReader::new(reader);
+    let mut first = String::new();
+    lines.read_line(&mut first).unwrap();
+    assert!(first.contains("client.registered"), "{first}");
+    drop(lines);
+    assert_eq!((following.ended().code(), following.said()), (Some(0), &[][..]));
 }
 
 #[test]
