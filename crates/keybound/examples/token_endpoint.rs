@@ -2,6 +2,7 @@
 //! `cargo run -p keybound --example token_endpoint`.
 
 use std::error::Error;
+use std::io::{self, Write};
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
@@ -75,8 +76,12 @@ fn signed_token(binding: Option<&TokenBinding>) -> String {
 }
 // ANCHOR_END: endpoint
 
-/// A client asks twice with one proof, and once with none.
 fn main() -> Result<(), Box<dyn Error>> {
+    show(&mut io::stdout())
+}
+
+/// A client asks twice with one proof, and once with none.
+pub(crate) fn show(out: &mut impl Write) -> Result<(), Box<dyn Error>> {
     let now = UnixTime::from_secs(1_700_000_000);
     let nonces = StatelessNonces::new(NonceKey::new(1, random_array()?));
     // An hour old: a memory that has just begun asks for a nonce first.
@@ -88,13 +93,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
 
     let key = SoftwareKey::generate(Alg::Es256)?;
-    println!("the client's key is {}", key.thumbprint());
+    writeln!(out, "the client's key is {}", key.thumbprint())?;
     let attempt = Attempt::at_authorization_server(&Method::POST, permitted(&endpoint.address, PlainHttp::Never)?);
     let mut fields = HeaderMap::new();
     attempt.prove(&Prover::of(&key)?, &ServerMemory::new(), random_array()?, now).sign(&key)?.apply(&mut fields);
     for (what, fields) in [("a proof", &fields), ("the same again", &fields), ("no proof", &HeaderMap::new())] {
         let (status, _, body) = endpoint.answer(fields, now);
-        println!("{what}: {status} {body}");
+        writeln!(out, "{what}: {status} {body}")?;
     }
     Ok(())
 }
