@@ -163,6 +163,37 @@ fn a_silent_sign_in_elsewhere_opens_no_account() {
     assert!(page.text().contains("Your account"), "{page:?}");
 }
 
+/// Where a provider's users are users here, the form for a password is for those that have one: not even an empty one fits the others,
+/// and nobody is told which these are.
+#[test]
+fn a_user_of_a_provider_has_no_password() {
+    let server = creating().start();
+    let mut browser = Browser::of(&server);
+    let page = browser.authorize(&of_web_asked());
+    let sent = Sent::by(&browser.press(&page, "provider", &[("provider", "work")]));
+    assert!(sent.back(&mut browser, "them", server.now(), &json!({})).asks_for_consent());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let users = runtime.block_on(server.issuer.users().list("", 9, UnixTime::from_secs(server.now()))).unwrap();
+    let [theirs] = &users[..] else { panic!("{users:?}") };
+    assert!(!theirs.has_password());
+    let problem = |name: &str, password: &str| {
+        let mut browser = Browser::of(&server);
+        let page = browser.authorize(&of_web_asked());
+        assert!(page.asks_for_password(), "{page:?}");
+        let page = browser.press(&page, "password", &[("username", name), ("password", password)]);
+        assert!(page.asks_for_password(), "{page:?}");
+        server.turn(60);
+        page.problem()
+    };
+    for password in ["", "x", "correct horse"] {
+        assert_eq!(problem(theirs.name(), password), problem("nobody", password), "{password:?}");
+    }
+    // One of the issuer's own signs in there as ever.
+    let mut browser = Browser::of(&server);
+    let page = browser.authorize(&of_web_asked());
+    assert!(browser.sign_in(&page, "alice").asks_for_consent());
+}
+
 /// Nobody signs in any more through a provider that is none of the issuer's any more.
 #[test]
 fn a_provider_that_is_gone_is_no_way_left() {

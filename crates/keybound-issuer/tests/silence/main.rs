@@ -188,6 +188,26 @@ fn persons(told: &mut Told) {
     assert!(browser.press(&page, "sign_out", &[]).text().contains("You are signed out"));
 }
 
+/// A token that is exchanged, and one that is none.
+fn exchanges(told: &mut Told) {
+    let server = Setup::new().approving().start();
+    let code = server.code(&Parameters::authorization().set("client_id", "web").set("scope", "read"));
+    told.note("code", code.as_str());
+    let first = server.token(&of_web(form("/token", &Parameters::redemption(&code).without("client_id"))));
+    told.note_answer(&first);
+    let bearer = first.access_token().text;
+    let wrong = format!("{}{}", &bearer[..bearer.len() - 8], "notsigne");
+    told.note_jws("wrong token", &wrong);
+    for (token, status) in [(bearer, 200), (wrong, 400)] {
+        let exchange = Parameters::none()
+            .set("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange")
+            .set("subject_token", token)
+            .set("subject_token_type", "urn:ietf:params:oauth:token-type:access_token");
+        let answer = told.send(&server, &of_web(form("/token", &exchange)), "/token");
+        assert_eq!(answer.status, status, "{answer:?}");
+    }
+}
+
 /// Requests that are pushed, devices, and clients that register themselves.
 fn others(told: &mut Told) {
     fn open(config: IssuerConfig) -> IssuerConfig {
@@ -226,9 +246,18 @@ fn others(told: &mut Told) {
     let path = client["registration_client_uri"].as_str().unwrap().strip_prefix(LOCAL).unwrap();
     let token = client["registration_access_token"].as_str().unwrap();
     let wrong = format!("{token}x");
-    for (token, status) in [(token, 200), (wrong.as_str(), 401)] {
-        let look = to(&format!("GET {path}")).field(format!("Authorization: Bearer {token}"));
-        assert_eq!(server.raw(look.octets()).status, status);
+    let mut changed = metadata.clone();
+    changed["client_id"] = client["client_id"].clone();
+    for (method, token, status) in [
+        ("GET", token, 200),
+        ("GET", wrong.as_str(), 401),
+        ("PUT", wrong.as_str(), 401),
+        ("PUT", token, 200),
+        ("DELETE", wrong.as_str(), 401),
+        ("DELETE", token, 204),
+    ] {
+        let manage = to(&format!("{method} {path}")).field(format!("Authorization: Bearer {token}"));
+        assert_eq!(server.raw(manage.body(changed.to_string()).octets()).status, status, "{method}");
     }
 }
 
@@ -239,10 +268,17 @@ fn secrets_are_not_logged() {
     let mut told = Told::default();
     machines(&mut told);
     persons(&mut told);
+    exchanges(&mut told);
     others(&mut told);
     let text = log.text();
-    for reason in ["replay.seen", "client.authentication", "pkce.mismatch", "device.pending", "a grant was used twice"]
-    {
+    for reason in [
+        "replay.seen",
+        "client.authentication",
+        "pkce.mismatch",
+        "device.pending",
+        "a grant was used twice",
+        "approved without asking anybody",
+    ] {
         assert!(text.contains(reason), "{reason} is not in the log");
     }
     for (what, secret) in told.0 {
