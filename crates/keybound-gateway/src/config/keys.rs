@@ -331,7 +331,7 @@ pub(crate) const KEYS: &[Key] = &[
          public clients ask for that nobody has agreed to; one network a 32nd part of that. Beyond it: 429."),
     key("replay.per_key", count(1, u32::MAX as u64), Is("100000"),
         "Live proofs of one client key, and assertions of one client of the embedded issuer (private_key_jwt) in each process;\n\
-         beyond it: 429."),
+         beyond it: 429. A client may have any number of keys: what strangers at the issuer fill with theirs is bounded under replay.memory."),
     key("replay.when_unavailable", Choice(UNAVAILABLE), Is("\"refuse\""),
         "What happens while the store is full or away. refuse: 503. nonce-only: any proof needs a nonce that this process has made since,\n\
          and is remembered in replay.reserve; once the store is back, proofs of before need a new nonce, once. Not with proof.nonce =\n\
