@@ -91,7 +91,9 @@ fn every_vector_has_the_same_members_and_lies_where_it_says() {
         for text in ["title", "rfc", "why"] {
             assert!(vector[text].as_str().is_some_and(|text| !text.is_empty()), "{}", path.display());
         }
-        assert!(vector["rows"].as_array().is_some_and(|rows| !rows.is_empty()), "{}", path.display());
+        // Of where browsers are sent and of how people sign in the requirements say nothing.
+        let is_besides = ["redirect.", "login.", "consent."].iter().any(|about| folder.starts_with(about));
+        assert_eq!(vector["rows"].as_array().map(Vec::is_empty), Some(is_besides), "{}", path.display());
     }
 }
 

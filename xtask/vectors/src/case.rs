@@ -111,7 +111,12 @@ impl World {
 
     /// A token request, good in every way, as far as the protocol looks at it.
     pub(super) fn token_request(&self) -> Case<'_> {
-        let mut case = self.resource();
+        self.token_request_of(&self.p256, "ES256")
+    }
+
+    /// The same with another key.
+    pub(super) fn token_request_of<'w>(&'w self, key: &'w Key, alg: &'static str) -> Case<'w> {
+        let mut case = self.resource_of(key, alg);
         case.role = "as";
         case.method = "POST".into();
         case.target = "/token".into();

@@ -125,7 +125,7 @@ fn clients<'w>(world: &'w World) -> Vec<Case<'w>> {
 fn grants(world: &World) -> Vec<Case<'_>> {
     let unsupported = |name: &str, grant: &str, title: &str| {
         let case = good(world, &format!("grant_type={grant}"));
-        case.refused("grant.unsupported", &["R-AS-36"], name, title, "the metadata lists what there is")
+        case.refused("grant.unsupported", &["R-AS-28"], name, title, "the metadata lists what there is")
     };
     let scope = |name: &str, scope: &str, title: &str| {
         let case = good(world, &format!("grant_type=client_credentials&scope={scope}"));

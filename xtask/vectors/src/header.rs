@@ -111,7 +111,7 @@ fn lists<'w>(world: &'w World) -> Vec<Case<'w>> {
         let title = format!("the algorithm is known, and the list is {allowed}");
         let case = case.policy("algorithms", allowed);
         let why = "what is not advertised is not accepted";
-        let rows = &["R-PRF-12", "R-SEC-14", "R-RS-27", "R-AS-33"];
+        let rows = &["R-PRF-12", "R-SEC-14", "R-RS-27"];
         case.refused("alg.unsupported", rows, name, &title, why)
     };
     let mismatch = |name: &str, alg: &'static str, case: Case<'w>| {

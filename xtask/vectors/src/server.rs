@@ -40,6 +40,16 @@ fn proofs<'w>(world: &'w World) -> Vec<Case<'w>> {
             "alg.unsupported",
             "an algorithm that is not on the list",
         ),
+        world
+            .token_request_of(&world.rsa, "RS256")
+            .policy("algorithms", json!(["ES256", "Ed25519", "PS256", "EdDSA"]))
+            .refused(
+                "alg.unsupported",
+                &["R-AS-01", "R-AS-02", "R-AS-33", "R-ERR-15"],
+                "as-fapi",
+                "an algorithm that FAPI 2.0 does not have",
+                "what is not advertised is not accepted",
+            ),
         refuse(good().proof(|proof| proof.member("d", "")), "key.private", "a key with its private half"),
         refuse(
             good().proof(|proof| proof.signed_by(&world.thief, "ES256")),
