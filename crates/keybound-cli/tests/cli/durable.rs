@@ -35,7 +35,7 @@ impl Scene {
 
     fn configure(&self, max_age: &str) {
         let text = format!(
-            "[listen]\naddress = \"127.0.0.1:0\"\nadmin = \"{}\"\n[[origin]]\nurl = {ORIGIN:?}\n[[issuer]]\nurl = {ISSUER:?}\n\
+            "[listen]\naddress = \"127.0.0.1:0\"\nadmin = \"{}\"\n[limits]\nconnections = 100\n[[origin]]\nurl = {ORIGIN:?}\n[[issuer]]\nurl = {ISSUER:?}\n\
              audience = [{ORIGIN:?}]\njwks_file = \"jwks.json\"\n[[route]]\npath = \"/\"\nupstream = [\"{}\"]\n[proof]\n\
              nonce = \"off\"\nmax_age = \"{max_age}\"\n[replay]\nstore = \"file:proofs\"\n",
             self.admin,
