@@ -21,7 +21,8 @@ use sha2::{Digest as _, Sha256, Sha384, Sha512};
 
 use crate::key::{AsyncSigner, Signing};
 
-/// A key pair in a token. The module signs on threads where waiting is allowed, one signature after the other.
+/// A key pair in a token. The module signs on threads where waiting is allowed, one signature after the other. A session that is
+/// lost, as when the token was away or somebody has logged out, is opened again when the next signature is due.
 ///
 /// ```no_run
 /// use std::path::Path;
@@ -37,9 +38,30 @@ use crate::key::{AsyncSigner, Signing};
 pub struct Pkcs11Key {
     alg: Alg,
     public: PublicJwk,
-    /// The session lives no longer than its module.
-    private: Arc<Mutex<(Session, ObjectHandle)>>,
-    _module: Pkcs11,
+    private: Arc<Private>,
+}
+
+/// Where the private half is.
+struct Private {
+    place: Place,
+    session: Mutex<Held>,
+}
+
+/// What leads to it.
+struct Place {
+    module: Pkcs11,
+    token: Box<str>,
+    key: Box<str>,
+    pin: Secret,
+}
+
+/// The session lives no longer than its module.
+enum Held {
+    Open(Session, ObjectHandle),
+    /// It is opened again when it is needed.
+    Lost,
+    /// The PIN is not taken any more: tokens lock themselves when it is tried a few times.
+    Barred,
 }
 
 impl Pkcs11Key {
@@ -56,18 +78,72 @@ impl Pkcs11Key {
             Ok(()) | Err(ModuleError::Pkcs11(RvError::CryptokiAlreadyInitialized, Function::Initialize)) => {}
             Err(why) => return Err(why.into()),
         }
-        let mut slots = module.get_slots_with_token()?;
-        slots.retain(|slot| module.get_token_info(*slot).is_ok_and(|info| info.label() == token));
-        let session = module.open_ro_session(only("token", token, slots)?)?;
-        match session.login(UserType::User, Some(&AuthPin::new(pin.expose().into()))) {
-            Ok(()) | Err(ModuleError::Pkcs11(RvError::UserAlreadyLoggedIn, Function::Login)) => {}
-            Err(why) => return Err(why.into()),
+        let place = Place { module, token: token.into(), key: key.into(), pin: pin.clone() };
+        let session = place.session()?;
+        place.login(&session)?;
+        let (private, public) = place.find(&session, alg)?;
+        let session = Mutex::new(Held::Open(session, private));
+        Ok(Self { alg, public, private: Arc::new(Private { place, session }) })
+    }
+}
+
+impl Place {
+    fn session(&self) -> Result<Session, Pkcs11Error> {
+        let mut slots = self.module.get_slots_with_token()?;
+        slots.retain(|slot| self.module.get_token_info(*slot).is_ok_and(|info| info.label() == &*self.token));
+        Ok(self.module.open_ro_session(only("token", &self.token, slots)?)?)
+    }
+
+    fn login(&self, session: &Session) -> Result<(), ModuleError> {
+        match session.login(UserType::User, Some(&AuthPin::new(self.pin.expose().into()))) {
+            Err(ModuleError::Pkcs11(RvError::UserAlreadyLoggedIn, Function::Login)) => Ok(()),
+            result => result,
         }
+    }
+
+    fn find(&self, session: &Session, alg: Alg) -> Result<(ObjectHandle, PublicJwk), Pkcs11Error> {
+        let key = &*self.key;
         let find = |class| session.find_objects(&[Attribute::Class(class), Attribute::Label(key.into())]);
         let private = only("private key", key, find(ObjectClass::PRIVATE_KEY)?)?;
-        let public = read_public(&session, only("public key", key, find(ObjectClass::PUBLIC_KEY)?)?, alg)?;
-        Ok(Self { alg, public, private: Arc::new(Mutex::new((session, private))), _module: module })
+        let public = only("public key", key, find(ObjectClass::PUBLIC_KEY)?)?;
+        Ok((private, read_public(session, public, alg)?))
     }
+}
+
+impl Private {
+    /// By the session there is, or by another one if that one fails.
+    fn sign(&self, alg: Alg, public: &PublicJwk, message: &[u8]) -> Result<Vec<u8>, SigningFailed> {
+        let (mechanism, octets) = mechanism(alg, message)?;
+        let failed = |why: &dyn fmt::Display| SigningFailed::new(why.to_string());
+        let mut held = self.session.lock();
+        if let Held::Open(session, key) = &*held
+            && let Ok(signature) = session.sign(&mechanism, *key, &octets)
+        {
+            return Ok(signature);
+        }
+        if matches!(*held, Held::Barred) {
+            return Err(SigningFailed::new("the token does not take the PIN any more"));
+        }
+        *held = Held::Lost;
+        let session = self.place.session().map_err(|why| failed(&why))?;
+        if let Err(why) = self.place.login(&session) {
+            if is_of_pin(&why) {
+                *held = Held::Barred;
+            }
+            return Err(failed(&why));
+        }
+        let (key, now) = self.place.find(&session, alg).map_err(|why| failed(&why))?;
+        if now != *public {
+            return Err(SigningFailed::new("another key has its label by now"));
+        }
+        let signature = session.sign(&mechanism, key, &octets).map_err(|why| failed(&why))?;
+        *held = Held::Open(session, key);
+        Ok(signature)
+    }
+}
+
+const fn is_of_pin(why: &ModuleError) -> bool {
+    matches!(why, ModuleError::Pkcs11(RvError::PinIncorrect | RvError::PinExpired | RvError::PinLocked, _))
 }
 
 impl AsyncSigner for Pkcs11Key {
@@ -80,9 +156,10 @@ impl AsyncSigner for Pkcs11Key {
     }
 
     fn sign<'s>(&'s self, message: &'s [u8]) -> Signing<'s> {
-        let (private, alg, message) = (Arc::clone(&self.private), self.alg, message.to_vec());
+        let (private, alg, public) = (Arc::clone(&self.private), self.alg, self.public.clone());
+        let message = message.to_vec();
         Box::pin(async move {
-            let work = tokio::task::spawn_blocking(move || sign(&private, alg, &message));
+            let work = tokio::task::spawn_blocking(move || private.sign(alg, &public, &message));
             work.await.map_err(|why| SigningFailed::new(why.to_string()))?
         })
     }
@@ -99,15 +176,8 @@ impl Signer for Pkcs11Key {
     }
 
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SigningFailed> {
-        sign(&self.private, self.alg, message)
+        self.private.sign(self.alg, &self.public, message)
     }
-}
-
-fn sign(private: &Mutex<(Session, ObjectHandle)>, alg: Alg, message: &[u8]) -> Result<Vec<u8>, SigningFailed> {
-    let (mechanism, octets) = mechanism(alg, message)?;
-    let private = private.lock();
-    let (session, key) = &*private;
-    session.sign(&mechanism, *key, &octets).map_err(|why| SigningFailed::new(why.to_string()))
 }
 
 impl fmt::Debug for Pkcs11Key {

@@ -6,6 +6,7 @@ use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
 use cryptoki::mechanism::Mechanism;
 use cryptoki::object::Attribute;
 use cryptoki::session::{Session, UserType};
+use cryptoki::slot::Slot;
 use cryptoki::types::AuthPin;
 use keybound::crypto::Crypto as _;
 use keybound::crypto::{Alg, aws_lc::AwsLc};
@@ -22,6 +23,17 @@ fn module() -> PathBuf {
     ];
     let found = places.into_iter().find(|place| Path::new(place).exists());
     found.expect("SoftHSM2 is installed: run this by cargo xtask test").into()
+}
+
+fn slot_of(module: &Path) -> Slot {
+    let pkcs11 = Pkcs11::new(module).unwrap();
+    let named = |slot: &Slot| pkcs11.get_token_info(*slot).unwrap().label() == "keybound";
+    pkcs11.get_slots_with_token().unwrap().into_iter().find(named).expect("a token named keybound")
+}
+
+/// One that is logged in as this program is.
+fn session_of(module: &Path) -> Session {
+    Pkcs11::new(module).unwrap().open_ro_session(slot_of(module)).unwrap()
 }
 
 /// Makes a key pair in the token.
@@ -43,9 +55,7 @@ async fn a_module_signs_proofs() {
     {
         let pkcs11 = Pkcs11::new(&module).unwrap();
         pkcs11.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)).unwrap();
-        let named = |slot: &cryptoki::slot::Slot| pkcs11.get_token_info(*slot).unwrap().label() == "keybound";
-        let slot = pkcs11.get_slots_with_token().unwrap().into_iter().find(named).expect("a token named keybound");
-        let session = pkcs11.open_rw_session(slot).unwrap();
+        let session = pkcs11.open_rw_session(slot_of(&module)).unwrap();
         session.login(UserType::User, Some(&AuthPin::new(PIN.into()))).unwrap();
         let curve = |oid: &[u8]| vec![Attribute::EcParams(oid.to_vec())];
         make(&session, &Mechanism::EccKeyPairGen, "ec", curve(P256));
@@ -73,6 +83,29 @@ async fn a_module_signs_proofs() {
     ] {
         assert_eq!(open(label, PIN, alg).unwrap_err().to_string(), expected);
     }
+
+    // Another program part logs out, and with it all of this program: private keys are gone, until somebody logs in.
+    let key = open("ec", PIN, Alg::Es256).unwrap();
+    let prepared = AwsLc.prepare(key.public_jwk(), Alg::Es256).unwrap();
+    for _ in 0..2 {
+        session_of(&module).logout().unwrap();
+        let signature = key.sign(b"message").await.unwrap();
+        assert_eq!(prepared.verify(b"message", &signature), Ok(()));
+    }
+    // Then another PIN: the old one is tried once, for a token locks itself after a few times.
+    let change = |from: &str, to: &str| {
+        let session = Pkcs11::new(&module).unwrap().open_rw_session(slot_of(&module)).unwrap();
+        session.login(UserType::User, Some(&AuthPin::new(from.into()))).unwrap();
+        session.set_pin(&AuthPin::new(from.into()), &AuthPin::new(to.into())).unwrap();
+        session.logout().unwrap();
+    };
+    session_of(&module).logout().unwrap();
+    change(PIN, "654321");
+    for said in ["PIN is incorrect", "does not take the PIN any more", "does not take the PIN any more"] {
+        let failed = key.sign(b"message").await.unwrap_err().to_string();
+        assert!(failed.contains(said), "{failed}");
+    }
+    change("654321", PIN);
 
     // A whole request, whose server checks the proof's signature.
     let (sender, mut seen) = tokio::sync::mpsc::channel(1);

@@ -2,12 +2,12 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
 use cryptoki::mechanism::Mechanism;
 use cryptoki::object::Attribute;
-use cryptoki::session::UserType;
+use cryptoki::session::{Session, UserType};
 use cryptoki::types::AuthPin;
 use data_encoding::BASE64;
 use http_body_util::{BodyExt as _, Full};
@@ -15,6 +15,7 @@ use keybound::request::AccessToken;
 use keybound::token::jwt::SignedJwt;
 use keybound_gateway::config::{Config, Overrides, Reader};
 use keybound_gateway::engine::IssuerAlone;
+use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
 const PIN: &str = "123456";
@@ -28,12 +29,17 @@ fn module() -> &'static str {
         .expect("SoftHSM2 is installed: run this by cargo xtask test")
 }
 
+fn session() -> Session {
+    let pkcs11 = Pkcs11::new(module()).unwrap();
+    let named = |slot: &cryptoki::slot::Slot| pkcs11.get_token_info(*slot).unwrap().label() == "keybound";
+    let slot = pkcs11.get_slots_with_token().unwrap().into_iter().find(named).expect("a token named keybound");
+    pkcs11.open_rw_session(slot).unwrap()
+}
+
 fn make_key() {
     let pkcs11 = Pkcs11::new(module()).unwrap();
     pkcs11.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)).unwrap();
-    let named = |slot: &cryptoki::slot::Slot| pkcs11.get_token_info(*slot).unwrap().label() == "keybound";
-    let slot = pkcs11.get_slots_with_token().unwrap().into_iter().find(named).expect("a token named keybound");
-    let session = pkcs11.open_rw_session(slot).unwrap();
+    let session = session();
     session.login(UserType::User, Some(&AuthPin::new(PIN.into()))).unwrap();
     let label = || Attribute::Label("issuer".into());
     let curve = Attribute::EcParams(vec![0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07]);
@@ -57,6 +63,27 @@ fn config(folder: &Path, key: &str) -> Config {
     Config::from_parts(&text, &folder.join("issuer.toml"), [], &flags).unwrap()
 }
 
+/// Where the token is.
+fn tokens() -> PathBuf {
+    let configuration = fs::read_to_string(std::env::var("SOFTHSM2_CONF").unwrap()).unwrap();
+    let line = configuration.lines().find_map(|line| line.strip_prefix("directories.tokendir = "));
+    line.expect("a folder").into()
+}
+
+/// Status and body of the answer to a token request.
+async fn asked(issuer: &IssuerAlone) -> (u16, Value) {
+    let request = http::Request::post("http://127.0.0.1:1/token")
+        .header("host", "127.0.0.1:1")
+        .header("authorization", format!("Basic {}", BASE64.encode(format!("demo:{SECRET}").as_bytes())))
+        .header("content-type", "application/x-www-form-urlencoded")
+        .body(axum::body::Body::new(Full::from("grant_type=client_credentials")))
+        .unwrap();
+    let answer = issuer.issuer().router().oneshot(request).await.unwrap();
+    let status = answer.status().as_u16();
+    let body = answer.into_body().collect().await.unwrap().to_bytes();
+    (status, serde_json::from_slice(&body).unwrap())
+}
+
 // One test, for the module is one for the whole process.
 #[tokio::test]
 async fn a_module_signs_the_tokens_of_the_issuer() {
@@ -68,17 +95,8 @@ async fn a_module_signs_the_tokens_of_the_issuer() {
     let right = config(folder.path(), "issuer");
     assert!(!format!("{:?}", right.authorization_server).contains(PIN));
     let issuer = IssuerAlone::new(&right).unwrap();
-    let request = http::Request::post("http://127.0.0.1:1/token")
-        .header("host", "127.0.0.1:1")
-        .header("authorization", format!("Basic {}", BASE64.encode(format!("demo:{SECRET}").as_bytes())))
-        .header("content-type", "application/x-www-form-urlencoded")
-        .body(axum::body::Body::new(Full::from("grant_type=client_credentials")))
-        .unwrap();
-    let answer = issuer.issuer().router().oneshot(request).await.unwrap();
-    let status = answer.status();
-    let body = answer.into_body().collect().await.unwrap().to_bytes();
-    assert_eq!(status, 200, "{body:?}");
-    let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+    let (status, body) = asked(&issuer).await;
+    assert_eq!(status, 200, "{body}");
     let token = AccessToken::parse(body["access_token"].as_str().unwrap()).unwrap();
     let (facts, _) = SignedJwt::parse(token).unwrap().verify(&issuer.issuer().key_set().current()).unwrap();
     assert_eq!(facts.client_id(), "demo");
@@ -88,4 +106,17 @@ async fn a_module_signs_the_tokens_of_the_issuer() {
         error.contains("authorization_server.keys.pkcs11: PKCS#11: there is no private key with the label"),
         "{error}"
     );
+
+    // Whoever logs out in this process logs everybody out; the issuer logs in again.
+    session().logout().unwrap();
+    assert_eq!(asked(&issuer).await.0, 200);
+    // SoftHSM2 itself finds nothing any more in a folder that was away, before it is started anew.
+    let (there, away) = (tokens(), tokens().with_extension("away"));
+    fs::rename(&there, &away).unwrap();
+    let answers = [asked(&issuer).await, asked(&issuer).await];
+    fs::rename(&away, &there).unwrap();
+    let expected = json!({ "error": "temporarily_unavailable", "error_description": "crypto.failure" });
+    for answer in answers {
+        assert_eq!(answer, (503, expected.clone()));
+    }
 }
