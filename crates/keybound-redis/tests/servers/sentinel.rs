@@ -155,7 +155,7 @@ async fn users_with_the_rules_of_the_documentation_are_enough() {
     sentinels.nodes()[0].server.kill().expect("an end");
     new_epoch(&one, before).await;
     assert_eq!(Proof::new(1, "k").at(&one).await, Ok(Seen::Never));
-    let next = sentinels.primary().expect("a primary");
+    let next = sentinels.wait_for_another(0).expect("another primary");
     assert!(is_used_and_enough(&sentinels.nodes()[next].server, "replays"));
     for sentinel in sentinels.sentinels() {
         let log = sentinel.server.ask(&["ACL", "LOG"]).expect("an answer");
