@@ -24,10 +24,10 @@ use crate::config::{self, Config, ProofPolicy, ReplayLocation, WhenUnavailable};
 const RECENT: usize = 1 << 16;
 
 /// How long servers may take to be there when a process starts: both often start together, and some load their data first.
-const START: Duration = Duration::from_secs(10);
+pub(super) const START: Duration = Duration::from_secs(10);
 
 /// How long after one try there is another.
-const PAUSE: Duration = Duration::from_millis(500);
+pub(super) const PAUSE: Duration = Duration::from_millis(500);
 
 /// The memory of used proofs.
 #[derive(Debug)]

@@ -7,13 +7,14 @@ use std::sync::{Arc, Weak};
 use std::time::{Instant, SystemTime};
 
 use keybound_tower::pinned::{PinnedStore, Servers};
-use keybound_tower::{RingFault, RingKeeper, RingNonces};
+use keybound_tower::{RingFault, RingKeeper, RingNonces, RingSource};
 use parking_lot::Mutex;
 use tokio::runtime::Builder;
 use tokio::time::sleep;
 
 use self::place::Place;
 use super::EngineError;
+use super::replays::{PAUSE, START};
 use crate::config::KeptRing;
 
 mod place;
@@ -59,9 +60,10 @@ impl SharedRing {
     ) -> Result<Arc<Self>, EngineError> {
         let fault = |error: &dyn core::fmt::Display| EngineError::new(SETTING, error);
         let runtime = Builder::new_current_thread().enable_all().build().map_err(|error| fault(&error))?;
-        let (place, every) = (Place::new(store, kept.sealing.clone()), kept.rotate_every);
+        let every = kept.rotate_every;
+        let place = || Place::new(store.clone(), kept.sealing.clone());
         // Whoever calls may be inside of a runtime, which one cannot wait in.
-        let beginning = || runtime.block_on(RingKeeper::begin(place, lifetime, every, SystemTime::now().into()));
+        let beginning = || runtime.block_on(taken(place, lifetime, every));
         let begun = std::thread::scope(|scope| scope.spawn(beginning).join());
         let begun = begun.map_err(|_| fault(&"the thread that takes the ring has ended"))?;
         let keeper = begun.map_err(|error| fault(&words(error)))?;
@@ -120,6 +122,26 @@ impl SharedRing {
     }
 }
 
+/// Takes the ring that is at the place, or makes one there, as soon as the place answers: as long as the store is waited for.
+async fn taken<R: RingSource>(
+    place: impl Fn() -> R,
+    lifetime: Duration,
+    every: Duration,
+) -> Result<RingKeeper<R>, RingFault> {
+    let (begun, mut waits) = (Instant::now(), false);
+    loop {
+        match RingKeeper::begin(place(), lifetime, every, SystemTime::now().into()).await {
+            Err(RingFault::Away(why)) if begun.elapsed() + PAUSE < START => {
+                if !core::mem::replace(&mut waits, true) {
+                    tracing::warn!(%why, "waiting for the nonce ring in the replay store");
+                }
+                sleep(PAUSE).await;
+            }
+            result => return result,
+        }
+    }
+}
+
 /// Looks until nobody has the ring any more.
 async fn keep<S: Servers>(keeper: &RingKeeper<Place<PinnedStore<S>>>, ring: &Weak<SharedRing>) {
     let mut current = keeper.nonces().ring().current_id();
@@ -156,6 +178,28 @@ mod tests {
     use super::*;
     use keybound::nonce::{NonceKey, NonceRing};
     use keybound::refusal::Fault;
+    use zeroize::Zeroizing;
+
+    /// A place that is away as often as it is asked, until it was asked so often.
+    #[derive(Debug)]
+    struct Away<'a>(&'a AtomicU64);
+
+    impl RingSource for Away<'_> {
+        async fn load(&self) -> Result<Option<Zeroizing<String>>, Fault> {
+            if self.0.fetch_sub(1, Ordering::Relaxed) == 0 { Ok(None) } else { Err(Fault::ReplayUnreachable) }
+        }
+
+        async fn replace(&self, _: Option<&str>, _: &str) -> Result<bool, Fault> {
+            Ok(true)
+        }
+    }
+
+    #[tokio::test]
+    async fn a_place_that_does_not_answer_at_once_is_waited_for() {
+        let (life, every) = (Duration::from_secs(60), Duration::from_secs(3600));
+        let times = AtomicU64::new(2);
+        assert!(taken(|| Away(&times), life, every).await.is_ok());
+    }
 
     #[test]
     fn what_was_not_seen_for_a_turn_is_too_old() {
