@@ -15,9 +15,13 @@ use crate::support::Upstream;
 
 pub(crate) fn config(store: &str, proof: &str, upstream: &Upstream) -> String {
     let route = format!("[[route]]\npath = \"/orders\"\nupstream = [\"http://{}\"]\n", upstream.address);
-    // However slow this machine is.
+    format!("[proof]\n{proof}\n{}{route}", replay(store))
+}
+
+/// Used proofs there, and patience with Redis, however slow this machine is.
+pub(crate) fn replay(store: &str) -> String {
     let patient = if store.starts_with("redis") { "[replay.redis]\ntimeout = \"5s\"\n" } else { "" };
-    format!("[proof]\n{proof}\n[replay]\nstore = \"{store}\"\n{patient}{route}")
+    format!("[replay]\nstore = \"{store}\"\n{patient}")
 }
 
 /// As if the epoch had begun an hour ago, so that no barrier stands.

@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
 use crate::scene::now;
-use crate::shared::{SEALING, age_ring, kept_ring};
+use crate::shared::{SEALING, age_ring, kept_ring, replay};
 use crate::support::{Answer, Client};
 
 const TOKEN: &str = "http://127.0.0.1:1/token";
@@ -37,9 +37,9 @@ impl Alone {
             "[listen]\naddress = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\n[authorization_server]\nurl = \"http://127.0.0.1:1\"\n\
              audience = [\"https://api.example.com\"]\nstore = \"memory\"\n[[authorization_server.client]]\nclient_id = \"app\"\n\
              client_secret = \"0123456789abcdef\"\ntoken_endpoint_auth_method = \"client_secret_post\"\n\
-             grant_types = [\"client_credentials\"]\ndpop_bound_access_tokens = true\n[proof]\n{}\n[replay]\nstore = \"{store}\"\n\
-             [replay.redis]\ntimeout = \"5s\"\n",
+             grant_types = [\"client_credentials\"]\ndpop_bound_access_tokens = true\n[proof]\n{}\n{}",
             kept_ring(SEALING),
+            replay(store),
         );
         let flags = Overrides::default().reader(Reader::Issuer);
         let config = Config::from_parts(&text, "issuer.toml".as_ref(), [], &flags).unwrap();
