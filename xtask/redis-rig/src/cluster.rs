@@ -201,7 +201,7 @@ fn member(settings: Settings) -> io::Result<Member> {
     let has_tls = settings.has_tls();
     let mut server = Server::prepare(settings, false)?;
     let proxy = Proxy::to(server.address())?;
-    let bus_port = server.another_port()?;
+    let bus_port = server.spare_port();
     let bus = Proxy::to(SocketAddr::new(server.address().ip(), bus_port))?;
     let mut lines = vec![
         format!("cluster-port {bus_port}"),

@@ -1,10 +1,10 @@
 //! One `redis-server`.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, SystemTime};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -12,9 +12,9 @@ use tempfile::TempDir;
 
 use crate::wait_until;
 
-/// The last octet of the loopback address of the next server. Those before it are of this process, so that nobody else takes a
+/// The last octets of the loopback address of the next server. Those before it are of this process, so that nobody else takes a
 /// port there that was found free.
-static NEXT: AtomicU8 = AtomicU8::new(2);
+static NEXT: AtomicU16 = AtomicU16::new(2);
 
 /// How a server is started, beyond what every one is.
 #[derive(Clone, Debug, Default)]
@@ -106,6 +106,7 @@ pub struct Server {
     child: Option<Child>,
     folder: TempDir,
     address: SocketAddr,
+    spare: u16,
     settings: Settings,
     sentinel: bool,
     stopped: bool,
@@ -125,17 +126,19 @@ impl Server {
 
     /// One that has its address and does not run yet, so that it can be told by what proxy others reach it.
     pub(crate) fn prepare(settings: Settings, sentinel: bool) -> io::Result<Self> {
-        let [.., high, low] = std::process::id().to_be_bytes();
-        let ip = Ipv4Addr::new(127, high.max(1), low, NEXT.fetch_add(1, Ordering::Relaxed).clamp(1, 254));
-        let address = SocketAddr::from((ip, free_port(ip.into())?));
+        let ([.., process], [high, low]) =
+            (std::process::id().to_be_bytes(), NEXT.fetch_add(1, Ordering::Relaxed).to_be_bytes());
+        let ip = Ipv4Addr::new(127, process | 1, high, low);
+        // Both are held until both are known.
+        let (own, spare) = (TcpListener::bind((ip, 0))?, TcpListener::bind((ip, 0))?);
+        let (address, spare) = (own.local_addr()?, spare.local_addr()?.port());
         let folder = tempfile::Builder::new().prefix("redis-rig-").tempdir()?;
-        Ok(Self { child: None, folder, address, settings, sentinel, stopped: false })
+        Ok(Self { child: None, folder, address, spare, settings, sentinel, stopped: false })
     }
 
     /// A port of its address that it does not listen on.
-    pub(crate) fn another_port(&self) -> io::Result<u16> {
-        let _own = TcpListener::bind(self.address)?;
-        free_port(self.address.ip())
+    pub(crate) const fn spare_port(&self) -> u16 {
+        self.spare
     }
 
     /// Starts it with these lines as well.
@@ -356,8 +359,4 @@ fn clock_library(folder: &Path) -> io::Result<PathBuf> {
     std::fs::write(&source, include_str!("clock.c"))?;
     let built = Command::new("cc").args(["-shared", "-fPIC", "-o"]).args([&library, &source]).status()?;
     built.success().then_some(library).ok_or_else(|| io::Error::other("cc did not build the clock"))
-}
-
-fn free_port(ip: IpAddr) -> io::Result<u16> {
-    Ok(TcpListener::bind((ip, 0))?.local_addr()?.port())
 }
