@@ -1,13 +1,13 @@
 //! The body of a request that goes out by HTTP/2. There an upstream can say that it took nothing of the request, though some of it
 //! is on the way (RFC 9113 section 8.7); as long as all that went out is still at hand, the body can be had back.
 
-use core::cell::{Cell, RefCell};
+use core::cell::RefCell;
 use core::pin::Pin;
 use core::task::{Context, Poll};
-use std::collections::VecDeque;
 use std::rc::Rc;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
+use http::HeaderMap;
 use http_body::{Body as _, Frame, SizeHint};
 
 use super::RequestBody;
@@ -25,8 +25,14 @@ pub(crate) struct Loan(Option<Rc<Shared>>);
 struct Shared {
     body: RefCell<Option<RequestBody>>,
     /// What went out, if that is all of it.
-    gone: RefCell<Option<VecDeque<Frame<Bytes>>>>,
-    octets: Cell<usize>,
+    gone: RefCell<Option<Gone>>,
+}
+
+/// A copy: octets that come one by one would each keep the whole of what they were read with.
+#[derive(Default)]
+struct Gone {
+    data: BytesMut,
+    trailers: Option<HeaderMap>,
 }
 
 impl Lent {
@@ -34,8 +40,7 @@ impl Lent {
         if body.0.is_none() {
             return (Self(None), Loan(None));
         }
-        let (body, gone) = (RefCell::new(Some(body)), RefCell::new(Some(VecDeque::new())));
-        let shared = Rc::new(Shared { body, gone, octets: Cell::new(0) });
+        let shared = Rc::new(Shared { body: RefCell::new(Some(body)), gone: RefCell::new(Some(Gone::default())) });
         (Self(Some(Rc::clone(&shared))), Loan(Some(shared)))
     }
 }
@@ -60,11 +65,13 @@ impl Drop for Loan {
 }
 
 impl RequestBody {
-    /// It is sent from its first octet; `gone` is what went out already.
-    fn begin_again(&mut self, gone: VecDeque<Frame<Bytes>>) {
+    /// It is sent from its first octet; what went out already comes first.
+    fn begin_again(&mut self, Gone { data, trailers }: Gone) {
         let Some(sent) = &mut self.0 else { return };
         // Behind what had gone out may be the rest of what had before.
-        sent.again = gone.into_iter().chain(core::mem::take(&mut sent.again)).collect();
+        let rest = core::mem::take(&mut sent.again);
+        let data = (!data.is_empty()).then(|| Frame::data(data.freeze()));
+        sent.again = data.into_iter().chain(trailers.map(Frame::trailers)).chain(rest).collect();
         if let Some(progress) = &sent.progress {
             progress.begin_again();
         }
@@ -76,13 +83,13 @@ impl Shared {
         let mut gone = self.gone.borrow_mut();
         let Some(kept) = &mut *gone else { return };
         if let Some(data) = frame.data_ref() {
-            self.octets.set(self.octets.get() + data.len());
-            kept.push_back(Frame::data(data.clone()));
+            if kept.data.len() + data.len() > MOST {
+                *gone = None;
+                return;
+            }
+            kept.data.extend_from_slice(data);
         } else if let Some(trailers) = frame.trailers_ref() {
-            kept.push_back(Frame::trailers(trailers.clone()));
-        }
-        if self.octets.get() > MOST {
-            *gone = None;
+            kept.trailers = Some(trailers.clone());
         }
     }
 
@@ -113,5 +120,23 @@ impl http_body::Body for Lent {
     fn size_hint(&self) -> SizeHint {
         let Some(shared) = &self.0 else { return SizeHint::with_exact(0) };
         shared.body.borrow().as_ref().map_or_else(SizeHint::new, |body| body.size_hint())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_holds_nothing_else_and_no_more_than_its_bound() {
+        let shared = Shared { body: RefCell::new(None), gone: RefCell::new(Some(Gone::default())) };
+        let read = Bytes::from(vec![b'a'; MOST]);
+        for _ in 0..MOST {
+            shared.keep(&Frame::data(read.slice(..1)));
+        }
+        assert!(read.is_unique(), "the octet is kept, and with it all that it was read with");
+        assert_eq!(shared.gone.borrow().as_ref().map(|gone| gone.data.len()), Some(MOST));
+        shared.keep(&Frame::data(read.slice(..1)));
+        assert!(shared.gone.borrow().is_none());
     }
 }
