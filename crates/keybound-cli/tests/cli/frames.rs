@@ -3,25 +3,10 @@
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 
+use crate::frame::{
+    CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, LONGEST, PING, RST_STREAM, SETTINGS, frame,
+};
 use crate::support::PATIENCE;
-
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
-const RST_STREAM: u8 = 3;
-const SETTINGS: u8 = 4;
-const PING: u8 = 6;
-const GOAWAY: u8 = 7;
-const CONTINUATION: u8 = 9;
-const END_STREAM: u8 = 1;
-const END_HEADERS: u8 = 4;
-
-/// What a frame may have in it.
-const MOST: usize = 16_384;
-
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
-    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
-}
 
 /// An integer in groups of seven bits, the lowest first.
 fn groups(mut number: usize) -> Vec<u8> {
@@ -47,7 +32,7 @@ fn string(text: &str) -> Vec<u8> {
 fn header(fields: &[(&str, &str)], flags: u8) -> Vec<u8> {
     let block: Vec<u8> =
         fields.iter().flat_map(|(name, value)| [vec![0], string(name), string(value)].concat()).collect();
-    let pieces: Vec<&[u8]> = block.chunks(MOST).collect();
+    let pieces: Vec<&[u8]> = block.chunks(LONGEST).collect();
     let mut octets = Vec::new();
     for (number, piece) in pieces.iter().enumerate() {
         let end = if number + 1 == pieces.len() { END_HEADERS } else { 0 };
@@ -135,7 +120,7 @@ pub(crate) fn say(address: SocketAddr, frames: &[u8]) -> Vec<u8> {
     // Who does not take all of it has answered already.
     let _ = stream.write_all(&octets);
     let mut came = Vec::new();
-    let mut piece = [0; MOST];
+    let mut piece = [0; LONGEST];
     while !is_answered(&came) {
         match stream.read(&mut piece) {
             Ok(octets @ 1..) => came.extend_from_slice(&piece[..octets]),

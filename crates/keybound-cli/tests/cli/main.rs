@@ -11,6 +11,8 @@ mod descriptors;
 mod durable;
 #[cfg(target_os = "linux")]
 mod floods;
+#[path = "../../../keybound-gateway/tests/wire/frame.rs"]
+mod frame;
 mod frames;
 mod issuer;
 mod keys;

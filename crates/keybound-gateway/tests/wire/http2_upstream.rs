@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 
+use crate::frame::{DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, LONGEST, PING, RST_STREAM, SETTINGS, frame};
 use crate::support::{Answer, Client, Gateway, PATIENCE, Upstream, field};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -16,18 +17,7 @@ const INTERNAL_ERROR: u32 = 2;
 const REFUSED_STREAM: u32 = 7;
 const CANCEL: u32 = 8;
 
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
-const RST_STREAM: u8 = 3;
-const SETTINGS: u8 = 4;
-const PING: u8 = 6;
-const GOAWAY: u8 = 7;
-
-const LONGEST_FRAME: usize = 16_384;
-
-const END_STREAM: u8 = 1;
 const ACK: u8 = 1;
-const END_HEADERS: u8 = 4;
 
 /// `:status: 200` and `:status: 403`, in HPACK.
 const OK: &[u8] = b"\x88";
@@ -106,7 +96,7 @@ impl Wire {
     /// A request that has come whole is answered with its body.
     fn answer(&mut self, asked: &Asked) {
         self.send(HEADERS, END_HEADERS, asked.stream, OK);
-        for piece in asked.body.chunks(LONGEST_FRAME) {
+        for piece in asked.body.chunks(LONGEST) {
             self.send(DATA, 0, asked.stream, piece);
         }
         self.send(DATA, END_STREAM, asked.stream, b"");
@@ -119,8 +109,7 @@ impl Wire {
     }
 
     fn send(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
-        let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
-        self.0.send([&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat());
+        self.0.send(frame(kind, flags, stream, payload));
     }
 
     fn reset(&mut self, stream: u32, reason: u32) {
@@ -467,9 +456,9 @@ fn what_is_no_answer_is_502() {
 fn pieces(header: &[u8]) -> Vec<u8> {
     const CONTINUATION: u8 = 9;
     let mut frames = Vec::new();
-    for (number, piece) in header.chunks(LONGEST_FRAME).enumerate() {
+    for (number, piece) in header.chunks(LONGEST).enumerate() {
         let kind = if number == 0 { HEADERS } else { CONTINUATION };
-        let flags = if (number + 1) * LONGEST_FRAME >= header.len() { END_HEADERS | END_STREAM } else { 0 };
+        let flags = if (number + 1) * LONGEST >= header.len() { END_HEADERS | END_STREAM } else { 0 };
         frames.extend([&(piece.len() as u32).to_be_bytes()[1..], &[kind, flags, 0, 0, 0, 1], piece].concat());
     }
     frames

@@ -2,6 +2,7 @@
 
 mod fields;
 mod floods;
+mod frame;
 mod http2;
 mod http2_upstream;
 mod hygiene;
