@@ -224,7 +224,7 @@ fn postgres_remembers_the_proofs_of_issuers_over_a_restart() {
     assert_eq!((status, &*reason), (StatusCode::SERVICE_UNAVAILABLE, "replay.unreachable"));
     server.start();
     for issuer in &issuers {
-        let mut answer = ask(issuer, &used);
+        let mut answer = (StatusCode::SERVICE_UNAVAILABLE, String::new(), None);
         redis_rig::wait_until("an answer", || {
             answer = ask(issuer, &used);
             answer.0 != StatusCode::SERVICE_UNAVAILABLE && answer.1 != "replay.seen"

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use crate::support::{PATIENCE, Proof, connected, eventually, node, now, raised, server, settings};
 
 /// Until which millisecond the first record to go is there.
-fn kept_until(server: &Server) -> u64 {
+pub(crate) fn kept_until(server: &Server) -> u64 {
     let first = server.ask(&["--no-raw", "EVAL", "return redis.call('ZRANGE', 'kb:p', 0, 0, 'WITHSCORES')[2]", "0"]);
     first.expect("an answer").trim_matches('"').parse().expect("a number")
 }

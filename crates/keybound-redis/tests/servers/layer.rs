@@ -24,6 +24,8 @@ use keybound::verify::{NoncePolicy, Verifier};
 use keybound_tower::{Clock, Policy, ProtectLayer, ResourceServer};
 use tower::{Layer as _, ServiceExt as _, service_fn};
 
+use crate::support::eventually;
+
 const ORIGIN: &str = "https://api.example.com";
 
 /// A clock that begins with that of the machine, and is turned by hand from then on.
@@ -134,6 +136,17 @@ impl Stage {
         let nonce = parts.headers.get("dpop-nonce").map(|nonce| nonce.to_str().expect("text").to_owned());
         let text = format!("{:?} {}", parts.headers, String::from_utf8_lossy(&body));
         Answer { status: parts.status.as_u16(), nonce, text }
+    }
+
+    /// The first answer of a node that has its store: none before it may have let somebody through.
+    pub(crate) async fn answered<S: ReplayStore + 'static>(&self, node: &ProtectLayer<S>, shown: &Shown) -> Answer {
+        let mut answered = None;
+        eventually("an answer", async || {
+            answered = Some(self.ask(node, shown).await).filter(|answer| answer.status != 503);
+            answered.is_some()
+        })
+        .await;
+        answered.expect("it was waited for")
     }
 
     /// A nonce of this node, which gives one to whoever comes without, let through or not.
