@@ -24,7 +24,7 @@ impl ProofEndpoint {
     /// Each of them.
     pub const ALL: [Self; 4] = [Self::Token, Self::Par, Self::DeviceAuthorization, Self::Userinfo];
 
-    /// Its name, as in the audit log.
+    /// Its name, as in the audit log and in `[authorization_server.nonce]`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Token => "token",

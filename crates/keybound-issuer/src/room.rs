@@ -18,7 +18,7 @@ pub const DEFAULT_ROOM_FOR_STRANGERS: usize = 128 << 20;
 /// What a record takes besides its body: names, and places in three tables.
 const AROUND: usize = 512;
 
-/// Counts by steps of `span`. What is kept for one step reaches into the next, so each may have half of it.
+/// Counts by steps of `span`. What is kept for one step reaches into the next, so each may have half of the room.
 #[derive(Debug)]
 pub(crate) struct Room {
     span: Duration,

@@ -95,6 +95,6 @@ mod tests {
             assert!(all < 100 || held + upstreams <= all, "{all} {fronts}: {held}");
             assert!(all < 100 || upstreams >= clients.min(asked), "who is let in finds no connection");
         }
-        assert!(split(usize::MAX, 3, 64, 1_000_000).clients == 1_000_000);
+        assert_eq!(split(usize::MAX, 3, 64, 1_000_000).clients, 1_000_000);
     }
 }
