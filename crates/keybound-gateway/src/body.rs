@@ -1,5 +1,6 @@
-//! Bodies on their way through: bounded in size and in silence, never held. A request's is counted and its trailers are
-//! cleaned; a response's gives its upstream connection back at the end.
+//! Bodies on their way through: bounded in size and in silence. What is held of one is bounded too: the beginning of a form, and
+//! of what may have to be sent again over HTTP/2. A request's is counted and its trailers are cleaned; a response's gives its
+//! upstream connection back at the end.
 
 use core::cell::Cell;
 use core::fmt;

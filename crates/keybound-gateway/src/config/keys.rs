@@ -380,7 +380,8 @@ pub(crate) const KEYS: &[Key] = &[
     key("limits.header_fields", count(16, 1000), Is("100"),
         "Number of header fields; beyond it: 431."),
     key("limits.body_bytes", Size, Is("\"64MiB\""),
-        "Request body; beyond it: 413. Bodies are passed on as they come and never held."),
+        "Request body; beyond it: 413. Bodies are passed on as they come. Of a request to an upstream of HTTP/2 up to 64 KiB\n\
+         are kept until its answer begins, to ask again if it took nothing of it; of a form up to 16 KiB wait for what follows."),
     key("limits.header_timeout", Duration, Is("\"15s\""),
         "From the first octet of a request to the end of its header; beyond it the connection is closed."),
     key("limits.handshake_timeout", Duration, Is("\"10s\""),
