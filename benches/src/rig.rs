@@ -1,6 +1,7 @@
 //! What gateways and issuers are measured in: an upstream, nginx as a proxy to it, the gateway, the issuer, each a process of its
 //! own. Whatever is measured runs on one processor, and everything else, this process included, on another, if there are two.
 
+mod checking;
 mod child;
 mod gateway;
 mod issuer;
@@ -15,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use keybound_probe::load::{Load, Report};
 
+pub use checking::Checking;
 pub use child::Child;
 pub use gateway::Gateway;
 pub use issuer::Issuer;
