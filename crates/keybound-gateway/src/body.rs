@@ -19,6 +19,7 @@ use tokio::time::Instant;
 use crate::answer::Problem;
 use crate::front::Ended;
 use crate::proxy::{Lease, fields};
+use crate::share;
 
 use form::Form;
 
@@ -192,7 +193,9 @@ impl http_body::Body for RequestBody {
     type Error = Problem;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Problem>>> {
-        self.0.as_mut().map_or(Poll::Ready(None), |sent| sent.poll_frame(cx))
+        let Some(sent) = &mut self.0 else { return Poll::Ready(None) };
+        ready!(share::take(cx));
+        sent.poll_frame(cx)
     }
 
     fn is_end_stream(&self) -> bool {
@@ -283,8 +286,14 @@ impl http_body::Body for Body {
                 self.kind = Kind::Empty;
                 Poll::Ready((!octets.is_empty()).then(|| Ok(Frame::data(octets))))
             }
-            Kind::Upstream(body) => body.poll(cx),
-            Kind::Streaming(body) => body.as_mut().poll_frame(cx),
+            Kind::Upstream(body) => {
+                ready!(share::take(cx));
+                body.poll(cx)
+            }
+            Kind::Streaming(body) => {
+                ready!(share::take(cx));
+                body.as_mut().poll_frame(cx)
+            }
         };
         if let (Some(ended), Poll::Ready(Some(_))) = (&self.ended, &polled) {
             ended.gave();

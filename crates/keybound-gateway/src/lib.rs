@@ -22,6 +22,7 @@ mod passage;
 pub mod proxy;
 pub mod reasons;
 pub mod reload;
+mod share;
 mod signing_key;
 pub mod stack;
 mod telemetry;

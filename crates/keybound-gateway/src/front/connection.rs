@@ -26,6 +26,7 @@ use super::{Handler, Inbound, Peer, hygiene};
 use crate::answer::{Asker, Problem};
 use crate::body::{Body, RequestBody};
 use crate::config::Limits;
+use crate::share;
 
 /// Says, when dropped, that a response has been handed over whole.
 #[derive(Debug)]
@@ -175,6 +176,7 @@ pub(crate) async fn in_turn<H: Handler, S: Octets>(
         let begun = shop.begin(request, peer.clone(), turned_away, None);
         // In a place of its own, which a connection at rest does not hold.
         Box::pin(async move {
+            poll_fn(share::take).await;
             let mut response = shop.respond(begun).await;
             if shop.draining.has_begun() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));

@@ -28,6 +28,7 @@ use super::{Certificates, Handler, Peer, Sockets, Stop};
 use crate::answer::{Asker, Problem};
 use crate::config::{DecisionListener, Limits, Listen, Network};
 use crate::proxy::{Proxy, Room};
+use crate::share;
 
 /// A port that has been taken, and what is needed to serve on it.
 #[derive(Debug)]
@@ -230,7 +231,8 @@ fn work<H: Handler>(
     make: impl Fn(Rc<Proxy>) -> H,
     mut stopped: watch::Receiver<bool>,
 ) -> io::Result<usize> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build_local(Default::default())?;
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.enable_all().event_interval(share::TURNS).build_local(Default::default())?;
     runtime.block_on(async {
         let listener = tokio::net::TcpListener::from_std(listener)?;
         let proxy = Rc::new(Proxy::new(&settings.limits, settings.upstreams.clone()));
@@ -253,6 +255,9 @@ fn work<H: Handler>(
     })
 }
 
+/// So many connections are taken before others are heard, the system among them: it is asked once in [`share::TURNS`].
+const AT_ONCE: u32 = 4;
+
 /// When the system has no more descriptors to give, trying again at once would only burn time.
 const NO_DESCRIPTOR: Duration = Duration::from_millis(100);
 
@@ -264,7 +269,7 @@ async fn accept<H: Handler>(
     until: impl Future<Output = ()>,
 ) {
     let mut until = pin!(until);
-    loop {
+    for turn in (0..AT_ONCE).cycle() {
         let accepted = tokio::select! {
             biased;
             () = &mut until => return,
@@ -278,8 +283,10 @@ async fn accept<H: Handler>(
                 tokio::time::sleep(NO_DESCRIPTOR).await;
             }
         }
-        // The next connection may as well be another worker's.
-        tokio::task::yield_now().await;
+        if turn + 1 == AT_ONCE {
+            // The next connections may as well be another worker's.
+            tokio::task::yield_now().await;
+        }
     }
 }
 
