@@ -162,7 +162,7 @@ fn postgres() -> Outcome {
 }
 
 /// How many tests want it.
-const POSTGRES: u64 = 52;
+const POSTGRES: u64 = 53;
 
 /// The tests of the issuer that ask it over HTTP, which `cargo test` runs over stores in memory: each store is a new file, or a new
 /// schema on a server of this run.

@@ -202,8 +202,9 @@ pub(super) async fn await_it(options: &AnyConnectOptions, patience: Duration) ->
 
 fn is_passing(error: &sqlx::Error) -> bool {
     match error {
-        // The latter where a connection ends before the server has said whether it speaks TLS.
-        sqlx::Error::Io(_) | sqlx::Error::Protocol(_) => true,
+        sqlx::Error::Io(error) => !is_of_tls(error),
+        // Where a connection ends before the server has said whether it speaks TLS.
+        sqlx::Error::Protocol(_) => true,
         sqlx::Error::Database(error) => error.code().is_some_and(|code| PASSING.contains(&&*code)),
         _ => false,
     }
@@ -213,9 +214,20 @@ fn is_passing(error: &sqlx::Error) -> bool {
 fn in_words(error: &sqlx::Error) -> String {
     match error {
         sqlx::Error::Configuration(error) => format!("the address is not one of a PostgreSQL database ({error})"),
+        sqlx::Error::Io(error) if is_of_tls(error) => tls(error),
         sqlx::Error::Io(error) => format!("the database cannot be reached ({error})"),
+        sqlx::Error::Tls(error) => tls(error),
         // Without the line of its own source that it names.
         sqlx::Error::Database(error) => error.message().to_owned(),
         other => other.to_string(),
     }
+}
+
+/// What was said in a handshake comes as an error of the connection; it will be said again.
+fn is_of_tls(error: &std::io::Error) -> bool {
+    error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>())
+}
+
+fn tls(error: &dyn core::fmt::Display) -> String {
+    format!("TLS fails: {error}; see sslmode and sslrootcert in the address")
 }

@@ -1,13 +1,19 @@
 //! The way there through TLS: whom to believe, and for which name.
 
+use core::time::Duration;
 use std::fs;
 use std::path::PathBuf;
 
 use keybound::replay::Seen;
+use keybound_issuer::store::{Location, open};
 use keybound_postgres::{ConnectError, PostgresSettings};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use tokio::time::Instant;
 
-use crate::support::{PATIENCE, Place, Proof, connected, data, eventually, refused, shell};
+use crate::support::{PATIENCE, Place, Proof, connected, data, eventually, now, refused, shell};
+
+/// For so long does an issuer wait for its database.
+const WAITED: Duration = Duration::from_secs(9);
 
 /// A server that speaks TLS by a certificate for `localhost`, until this is dropped; an authority it is of, and another.
 struct Stage<'p> {
@@ -53,10 +59,14 @@ impl<'p> Stage<'p> {
         eventually("its settings", async || self.place.number(&question).await == 1).await;
     }
 
-    fn settings(&self, host: &str, mode: &str, authority: &str) -> PostgresSettings {
+    fn url(&self, host: &str, mode: &str, authority: &str) -> String {
         let url: sqlx::postgres::PgConnectOptions = self.place.server.url().parse().expect("a URL");
         let (port, path): (_, PathBuf) = (url.get_port(), self.folder.path().join(authority));
-        let url = format!("postgres://keybound@{host}:{port}/postgres?sslmode={mode}&sslrootcert={}", path.display());
+        format!("postgres://keybound@{host}:{port}/postgres?sslmode={mode}&sslrootcert={}", path.display())
+    }
+
+    fn settings(&self, host: &str, mode: &str, authority: &str) -> PostgresSettings {
+        let url = self.url(host, mode, authority);
         PostgresSettings::from_url(&url).expect("a URL").schema("test_tls").expect("a name")
     }
 
@@ -71,6 +81,13 @@ impl<'p> Stage<'p> {
         self.reload("off").await;
     }
 }
+
+/// Where it is called so, by whom it is to be vouched for, and what is said of it.
+const NOT_BELIEVED: [(&str, &str, &str, &str); 3] = [
+    ("127.0.0.1", "verify-full", "ours.pem", "not valid for name"),
+    ("localhost", "verify-full", "another.pem", "invalid peer certificate"),
+    ("localhost", "verify-ca", "another.pem", "invalid peer certificate"),
+];
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs PostgreSQL"]
@@ -87,15 +104,34 @@ async fn postgres_is_believed_by_its_certificate_and_for_its_name() {
         let ciphered = in_the_clear.replace("NOT ssl", "ssl");
         assert!(place.number(&ciphered).await > 0);
     }
-    for (host, mode, authority, words) in [
-        ("127.0.0.1", "verify-full", "ours.pem", "not valid for name"),
-        ("localhost", "verify-full", "another.pem", "invalid peer certificate"),
-        ("localhost", "verify-ca", "another.pem", "invalid peer certificate"),
-    ] {
+    for (host, mode, authority, words) in NOT_BELIEVED {
         let error = stage.refused(host, mode, authority).await;
         let said = error.to_string();
         assert!(said.contains("TLS fails") && said.contains(words), "{host} {mode} {authority}: {said}");
         assert!(error.is_configuration(), "{said}");
     }
     stage.end().await;
+}
+
+/// The store of an issuer, which waits for a server that is not there yet: this one is, and will be no other.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs PostgreSQL"]
+async fn postgres_that_is_not_believed_is_not_waited_for_by_an_issuer() {
+    let place = Place::new("tls_issuer").await;
+    let stage = Stage::new(&place).await;
+    let opened = async |url: String| {
+        let opening = move || open(&Location::Postgres(url.into()), now());
+        tokio::task::spawn_blocking(opening).await.expect("no panic").map_err(|error| error.to_string())
+    };
+    let right = stage.url("localhost", "verify-full", "ours.pem");
+    opened(right.clone()).await.expect("a store");
+    for (host, mode, authority, words) in NOT_BELIEVED {
+        let begun = Instant::now();
+        let said = opened(stage.url(host, mode, authority)).await.expect_err("no store");
+        assert!(said.contains("TLS fails") && said.contains(words), "{host} {mode} {authority}: {said}");
+        assert!(begun.elapsed() < WAITED, "{said}");
+    }
+    stage.end().await;
+    let said = opened(right).await.expect_err("no store");
+    assert!(said.contains("TLS fails: ") && said.contains("does not support TLS"), "{said}");
 }
