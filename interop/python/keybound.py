@@ -77,6 +77,7 @@ def configuration(url, nonce):
         client("post", "client_secret_post", ["client_credentials"], secret),
         client("signer", "private_key_jwt", ["client_credentials"], 'jwks_file = "signer.jwks.json"'),
         client("app", "none", people, back),
+        client("objects", "client_secret_basic", people, secret, 'jwks_file = "signer.jwks.json"', back),
         client("web", "client_secret_basic", people, secret, back),
         client("loose", "client_secret_post", exchange, secret, "dpop_bound_access_tokens = false"),
     ]

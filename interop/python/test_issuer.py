@@ -4,14 +4,16 @@ It tries again by itself where a nonce is demanded. What it is known to do other
 
 import contextlib
 import sys
+import types
 import unittest
 
 import requests
-from jwskate import Jwt
+from jwskate import Jwk, Jwt
 from requests_oauth2client import (
     ClientSecretBasic,
     ClientSecretPost,
     DPoPKey,
+    EndpointError,
     InvalidGrant,
     OAuth2Client,
     PrivateKeyJwt,
@@ -71,10 +73,25 @@ class Grants:
         key = DPoPKey.generate()
         request = client.authorization_request(scope=scope, dpop=True, dpop_key=key)
         asked = client.pushed_authorization_request(request) if pushed else request
+        return client.authorization_code(self.visit(request, asked), validate=validate), key
+
+    def visit(self, request, asked):
+        """What a browser brings back that went there with a request, in whichever form."""
         answer = requests.get(asked.uri, allow_redirects=False, timeout=30)
         self.assertEqual(answer.status_code, 303, answer.text)
-        back = request.validate_callback(answer.headers["Location"])
-        return client.authorization_code(back, validate=validate), key
+        return request.validate_callback(answer.headers["Location"])
+
+    def signed(self, signer):
+        """A request, and the same signed (RFC 9101); what it does not say by itself, it takes as parameters."""
+        client, key = self.client(ClientSecretBasic("objects", SECRET)), DPoPKey.generate()
+        who = {"iss": "objects", "aud": self.issuer.url}
+        request = client.authorization_request(scope="read", dpop=True, dpop_key=key, **who)
+        return client, key, request, request.sign(signer, lifetime=60)
+
+    def push(self, client, key, signed):
+        """As the client pushes any other: of a request it reads no more than this."""
+        args = {"client_id": "objects", "request": str(signed.request)}
+        return client.pushed_authorization_request(types.SimpleNamespace(args=args, dpop_key=key))
 
     def test_code(self):
         for auth in (PublicApp("app"), ClientSecretBasic("web", SECRET)):
@@ -88,6 +105,36 @@ class Grants:
                     client.revoke_refresh_token(second)
                     with self.assertRaises(InvalidGrant):
                         client.refresh_token(second)
+
+    def test_signed_request(self):
+        with case("a signed request"):
+            client, key, request, signed = self.signed(self.issuer.signer)
+            self.assertEqual(set(signed.furl.args), {"client_id", "request"})
+            back = self.visit(request, signed)
+            # The key stands in the object, and no other one gets tokens for its code.
+            redeeming = {"code_verifier": back.code_verifier, "redirect_uri": back.redirect_uri}
+            with self.assertRaises(InvalidGrant):
+                client.authorization_code(back.code, dpop_key=DPoPKey.generate(), **redeeming)
+            self.assert_bound(client.authorization_code(back), key)
+
+    def test_signed_request_pushed(self):
+        with case("a signed request, pushed as it is"):
+            client, _, _, signed = self.signed(self.issuer.signer)
+            client.pushed_authorization_request(signed)
+        with case("a signed request, pushed"):
+            client, key, request, signed = self.signed(self.issuer.signer)
+            back = self.visit(request, self.push(client, key, signed))
+            self.assert_bound(client.authorization_code(back), key)
+
+    def test_request_signed_by_somebody_else(self):
+        with case("a request that somebody else signed"):
+            client, key, _, forged = self.signed(Jwk.generate(alg="ES256"))
+            with self.assertRaises(EndpointError) as refused:
+                self.push(client, key, forged)
+            self.assertEqual(refused.exception.error, "invalid_request_object")
+            answer = requests.get(forged.uri, allow_redirects=False, timeout=30)
+            # Nobody vouches for the address in it.
+            self.assertEqual((answer.status_code, answer.headers.get("Location")), (400, None))
 
     def test_id_token(self):
         with case("an ID token beside a bound token"):
