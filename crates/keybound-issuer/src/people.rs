@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `pages.rs` | the way through the pages, and what each form does |
 //! | `interaction.rs` | what is being decided, kept until it is, and bound to a browser |
-//! | `ways.rs`, `passkeys.rs`, `providers.rs` | other ways to sign in than a password |
+//! | `ways.rs`, `passkeys.rs`, `providers.rs` | which ways to sign in there are, and others than a password |
 //! | `account.rs` | where somebody makes passkeys, and connects accounts at other providers |
 //! | `session.rs`, `cookies.rs` | who is signed in, and which browser it is |
 //! | `consent.rs` | what was allowed before |
@@ -29,6 +29,7 @@ use crate::authorization::{Asked, Unfit};
 use crate::client::Client;
 use crate::grants::Login;
 use crate::store::Kind;
+use crate::users;
 
 pub(crate) mod account;
 pub(crate) mod consent;
@@ -96,8 +97,31 @@ pub(crate) struct People {
     queue: queue::Queue,
     /// Tries of the codes of devices.
     codes: Throttle,
-    /// Whether there was ever a user in the store.
-    are_stored: AtomicBool,
+    users: Seen,
+    passwords_of_users: Seen,
+    passkeys: Seen,
+}
+
+/// What of this kind was ever in the store; there is no look at it once there was.
+#[derive(Debug)]
+struct Seen {
+    kind: Kind,
+    is_seen: AtomicBool,
+}
+
+impl Seen {
+    const fn of(kind: Kind) -> Self {
+        Self { kind, is_seen: AtomicBool::new(false) }
+    }
+
+    async fn is_there(&self, state: &State, now: UnixTime) -> Result<bool, Fault> {
+        if self.is_seen.load(Ordering::Relaxed) {
+            return Ok(true);
+        }
+        let is_there = !state.store.list(self.kind, "", 1, now).await?.is_empty();
+        self.is_seen.store(is_there, Ordering::Relaxed);
+        Ok(is_there)
+    }
 }
 
 impl People {
@@ -106,21 +130,31 @@ impl People {
             passwords: Throttle::new(),
             queue: queue::Queue::default(),
             codes: Throttle::new(),
-            are_stored: AtomicBool::new(false),
+            users: Seen::of(Kind::USER),
+            passwords_of_users: Seen::of(Kind::PASSWORD),
+            passkeys: Seen::of(Kind::PASSKEY),
         }
     }
 
     /// Whether anybody could sign in: then there are pages.
     pub(crate) async fn are_there(&self, state: &State, now: UnixTime) -> Result<bool, Fault> {
-        if !state.providers.is_empty()
-            || state.users.configured().next().is_some()
-            || self.are_stored.load(Ordering::Relaxed)
-        {
+        if !state.providers.is_empty() || state.users.configured().next().is_some() {
             return Ok(true);
         }
-        let are_stored = !state.store.list(Kind::USER, "", 1, now).await?.is_empty();
-        self.are_stored.store(are_stored, Ordering::Relaxed);
-        Ok(are_stored)
+        self.users.is_there(state, now).await
+    }
+
+    /// Whether anybody could sign in by a password.
+    async fn have_passwords(&self, state: &State, now: UnixTime) -> Result<bool, Fault> {
+        if state.users.configured().any(users::User::has_password) {
+            return Ok(true);
+        }
+        self.passwords_of_users.is_there(state, now).await
+    }
+
+    /// Whether anybody could sign in by a passkey.
+    async fn have_passkeys(&self, state: &State, now: UnixTime) -> Result<bool, Fault> {
+        self.passkeys.is_there(state, now).await
     }
 
     pub(crate) async fn visit(&self, state: &State, visit: Visit<'_>) -> Result<Visitor, Unfit> {

@@ -59,6 +59,8 @@ impl Kind {
     pub const REVOKED: Self = Self("revoked");
     /// A local user, by the one form of the name: see [`users`](crate::users).
     pub const USER: Self = Self("user");
+    /// That a local user has a password, by the same name.
+    pub const PASSWORD: Self = Self("password");
     /// The name of a local user, by `sub`.
     pub const SUBJECT: Self = Self("subject");
     /// A browser that somebody is signed in with, by the digest of its cookie.

@@ -234,6 +234,7 @@ impl Users {
         };
         let mut changes =
             vec![insert(Kind::USER, &id, to_json(&user.stored)), insert(Kind::SUBJECT, user.subject(), to_json(&id))];
+        changes.extend(user.has_password().then(|| has_password(&user)));
         changes.extend(also(user.subject()));
         if self.write(Event::UserAdded, user.subject(), changes, now).await? { Ok(user) } else { Err(UserError::Taken) }
     }
@@ -290,7 +291,8 @@ impl Users {
     /// [`UserError::Unknown`], [`UserError::Configured`], and [`UserError::Failed`] if the store fails.
     pub async fn set_password(&self, name: &str, hash: Option<PasswordHash>, now: UnixTime) -> Result<User, UserError> {
         let hash: Option<Box<str>> = hash.map(|hash| hash.to_string().into());
-        self.change(Event::UserPassword, name, now, true, |stored| stored.password_hash.clone_from(&hash)).await
+        let change = |stored: &mut Stored| stored.password_hash.clone_from(&hash);
+        self.change(Event::UserPassword, name, now, change, ends_with_password).await
     }
 
     /// Lets nobody sign in as this user, and ends what is signed in: refresh tokens are refused as long as it lasts.
@@ -299,7 +301,7 @@ impl Users {
     ///
     /// As [`Users::set_password`].
     pub async fn disable(&self, name: &str, now: UnixTime) -> Result<User, UserError> {
-        self.change(Event::UserDisabled, name, now, true, |stored| stored.disabled = true).await
+        self.change(Event::UserDisabled, name, now, |stored| stored.disabled = true, ends).await
     }
 
     /// Takes [`Users::disable`] back.
@@ -308,7 +310,7 @@ impl Users {
     ///
     /// As [`Users::set_password`].
     pub async fn enable(&self, name: &str, now: UnixTime) -> Result<User, UserError> {
-        self.change(Event::UserEnabled, name, now, false, |stored| stored.disabled = false).await
+        self.change(Event::UserEnabled, name, now, |stored| stored.disabled = false, nothing_else).await
     }
 
     /// Says who they are: what is `None` is not known any more.
@@ -326,11 +328,11 @@ impl Users {
         let (full_name, email): (Option<Box<str>>, Option<Box<str>>) = (full_name.map(Box::from), email.map(Box::from));
         let described = NewUser { full_name, email, ..NewUser::new(name) };
         described.checked()?;
-        self.change(Event::UserChanged, name, now, false, |stored| {
+        let change = |stored: &mut Stored| {
             stored.full_name.clone_from(&described.full_name);
             stored.email.clone_from(&described.email);
-        })
-        .await
+        };
+        self.change(Event::UserChanged, name, now, change, nothing_else).await
     }
 
     /// Deletes a user, with everything that is the user's; nothing is issued for them from then on.
@@ -365,23 +367,43 @@ impl Users {
         event: Event,
         name: &str,
         now: UnixTime,
-        ends_sessions: bool,
         change: impl Fn(&mut Stored) + Send + Sync,
+        also: fn(&User) -> Vec<Change>,
     ) -> Result<User, UserError> {
         for _ in 0..TRIES {
             let (mut user, version) = self.changeable(name, now).await?;
             change(&mut user.stored);
             let (id, body) = (user.id.clone(), to_json(&user.stored));
             let mut changes = vec![Change::Replace { kind: Kind::USER, id, version, expires: NEVER, body }];
-            if ends_sessions {
-                changes.push(Change::DeleteFamily { family: family_of_sessions(user.subject()) });
-            }
+            changes.extend(also(&user));
             if self.write(event, user.subject(), changes, now).await? {
                 return Ok(user);
             }
         }
         Err(Fault::StoreUnavailable.into())
     }
+}
+
+/// What ends with it: the sessions.
+fn ends(user: &User) -> Vec<Change> {
+    vec![Change::DeleteFamily { family: family_of_sessions(user.subject()) }]
+}
+
+fn ends_with_password(user: &User) -> Vec<Change> {
+    let mut changes = ends(user);
+    changes.push(Change::Delete { kind: Kind::PASSWORD, id: user.id.clone() });
+    changes.extend(user.has_password().then(|| has_password(user)));
+    changes
+}
+
+fn nothing_else(_: &User) -> Vec<Change> {
+    Vec::new()
+}
+
+/// For whoever asks if anybody has one, without a look at everybody.
+fn has_password(user: &User) -> Change {
+    let family = family(user.subject());
+    Change::Insert { kind: Kind::PASSWORD, id: user.id.clone(), family, expires: NEVER, body: "{}".into() }
 }
 
 fn user(id: Box<str>, record: &Record) -> Result<User, Fault> {

@@ -155,20 +155,23 @@ impl<'p> Page<'p> {
         guard::token(self.ongoing.browser, &[&self.ongoing.id, session, device])
     }
 
-    fn shown(&self, state: &State, step: &Step) -> Response {
-        let page = view::Page {
+    fn view(&self, state: &State) -> view::Page {
+        view::Page {
             host: view::host(state),
             token: self.token(),
             action: super::interaction::address(state, &self.ongoing.id),
             client: self.client.as_deref().map(view::Application::of),
-        };
-        let interaction = &self.ongoing.interaction;
-        match step {
-            Step::SignIn => view::sign_in(page, interaction, ways::of(state, &self.ongoing)),
+        }
+    }
+
+    async fn shown(&self, state: &State, step: &Step) -> Result<Response, Fault> {
+        let (page, interaction) = (self.view(state), &self.ongoing.interaction);
+        Ok(match step {
+            Step::SignIn => view::sign_in(page, interaction, ways::of(state, &self.ongoing, self.now).await?),
             Step::Code(present) => view::code(page, interaction, &present.user),
             Step::Decide(present) => view::decide(page, interaction, &present.user),
             Step::Done(_) | Step::Another => view::told("That is all", "You may close this page."),
-        }
+        })
     }
 }
 
@@ -188,7 +191,7 @@ pub(crate) async fn show(state: &State, parts: &Parts) -> Result<Response, Unfit
     match step {
         Step::Done(user) => approve(state, parts, &page, &user).await,
         Step::Another => refuse(state, parts, &page, Reason::LoginRequired).await,
-        step => Ok(page.shown(state, &step)),
+        step => Ok(page.shown(state, &step).await?),
     }
 }
 
@@ -269,7 +272,7 @@ async fn password(state: &State, parts: &Parts, page: Page<'_>, form: &Form) -> 
 fn busy(state: &State, mut page: Page<'_>, name: &str) -> Response {
     let name = name.chars().take(users::MAX_NAME).collect::<String>().into();
     page.ongoing.interaction.said = Some(Said { what: Problem::Busy, name, provider: Box::default() });
-    let mut response = page.shown(state, &Step::SignIn);
+    let mut response = view::sign_in(page.view(state), &page.ongoing.interaction, ways::all(state, &page.ongoing));
     *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
     response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("3"));
     response

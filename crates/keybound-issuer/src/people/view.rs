@@ -83,6 +83,8 @@ struct SignIn<'p> {
     /// Whether it has to do with the two fields.
     is_mistyped: bool,
     provider: &'p str,
+    /// Whether there is more than one way.
+    has_others: bool,
     ways: &'p Ways<'p>,
 }
 
@@ -95,6 +97,7 @@ struct Code<'p> {
     code: String,
     problem: Option<Problem>,
     provider: &'p str,
+    has_others: bool,
 }
 
 #[derive(Template)]
@@ -158,7 +161,7 @@ struct Told<'p> {
     code: Option<&'p str>,
 }
 
-/// Name and password.
+/// Who somebody is, in one of these ways.
 pub(super) fn sign_in(page: Page, interaction: &Interaction, ways: Ways<'_>) -> Response {
     let said = interaction.said.as_ref();
     let hint = match &interaction.wanted {
@@ -176,6 +179,7 @@ pub(super) fn sign_in(page: Page, interaction: &Interaction, ways: Ways<'_>) -> 
             is_mistyped: said
                 .is_some_and(|said| matches!(said.what, Problem::Password | Problem::Wait(_) | Problem::Busy)),
             provider: said.map(|said| &*said.provider).unwrap_or_default(),
+            has_others: ways.number() > 1,
             ways: &ways,
             page: &page,
         },
@@ -204,7 +208,8 @@ pub(super) fn code(page: Page, interaction: &Interaction, user: &User) -> Respon
     };
     let problem = interaction.said.as_ref().map(|said| said.what);
     let user = shown(user.shown());
-    html(StatusCode::OK, &Code { style: STYLE, user, code: typed, problem, provider: "", page: &page }, None)
+    let template = Code { style: STYLE, user, code: typed, problem, provider: "", has_others: false, page: &page };
+    html(StatusCode::OK, &template, None)
 }
 
 /// What a client or a device is to be allowed.

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use keybound::client::Secret;
 use keybound::time::UnixTime;
 use keybound_issuer::store::{Change, Kind, NEVER, Written};
+use keybound_issuer::users::NewUser;
 use keybound_issuer::{IssuerConfig, SignInAuthentication, SignInProvider};
 use serde_json::{Value, json};
 
-use crate::browser::{Browser, with_users};
+use crate::browser::{Browser, HASH, with_users};
 use crate::people::{Parameters, encoded, form, of_web, proof_for};
 use crate::provider::{PROVIDER, Sent};
 use crate::support::{HOLDER, Place, START, Server, Setup};
@@ -115,12 +116,15 @@ fn nobody_comes_back_who_was_not_sent() {
     assert_eq!(browser.open(&format!("/sign-in/from/other?code=a&state={interaction}.a")).status, 400);
 }
 
-/// With a provider that answers, and whose users are users here.
+/// A provider that answers, and whose users are users here.
+fn work_that_creates() -> SignInProvider {
+    let secret = SignInAuthentication::SecretBasic(Secret::new("a secret of ours"));
+    SignInProvider::new("work", &*PROVIDER.issuer, "us", secret).creates_users()
+}
+
+/// With that, and users of the issuer's own.
 fn creating() -> Setup {
-    let change = |config| {
-        let secret = SignInAuthentication::SecretBasic(Secret::new("a secret of ours"));
-        with_users(config).sign_in(SignInProvider::new("work", &*PROVIDER.issuer, "us", secret).creates_users())
-    };
+    let change = |config| with_users(config).sign_in(work_that_creates());
     Setup::new().registering(change).nonces(keybound::verify::NoncePolicy::Offer)
 }
 
@@ -192,6 +196,50 @@ fn a_user_of_a_provider_has_no_password() {
     let mut browser = Browser::of(&server);
     let page = browser.authorize(&of_web_asked());
     assert!(browser.sign_in(&page, "alice").asks_for_consent());
+}
+
+/// Where users come from elsewhere, a page asks for a password once there is somebody who has one.
+#[test]
+fn nobody_is_asked_for_a_password_where_nobody_has_one() {
+    let now = UnixTime::from_secs(START);
+    let place = Place::new();
+    let store = place.open(now);
+    let started =
+        || Setup::new().registering(|config| config.sign_in(work_that_creates())).keeping(Arc::clone(&store)).start();
+    let asks = |server: &Server| Browser::of(server).authorize(&of_web_asked()).asks_for_password();
+    let server = started();
+    let mut browser = Browser::of(&server);
+    let page = browser.authorize(&of_web_asked());
+    let text = page.text();
+    assert!(text.contains("Sign in with work") && !text.contains("username") && !text.contains("passkey"), "{page:?}");
+    let left = browser.clone().press(&page, "leave", &[]);
+    assert_eq!(left.back("error").as_deref(), Some("access_denied"), "{left:?}");
+    let page = browser.authorize(&of_web_asked());
+    let sent = Sent::by(&browser.press(&page, "provider", &[("provider", "work")]));
+    let denied = browser
+        .clone()
+        .open(&format!("/sign-in/from/work?error=access_denied&state={}", sent.parameter("state").unwrap()));
+    assert_eq!(denied.problem(), "You did not sign in with work. Try again.");
+    let page = browser.authorize(&of_web_asked());
+    let sent = Sent::by(&browser.press(&page, "provider", &[("provider", "work")]));
+    assert!(sent.back(&mut browser, "them", START, &json!({})).asks_for_consent());
+    assert!(!asks(&server), "a user of theirs has none");
+
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let users = server.issuer.users();
+    runtime.block_on(users.create(NewUser::new("late"), now)).unwrap();
+    assert!(!asks(&server), "a user of ours has none yet");
+    for (hash, expected) in [(Some(HASH), true), (Some(HASH), true), (None, false), (Some(HASH), true)] {
+        runtime.block_on(users.set_password("late", hash.map(|hash| hash.parse().unwrap()), now)).unwrap();
+        assert_eq!(asks(&started()), expected, "{hash:?}");
+    }
+    let mut browser = Browser::of(&server);
+    let page = browser.authorize(&of_web_asked());
+    assert!(browser.sign_in(&page, "late").asks_for_consent(), "{page:?}");
+    runtime.block_on(users.delete("late", now)).unwrap();
+    assert!(!asks(&started()));
+    runtime.block_on(users.create(NewUser::new("later").password(HASH.parse().unwrap()), now)).unwrap();
+    assert!(asks(&started()));
 }
 
 /// Nobody signs in any more through a provider that is none of the issuer's any more.
