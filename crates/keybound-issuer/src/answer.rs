@@ -66,7 +66,10 @@ pub(crate) fn wants_bearer(response: &mut Response, code: &str) {
 
 /// There is nothing here.
 pub(crate) fn not_found() -> Response {
-    json(StatusCode::NOT_FOUND, r#"{"error":"not_found"}"#)
+    let mut response = json(StatusCode::NOT_FOUND, r#"{"error":"not_found"}"#);
+    // A 404 may be kept by whoever likes (RFC 9110 section 15.5.5), and something may be there after the next start.
+    never_stored(&mut response);
+    response
 }
 
 /// For another method than these.

@@ -289,6 +289,9 @@ impl<'r> Exchange<'r> {
             _ => (None, false),
         };
         let mut answer = TokenErrorAnswer::new(denial, None).takes_basic(&self.state.realm);
+        if self.learnt.grant_type == Some(GrantType::TokenExchange) {
+            answer = answer.for_token_exchange();
+        }
         if let Some(seconds) = self.learnt.retry_after {
             answer = answer.retry_after(seconds);
         }

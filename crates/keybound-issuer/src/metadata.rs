@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use crate::State;
 use crate::client::GrantType;
 use crate::config::{IssuerConfig, Registration};
+use crate::registered::WAYS;
 
 /// Where clients find what.
 #[derive(Clone, Debug)]
@@ -77,6 +78,7 @@ fn document(config: &IssuerConfig, endpoints: &Endpoints, algs: AlgSet, signs: &
     let grants: Vec<&str> = GrantType::ALL.iter().map(|grant| grant.as_str()).collect();
     let registrable = crate::grants::scopes(&config.registration_scope);
     let scopes: BTreeSet<&str> = config.clients.iter().flat_map(|client| client.scopes()).chain(registrable).collect();
+    let authenticated: Vec<&str> = WAYS.into_iter().filter(|way| *way != "none").collect();
     let mut document = json!({
         "issuer": config.issuer,
         "token_endpoint": endpoints.token.as_str(),
@@ -88,7 +90,8 @@ fn document(config: &IssuerConfig, endpoints: &Endpoints, algs: AlgSet, signs: &
         "revocation_endpoint": endpoints.revoke.as_str(),
         "userinfo_endpoint": endpoints.userinfo.as_str(),
         "end_session_endpoint": endpoints.end_session.as_str(),
-        "introspection_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post", "private_key_jwt"],
+        "introspection_endpoint_auth_methods_supported": authenticated,
+        "introspection_endpoint_auth_signing_alg_values_supported": names(AlgSet::ALL),
         "introspection_signing_alg_values_supported": signs,
         "request_parameter_supported": true,
         "request_uri_parameter_supported": false,
@@ -102,7 +105,9 @@ fn document(config: &IssuerConfig, endpoints: &Endpoints, algs: AlgSet, signs: &
         "subject_types_supported": ["public"],
         "id_token_signing_alg_values_supported": signs,
         "grant_types_supported": grants,
-        "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post", "private_key_jwt", "none"],
+        "revocation_endpoint_auth_methods_supported": WAYS,
+        "revocation_endpoint_auth_signing_alg_values_supported": names(AlgSet::ALL),
+        "token_endpoint_auth_methods_supported": WAYS,
         "token_endpoint_auth_signing_alg_values_supported": names(AlgSet::ALL),
         "dpop_signing_alg_values_supported": names(algs),
     });

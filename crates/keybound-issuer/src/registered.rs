@@ -23,8 +23,8 @@ const MAX_REGISTERED: usize = 16 * 1024;
 /// More addresses than anybody has.
 const MAX_URIS: usize = 32;
 
-/// How clients authenticate.
-const WAYS: [&str; 4] = ["client_secret_basic", "client_secret_post", "private_key_jwt", "none"];
+/// How clients authenticate, in the RFC's words; by the last they do not.
+pub(crate) const WAYS: [&str; 4] = ["client_secret_basic", "client_secret_post", "private_key_jwt", "none"];
 
 /// What is kept of a client.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -27,7 +27,8 @@ pub(crate) async fn post(state: &State, parts: Parts, body: Body) -> Response {
         Err(status) => return answer::malformed(status),
     };
     let mut exchange = Exchange::begin(state, &parts, &state.endpoints.introspect);
-    let signed = parts.headers.get(ACCEPT).is_some_and(|accept| accept.as_bytes() == SIGNED_ANSWER.as_bytes());
+    let accepted = parts.headers.get(ACCEPT).map(HeaderValue::as_bytes);
+    let signed = accepted.is_some_and(|accept| accept.trim_ascii().eq_ignore_ascii_case(SIGNED_ANSWER.as_bytes()));
     match introspect(&mut exchange, &body, signed).await {
         Ok(body) if signed => {
             let mut response = answer::json(StatusCode::OK, body);

@@ -8,6 +8,7 @@ use http::{HeaderMap, Method, StatusCode};
 use keybound::challenge::TokenErrorAnswer;
 use keybound::jws::json::{Object, Value};
 use keybound::refusal::{Denial, Fault, Reason};
+use serde_json::json;
 
 use crate::State;
 use crate::answer;
@@ -16,7 +17,7 @@ use crate::client::Secret;
 use crate::config::Registration;
 use crate::exchange::{read_body, write_noted};
 use crate::people::Connection;
-use crate::registered::Registered;
+use crate::registered::{Registered, Secrets};
 use crate::store::{Change, Kind, NEVER, parse, to_json};
 
 /// Answers a POST of somebody who wants to be a client.
@@ -91,7 +92,7 @@ async fn authorized(state: &State, parts: &Parts) -> Result<(Registered, u64), D
 async fn look_or_leave(state: &State, parts: &Parts) -> Result<Option<String>, Denial> {
     let (registered, _) = authorized(state, parts).await?;
     if parts.method != Method::DELETE {
-        return Ok(Some(registered.information(state, None).to_string()));
+        return Ok(Some(information(state, parts, &registered, None)));
     }
     let delete = Change::Delete { kind: Kind::CLIENT, id: registered.client_id.clone() };
     let entry = entry(state, parts, Event::ClientDeleted, &registered);
@@ -113,7 +114,15 @@ async fn change(state: &State, parts: &Parts, body: &[u8]) -> Result<Option<Stri
     if write_noted(state, vec![replace], &entry, state.clock.now()).await?.is_err() {
         return Err(Reason::RegistrationToken.into());
     }
-    Ok(Some(after.information(state, Some(&secrets)).to_string()))
+    Ok(Some(information(state, parts, &after, Some(&secrets))))
+}
+
+/// The client information response, which has the token of the registration (RFC 7592 section 3): the one that came with the request,
+/// for none is kept.
+fn information(state: &State, parts: &Parts, registered: &Registered, secrets: Option<&Secrets>) -> String {
+    let mut information = registered.information(state, secrets);
+    information["registration_access_token"] = json!(bearer(&parts.headers));
+    information.to_string()
 }
 
 /// What a client does to its own registration.

@@ -27,7 +27,7 @@ pub(super) async fn look(exchange: &Exchange<'_>, form: &Form, client: &Client) 
     if form.get("requested_token_type").is_some_and(|kind| kind != ACCESS_TOKEN) {
         return Err(malformed("requested_token_type is not that of an access token").into());
     }
-    if form.get("actor_token").is_some() || form.get("audience").is_some() {
+    if ["actor_token", "actor_token_type", "audience"].into_iter().any(|name| form.get(name).is_some()) {
         return Err(malformed("actors and audiences are not exchanged").into());
     }
     let token = tokens::read(exchange.state, subject, exchange.now).await?.ok_or(Reason::GrantInvalid)?;

@@ -46,6 +46,14 @@ fn metadata_is_what_is_true() {
     for (name, value) in expected.as_object().unwrap() {
         assert_eq!(metadata[name], *value, "{name}");
     }
+    // RFC 8414 section 2: by which algorithms, wherever clients authenticate by what they signed.
+    for (endpoint, public) in [("token", true), ("introspection", false), ("revocation", true)] {
+        let methods = metadata[format!("{endpoint}_endpoint_auth_methods_supported")].as_array().expect(endpoint);
+        assert!(methods.contains(&json!("private_key_jwt")), "{endpoint}");
+        assert_eq!(methods.contains(&json!("none")), public, "{endpoint}");
+        let algs = &metadata[format!("{endpoint}_endpoint_auth_signing_alg_values_supported")];
+        assert!(algs.as_array().is_some_and(|algs| algs.contains(&json!("ES256"))), "{endpoint}");
+    }
 }
 
 // R-MD-01: between host and path, and nowhere else.
@@ -204,6 +212,7 @@ fn there_is_nothing_elsewhere() {
     for path in ["/", "/tokens", "/token/", "//token", "/TOKEN", "/authorized", "/.well-known/openid"] {
         let answer = server.raw(Request::new(&format!("GET {path}")).octets());
         assert_eq!((answer.status, answer.json()), (404, json!({"error": "not_found"})), "{path}");
+        assert_eq!(answer.field("cache-control"), Some("no-store"), "{path}");
         assert_eq!(answer.json().get("error_description"), None::<&Value>);
     }
 }

@@ -54,7 +54,8 @@ fn never_the_other_way() {
     assert_eq!(send(&server, &exchange(&bearer), None).error().1, "proof.required");
     let bound = of_user(&server, Some(&HOLDER)).access_token().text;
     assert_eq!(send(&server, &exchange(&bound), None).error().1, "proof.required");
-    assert_eq!(send(&server, &exchange(&bound), Some(&THIEF)).error().1, "grant.key");
+    let anothers = send(&server, &exchange(&bound), Some(&THIEF));
+    assert_eq!(anothers.error(), ("invalid_request".into(), "grant.key".into()), "RFC 8693 section 2.2.2");
     assert_eq!(send(&server, &exchange(&bound), Some(&HOLDER)).status, 200);
 }
 
@@ -72,6 +73,7 @@ fn one_thing_wrong_in_each() {
         (good.clone().set("subject_token_type", MARK), "request.malformed"),
         (good.clone().set("requested_token_type", MARK), "request.malformed"),
         (good.clone().set("actor_token", MARK), "request.malformed"),
+        (good.clone().set("actor_token_type", KIND), "request.malformed"),
         (good.clone().set("audience", "https://api.example.com"), "request.malformed"),
         (good.clone().set("subject_token", MARK), "grant.invalid"),
         (good.clone().set("subject_token", &text[..text.len() - 2]), "grant.invalid"),
@@ -105,7 +107,7 @@ fn nothing_comes_of_a_token_that_was_given_back() {
     let bound = send(&server, &exchange(&bearer), Some(&HOLDER)).access_token().text;
     give_back(&server, &bearer);
     let answer = send(&server, &exchange(&bearer), Some(&HOLDER));
-    assert_eq!(answer.error(), ("invalid_grant".into(), "grant.invalid".into()));
+    assert_eq!(answer.error(), ("invalid_request".into(), "grant.invalid".into()), "RFC 8693 section 2.2.2");
     assert!(is_active(&server, &bound));
     give_back(&server, &bound);
     assert!(!is_active(&server, &bound));

@@ -127,7 +127,10 @@ fn clients_that_authenticate_may_ask() {
 fn an_answer_may_be_signed() {
     let server = Setup::new().approving().start();
     let token = of_app(&server, true).access_token().text;
-    let answer = server.raw(of_web(question(&token)).field(format!("Accept: {SIGNED_ANSWER}")).octets());
+    let asked = |kind: &str| server.raw(of_web(question(&token)).field(format!("Accept: {kind}")).octets());
+    // A media type is the same in upper and lower case (RFC 9110 section 8.3.1).
+    assert_eq!(asked(&SIGNED_ANSWER.to_uppercase()).field("content-type"), Some(SIGNED_ANSWER));
+    let answer = asked(SIGNED_ANSWER);
     assert_eq!((answer.status, answer.field("content-type")), (200, Some(SIGNED_ANSWER)));
     let jwks = server.raw(to_local("GET /jwks").octets()).body;
     let keys = KeySet::read_strictly(jwks.as_bytes(), &AwsLc, AlgSet::ALL).unwrap();

@@ -213,6 +213,7 @@ fn a_client_looks_after_its_registration() {
     let read = server.raw(authorized(to_local(&format!("GET {path}"))).octets());
     assert_eq!(read.status, 200);
     assert_eq!((&read.json()["client_id"], &read.json()["client_secret"]), (&client["client_id"], &Value::Null));
+    assert_eq!(read.json()["registration_access_token"], token, "RFC 7592 section 3");
     for request in [
         to_local(&format!("GET {path}")),
         to_local(&format!("GET {path}")).field("Authorization: Bearer zebra7"),
@@ -228,6 +229,7 @@ fn a_client_looks_after_its_registration() {
     changed["client_id"] = client["client_id"].clone();
     let answer = put(&changed);
     assert_eq!((answer.status, &answer.json()["dpop_bound_access_tokens"]), (200, &json!(true)));
+    assert_eq!(answer.json()["registration_access_token"], token);
     let gone = server.raw(authorized(to_local(&format!("DELETE {path}"))).octets());
     assert_eq!((gone.status, gone.body.as_str()), (204, ""));
     assert_eq!(server.raw(authorized(to_local(&format!("GET {path}"))).octets()).status, 401);

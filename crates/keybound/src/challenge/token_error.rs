@@ -58,6 +58,14 @@ impl TokenErrorAnswer {
         self
     }
 
+    /// To a token exchange, where what other grants call `invalid_grant` is `invalid_request` (RFC 8693 section 2.2.2).
+    pub fn for_token_exchange(mut self) -> Self {
+        if self.error == ErrorCode::InvalidGrant.as_str() {
+            self.error = ErrorCode::InvalidRequest.as_str();
+        }
+        self
+    }
+
     /// Asks the client to wait this many seconds.
     pub const fn retry_after(mut self, seconds: u32) -> Self {
         self.retry_after = Some(seconds);
@@ -144,6 +152,18 @@ mod tests {
         ] {
             let answer = TokenErrorAnswer::new(&reason.into(), None);
             assert_eq!((answer.status().as_u16(), answer.error()), (status, error), "{rows} {reason}");
+        }
+    }
+
+    #[test]
+    fn a_token_exchange_has_no_invalid_grant() {
+        for (reason, error) in [
+            (Reason::GrantInvalid, "invalid_request"),
+            (Reason::GrantKey, "invalid_request"),
+            (Reason::TargetInvalid, "invalid_target"),
+        ] {
+            let answer = TokenErrorAnswer::new(&reason.into(), None).for_token_exchange();
+            assert_eq!((answer.error(), answer.code()), (error, reason.code()));
         }
     }
 
