@@ -1,5 +1,5 @@
 //! Which marks may stand in a shard, in whatever bucket: bits that are looked at before every bucket is gone through. A mark
-//! that was put in is always said to be there; one in a hundred that was not is said so too.
+//! that was put in is always said to be there; at most one in a hundred that was not is said so too.
 
 use super::marks::proportion;
 use super::room::Room;
@@ -22,6 +22,11 @@ impl Filter {
         self.words.get(self.word(mark)).is_some_and(|word| word & bits == bits)
     }
 
+    /// Reads what [`Filter::may_hold`] and [`Filter::put`] will.
+    pub(super) fn fetch(&self, mark: Mark) -> Option<u128> {
+        self.words.get(self.word(mark)).copied()
+    }
+
     /// Makes room for one mark more. Where there is none, the filter is made anew from the `entries` marks that live, which
     /// forgets the others.
     pub(super) fn reserve(
@@ -33,7 +38,8 @@ impl Filter {
         if self.told < self.words.len().saturating_mul(PER_WORD) {
             return Ok(());
         }
-        let words = entries.saturating_add(entries / 4).div_euclid(PER_WORD).saturating_add(1);
+        // So that two marks are walked over for each that is put in.
+        let words = entries.saturating_add(entries / 2).div_euclid(PER_WORD).saturating_add(1);
         let mut renewed = Self { words: room.zeros(words)?, told: 0 };
         marks.for_each(|mark| renewed.put(mark));
         room.replace(&mut self.words, renewed.words);

@@ -1,6 +1,6 @@
 //! How many live entries a key has: a map from tag to count, eight bytes a place.
 
-use super::marks::{most, proportion, wider};
+use super::marks::{most, proportion};
 use super::room::Room;
 use super::shard::TAG_BITS;
 use crate::refusal::Fault;
@@ -21,6 +21,11 @@ impl Keys {
     /// The count of this key; zero if it is not there.
     pub(super) fn count(&self, tag: u64) -> u32 {
         self.places.get(self.seek(tag)).map_or(0, |place| count_of(*place))
+    }
+
+    /// Reads the place at which [`Keys::count`] begins.
+    pub(super) fn fetch(&self, tag: u64) -> u64 {
+        self.places.get(self.home(tag)).copied().unwrap_or(0)
     }
 
     /// Makes room for one key more.
@@ -120,6 +125,11 @@ impl Keys {
         let ahead = to.wrapping_sub(from);
         if from <= to { ahead } else { ahead.wrapping_add(self.places.len()) }
     }
+}
+
+/// How many places there should be next.
+const fn wider(places: usize) -> usize {
+    places.saturating_add(places / 4).saturating_add(4)
 }
 
 const fn tag_of(place: u64) -> u64 {

@@ -1,6 +1,8 @@
 //! Quotas by key without a counter for each key: coarse cells count for all keys that fall into them, and only a key whose
 //! cell is well filled gets a count of its own.
 
+use core::hint;
+
 use super::keys::Keys;
 use super::room::Room;
 use super::shard::Mark;
@@ -11,6 +13,9 @@ const EXACT: u32 = 64;
 
 /// Cells of a shard at first: so many that with the default quota a store hardly ever counts again.
 const MIN_CELLS: usize = 256;
+
+/// Of how many expired entries the counts are fetched at once.
+const TOGETHER: usize = 16;
 
 /// A key that is not in `keys` has at most `slack` live entries: it gets a count of its own, beginning with `slack`, before
 /// it could have more. So a count is never below the truth, and above it by at most `slack`. A key leaves `keys` when its
@@ -56,8 +61,27 @@ impl Quota {
         self.change_cell(tag, |entries| entries.saturating_add(1));
     }
 
+    /// Reads what [`Quota::count`] and [`Quota::add`] will.
+    pub(super) fn fetch(&self, tag: u64) -> u64 {
+        self.keys.fetch(tag) ^ u64::from(self.cell(tag))
+    }
+
+    /// Counts one entry less for each of these, which are of one key or of several.
+    pub(super) fn remove_all(&mut self, mut tags: impl Iterator<Item = u64>) {
+        loop {
+            let mut some = [0; TOGETHER];
+            let filled = some.iter_mut().zip(tags.by_ref()).map(|(place, tag)| *place = tag).count();
+            let some = some.get(..filled).unwrap_or_default();
+            if some.is_empty() {
+                return;
+            }
+            hint::black_box(some.iter().fold(0, |all, tag| all ^ self.fetch(*tag)));
+            some.iter().for_each(|tag| self.remove(*tag));
+        }
+    }
+
     /// Counts one entry of this key less.
-    pub(super) fn remove(&mut self, tag: u64) {
+    fn remove(&mut self, tag: u64) {
         self.keys.lower(tag, self.slack);
         self.change_cell(tag, |entries| entries.saturating_sub(1));
     }

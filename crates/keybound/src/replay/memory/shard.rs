@@ -1,5 +1,7 @@
 //! What one lock covers: the entries of some keys, in time buckets, and the counts of those keys.
 
+use core::hint;
+
 use super::filter::Filter;
 use super::marks::{Marks, Place};
 use super::quota::Quota;
@@ -94,6 +96,7 @@ impl Shard {
         if entry.epoch().id() != self.epoch || number < self.floor || number < bucket_of(now) {
             return Ok(Seen::Forgotten);
         }
+        self.fetch(mark);
         let index = self.index(number);
         let bucket = self.buckets.get(index).filter(|bucket| bucket.number == number);
         let place = bucket.map(|bucket| bucket.marks.seek(mark));
@@ -112,7 +115,9 @@ impl Shard {
         self.filter.reserve(self.entries, self.buckets.iter().flat_map(|bucket| bucket.marks.iter()), room)?;
         if place.is_none() {
             room.extend(&mut self.buckets)?;
-            self.buckets.insert(index, Bucket { number, marks: Marks::default() });
+            // Without room for so many, it begins small.
+            let marks = Marks::with_room_for(self.expected(index, number), room).unwrap_or_default();
+            self.buckets.insert(index, Bucket { number, marks });
         }
         self.insert(index, mark, place, room)?;
         self.filter.put(mark);
@@ -129,7 +134,7 @@ impl Shard {
         }
         let expired = self.buckets.partition_point(|bucket| bucket.number < edge);
         for bucket in self.buckets.drain(..expired) {
-            bucket.marks.iter().for_each(|mark| self.quota.remove(mark.tag()));
+            self.quota.remove_all(bucket.marks.iter().map(Mark::tag));
             self.entries = self.entries.saturating_sub(bucket.marks.len());
             self.floor = self.floor.max(bucket.number.saturating_add(1));
             bucket.marks.release(room);
@@ -140,6 +145,19 @@ impl Shard {
         }
         self.quota.trim(self.entries, room);
         self.fit_cells(room);
+    }
+
+    /// Has memory bring what a new mark needs besides its place in a bucket, all at once instead of one after the other: in a
+    /// large store nothing of it is in a cache.
+    fn fetch(&self, mark: Mark) {
+        hint::black_box((self.filter.fetch(mark), self.quota.fetch(mark.tag())));
+    }
+
+    /// How many marks a new bucket is likely to take: as many as the last but one, which is as good as complete.
+    fn expected(&self, index: usize, number: u64) -> usize {
+        let earlier = index.checked_sub(2).and_then(|index| self.buckets.get(index));
+        let earlier = earlier.filter(|bucket| bucket.number.saturating_add(2) == number);
+        earlier.map_or(0, |bucket| bucket.marks.len().saturating_add(bucket.marks.len() / 16))
     }
 
     /// Where this bucket is or belongs. Buckets that follow each other without a gap are found without a search.
