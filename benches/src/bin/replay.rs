@@ -1,8 +1,12 @@
-//! Inserts into the replay store in memory and into moka with a time to live, at so many live entries: processor time and
-//! allocated bytes an entry. Arguments: how many million entries (default `1 10`; 100 takes 4 GB without moka, and many
-//! minutes); `--alone` leaves moka out; a word such as `quota-3` leaves out the loads of other names.
+//! Inserts into the replay store in memory, into a bare table and into moka with a time to live, at so many live entries:
+//! processor time and allocated bytes an entry. Arguments: how many million entries (default `1 10`; 100 takes 6 GB without
+//! moka, and many minutes); `--alone` leaves moka out; a word such as `quota-3` leaves out the loads of other names.
 
+use std::collections::BTreeMap;
+use std::hash::Hasher as _;
 use std::hint::black_box;
+use std::iter;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use keybound::jwk::Thumbprint;
@@ -10,8 +14,8 @@ use keybound::replay::memory::{MemoryLimits, MemoryStore};
 use keybound::replay::{Epoch, ReplayEntry, Seen};
 use keybound::time::UnixTime;
 use keybound_benches::{CpuTime, Figure, resident};
+use siphasher::sip;
 use siphasher::sip128::{Hasher128 as _, SipHasher24};
-use std::hash::Hasher as _;
 
 const START: u64 = 1_700_000_000;
 
@@ -19,6 +23,9 @@ const START: u64 = 1_700_000_000;
 const WINDOW: u64 = 306;
 
 const BATCH: u64 = 250_000;
+
+/// The least number of inserts that is measured.
+const MORE: u64 = 2_500_000;
 
 const HTU: &str = "https://api.example.com/v1/accounts/4711/payments";
 
@@ -83,6 +90,45 @@ fn record(store: &MemoryStore, load: Load, from: u64, proofs: &[Proof]) -> CpuTi
     })
 }
 
+/// The least that a store for several threads must do, at the same size: the same two digests, one of as many locks, and one
+/// place of 16 octets somewhere among as many as there are live entries, compared and overwritten. It knows no quota, time or
+/// second place to look, never grows, and what it forgets is left to chance.
+struct Bare(Vec<Mutex<Vec<u128>>>);
+
+const SHARDS: u64 = 64;
+
+impl Bare {
+    fn new(live: u64) -> Self {
+        let places = (live / SHARDS) as usize;
+        // Not zeros, which the system would hand out without memory behind them.
+        Self((0..SHARDS).map(|_| Mutex::new(iter::repeat_n(1, places).collect())).collect())
+    }
+
+    fn record_now(&self, entry: &ReplayEntry<'_>) -> Seen {
+        let key = sip::SipHasher24::new_with_key(&[7; 16]).hash(entry.jkt().as_bytes());
+        let mut hasher = SipHasher24::new_with_key(&[7; 16]);
+        entry.digest_input(|octets| hasher.write(octets));
+        let digest = hasher.finish128().as_u128();
+        let mut places = self.0[(key % SHARDS) as usize].lock().unwrap_or_else(PoisonError::into_inner);
+        let index = ((digest >> 64) * places.len() as u128) >> 64;
+        let place = &mut places[index as usize];
+        if *place == digest {
+            return Seen::Before;
+        }
+        *place = digest;
+        Seen::Never
+    }
+}
+
+fn record_bare(bare: &Bare, epoch: Epoch, proofs: &[Proof]) -> CpuTime {
+    CpuTime::measure(BATCH, || {
+        for proof in proofs {
+            let entry = ReplayEntry::new(proof.jkt, &proof.jti, HTU, epoch, proof.expires);
+            assert_eq!(bare.record_now(&entry), Seen::Never);
+        }
+    })
+}
+
 type Moka = moka::sync::Cache<u128, ()>;
 
 fn record_moka(cache: &Moka, epoch: Epoch, proofs: &[Proof]) -> CpuTime {
@@ -97,7 +143,8 @@ fn record_moka(cache: &Moka, epoch: Epoch, proofs: &[Proof]) -> CpuTime {
 }
 
 /// At ten million entries the ordinary load is the figure that there is an aim for; the bytes have one everywhere.
-fn measure(million: u64, name: &str, load: Load, with_moka: bool) {
+/// Says what an insert took, and the bare table.
+fn measure(million: u64, name: &str, load: Load, with_moka: bool) -> [f64; 2] {
     let epoch = Epoch::new(1, UnixTime::from_secs(START));
     let limits = MemoryLimits::new().bytes(16 << 30).per_key(load.per_key);
     let store = MemoryStore::new(limits, [7; 16], epoch).expect("limits above the least");
@@ -115,12 +162,14 @@ fn measure(million: u64, name: &str, load: Load, with_moka: bool) {
     }
     let resident_moka = resident() - before_moka;
 
-    // A quarter of a window more on top, in turns: ours forgets as many as it takes up.
-    let (mut ours, mut moka) = (CpuTime::default(), CpuTime::default());
-    let more = (load.live / 4).next_multiple_of(BATCH);
+    // A quarter of a window more on top or several windows, in turns: ours forgets as many as it takes up.
+    let bare = Bare::new(load.live);
+    let [mut ours, mut yardstick, mut moka] = [CpuTime::default(); 3];
+    let more = (load.live / 4).max(MORE).next_multiple_of(BATCH);
     for from in (load.live..load.live + more).step_by(BATCH as usize) {
         let proofs = load.proofs(from);
         ours += record(&store, load, from, &proofs);
+        yardstick += record_bare(&bare, epoch, &proofs);
         if let Some(cache) = &cache {
             moka += record_moka(cache, epoch, &proofs);
         }
@@ -131,13 +180,17 @@ fn measure(million: u64, name: &str, load: Load, with_moka: bool) {
     let beside = |figure: Figure, yardstick: f64| if with_moka { figure.beside(yardstick) } else { figure };
     let figure = |what: &str, unit, value| Figure::new(format!("replay.{million}m.{name}.{what}"), unit, value);
     println!("{}", figure("fill", "ns CPU", filling.nanos()));
-    println!("{}", beside(figure("insert", "ns CPU", ours.nanos()), moka.nanos()));
+    println!("{}", figure("insert", "ns CPU", ours.nanos()).beside(yardstick.nanos()));
+    if with_moka {
+        println!("{}", figure("moka", "ns CPU", moka.nanos()).beside(yardstick.nanos()));
+    }
     println!("{}", beside(figure("bytes", "bytes", bytes), moka_bytes).aim_at(40.0));
     if million == 10 && name == "many-per-key" {
         println!("{}", beside(Figure::new("replay", "ns CPU", ours.nanos()), moka.nanos()).aim_at(500.0));
         println!("{}", beside(Figure::new("replay.bytes", "bytes", bytes), moka_bytes).aim_at(32.0));
     }
     black_box(cache);
+    [ours.nanos(), yardstick.nanos()]
 }
 
 fn main() {
@@ -146,6 +199,7 @@ fn main() {
     let (numbers, words): (Vec<_>, Vec<_>) = words.iter().partition(|word| word.parse::<u64>().is_ok());
     let millions: Vec<u64> = numbers.iter().filter_map(|word| word.parse().ok()).collect();
     let named: Vec<_> = words.into_iter().filter(|word| *word != "--alone").collect();
+    let mut first: BTreeMap<&str, [f64; 2]> = BTreeMap::new();
     for million in if millions.is_empty() { vec![1, 10] } else { millions } {
         let many = Load { live: million * 1_000_000, entries_per_key: 1_000, per_key: 100_000, scattered: false };
         let one = Load { entries_per_key: 1, ..many };
@@ -159,7 +213,12 @@ fn main() {
         for (name, load) in
             loads.into_iter().filter(|(name, _)| named.is_empty() || named.iter().any(|one| one == name))
         {
-            measure(million, name, load, with_moka && name == "many-per-key");
+            let [ours, yardstick] = measure(million, name, load, with_moka && name == "many-per-key");
+            let [ours_first, yardstick_first] = *first.entry(name).or_insert([ours, yardstick]);
+            if ours != ours_first {
+                let growth = Figure::new(format!("replay.{million}m.{name}.growth"), "times", ours / ours_first);
+                println!("{}", growth.beside(yardstick / yardstick_first).aim_at_ratio(1.1));
+            }
         }
     }
 }
