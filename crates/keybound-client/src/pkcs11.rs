@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
-use cryptoki::context::{CInitializeArgs, CInitializeFlags, Function, Pkcs11};
+use cryptoki::context::Function;
 use cryptoki::error::{Error as ModuleError, RvError};
 use cryptoki::mechanism::rsa::{PkcsMgfType, PkcsPssParams};
 use cryptoki::mechanism::{Mechanism, MechanismType};
@@ -19,10 +19,15 @@ use parking_lot::Mutex;
 use serde_json::json;
 use sha2::{Digest as _, Sha256, Sha384, Sha512};
 
+use self::module::Module;
 use crate::key::{AsyncSigner, Signing};
 
+mod module;
+
 /// A key pair in a token. The module signs on threads where waiting is allowed, one signature after the other. A session that is
-/// lost, as when the token was away or somebody has logged out, is opened again when the next signature is due.
+/// lost, as when the token was away or somebody has logged out, is opened again when the next signature is due. Where the module
+/// was ended, or does not find the token any more, it is begun anew, for all keys of this process in it; one that another part of
+/// the program has begun is never ended.
 ///
 /// ```no_run
 /// use std::path::Path;
@@ -49,15 +54,15 @@ struct Private {
 
 /// What leads to it.
 struct Place {
-    module: Pkcs11,
+    module: Arc<Module>,
     token: Box<str>,
     key: Box<str>,
     pin: Secret,
 }
 
-/// The session lives no longer than its module.
 enum Held {
-    Open(Session, ObjectHandle),
+    /// In that life of the module.
+    Open(Session, ObjectHandle, u64),
     /// It is opened again when it is needed.
     Lost,
     /// The PIN is not taken any more: tokens lock themselves when it is tried a few times.
@@ -72,26 +77,24 @@ impl Pkcs11Key {
     ///
     /// [`Pkcs11Error`]: no such module, token or key, or several; a wrong PIN; a key that is not for `alg`.
     pub fn open(module: &Path, token: &str, key: &str, pin: &Secret, alg: Alg) -> Result<Self, Pkcs11Error> {
-        let module = Pkcs11::new(module)?;
-        match module.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)) {
-            // By another key of this program.
-            Ok(()) | Err(ModuleError::Pkcs11(RvError::CryptokiAlreadyInitialized, Function::Initialize)) => {}
-            Err(why) => return Err(why.into()),
-        }
-        let place = Place { module, token: token.into(), key: key.into(), pin: pin.clone() };
-        let session = place.session()?;
-        place.login(&session)?;
-        let (private, public) = place.find(&session, alg)?;
-        let session = Mutex::new(Held::Open(session, private));
-        Ok(Self { alg, public, private: Arc::new(Private { place, session }) })
+        let place = Place { module: Module::at(module)?, token: token.into(), key: key.into(), pin: pin.clone() };
+        let opened = place.module.in_life(|life| {
+            let session = place.session()?;
+            place.login(&session)?;
+            let (private, public) = place.find(&session, alg)?;
+            Ok::<_, Pkcs11Error>((Held::Open(session, private, life), public))
+        });
+        let (session, public) = opened?;
+        Ok(Self { alg, public, private: Arc::new(Private { place, session: Mutex::new(session) }) })
     }
 }
 
 impl Place {
     fn session(&self) -> Result<Session, Pkcs11Error> {
-        let mut slots = self.module.get_slots_with_token()?;
-        slots.retain(|slot| self.module.get_token_info(*slot).is_ok_and(|info| info.label() == &*self.token));
-        Ok(self.module.open_ro_session(only("token", &self.token, slots)?)?)
+        let module = &self.module.calls;
+        let mut slots = module.get_slots_with_token()?;
+        slots.retain(|slot| module.get_token_info(*slot).is_ok_and(|info| info.label() == &*self.token));
+        Ok(module.open_ro_session(only("token", &self.token, slots)?)?)
     }
 
     fn login(&self, session: &Session) -> Result<(), ModuleError> {
@@ -111,35 +114,67 @@ impl Place {
 }
 
 impl Private {
-    /// By the session there is, or by another one if that one fails.
+    /// By the session there is, or by another one if that one fails, or by one in another life of the module.
     fn sign(&self, alg: Alg, public: &PublicJwk, message: &[u8]) -> Result<Vec<u8>, SigningFailed> {
         let (mechanism, octets) = mechanism(alg, message)?;
-        let failed = |why: &dyn fmt::Display| SigningFailed::new(why.to_string());
         let mut held = self.session.lock();
-        if let Held::Open(session, key) = &*held
-            && let Ok(signature) = session.sign(&mechanism, *key, &octets)
-        {
-            return Ok(signature);
+        let module = &self.place.module;
+        let mut signed =
+            || module.in_life(|life| (life, self.sign_in(life, &mut held, (alg, public), (&mechanism, &octets))));
+        let (life, mut outcome) = signed();
+        if matches!(outcome, Err(Unsigned::Unreachable(_))) && module.begin_anew(life) {
+            (_, outcome) = signed();
         }
-        if matches!(*held, Held::Barred) {
-            return Err(SigningFailed::new("the token does not take the PIN any more"));
+        outcome.map_err(|why| match why {
+            Unsigned::Unreachable(why) | Unsigned::Failed(why) => SigningFailed::new(why),
+        })
+    }
+
+    fn sign_in(
+        &self,
+        life: u64,
+        held: &mut Held,
+        (alg, public): (Alg, &PublicJwk),
+        (mechanism, octets): (&Mechanism<'_>, &[u8]),
+    ) -> Result<Vec<u8>, Unsigned> {
+        match std::mem::replace(held, Held::Lost) {
+            Held::Open(session, key, begun) if begun == life => {
+                if let Ok(signature) = session.sign(mechanism, key, octets) {
+                    *held = Held::Open(session, key, life);
+                    return Ok(signature);
+                }
+            }
+            // Closing it might close another one that has its number by now.
+            Held::Open(session, ..) => std::mem::forget(session),
+            Held::Lost => {}
+            Held::Barred => {
+                *held = Held::Barred;
+                return Err(Unsigned::Failed("the token does not take the PIN any more".to_owned()));
+            }
         }
-        *held = Held::Lost;
-        let session = self.place.session().map_err(|why| failed(&why))?;
+        let session = self.place.session().map_err(|why| Unsigned::Unreachable(why.to_string()))?;
         if let Err(why) = self.place.login(&session) {
             if is_of_pin(&why) {
                 *held = Held::Barred;
+                return Err(Unsigned::Failed(why.to_string()));
             }
-            return Err(failed(&why));
+            return Err(Unsigned::Unreachable(why.to_string()));
         }
-        let (key, now) = self.place.find(&session, alg).map_err(|why| failed(&why))?;
+        let (key, now) = self.place.find(&session, alg).map_err(|why| Unsigned::Failed(why.to_string()))?;
         if now != *public {
-            return Err(SigningFailed::new("another key has its label by now"));
+            return Err(Unsigned::Failed("another key has its label by now".to_owned()));
         }
-        let signature = session.sign(&mechanism, key, &octets).map_err(|why| failed(&why))?;
-        *held = Held::Open(session, key);
+        let signature = session.sign(mechanism, key, octets).map_err(|why| Unsigned::Failed(why.to_string()))?;
+        *held = Held::Open(session, key, life);
         Ok(signature)
     }
+}
+
+/// Why there is no signature.
+enum Unsigned {
+    /// The token is not there, as the module sees it.
+    Unreachable(String),
+    Failed(String),
 }
 
 const fn is_of_pin(why: &ModuleError) -> bool {

@@ -1,6 +1,7 @@
 //! Keys in SoftHSM2. `cargo xtask test` installs it and makes the token that `SOFTHSM2_CONF` leads to.
 
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
 use cryptoki::mechanism::Mechanism;
@@ -15,6 +16,9 @@ use keybound_client::{AsyncSigner as _, Client, Key, PlainHttp, Secret, Token};
 
 const PIN: &str = "123456";
 
+/// For the token to be found again, which is not looked for at every signature.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 fn module() -> PathBuf {
     let places = [
         "/usr/lib/softhsm/libsofthsm2.so",
@@ -23,6 +27,13 @@ fn module() -> PathBuf {
     ];
     let found = places.into_iter().find(|place| Path::new(place).exists());
     found.expect("SoftHSM2 is installed: run this by cargo xtask test").into()
+}
+
+/// Where the token is.
+fn tokens() -> PathBuf {
+    let configuration = std::fs::read_to_string(std::env::var("SOFTHSM2_CONF").unwrap()).unwrap();
+    let line = configuration.lines().find_map(|line| line.strip_prefix("directories.tokendir = "));
+    line.expect("a folder").into()
 }
 
 fn slot_of(module: &Path) -> Slot {
@@ -64,6 +75,9 @@ async fn a_module_signs_proofs() {
         make(&session, &Mechanism::EccKeyPairGen, "twice", curve(P256));
         let size = vec![Attribute::ModulusBits(2048.into()), Attribute::PublicExponent(vec![1, 0, 1])];
         make(&session, &Mechanism::RsaPkcsKeyPairGen, "rsa", size);
+        drop(session);
+        // It is begun by the keys that are to end it.
+        pkcs11.finalize().unwrap();
     }
     let open = |key: &str, pin: &str, alg| Pkcs11Key::open(&module, "keybound", key, &Secret::new(pin), alg);
     for (label, alg) in
@@ -92,6 +106,36 @@ async fn a_module_signs_proofs() {
         let signature = key.sign(b"message").await.unwrap();
         assert_eq!(prepared.verify(b"message", &signature), Ok(()));
     }
+    // Another part ends the module, and with it all sessions; their numbers are given again, in whatever order.
+    let others = open("rsa", PIN, Alg::Ps256).unwrap();
+    let prepared_others = AwsLc.prepare(others.public_jwk(), Alg::Ps256).unwrap();
+    for _ in 0..2 {
+        Pkcs11::new(&module).unwrap().finalize().unwrap();
+        for _ in 0..2 {
+            let signature = others.sign(b"message").await.unwrap();
+            assert_eq!(prepared_others.verify(b"message", &signature), Ok(()));
+            let signature = key.sign(b"message").await.unwrap();
+            assert_eq!(prepared.verify(b"message", &signature), Ok(()));
+        }
+    }
+    // The token goes away and comes back: SoftHSM2 finds it again once it is begun anew.
+    let (there, away) = (tokens(), tokens().with_extension("away"));
+    session_of(&module).logout().unwrap();
+    std::fs::rename(&there, &away).unwrap();
+    let unsigned = [key.sign(b"message").await, others.sign(b"message").await];
+    std::fs::rename(&away, &there).unwrap();
+    assert!(unsigned.iter().all(Result::is_err), "{unsigned:?}");
+    let begun = Instant::now();
+    let signature = loop {
+        match key.sign(b"message").await {
+            Ok(signature) => break signature,
+            Err(why) => assert!(begun.elapsed() < PATIENCE, "it is there again: {why}"),
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    assert_eq!(prepared.verify(b"message", &signature), Ok(()));
+    let signature = others.sign(b"message").await.unwrap();
+    assert_eq!(prepared_others.verify(b"message", &signature), Ok(()));
     // Then another PIN: the old one is tried once, for a token locks itself after a few times.
     let change = |from: &str, to: &str| {
         let session = Pkcs11::new(&module).unwrap().open_rw_session(slot_of(&module)).unwrap();
