@@ -4,8 +4,7 @@ use core::net::SocketAddr;
 
 use axum::Router;
 use axum::response::IntoResponse;
-use http::header::CONTENT_TYPE;
-use http::{HeaderValue, Response};
+use http::Response;
 use keybound_issuer::{Connection, Issuer};
 
 use crate::answer::Problem;
@@ -36,5 +35,17 @@ impl Handler for IssuerStack {
 
 async fn not_found() -> impl IntoResponse {
     let problem = Problem::RouteUnknown;
-    (problem.status(), [(CONTENT_TYPE, HeaderValue::from_static("application/json"))], problem.json())
+    (problem.answer().into_parts().0, problem.json())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_not_there_is_answered_as_by_the_gateway() {
+        let (ours, theirs) = (not_found().await.into_response(), Problem::RouteUnknown.answer());
+        assert_eq!((ours.status(), ours.headers()), (theirs.status(), theirs.headers()));
+        assert_eq!(ours.headers()["cache-control"], "no-store");
+    }
 }
