@@ -9,10 +9,11 @@ use std::num::NonZeroUsize;
 use keybound_benches::rig::{Child, Gateway, Lost, Nginx, measure, prepare};
 use keybound_benches::{Figure, Round, Rounds, interleaved};
 use keybound_probe::load::{Load, Report};
+use rustix::process::{Resource, getrlimit};
 
 const CONNECTIONS: [usize; 2] = [64, 512];
 
-/// Keep-alive connections at rest.
+/// Keep-alive connections at rest; fewer where the limit on open files has no room for so many.
 const RESTING: usize = 10_000;
 
 /// How often a gateway reads its file again under load, and how many end under it.
@@ -94,11 +95,15 @@ fn added_time(round: &mut Round, rate: f64, upstream: &Nginx, nginx: &Nginx, gat
 
 /// Each of the connections has had a request answered, and then nothing happens on it.
 fn print_memory(gateway: &Gateway) {
+    // The gateway keeps half of its descriptors for upstreams, and some for files.
+    let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let resting = RESTING.min(usize::try_from(files).unwrap_or(usize::MAX) / 5 * 2);
     let before = gateway.process().resident();
-    let connections: Vec<TcpStream> = (0..RESTING).map(|_| rested(gateway.address())).collect();
+    let connections: Vec<TcpStream> = (0..resting).map(|_| rested(gateway.address())).collect();
     let taken = gateway.process().resident().saturating_sub(before) as f64;
     drop(connections);
-    let figure = Figure::new("gateway.resting", "KiB per connection", taken / KIB / RESTING as f64);
+    println!("{}", Figure::new("gateway.resting.connections", "connections", resting as f64));
+    let figure = Figure::new("gateway.resting", "KiB per connection", taken / KIB / resting as f64);
     println!("{}", figure.aim_at(20.0));
 }
 
