@@ -27,9 +27,11 @@ pub(super) enum Place {
 }
 
 impl Marks {
-    /// A set in which so many marks find room before it grows.
+    /// A set in which so many marks find room before it grows: fewer where the store is filling, for they may never come, and
+    /// what is set aside for them is nobody else's.
     pub(super) fn with_room_for(marks: usize, room: &Room) -> Result<Self, Fault> {
-        Ok(Self { lines: room.zeros(lines_for(marks))?, len: 0 })
+        let lines = lines_for(marks).min(room.left_of_half().div_euclid(size_of::<Line>()));
+        Ok(Self { lines: room.zeros(lines)?, len: 0 })
     }
 
     pub(super) const fn len(&self) -> usize {

@@ -21,6 +21,11 @@ impl Room {
         self.used.load(Ordering::Relaxed)
     }
 
+    /// How much may be taken until half of it is.
+    pub(super) fn left_of_half(&self) -> usize {
+        (self.limit / 2).saturating_sub(self.used())
+    }
+
     /// That many zeros.
     pub(super) fn zeros<T: Clone + Default>(&self, len: usize) -> Result<Vec<T>, Fault> {
         let mut zeros = Vec::new();

@@ -184,6 +184,20 @@ fn room_comes_back_with_time() {
     assert!(refused < 350_000 && second > 900, "and took entries again: {refused} refused");
 }
 
+// R-SEC-05: after many at once, room for as many is not set aside that never come.
+#[test]
+fn a_burst_takes_no_room_twice() {
+    let store = store(MemoryLimits::new().bytes(4 * MIN_BYTES));
+    let burst = (0..).take_while(|number| {
+        store.bytes() < 2 * MIN_BYTES && record(&store, *number, "x", at(300), at(0)) == Ok(Seen::Never)
+    });
+    assert!(burst.count() > 50_000);
+    for number in 0..50_000 {
+        let expires = at(308 + number / 1000 * 8);
+        assert_eq!(record(&store, number, "y", expires, at(0)), Ok(Seen::Never), "{number}");
+    }
+}
+
 // A fresh store knows nothing of what an earlier one had, and says so to whoever was judged before.
 #[test]
 fn a_restart_forgets_and_says_so() {
