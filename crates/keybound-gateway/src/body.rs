@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use crate::answer::Problem;
 use crate::front::Ended;
 use crate::proxy::{Lease, fields};
-use crate::share;
+use crate::share::Share;
 
 use form::Form;
 
@@ -51,6 +51,7 @@ struct Sent {
     due: Instant,
     progress: Option<Rc<Progress>>,
     form: Option<Form>,
+    share: Share,
     /// What an upstream was sent that took nothing of it.
     again: VecDeque<Frame<Bytes>>,
 }
@@ -71,6 +72,7 @@ impl RequestBody {
             due: Instant::now() + whole,
             progress: None,
             form: None,
+            share: Share::default(),
             again: VecDeque::new(),
         }))))
     }
@@ -194,7 +196,7 @@ impl http_body::Body for RequestBody {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Problem>>> {
         let Some(sent) = &mut self.0 else { return Poll::Ready(None) };
-        ready!(share::take(cx));
+        ready!(sent.share.take(cx));
         sent.poll_frame(cx)
     }
 
@@ -235,7 +237,7 @@ enum Kind {
     Empty,
     Whole(Bytes),
     Upstream(Box<UpstreamBody>),
-    Streaming(Pin<Box<dyn http_body::Body<Data = Bytes, Error = BoxError>>>),
+    Streaming(Pin<Box<dyn http_body::Body<Data = Bytes, Error = BoxError>>>, Share),
 }
 
 impl Body {
@@ -250,12 +252,18 @@ impl Body {
         B: http_body::Body<Data = Bytes> + 'static,
         B::Error: Into<BoxError>,
     {
-        Self { kind: Kind::Streaming(Box::pin(body.map_err(Into::into))), ended: None }
+        Self { kind: Kind::Streaming(Box::pin(body.map_err(Into::into)), Share::default()), ended: None }
     }
 
     /// What an upstream sends; it may be silent for this long, and gives the connection back at its end.
     pub(crate) fn upstream(inner: Incoming, silence: Duration, lease: Lease) -> Self {
-        let body = UpstreamBody { inner, silence: Silence::of(silence), lease: Some(lease), broken: None };
+        let body = UpstreamBody {
+            inner,
+            silence: Silence::of(silence),
+            lease: Some(lease),
+            share: Share::default(),
+            broken: None,
+        };
         Self { kind: Kind::Upstream(Box::new(body)), ended: None }
     }
 
@@ -287,11 +295,11 @@ impl http_body::Body for Body {
                 Poll::Ready((!octets.is_empty()).then(|| Ok(Frame::data(octets))))
             }
             Kind::Upstream(body) => {
-                ready!(share::take(cx));
+                ready!(body.share.take(cx));
                 body.poll(cx)
             }
-            Kind::Streaming(body) => {
-                ready!(share::take(cx));
+            Kind::Streaming(body, share) => {
+                ready!(share.take(cx));
                 body.as_mut().poll_frame(cx)
             }
         };
@@ -306,7 +314,7 @@ impl http_body::Body for Body {
             Kind::Empty => true,
             Kind::Whole(octets) => octets.is_empty(),
             Kind::Upstream(body) => body.inner.is_end_stream(),
-            Kind::Streaming(body) => body.is_end_stream(),
+            Kind::Streaming(body, _) => body.is_end_stream(),
         }
     }
 
@@ -315,7 +323,7 @@ impl http_body::Body for Body {
             Kind::Empty => SizeHint::with_exact(0),
             Kind::Whole(octets) => SizeHint::with_exact(octets.len() as u64),
             Kind::Upstream(body) => body.inner.size_hint(),
-            Kind::Streaming(body) => body.size_hint(),
+            Kind::Streaming(body, _) => body.size_hint(),
         }
     }
 }
@@ -326,7 +334,7 @@ impl fmt::Debug for Body {
             Kind::Empty => "empty",
             Kind::Whole(_) => "whole",
             Kind::Upstream(_) => "upstream",
-            Kind::Streaming(_) => "streaming",
+            Kind::Streaming(..) => "streaming",
         };
         write!(f, "Body({kind})")
     }
@@ -337,6 +345,7 @@ struct UpstreamBody {
     inner: Incoming,
     silence: Silence,
     lease: Option<Lease>,
+    share: Share,
     /// What broke it off, which is said a turn later than it is seen: what came before has to go out first.
     broken: Option<hyper::Error>,
 }

@@ -18,6 +18,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Notify;
+use tokio::task::yield_now;
 use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout};
 
 use super::guard::{Guard, Phase, Shared};
@@ -26,7 +27,7 @@ use super::{Handler, Inbound, Peer, hygiene};
 use crate::answer::{Asker, Problem};
 use crate::body::{Body, RequestBody};
 use crate::config::Limits;
-use crate::share;
+use crate::share::PIECES;
 
 /// Says, when dropped, that a response has been handed over whole.
 #[derive(Debug)]
@@ -171,12 +172,17 @@ pub(crate) async fn in_turn<H: Handler, S: Octets>(
     peer: Peer,
     turned_away: Option<TurnedAway>,
 ) {
+    let in_this_turn = Cell::new(0);
     let service = service_fn(|request: Request<Incoming>| {
+        let has_had_enough = in_this_turn.replace(in_this_turn.get() + 1) >= PIECES;
         let shop = Rc::clone(&shop);
         let begun = shop.begin(request, peer.clone(), turned_away, None);
         // In a place of its own, which a connection at rest does not hold.
         Box::pin(async move {
-            poll_fn(share::take).await;
+            if has_had_enough {
+                // Woken when the system was asked what has come.
+                yield_now().await;
+            }
             let mut response = shop.respond(begun).await;
             if shop.draining.has_begun() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
@@ -190,6 +196,7 @@ pub(crate) async fn in_turn<H: Handler, S: Octets>(
     let mut waits = false;
     let mut deadline = Deadline::default();
     poll_fn(|cx| {
+        in_this_turn.set(0);
         if !waits && !shop.draining.has_begun() {
             // Once is enough: the task that waits stays the same.
             waits = told.as_mut().poll(cx).is_pending();

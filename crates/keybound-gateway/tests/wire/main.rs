@@ -8,6 +8,7 @@ mod http2_upstream;
 mod hygiene;
 mod limits;
 mod proxy_protocol;
+mod share;
 mod stop;
 mod streams;
 mod support;
