@@ -71,20 +71,27 @@ impl Marks {
         let lines = self.lines.len();
         let mut grown = Self { lines: room.zeros(lines.saturating_add(lines / 4).saturating_add(1))?, len: 0 };
         for mark in self.iter() {
-            if let Place::Free(line) = grown.seek(mark) {
-                grown.put(mark, line);
+            let is_there = match grown.seek(mark) {
+                Place::Free(line) => grown.put(mark, line),
+                Place::Taken => true,
+            };
+            if !is_there {
+                // A mark that is lost would be a proof that passes again.
+                grown.release(room);
+                return Err(Fault::ReplayFull);
             }
         }
         room.replace(&mut self.lines, grown.lines);
         Ok(true)
     }
 
-    /// Puts a mark into the line that [`Marks::seek`] found for it.
-    pub(super) fn put(&mut self, mark: Mark, line: usize) {
-        if let Some(free) = self.lines.get_mut(line).and_then(Line::free) {
-            *free = mark.bits();
-            self.len = self.len.saturating_add(1);
-        }
+    /// Puts a mark into the line that [`Marks::seek`] found for it; whether there was room.
+    #[must_use]
+    pub(super) fn put(&mut self, mark: Mark, line: usize) -> bool {
+        let Some(free) = self.lines.get_mut(line).and_then(Line::free) else { return false };
+        *free = mark.bits();
+        self.len = self.len.saturating_add(1);
+        true
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = Mark> {
@@ -149,7 +156,7 @@ mod tests {
             let Place::Free(line) = marks.seek(mark(number)) else { panic!("{number} is new") };
             assert_eq!(line, (lines - 1 + marks.len() / PER_LINE) % lines, "{number}");
             assert!(!marks.reserve(&room).unwrap(), "there is room for {number}");
-            marks.put(mark(number), line);
+            assert!(marks.put(mark(number), line), "{number}");
             assert!((0..=number).all(|earlier| marks.seek(mark(earlier)) == Place::Taken), "{number}");
         }
         assert!(marks.reserve(&room).unwrap());

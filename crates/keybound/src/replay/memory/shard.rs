@@ -179,7 +179,9 @@ impl Shard {
         let Place::Free(place) = place else {
             return Err(Fault::ReplayFull);
         };
-        bucket.marks.put(mark, place);
+        if !bucket.marks.put(mark, place) {
+            return Err(Fault::ReplayFull);
+        }
         self.entries = self.entries.saturating_add(1);
         Ok(())
     }
