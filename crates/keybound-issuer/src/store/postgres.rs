@@ -20,9 +20,11 @@ const CONNECTIONS: u32 = 16;
 /// Statements that insert at once what came during those before. One that waits holds up the other half only.
 const ABREAST: usize = 2;
 
+/// Of a text for each column, whose parts are apart by [`inserts::SEPARATOR`].
 const INSERT: &str = "INSERT INTO keybound_record (kind, id, family, expires, version, body) \
-    SELECT kind, id, family, expires, 1, body \
-    FROM json_to_recordset($1::json) AS record (kind text, id text, family text, expires bigint, body text)";
+    SELECT kind, id, family, expires::bigint, 1, body \
+    FROM unnest(string_to_array($1, chr(31)), string_to_array($2, chr(31)), string_to_array($3, chr(31)), \
+    string_to_array($4, chr(31)), string_to_array($5, chr(31))) AS record (kind, id, family, expires, body)";
 
 /// How often a write is tried that another one got in the way of.
 const TRIES: u32 = 5;
@@ -130,8 +132,13 @@ impl Postgres {
 
     async fn insert(self: &Arc<Self>, group: Vec<Work>) {
         let several = group.len() > 1;
-        let inserting =
-            async { Ok(several && inserts::at_once(&mut *self.pool.acquire().await?, INSERT, &group).await?) };
+        let inserting = async {
+            let mut connection = self.pool.acquire().await?;
+            let query =
+                inserts::columns(&group).into_iter().fold(sqlx::query(INSERT), |query, column| query.bind(column));
+            inserts::done(query.execute(&mut *connection).await)
+        };
+        let inserting = async { Ok(several && inserting.await?) };
         match sql::in_time(inserting).await {
             Ok(true) => group.into_iter().for_each(|work| work.answer(Ok(Written::Done))),
             Ok(false) => group.into_iter().for_each(|work| self.write_alone(work)),

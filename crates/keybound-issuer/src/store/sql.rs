@@ -174,23 +174,35 @@ async fn serve<D: Database>(database: Arc<D>, mut reads: mpsc::Receiver<Read>, w
     drop(writer.await);
 }
 
-/// Lets writes that come fast gather: they are begun this long after those before. Nobody else waits.
-pub(super) struct Pace(Instant);
+/// Lets writes that come fast gather: the more were begun at once, the longer after them the next ones are, so that what a flush
+/// costs is shared by more when it is most of the work. Nobody else waits.
+pub(super) struct Pace {
+    next: Instant,
+}
 
 impl Pace {
-    const APART: Duration = Duration::from_millis(1);
+    /// For each write of those before.
+    const APART: Duration = Duration::from_micros(80);
+
+    /// At least, and at most: longer, and everybody would wait where there are few clients.
+    const BOUNDS: [Duration; 2] = [Duration::from_micros(1000), Duration::from_micros(2500)];
 
     pub(super) fn new() -> Self {
-        Self(Instant::now())
+        Self { next: Instant::now() }
     }
 
     /// The next ones, or none when there will be none.
     pub(super) async fn next(&mut self, works: &mut mpsc::Receiver<Work>) -> Vec<Work> {
-        sleep_until(self.0 + Self::APART).await;
+        sleep_until(self.next).await;
         let mut group = Vec::new();
-        works.recv_many(&mut group, GROUP).await;
-        self.0 = Instant::now();
+        let count = works.recv_many(&mut group, GROUP).await;
+        self.next = Instant::now() + Self::apart(count);
         group
+    }
+
+    fn apart(count: usize) -> Duration {
+        let [least, most] = Self::BOUNDS;
+        u32::try_from(count).map_or(most, |count| Self::APART.saturating_mul(count)).clamp(least, most)
     }
 }
 

@@ -17,10 +17,6 @@ use super::{Found, OpenError, Opening, Written, inserts};
 /// A row if there are tables of an issuer.
 const TABLES: &str = "SELECT 1 FROM sqlite_master WHERE name = 'keybound_store'";
 
-/// One statement is a transaction by itself.
-const INSERT: &str = "INSERT INTO keybound_record (kind, id, family, expires, version, body) \
-    SELECT value ->> 'kind', value ->> 'id', value ->> 'family', value ->> 'expires', 1, value ->> 'body' FROM json_each($1)";
-
 /// Connections that read: each has a thread of its own.
 const READERS: u32 = 2;
 
@@ -159,8 +155,11 @@ async fn write_group(
     swept: Option<UnixTime>,
 ) -> sqlx::Result<(Vec<Written>, bool)> {
     let is_plain = swept.is_none() && group.iter().all(inserts::is_one);
-    if is_plain && inserts::at_once(connection, INSERT, group).await? {
-        return Ok((vec![Written::Done; group.len()], false));
+    if is_plain {
+        // One statement is a transaction by itself.
+        if inserts::done(inserts::values(group).execute(&mut *connection).await)? {
+            return Ok((vec![Written::Done; group.len()], false));
+        }
     }
     connection.execute("BEGIN IMMEDIATE").await?;
     let mut written = Vec::with_capacity(group.len());

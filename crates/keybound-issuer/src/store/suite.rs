@@ -199,7 +199,7 @@ async fn one_of_many_succeeds(store: &Arc<dyn Store>, run: &str, now: UnixTime) 
 
 /// New records at the same time, of odd text, and each of them twice: one of both is written, as it is, and hinders no other.
 async fn takes_what_comes_at_once(store: &Arc<dyn Store>, run: &str, now: UnixTime) {
-    let texts = ["{\"a\":[1]}", "'; --", "é\u{1F511}\n\\\"%_\u{1}", "\\u0000 \\ud800", ""];
+    let texts = ["{\"a\":[1]}", "'; --", "é\u{1F511}\n\\\"%_\u{1}", "\\u0000 \\ud800", "", "a\u{1f}b", "\u{1f}"];
     let change = |number: usize| Change::Insert {
         kind: [Kind::CODE, Kind::GRANT][number % 2],
         id: format!("{run} 'at once' {number}").into(),
