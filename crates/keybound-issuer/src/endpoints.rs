@@ -71,7 +71,8 @@ pub(crate) fn router(state: &Arc<State>) -> Router {
         let below = [&*at.prefix, "/{*rest}"].concat();
         router = router.route(&at.prefix, route(Endpoint::Unknown)).route(&below, route(Endpoint::Unknown));
     }
-    router
+    // Without it, handlers are put together anew for each request.
+    router.with_state(())
 }
 
 #[derive(Clone, Copy)]
@@ -130,10 +131,8 @@ impl Endpoint {
         match (self, &parts.method) {
             (Self::Unknown, _) => answer::not_found(),
             (Self::Token, &Method::POST) => token::post(state, parts, body).await,
-            (Self::Authorize, &Method::GET | &Method::POST) => authorize::visit(state, parts, body).await,
             (Self::Par, &Method::POST) => par::post(state, parts, body).await,
             (Self::DeviceAuthorization, &Method::POST) => device::post(state, parts, body).await,
-            (Self::Device, &Method::GET) => device::visit(state, parts).await,
             (Self::Introspect, &Method::POST) => introspect::post(state, parts, body).await,
             (Self::Revoke, &Method::POST) => revoke::post(state, parts, body).await,
             (Self::Register, &Method::POST) => register::post(state, parts, body).await,
@@ -141,13 +140,24 @@ impl Endpoint {
                 register::manage(state, parts, body).await
             }
             (Self::Userinfo, &Method::GET | &Method::POST) => userinfo::show(state, parts, body).await,
-            (Self::EndSession, &Method::GET | &Method::POST) => end_session::visit(state, parts, body).await,
-            (Self::SignIn, &Method::GET | &Method::POST) => sign_in::visit(state, parts, body).await,
             (Self::Jwks, &Method::GET | &Method::HEAD) => match state.keys.jwks(state.clock.now()) {
                 Ok((keys, fresh)) => answer::public(keys, fresh),
                 Err(fault) => answer::failed(fault),
             },
             (Self::Metadata, &Method::GET | &Method::HEAD) => answer::public(metadata::of(state), PUBLIC_CACHE),
+            // By themselves: what they hold is several times as much, and would be moved with each token request.
+            _ if self.is_for_people() => Box::pin(self.show(state, parts, body)).await,
+            _ => answer::method_not_allowed(self.methods()),
+        }
+    }
+
+    /// Pages.
+    async fn show(self, state: &State, parts: Parts, body: Body) -> Response {
+        match (self, &parts.method) {
+            (Self::Authorize, &Method::GET | &Method::POST) => authorize::visit(state, parts, body).await,
+            (Self::Device, &Method::GET) => device::visit(state, parts).await,
+            (Self::EndSession, &Method::GET | &Method::POST) => end_session::visit(state, parts, body).await,
+            (Self::SignIn, &Method::GET | &Method::POST) => sign_in::visit(state, parts, body).await,
             (Self::SignInFrom, &Method::GET) => sign_in::come_back(state, parts).await,
             (Self::Account, &Method::GET | &Method::POST) => account::visit(state, parts, body).await,
             (Self::Passkeys, &Method::GET | &Method::HEAD) => account::script(),
@@ -194,7 +204,11 @@ impl Endpoint {
 
     /// Where scripts of any page may call (R-AS-31); pages for people are for people alone.
     const fn is_for_scripts(self) -> bool {
-        !matches!(
+        !self.is_for_people()
+    }
+
+    const fn is_for_people(self) -> bool {
+        matches!(
             self,
             Self::Authorize
                 | Self::Device
