@@ -7,16 +7,19 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
+use data_encoding::BASE64URL_NOPAD;
 use keybound::crypto::aws_lc::{AwsLc, KeyError, SoftwareKey};
 use keybound::crypto::{Alg, AlgSet, Signer, SigningFailed};
 use keybound::jwk::PublicJwk;
-use keybound::jws::encode_base64url;
 use keybound::refusal::Fault;
 use keybound::time::UnixTime;
 use keybound::token::jwt::KeySet;
 use keybound_tower::FixedKeys;
 use parking_lot::Mutex;
+use serde::Serialize;
 use serde_json::{Map, Value, json};
+
+use crate::store::to_json;
 
 pub use self::error::KeysError;
 pub(crate) use self::error::KeysFault;
@@ -34,6 +37,9 @@ mod settings;
 mod stored;
 #[cfg(test)]
 mod tests;
+
+/// Room for a token of ordinary length.
+const TOKEN: usize = 1024;
 
 /// How long caches may keep the set, unless a key that is not in it may sign sooner.
 const CACHE: Duration = Duration::from_secs(300);
@@ -83,6 +89,8 @@ struct Snapshot {
 #[derive(Clone)]
 struct Hand {
     signer: Arc<dyn Signer>,
+    /// The thumbprint of its key.
+    kid: Arc<str>,
     /// It signs where waiting is allowed.
     waits: bool,
 }
@@ -96,13 +104,13 @@ struct Published {
 impl Keys {
     /// Signs with `current`.
     pub fn new(current: impl Signer + 'static) -> Self {
-        Self::of(Hand { signer: Arc::new(current), waits: false })
+        Self::of(Hand::new(current, false))
     }
 
     /// Signs with `current`, which takes its time: a module of PKCS#11 for example. It is asked on threads where waiting is
     /// allowed.
     pub fn waiting(current: impl Signer + 'static) -> Self {
-        Self::of(Hand { signer: Arc::new(current), waits: true })
+        Self::of(Hand::new(current, true))
     }
 
     /// Signs with a new ES256 key that lives as long as this process.
@@ -128,7 +136,7 @@ impl Keys {
     /// published until its tokens have expired. Nothing happens if it is the same key; what waited to sign is not waited for.
     pub fn follow_with(&self, next: impl Signer + 'static, ahead: Duration, now: UnixTime) {
         let waits = self.0.now.load().signers.values().any(|hand| hand.waits);
-        self.0.follow(Hand { signer: Arc::new(next), waits }, ahead, now);
+        self.0.follow(Hand::new(next, waits), ahead, now);
     }
 
     /// The algorithms of what it signs, now and next.
@@ -153,19 +161,21 @@ impl Keys {
     }
 
     /// A JWT of this type and these claims. The type keeps one kind from being taken for another (RFC 8725 section 3.11).
-    pub(crate) async fn sign(&self, typ: &str, claims: &Value, now: UnixTime) -> Result<String, Fault> {
+    pub(crate) async fn sign(&self, typ: &str, claims: &impl Serialize, now: UnixTime) -> Result<String, Fault> {
         self.0.prune(now);
         let hand = self.0.hand(now)?;
-        let (alg, kid) = (hand.signer.alg(), hand.signer.public_jwk().thumbprint());
+        let (alg, kid) = (hand.signer.alg(), Arc::clone(&hand.kid));
         let header = format!(r#"{{"typ":"{typ}","alg":"{alg}","kid":"{kid}"}}"#);
-        let [header, claims] = [header, claims.to_string()].map(|text| encode_base64url(text.as_bytes()));
-        let mut token = [&*header, ".", &claims].concat();
+        let mut token = String::with_capacity(TOKEN);
+        BASE64URL_NOPAD.encode_append(header.as_bytes(), &mut token);
+        token.push('.');
+        BASE64URL_NOPAD.encode_append(to_json(claims).as_bytes(), &mut token);
         let signature = hand.sign(token.as_bytes()).await.map_err(|error| {
             tracing::error!(%error, %kid, "the signing key could not be used");
             Fault::CryptoFailure
         })?;
         token.push('.');
-        token.push_str(&encode_base64url(&signature));
+        BASE64URL_NOPAD.encode_append(&signature, &mut token);
         Ok(token)
     }
 
@@ -265,8 +275,13 @@ impl Snapshot {
 }
 
 impl Hand {
+    fn new(signer: impl Signer + 'static, waits: bool) -> Self {
+        let kid = signer.public_jwk().thumbprint().to_string().into();
+        Self { signer: Arc::new(signer), kid, waits }
+    }
+
     fn kid(&self) -> Box<str> {
-        self.signer.public_jwk().thumbprint().to_string().into()
+        (*self.kid).into()
     }
 
     async fn sign(self, message: &[u8]) -> Result<Vec<u8>, SigningFailed> {

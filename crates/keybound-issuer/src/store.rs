@@ -337,7 +337,7 @@ pub(crate) fn parse<'r, T: Deserialize<'r>>(record: &'r Record) -> Result<T, Fau
     })
 }
 
-/// What a record is to hold.
+/// As JSON: what a record is to hold, or an answer.
 pub(crate) fn to_json(body: &impl Serialize) -> Box<str> {
     serde_json::to_string(body).expect("texts, numbers and flags are JSON").into()
 }

@@ -5,8 +5,8 @@ use keybound::refusal::{Denial, Fault};
 use keybound::request::AccessToken;
 use keybound::time::UnixTime;
 use keybound::token::jwt::SignedJwt;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::State;
 use crate::audit::digest_prefix;
@@ -14,7 +14,7 @@ use crate::client::Client;
 use crate::exchange::Exchange;
 use crate::grants::{Grant, RefreshPlan, refresh_token};
 use crate::handle;
-use crate::store::{Change, Kind};
+use crate::store::{Change, Kind, to_json};
 
 /// The scope that asks for an ID token and the claims of the user.
 pub(crate) const OPENID: &str = "openid";
@@ -26,6 +26,22 @@ pub(crate) struct Made {
     pub(crate) jti: Box<str>,
     /// What that token is told by in logs.
     pub(crate) token_sha256: Box<str>,
+}
+
+/// RFC 6749 section 5.1, RFC 8693 section 2.2.1, OpenID Connect Core section 3.1.3.3.
+#[derive(Serialize)]
+struct Body<'a> {
+    access_token: &'a str,
+    token_type: &'a str,
+    expires_in: u64,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    scope: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refresh_token: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    issued_token_type: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id_token: Option<String>,
 }
 
 /// The body of the token response.
@@ -42,29 +58,48 @@ pub(crate) async fn answer(
     let jti = jti(grant.family.as_deref())?;
     let token = access_token(exchange, client, grant, binding, &jti, until).await?;
     let token_sha256 = digest_prefix(&token);
-    let mut body = json!({
-        "access_token": token,
-        "token_type": token_type(binding),
-        "expires_in": until.since(now).as_secs(),
-    });
-    if !grant.scope.is_empty() {
-        body["scope"] = json!(grant.scope);
-    }
-    if let Some(refresh) = refresh {
-        body["refresh_token"] = json!(refresh);
-    }
-    if let Some(kind) = grant.issued_token_type {
-        body["issued_token_type"] = json!(kind);
-    }
-    if is_openid(&grant.scope) && grant.login.is_some() {
-        body["id_token"] = json!(id_token(exchange, client, grant).await?);
-    }
-    Ok(Made { body: body.to_string(), jti: jti.into(), token_sha256 })
+    let has_id_token = is_openid(&grant.scope) && grant.login.is_some();
+    let body = Body {
+        access_token: &token,
+        token_type: token_type(binding),
+        expires_in: until.since(now).as_secs(),
+        scope: &grant.scope,
+        refresh_token: refresh.as_deref(),
+        issued_token_type: grant.issued_token_type,
+        id_token: if has_id_token { Some(id_token(exchange, client, grant).await?) } else { None },
+    };
+    Ok(Made { body: to_json(&body).into_string(), jti: jti.into(), token_sha256 })
 }
 
 /// Whether an ID token was asked for.
 pub(crate) fn is_openid(scope: &str) -> bool {
     scope.split(' ').any(|scope| scope == OPENID)
+}
+
+/// RFC 9068 section 2.2.
+#[derive(Serialize)]
+struct AccessClaims<'a> {
+    iss: &'a str,
+    sub: &'a str,
+    aud: Aud<'a>,
+    client_id: &'a str,
+    iat: u64,
+    exp: u64,
+    jti: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    scope: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    auth_time: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cnf: Option<Value>,
+}
+
+/// RFC 7519 section 4.1.3.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Aud<'a> {
+    One(&'a str),
+    Two([&'a str; 2]),
 }
 
 /// A JWT access token (RFC 9068 section 2.2); its `cnf` and `token_type` are one decision (R-AS-03, R-AS-04, R-AS-29).
@@ -78,25 +113,19 @@ async fn access_token(
 ) -> Result<String, Denial> {
     let config = &exchange.state.config;
     // The claims of the user are a resource of this server.
-    let audience = if is_openid(&grant.scope) { json!([grant.audience, config.issuer]) } else { json!(grant.audience) };
-    let mut claims = json!({
-        "iss": config.issuer,
-        "sub": grant.subject,
-        "aud": audience,
-        "client_id": client.id,
-        "iat": exchange.now.as_secs(),
-        "exp": until.as_secs(),
-        "jti": jti,
-    });
-    if !grant.scope.is_empty() {
-        claims["scope"] = json!(grant.scope);
-    }
-    if let Some(auth_time) = grant.login.as_ref().and_then(|login| login.auth_time) {
-        claims["auth_time"] = json!(auth_time);
-    }
-    if let Some(binding) = binding {
-        claims["cnf"] = binding.cnf();
-    }
+    let and_this_server = is_openid(&grant.scope).then_some(&*config.issuer);
+    let claims = AccessClaims {
+        iss: &config.issuer,
+        sub: &grant.subject,
+        aud: and_this_server.map_or(Aud::One(&grant.audience), |issuer| Aud::Two([&grant.audience, issuer])),
+        client_id: &client.id,
+        iat: exchange.now.as_secs(),
+        exp: until.as_secs(),
+        jti,
+        scope: &grant.scope,
+        auth_time: grant.login.as_ref().and_then(|login| login.auth_time),
+        cnf: binding.map(TokenBinding::cnf),
+    };
     Ok(exchange.state.keys.sign("at+jwt", &claims, exchange.now).await?)
 }
 
@@ -166,23 +195,31 @@ pub(crate) async fn is_alive(state: &State, jti: &str, now: UnixTime) -> Result<
 }
 
 /// OpenID Connect Core section 2.
+#[derive(Serialize)]
+struct IdClaims<'a> {
+    iss: &'a str,
+    sub: &'a str,
+    aud: &'a str,
+    iat: u64,
+    exp: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    auth_time: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    nonce: Option<&'a str>,
+}
+
 async fn id_token(exchange: &Exchange<'_>, client: &Client, grant: &Grant) -> Result<String, Fault> {
     let config = &exchange.state.config;
-    let mut claims = json!({
-        "iss": config.issuer,
-        "sub": grant.subject,
-        "aud": client.id,
-        "iat": exchange.now.as_secs(),
-        "exp": exchange.now.plus(config.token_lifetime).as_secs(),
-    });
-    if let Some(login) = &grant.login {
-        if let Some(auth_time) = login.auth_time {
-            claims["auth_time"] = json!(auth_time);
-        }
-        if let Some(nonce) = &login.nonce {
-            claims["nonce"] = Value::from(&**nonce);
-        }
-    }
+    let login = grant.login.as_ref();
+    let claims = IdClaims {
+        iss: &config.issuer,
+        sub: &grant.subject,
+        aud: &client.id,
+        iat: exchange.now.as_secs(),
+        exp: exchange.now.plus(config.token_lifetime).as_secs(),
+        auth_time: login.and_then(|login| login.auth_time),
+        nonce: login.and_then(|login| login.nonce.as_deref()),
+    };
     exchange.state.keys.sign("JWT", &claims, exchange.now).await
 }
 

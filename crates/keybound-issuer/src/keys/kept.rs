@@ -290,7 +290,7 @@ impl Kept {
                             audit.tell(entry).await;
                         }
                     }
-                    let hand = |key| Hand { signer: Arc::new(key), waits: false };
+                    let hand = |key| Hand::new(key, false);
                     signers.extend(made.into_iter().map(hand).map(|hand| (hand.kid(), hand)));
                     return Ok((ring, signers, now));
                 }
@@ -346,7 +346,7 @@ impl Kept {
             if key.thumbprint() != slot.jwk.thumbprint() {
                 return Err(KeysError::damaged(&format!("the signing key {}", slot.kid)));
             }
-            signers.insert(slot.kid.clone(), Hand { signer: Arc::new(key), waits: false });
+            signers.insert(slot.kid.clone(), Hand::new(key, false));
         }
         Ok(true)
     }
