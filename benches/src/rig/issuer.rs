@@ -26,7 +26,7 @@ pub struct Issuer {
 pub(super) const REDIRECT: &str = "http://127.0.0.1/callback";
 
 /// So many that none of them is what an issuer waits for: an answer waits for a disk.
-const CONNECTIONS: NonZeroUsize = NonZeroUsize::new(256).unwrap();
+const CONNECTIONS: NonZeroUsize = NonZeroUsize::new(64).unwrap();
 
 const AUDIENCE: &str = "https://api.example.com";
 

@@ -14,11 +14,12 @@ pub struct Postgres {
 }
 
 impl Postgres {
-    /// The one with this address of a database, and this number of its first process. It moves to the side of what is measured.
+    /// The one with this address of a database, and this number of its first process. It moves out of the way of what is measured: a
+    /// database is mostly a machine of its own.
     pub fn new(url: &str, process: u32) -> Self {
         if has_two_processors() {
             let processes = [process].into_iter().chain(children(process));
-            processes.for_each(|one| run("taskset", &["-acp", Side::Subject.processor(), &one.to_string()]));
+            processes.for_each(|one| run("taskset", &["-acp", Side::Rest.processor(), &one.to_string()]));
         }
         Self { url: url.to_owned(), process }
     }
