@@ -27,15 +27,16 @@ pub(super) async fn look(exchange: &Exchange<'_>, form: &Form, client: &Client) 
     if form.get("requested_token_type").is_some_and(|kind| kind != ACCESS_TOKEN) {
         return Err(malformed("requested_token_type is not that of an access token").into());
     }
-    if ["actor_token", "actor_token_type", "audience"].into_iter().any(|name| form.get(name).is_some()) {
-        return Err(malformed("actors and audiences are not exchanged").into());
+    if ["actor_token", "actor_token_type"].into_iter().any(|name| form.get(name).is_some()) {
+        return Err(malformed("actors are not exchanged").into());
     }
     let token = tokens::read(exchange.state, subject, exchange.now).await?.ok_or(Reason::GrantInvalid)?;
     if *token.client_id != *client.id() {
         return Err(Reason::GrantInvalid.into());
     }
     let audience = token.resource().ok_or(Reason::GrantInvalid)?;
-    if !form.all("resource").all(|resource| resource == audience) {
+    // Either names where the token will be used (RFC 8693 section 2.1).
+    if !form.all("resource").chain(form.all("audience")).all(|target| target == audience) {
         return Err(Reason::TargetInvalid.into());
     }
     let login = match tokens::family_of(&token.jti) {

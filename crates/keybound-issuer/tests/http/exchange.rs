@@ -74,16 +74,21 @@ fn one_thing_wrong_in_each() {
         (good.clone().set("requested_token_type", MARK), "request.malformed"),
         (good.clone().set("actor_token", MARK), "request.malformed"),
         (good.clone().set("actor_token_type", KIND), "request.malformed"),
-        (good.clone().set("audience", "https://api.example.com"), "request.malformed"),
         (good.clone().set("subject_token", MARK), "grant.invalid"),
         (good.clone().set("subject_token", &text[..text.len() - 2]), "grant.invalid"),
         (good.clone().set("subject_token", others.as_str()), "grant.invalid"),
         (good.clone().set("subject_token", token.refresh_token()), "grant.invalid"),
         (good.clone().set("scope", "read openid"), "scope.invalid"),
         (good.clone().set("resource", "https://billing.example.com"), "target.invalid"),
+        (good.clone().set("audience", "https://billing.example.com"), "target.invalid"),
+        (good.clone().set("audience", MARK), "target.invalid"),
     ] {
         assert_eq!(send(&server, &parameters, Some(&HOLDER)).error().1, reason, "{}", parameters.text());
     }
+    // RFC 8693 section 2.2.2.
+    assert_eq!(send(&server, &good.clone().set("audience", MARK), Some(&HOLDER)).error().0, "invalid_target");
+    let same = good.clone().set("audience", "https://api.example.com");
+    assert_eq!(send(&server, &same, Some(&HOLDER)).status, 200, "where the token is for already");
     let public = server.redeem(&good.clone().set("client_id", "app"), Some(&HOLDER));
     assert_eq!(public.error().1, "client.forbidden");
     server.turn(300);
