@@ -5,7 +5,7 @@ use axum::body::Body;
 use axum::response::Response;
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http::request::Parts;
-use http::{HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use keybound::refusal::{Denial, Reason};
 use keybound::token::introspection::SIGNED_ANSWER;
 use serde_json::{Value, json};
@@ -27,8 +27,7 @@ pub(crate) async fn post(state: &State, parts: Parts, body: Body) -> Response {
         Err(status) => return answer::malformed(status),
     };
     let mut exchange = Exchange::begin(state, &parts, &state.endpoints.introspect);
-    let accepted = parts.headers.get(ACCEPT).map(HeaderValue::as_bytes);
-    let signed = accepted.is_some_and(|accept| accept.trim_ascii().eq_ignore_ascii_case(SIGNED_ANSWER.as_bytes()));
+    let signed = wants_signed(&parts.headers);
     match introspect(&mut exchange, &body, signed).await {
         Ok(body) if signed => {
             let mut response = answer::json(StatusCode::OK, body);
@@ -38,6 +37,24 @@ pub(crate) async fn post(state: &State, parts: Parts, body: Body) -> Response {
         Ok(body) => exchange.granted(StatusCode::OK, body),
         Err(denial) => exchange.refused(&denial),
     }
+}
+
+/// Whether a signed answer is asked for by its name, and liked no less than JSON (RFC 9110 section 12.5.1).
+fn wants_signed(headers: &HeaderMap) -> bool {
+    let (mut signed, mut json) = (0.0, 0.0);
+    let fields = headers.get_all(ACCEPT).iter().filter_map(|field| field.to_str().ok());
+    for range in fields.flat_map(|field| field.split(',')) {
+        let mut parts = range.split(';').map(str::trim);
+        let kind = parts.next().unwrap_or_default();
+        let weight = parts.filter_map(|part| part.split_once('=')).find(|(name, _)| name.eq_ignore_ascii_case("q"));
+        let weight = weight.map_or(1.0, |(_, weight)| weight.parse::<f32>().unwrap_or(0.0));
+        if kind.eq_ignore_ascii_case(SIGNED_ANSWER) {
+            signed = weight;
+        } else if kind.eq_ignore_ascii_case("application/json") {
+            json = weight;
+        }
+    }
+    signed > 0.0 && signed >= json
 }
 
 async fn introspect(exchange: &mut Exchange<'_>, body: &[u8], signed: bool) -> Result<String, Denial> {

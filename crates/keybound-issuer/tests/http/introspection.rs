@@ -144,6 +144,27 @@ fn an_answer_may_be_signed() {
     assert!(read("web", now.plus(Duration::from_secs(600))).is_err(), "it is an answer of now");
 }
 
+/// RFC 9110 section 12.5.1: `Accept` is a list, with weights, in one field or several.
+#[test]
+fn a_signed_answer_is_for_whoever_likes_it_no_less() {
+    let server = Setup::new().approving().start();
+    let token = of_app(&server, true).access_token().text;
+    for (accepted, signed) in [
+        ("Accept: application/json;q=0.5, application/token-introspection+jwt", true),
+        ("Accept: application/json, Application/Token-Introspection+JWT ; Q=1.0", true),
+        ("Accept: application/json;q=0.5\r\nAccept: application/token-introspection+jwt;q=0.8", true),
+        ("Accept: text/html, application/token-introspection+jwt;q=0.1, */*;q=0.5", true),
+        ("Accept: application/json, application/token-introspection+jwt;q=0.9", false),
+        ("Accept: application/token-introspection+jwt;q=0", false),
+        ("Accept: application/token-introspection+jwt;q=much", false),
+        ("Accept: application/*, */*", false),
+    ] {
+        let answer = server.raw(of_web(question(&token)).field(accepted.to_owned()).octets());
+        let expected = if signed { SIGNED_ANSWER } else { "application/json" };
+        assert_eq!((answer.status, answer.field("content-type")), (200, Some(expected)), "{accepted}");
+    }
+}
+
 /// RFC 7009: an access token goes alone, a refresh token takes everything with it.
 #[test]
 fn what_is_given_back_is_dead() {
