@@ -64,6 +64,7 @@ impl Postgres {
     async fn open(url: &str, how: Opening, now: UnixTime) -> Result<(Self, UnixTime), NotOpened> {
         let text = |error: sqlx::Error| in_words(&error);
         let options: AnyConnectOptions = url.parse().map_err(text)?;
+        has_its_roots(&options)?;
         let options = options.disable_statement_logging();
         // By itself first: a pool tries for a while, and then does not say what failed.
         let mut first = await_it(&options, how.patience).await?;
@@ -187,6 +188,17 @@ impl Database for Postgres {
     }
 }
 
+/// Whether the certificates that the server's is held against can be read: waiting does not mend a path.
+fn has_its_roots(options: &AnyConnectOptions) -> Result<(), String> {
+    let named = |name: &str| options.database_url.query_pairs().filter(|(key, _)| key == name).last();
+    // They are read in these modes alone.
+    let is_read = named("sslmode").is_some_and(|(_, mode)| mode.to_ascii_lowercase().starts_with("verify-"));
+    match named("sslrootcert").filter(|(_, path)| is_read && !path.trim().starts_with("-----BEGIN")) {
+        Some((_, path)) => std::fs::File::open(&*path).map(drop).map_err(|error| tls(&error)),
+        None => Ok(()),
+    }
+}
+
 /// A connection, as soon as there can be one.
 pub(super) async fn await_it(options: &AnyConnectOptions, patience: Duration) -> Result<AnyConnection, String> {
     let (begun, mut said) = (Instant::now(), String::new());
@@ -209,7 +221,8 @@ pub(super) async fn await_it(options: &AnyConnectOptions, patience: Duration) ->
 
 fn is_passing(error: &sqlx::Error) -> bool {
     match error {
-        sqlx::Error::Io(error) => !is_of_tls(error),
+        // A certificate stays as it is. Whatever else a server that is about to start says may be another thing the next time.
+        sqlx::Error::Io(error) => !matches!(of_tls(error), Some(rustls::Error::InvalidCertificate(_))),
         // Where a connection ends before the server has said whether it speaks TLS.
         sqlx::Error::Protocol(_) => true,
         sqlx::Error::Database(error) => error.code().is_some_and(|code| PASSING.contains(&&*code)),
@@ -221,7 +234,7 @@ fn is_passing(error: &sqlx::Error) -> bool {
 fn in_words(error: &sqlx::Error) -> String {
     match error {
         sqlx::Error::Configuration(error) => format!("the address is not one of a PostgreSQL database ({error})"),
-        sqlx::Error::Io(error) if is_of_tls(error) => tls(error),
+        sqlx::Error::Io(error) if of_tls(error).is_some() => tls(error),
         sqlx::Error::Io(error) => format!("the database cannot be reached ({error})"),
         sqlx::Error::Tls(error) => tls(error),
         // Without the line of its own source that it names.
@@ -230,9 +243,9 @@ fn in_words(error: &sqlx::Error) -> String {
     }
 }
 
-/// What was said in a handshake comes as an error of the connection; it will be said again.
-fn is_of_tls(error: &std::io::Error) -> bool {
-    error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>())
+/// What went wrong in a handshake comes as an error of the connection.
+fn of_tls(error: &std::io::Error) -> Option<&rustls::Error> {
+    error.get_ref()?.downcast_ref()
 }
 
 fn tls(error: &dyn core::fmt::Display) -> String {

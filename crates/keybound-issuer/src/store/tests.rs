@@ -5,6 +5,7 @@ use std::io::{Read, Seek as _, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -152,6 +153,10 @@ fn what_cannot_be_opened_says_why() {
     let unreachable = open_at_once(&Location::Postgres(secret.into()), NOW).unwrap_err().to_string();
     assert!(begun.elapsed() < postgres::START, "nobody waits for it");
     assert!(unreachable.contains("cannot be reached") && !unreachable.contains("hunter2"), "{unreachable}");
+    let rootless = format!("{secret}?sslmode=verify-full&sslrootcert={}", folder.path().join("mistyped.pem").display());
+    let rootless = said(Location::Postgres(rootless.into()));
+    assert!(begun.elapsed() < postgres::START, "a path is not waited for");
+    assert!(rootless.contains("sslrootcert") && rootless.contains("No such file"), "{rootless}");
     let odd = said(Location::Postgres("postgres://[".into()));
     assert!(odd.contains("not one of a PostgreSQL database"), "{odd}");
 }
@@ -172,6 +177,31 @@ async fn what_a_database_is_waited_for_is_said_once() {
     let mut said = String::new();
     log.rewind().and_then(|()| log.read_to_string(&mut said)).expect("what was said");
     assert_eq!(said.matches("waiting for the database").count(), 1, "{said}");
+}
+
+/// A server that is about to start may take up a handshake and go no further.
+#[tokio::test]
+async fn a_handshake_that_breaks_off_is_tried_again() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    let tries = Arc::new(AtomicU32::new(0));
+    let counted = Arc::clone(&tries);
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.expect("a connection");
+            stream.read_exact(&mut [0; 8]).expect("a request for TLS");
+            counted.fetch_add(1, Ordering::Relaxed);
+            // Yes, and then no record of TLS.
+            stream.write_all(b"SE: not yet, not yet, not yet").expect("an answer");
+            // Until the other side has read it.
+            let _ = stream.read_to_end(&mut Vec::new());
+        }
+    });
+    sqlx::any::install_default_drivers();
+    let options = format!("postgres://keybound@127.0.0.1:{port}/id?sslmode=require").parse().expect("an address");
+    let said = postgres::await_it(&options, postgres::PAUSE * 4).await.expect_err("no database");
+    assert!(said.starts_with("TLS fails"), "{said}");
+    assert!(tries.load(Ordering::Relaxed) >= 2, "it was tried once");
 }
 
 /// So many records that the file has more pages than SQLite keeps in memory.
