@@ -12,6 +12,7 @@ mod refreshing;
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use keybound_probe::load::{Load, Report};
@@ -79,8 +80,11 @@ pub fn measure(server: &Child, load: &Load) -> (f64, Report) {
     (spent.as_nanos() as f64 / requests as f64, report)
 }
 
+/// Asked once, and before anything else: of a process that has moved to one of them, the system says that it has one.
 fn has_two_processors() -> bool {
-    std::thread::available_parallelism().is_ok_and(|count| count.get() > 1)
+    static HAS: LazyLock<bool> =
+        LazyLock::new(|| std::thread::available_parallelism().is_ok_and(|count| count.get() > 1));
+    *HAS
 }
 
 /// A command that begins with `program` on this side.
