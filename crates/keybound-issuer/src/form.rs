@@ -7,8 +7,8 @@ use zeroize::Zeroizing;
 /// The most parameters that are read; a token request has about ten.
 const MAX_PARAMETERS: usize = 64;
 
-/// The only parameter that may come more than once (RFC 8707 section 2).
-const REPEATABLE: &str = "resource";
+/// The parameters that may come more than once (RFC 8707 section 2, RFC 8693 section 2.1).
+const REPEATABLE: [&str; 2] = ["resource", "audience"];
 
 /// The parameters of a token request. Empty ones are as if they were not there (RFC 6749 section 3.2).
 pub(crate) struct Form {
@@ -28,7 +28,7 @@ impl Form {
             if parameters.len() == MAX_PARAMETERS {
                 return Err(refused("too many parameters"));
             }
-            if *name != REPEATABLE && parameters.iter().any(|(known, _)| *known == name) {
+            if !REPEATABLE.contains(&name.as_str()) && parameters.iter().any(|(known, _)| *known == name) {
                 return Err(refused("a parameter came twice"));
             }
             parameters.push((name, value));

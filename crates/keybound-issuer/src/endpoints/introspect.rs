@@ -39,22 +39,26 @@ pub(crate) async fn post(state: &State, parts: Parts, body: Body) -> Response {
     }
 }
 
-/// Whether a signed answer is asked for by its name, and liked no less than JSON (RFC 9110 section 12.5.1).
+/// Whether a signed answer is asked for by its name, and liked no less than JSON, be that meant by a wildcard alone (RFC 9110 section
+/// 12.5.1).
 fn wants_signed(headers: &HeaderMap) -> bool {
-    let (mut signed, mut json) = (0.0, 0.0);
+    // As JSON is meant by the name that says most.
+    const JSON: [&str; 3] = ["application/json", "application/*", "*/*"];
+    let (mut signed, mut json) = (0.0, [None; 3]);
     let fields = headers.get_all(ACCEPT).iter().filter_map(|field| field.to_str().ok());
     for range in fields.flat_map(|field| field.split(',')) {
         let mut parts = range.split(';').map(str::trim);
         let kind = parts.next().unwrap_or_default();
         let weight = parts.filter_map(|part| part.split_once('=')).find(|(name, _)| name.eq_ignore_ascii_case("q"));
-        let weight = weight.map_or(1.0, |(_, weight)| weight.parse::<f32>().unwrap_or(0.0));
+        let read = |weight: &str| weight.parse().ok().filter(|weight| (0.0..=1.0).contains(weight));
+        let weight: f32 = weight.map_or(1.0, |(_, weight)| read(weight).unwrap_or(0.0));
         if kind.eq_ignore_ascii_case(SIGNED_ANSWER) {
             signed = weight;
-        } else if kind.eq_ignore_ascii_case("application/json") {
-            json = weight;
+        } else if let Some(place) = JSON.iter().position(|name| kind.eq_ignore_ascii_case(name)) {
+            json[place] = Some(weight);
         }
     }
-    signed > 0.0 && signed >= json
+    signed > 0.0 && signed >= json.into_iter().flatten().next().unwrap_or(0.0)
 }
 
 async fn introspect(exchange: &mut Exchange<'_>, body: &[u8], signed: bool) -> Result<String, Denial> {

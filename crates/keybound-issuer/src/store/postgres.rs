@@ -190,11 +190,14 @@ impl Database for Postgres {
 
 /// Whether the certificates that the server's is held against can be read: waiting does not mend a path.
 fn has_its_roots(options: &AnyConnectOptions) -> Result<(), String> {
-    let named = |name: &str| options.database_url.query_pairs().filter(|(key, _)| key == name).last();
+    let named = |names: &[&str]| options.database_url.query_pairs().filter(|(key, _)| names.contains(&&**key)).last();
     // They are read in these modes alone.
-    let is_read = named("sslmode").is_some_and(|(_, mode)| mode.to_ascii_lowercase().starts_with("verify-"));
-    match named("sslrootcert").filter(|(_, path)| is_read && !path.trim().starts_with("-----BEGIN")) {
-        Some((_, path)) => std::fs::File::open(&*path).map(drop).map_err(|error| tls(&error)),
+    let is_read =
+        named(&["sslmode", "ssl-mode"]).is_some_and(|(_, mode)| mode.to_ascii_lowercase().starts_with("verify-"));
+    match named(&["sslrootcert", "ssl-root-cert", "ssl-ca"])
+        .filter(|(_, path)| is_read && !path.trim().starts_with("-----BEGIN"))
+    {
+        Some((_, path)) => std::fs::read(&*path).map(drop).map_err(|error| tls(&error)),
         None => Ok(()),
     }
 }

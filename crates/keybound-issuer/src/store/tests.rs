@@ -157,6 +157,9 @@ fn what_cannot_be_opened_says_why() {
     let rootless = said(Location::Postgres(rootless.into()));
     assert!(begun.elapsed() < postgres::START, "a path is not waited for");
     assert!(rootless.contains("sslrootcert") && rootless.contains("No such file"), "{rootless}");
+    let of_a_folder = format!("{secret}?ssl-mode=verify-ca&ssl-ca={}", folder.path().display());
+    let of_a_folder = said(Location::Postgres(of_a_folder.into()));
+    assert!(begun.elapsed() < postgres::START && of_a_folder.contains("directory"), "{of_a_folder}");
     let odd = said(Location::Postgres("postgres://[".into()));
     assert!(odd.contains("not one of a PostgreSQL database"), "{odd}");
 }

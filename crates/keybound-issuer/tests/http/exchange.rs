@@ -87,7 +87,8 @@ fn one_thing_wrong_in_each() {
     }
     // RFC 8693 section 2.2.2.
     assert_eq!(send(&server, &good.clone().set("audience", MARK), Some(&HOLDER)).error().0, "invalid_target");
-    let same = good.clone().set("audience", "https://api.example.com");
+    let same = good.clone().set("audience", "https://api.example.com").and("audience", "https://api.example.com");
+    assert_eq!(send(&server, &same.clone().and("audience", MARK), Some(&HOLDER)).error().1, "target.invalid");
     assert_eq!(send(&server, &same, Some(&HOLDER)).status, 200, "where the token is for already");
     let public = server.redeem(&good.clone().set("client_id", "app"), Some(&HOLDER));
     assert_eq!(public.error().1, "client.forbidden");

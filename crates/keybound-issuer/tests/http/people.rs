@@ -56,6 +56,12 @@ impl Parameters {
         self
     }
 
+    /// Once more, beside what is there.
+    pub(crate) fn and(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.0.push((name, value.into()));
+        self
+    }
+
     pub(crate) fn without(self, name: &'static str) -> Self {
         self.set(name, "")
     }
