@@ -131,7 +131,12 @@ async fn postgres_that_is_not_believed_is_not_waited_for_by_an_issuer() {
         assert!(said.contains("TLS fails") && said.contains(words), "{host} {mode} {authority}: {said}");
         assert!(begun.elapsed() < WAITED, "{said}");
     }
+    let (encrypted, begun) = (stage.url("localhost", "require", "ours.pem"), Instant::now());
     stage.end().await;
-    let said = opened(right).await.expect_err("no store");
+    let said = opened(encrypted).await.expect_err("no store");
     assert!(said.contains("TLS fails: ") && said.contains("does not support TLS"), "{said}");
+    // The certificates went with the stage.
+    let said = opened(right).await.expect_err("no store");
+    assert!(said.contains("sslrootcert") && said.contains("No such file"), "{said}");
+    assert!(begun.elapsed() < WAITED, "{said}");
 }
