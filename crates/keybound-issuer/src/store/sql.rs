@@ -334,3 +334,32 @@ pub(super) async fn sweep(connection: &mut AnyConnection, now: UnixTime) -> sqlx
 pub(super) fn seconds(time: UnixTime) -> i64 {
     i64::try_from(time.as_secs()).unwrap_or(i64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // With the time of tokio standing still but for what is waited for.
+    #[tokio::test(start_paused = true)]
+    async fn what_comes_fast_gathers_and_nobody_else_waits() {
+        let change = || Change::Delete { kind: Kind::CODE, id: "".into() };
+        let (works, mut queue) = mpsc::channel(QUEUE);
+        let mut pace = Pace::new();
+        for (count, least) in [(1, 0), (1, 1), (40, 1), (GROUP, 3), (1, 3)] {
+            for _ in 0..count {
+                let work = Work { changes: vec![change()], now: UnixTime::from_secs(0), done: oneshot::channel().0 };
+                works.try_send(work).expect("room in the queue");
+            }
+            let begun = Instant::now();
+            assert_eq!(pace.next(&mut queue).await.len(), count);
+            // Timers know milliseconds, of which the first may be a part.
+            let waited = begun.elapsed().as_millis();
+            assert!((least..=least + 1).contains(&waited), "{count}: {waited} ms");
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        drop(works);
+        let begun = Instant::now();
+        assert!(pace.next(&mut queue).await.is_empty(), "the end of the store");
+        assert_eq!(begun.elapsed(), Duration::ZERO);
+    }
+}
