@@ -12,7 +12,7 @@ use serde_json::from_slice;
 
 use super::*;
 use crate::Clock;
-use crate::store::tests::OwnDatabase;
+use crate::store::tests::server::OwnDatabase;
 use crate::store::{Change, Kind, Location, MemoryStore, NEVER, Record, Store, Written, open};
 
 const START: u64 = 1_700_000_000;
