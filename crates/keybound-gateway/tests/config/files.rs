@@ -5,10 +5,8 @@ use super::*;
 /// What the engine would refuse, and would be the only thing it says: all at once, with lines, and nothing is waited for.
 #[test]
 fn every_file_is_judged() {
-    use std::os::unix::fs::PermissionsExt as _;
-
     let folder = tempfile::tempdir().unwrap();
-    let write = |name: &str, text: &[u8]| std::fs::write(folder.path().join(name), text).unwrap();
+    let write = |name: &str, text: &[u8]| fs::write(folder.path().join(name), text).unwrap();
     let key = SoftwareKey::generate(Alg::Es256).unwrap();
     write("corrupt.json", b"{\"keys\":[");
     write("short.json", b"{}");
@@ -19,7 +17,7 @@ fn every_file_is_judged() {
     write("spoilt.json", b"spoilt");
     write("open.json", key.to_private_jwk().unwrap().as_bytes());
     let mode = |name: &str, mode| {
-        std::fs::set_permissions(folder.path().join(name), std::fs::Permissions::from_mode(mode)).unwrap();
+        fs::set_permissions(folder.path().join(name), fs::Permissions::from_mode(mode)).unwrap();
     };
     mode("spoilt.json", 0o600);
     mode("open.json", 0o644);
@@ -64,7 +62,7 @@ fn every_file_is_judged() {
         }
     }
     for (file, said) in [("pipe", "not a regular file"), ("huge.toml", "larger than 1024 KiB")] {
-        std::fs::File::create(folder.path().join("huge.toml")).unwrap().set_len(1 << 40).unwrap();
+        fs::File::create(folder.path().join("huge.toml")).unwrap().set_len(1 << 40).unwrap();
         let errors = Config::load(&folder.path().join(file), [], &Overrides::default()).unwrap_err();
         assert!(errors.to_string().contains(&format!("cannot be read: {said}")), "{errors}");
     }

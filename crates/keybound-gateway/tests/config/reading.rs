@@ -191,7 +191,7 @@ dpop_bound_access_tokens = true
 "#;
     let folder = tempfile::tempdir().unwrap();
     let set = format!("{{\"keys\":[{}]}}", SoftwareKey::generate(Alg::Es256).unwrap().public_jwk().to_json());
-    std::fs::write(folder.path().join("issuer.jwks.json"), set).unwrap();
+    fs::write(folder.path().join("issuer.jwks.json"), set).unwrap();
     let config = Config::parse(text, &folder.path().join("keybound.toml")).unwrap_or_else(|errors| panic!("{errors}"));
     assert!(config.listen.trusted_peers[0].contains("10.0.0.7".parse().unwrap()));
     let KeySource::File(keys) = &config.issuers[0].keys else { panic!("the keys are in a file") };

@@ -7,11 +7,11 @@ use super::*;
 fn each_mistake_of_introspection_has_its_line() {
     const SECRET: &str = "client_secret = \"as the issuer has it\"\n";
     let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("secret"), "as the issuer has it\n").unwrap();
-    std::fs::write(folder.path().join("nothing"), "\n").unwrap();
+    fs::write(folder.path().join("secret"), "as the issuer has it\n").unwrap();
+    fs::write(folder.path().join("nothing"), "\n").unwrap();
     let key = SoftwareKey::generate(Alg::Es256).unwrap();
     let set = format!("{{\"keys\":[{}]}}", key.public_jwk().to_json());
-    std::fs::write(folder.path().join("keys.json"), set).unwrap();
+    fs::write(folder.path().join("keys.json"), set).unwrap();
     let lines_of = |before: &str, inside: &str| {
         let text = format!(
             "[[issuer]]\nurl = \"https://b.example\"\naudience = [\"x\"]\n{before}[issuer.introspection]\n{inside}\

@@ -1,20 +1,16 @@
 //! The suite on each store, and what only a database can do wrong.
 
+pub(crate) mod server;
+
 use std::fs;
-use std::io::{Read, Seek as _, Write};
-use std::net::{TcpListener, TcpStream};
+use std::io::Write as _;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::thread;
 use std::time::{Duration, Instant};
 
-use futures_util::future::join_all;
 use keybound::refusal::Fault;
 use keybound::time::UnixTime;
 use sqlx::{AnyConnection, Connection as _, Executor as _};
-
-pub(crate) mod server;
 
 use super::{Change, Kind, Location, Store, Written, open, open_at_once, open_existing, postgres, suite};
 

@@ -1,8 +1,21 @@
 //! PostgreSQL: the suite on it, and what only a server can do wrong.
 
+use std::io::{Read as _, Seek as _};
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+
+use futures_util::future::join_all;
+
 use super::*;
 
-/// A database of its own on the server for tests.
+/// The server for tests, and a database on it.
+fn server_url() -> String {
+    std::env::var("KEYBOUND_TEST_POSTGRES").expect("KEYBOUND_TEST_POSTGRES names a database")
+}
+
+/// A database of its own on that server.
 pub(crate) struct OwnDatabase {
     name: String,
     server: sqlx::PgConnection,
@@ -10,17 +23,20 @@ pub(crate) struct OwnDatabase {
 
 impl OwnDatabase {
     pub(crate) async fn new(name: &str) -> Self {
-        let url = std::env::var("KEYBOUND_TEST_POSTGRES").expect("KEYBOUND_TEST_POSTGRES names a database");
-        let mut server = sqlx::PgConnection::connect(&url).await.expect("a server");
+        let mut server = sqlx::PgConnection::connect(&server_url()).await.expect("a server");
         let name = format!("{name}_{}", std::process::id());
         server.execute(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"))).await.expect("a new database");
         Self { name, server }
     }
 
     pub(crate) fn location(&self) -> Location {
-        let url = std::env::var("KEYBOUND_TEST_POSTGRES").expect("KEYBOUND_TEST_POSTGRES names a database");
+        Location::Postgres(self.url().into())
+    }
+
+    fn url(&self) -> String {
+        let url = server_url();
         let (server, _) = url.rsplit_once('/').expect("an address ends in a database");
-        Location::Postgres(format!("{server}/{}", self.name).into())
+        format!("{server}/{}", self.name)
     }
 
     /// Has all transactions that begin from now on read only, or lets them write.
@@ -46,7 +62,7 @@ async fn who_looks_makes_nothing_in_postgres() {
     }
     drop(open(&own.location(), NOW).expect("a store"));
     open_existing(&own.location(), NOW).expect("the same store");
-    let Location::Postgres(there) = own.location() else { panic!("an address") };
+    let there = own.url();
     let nowhere = Location::Postgres(format!("{there}_mistyped").into());
     let said = open_existing(&nowhere, NOW).expect_err("there is no such database").to_string();
     assert!(said.ends_with("_mistyped\" does not exist"), "{said}");
@@ -55,8 +71,7 @@ async fn who_looks_makes_nothing_in_postgres() {
 #[tokio::test]
 #[ignore = "wants a PostgreSQL server: cargo xtask test starts one and runs this"]
 async fn postgres() {
-    let url = std::env::var("KEYBOUND_TEST_POSTGRES").expect("KEYBOUND_TEST_POSTGRES names a database");
-    let location = Location::Postgres(url.into());
+    let location = Location::Postgres(server_url().into());
     let store = open(&location, NOW).expect("a store");
     let run = format!("run {}", std::process::id());
     suite::run(&store, &run, NOW).await;
@@ -116,7 +131,7 @@ async fn a_handshake_that_breaks_off_is_tried_again() {
 #[ignore = "wants a PostgreSQL server: cargo xtask test starts one and runs this"]
 async fn postgres_that_is_there_a_moment_later() {
     let database = OwnDatabase::new("later").await;
-    let Location::Postgres(url) = database.location() else { panic!("an address") };
+    let url = database.url();
     let (begin, place) = url.rsplit_once('@').expect("a user");
     let (server, name) = place.split_once('/').expect("a database");
     let server = server.to_owned();
@@ -171,7 +186,7 @@ async fn postgres_whose_commits_are_waited_for() {
         let alter = format!("ALTER DATABASE {} SET synchronous_commit = {set}", database.name);
         database.server.execute(sqlx::AssertSqlSafe(alter)).await.expect("what a superuser may do");
         let store = open(&database.location(), NOW).expect("a store");
-        let Location::Postgres(url) = database.location() else { panic!("an address") };
+        let url = database.url();
         let mut beside = sqlx::PgConnection::connect(&url).await.expect("a connection");
         beside.execute(WITNESS).await.expect("a witness");
         // By itself, with others in one step, and in one statement with those of others.
@@ -200,7 +215,7 @@ const STEPS: &str = "CREATE TABLE steps (number SERIAL, size BIGINT); \
 async fn many_are_swept_in_small_steps_in_postgres() {
     let own = OwnDatabase::new("swept").await;
     let store = open(&own.location(), NOW).expect("a store");
-    let Location::Postgres(url) = own.location() else { panic!("an address") };
+    let url = own.url();
     let mut beside = sqlx::PgConnection::connect(&url).await.expect("a connection");
     beside.execute(STEPS).await.expect("a witness");
     expire(&store).await;
@@ -225,7 +240,7 @@ async fn many_are_swept_in_small_steps_in_postgres() {
 #[ignore = "wants a PostgreSQL server: cargo xtask test starts one and runs this"]
 async fn tables_of_a_later_version_are_refused_in_postgres() {
     let own = OwnDatabase::new("version").await;
-    let Location::Postgres(url) = own.location() else { panic!("an address") };
+    let url = own.url();
     tables_of_a_later_version_are_refused(&own.location(), &url).await;
 }
 
