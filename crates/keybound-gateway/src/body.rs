@@ -18,7 +18,7 @@ use tokio::time::Instant;
 
 use crate::answer::Problem;
 use crate::front::Ended;
-use crate::proxy::{Lease, fields};
+use crate::proxy::{Lease, Received, fields};
 use crate::share::Share;
 
 use form::Form;
@@ -256,7 +256,14 @@ impl Body {
     }
 
     /// What an upstream sends; it may be silent for this long, and gives the connection back at its end.
-    pub(crate) fn upstream(inner: Incoming, silence: Duration, lease: Lease) -> Self {
+    pub(crate) fn upstream(inner: Received, silence: Duration, mut lease: Lease) -> Self {
+        let inner = match inner {
+            Received::Whole(octets) if lease.sent().is_none_or(|sent| sent.finished().is_some()) => {
+                lease.answered();
+                return Self::from(octets);
+            }
+            inner => inner,
+        };
         let body = UpstreamBody {
             inner,
             silence: Silence::of(silence),
@@ -342,18 +349,18 @@ impl fmt::Debug for Body {
 
 /// What an upstream sends, and the connection it comes on.
 struct UpstreamBody {
-    inner: Incoming,
+    inner: Received,
     silence: Silence,
     lease: Option<Lease>,
     share: Share,
     /// What broke it off, which is said a turn later than it is seen: what came before has to go out first.
-    broken: Option<hyper::Error>,
+    broken: Option<BoxError>,
 }
 
 impl UpstreamBody {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         if let Some(error) = self.broken.take() {
-            return Poll::Ready(Some(Err(error.into())));
+            return Poll::Ready(Some(Err(error)));
         }
         match Pin::new(&mut self.inner).poll_frame(cx) {
             Poll::Ready(Some(Err(error))) => {
@@ -369,14 +376,12 @@ impl UpstreamBody {
                 if frame.is_none() {
                     self.give_back();
                 }
-                Poll::Ready(frame.map(|frame| match frame {
-                    Ok(mut frame) => {
-                        if let Some(trailers) = frame.trailers_mut() {
-                            fields::back(trailers);
-                        }
-                        Ok(frame)
+                Poll::Ready(frame.map(|frame| {
+                    let mut frame = frame?;
+                    if let Some(trailers) = frame.trailers_mut() {
+                        fields::back(trailers);
                     }
-                    Err(error) => Err(error.into()),
+                    Ok(frame)
                 }))
             }
             Poll::Pending => {

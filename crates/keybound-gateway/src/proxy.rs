@@ -12,8 +12,7 @@ use std::time::Duration;
 
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{HeaderValue, Request, Response, StatusCode, Uri, Version};
-use hyper::body::Incoming;
+use http::{HeaderValue, Response, StatusCode, Uri, Version};
 use tokio::task::yield_now;
 use tokio::time::Instant;
 
@@ -25,8 +24,10 @@ use crate::health::Address;
 
 mod dial;
 pub(crate) mod fields;
+mod http1;
 mod identity;
 mod pool;
+mod received;
 mod room;
 mod streams;
 mod tunnel;
@@ -35,9 +36,11 @@ pub(crate) use dial::{Dialled, Octets, dial};
 pub use identity::Identity;
 pub(crate) use pool::Lease;
 use pool::{Server, Unanswered};
+pub(crate) use received::Received;
 pub(crate) use room::{Place, Room};
 
 use fields::Wish;
+use http1::Scratch;
 
 /// How often connections at rest are looked over.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -47,6 +50,7 @@ const SWEEP: Duration = Duration::from_secs(1);
 pub struct Proxy {
     limits: Limits,
     room: Room,
+    scratch: Rc<Scratch>,
     servers: RefCell<HashMap<UpstreamUrl, Rc<Server>>>,
 }
 
@@ -132,7 +136,7 @@ pub(crate) struct From<'a> {
 impl Proxy {
     /// With nothing connected yet. Make one in each worker, inside its runtime; they share the room for connections.
     pub(crate) fn new(limits: &Limits, room: Room) -> Self {
-        Self { limits: *limits, room, servers: RefCell::default() }
+        Self { limits: *limits, room, scratch: Rc::default(), servers: RefCell::default() }
     }
 
     /// The servers of a route, which nobody looks after. Routes that name the same server share its connections.
@@ -145,7 +149,7 @@ impl Proxy {
     pub(crate) fn upstreams_at(&self, addresses: &[Arc<Address>]) -> Upstreams {
         let mut servers = self.servers.borrow_mut();
         let choice = |address: &Arc<Address>| {
-            let new = || Rc::new(Server::new(address.url().clone(), &self.limits));
+            let new = || Rc::new(Server::new(address.url().clone(), &self.limits, &self.scratch));
             let server = Rc::clone(servers.entry(address.url().clone()).or_insert_with(new));
             Choice { server, address: Arc::clone(address) }
         };
@@ -194,7 +198,7 @@ impl Proxy {
         mut outbound: Outbound,
         upstreams: &Upstreams,
         terms: &Terms<'_>,
-    ) -> Result<(Response<Incoming>, Lease), Problem> {
+    ) -> Result<(Response<Received>, Lease), Problem> {
         let progress = outbound.body.progress();
         let mut problem = Problem::UpstreamUnreachable;
         for Choice { server, address } in upstreams.in_turn() {
@@ -275,7 +279,7 @@ impl Proxy {
         lease: &mut Lease,
         outbound: Outbound,
         progress: Option<&Rc<Progress>>,
-    ) -> Result<Response<Incoming>, Failure> {
+    ) -> Result<Response<Received>, Failure> {
         let patience = self.limits.response_timeout;
         let sent = lease.send(outbound, progress.cloned()).map_err(|_unfit| Failure::Said(Problem::HostInvalid))?;
         let mut sent = pin!(sent);
@@ -345,17 +349,6 @@ pub(crate) struct Outbound {
     body: RequestBody,
 }
 
-impl Outbound {
-    fn of(request: Request<RequestBody>) -> Self {
-        let (head, body) = request.into_parts();
-        Self { head: Box::new(head), body }
-    }
-
-    fn into_request(self) -> Request<RequestBody> {
-        Request::from_parts(*self.head, self.body)
-    }
-}
-
 /// Why there is no connection.
 enum Unconnected {
     /// There are as many as there may be.
@@ -379,7 +372,7 @@ impl Failure {
             Unanswered::Unsent(outbound) => Self::Unsent(outbound),
             Unanswered::Refused(Some(outbound)) => Self::Refused(outbound),
             Unanswered::Refused(None) => Self::Said(Problem::UpstreamRefused),
-            Unanswered::Failed(error) => Self::Said(blame(&error)),
+            Unanswered::Failed(problem) => Self::Said(problem),
         }
     }
 }
@@ -392,19 +385,6 @@ fn rewritten(uri: &Uri, (prefix, instead): &(Prefix, Prefix)) -> Uri {
         target.push_str(query);
     }
     PathAndQuery::try_from(target).map_or_else(|_| uri.clone(), Uri::from)
-}
-
-/// Whose fault it was that there is no response: the client's, if its body failed on the way.
-fn blame(error: &hyper::Error) -> Problem {
-    let mut cause: Option<&(dyn core::error::Error + 'static)> = Some(error);
-    while let Some(present) = cause {
-        if let Some(problem) = present.downcast_ref::<Problem>() {
-            return *problem;
-        }
-        cause = present.source();
-    }
-    // A ping that was not answered.
-    if error.is_timeout() { Problem::UpstreamTimeout } else { Problem::UpstreamInvalid }
 }
 
 impl Peer {

@@ -10,21 +10,19 @@ use std::rc::Rc;
 
 use futures_util::{FutureExt as _, TryFutureExt as _};
 use http::{Request, Response};
-use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
-use hyper::client::conn::http1::{Builder, SendRequest};
-use hyper_util::rt::TokioIo;
-use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout};
 
 use super::Outbound;
-use super::dial::{Dialled, Octets, dial};
+use super::dial::{Dialled, dial};
+use super::http1::{Connection, Scratch};
+use super::received::Received;
 use super::room::{Place, Placed};
 use super::streams::{self, Connections, Stream};
-use crate::body::{Lent, Progress, RequestBody};
+use crate::answer::Problem;
+use crate::body::{Lent, Progress};
 use crate::config::{HttpVersion, Limits, UpstreamUrl};
 use crate::front::Deadline;
-use crate::write::Gathering;
 
 /// One server that requests are passed on to.
 pub(crate) struct Server {
@@ -32,6 +30,7 @@ pub(crate) struct Server {
     idle: RefCell<Vec<Resting>>,
     shared: Connections,
     limits: Limits,
+    scratch: Rc<Scratch>,
 }
 
 struct Resting {
@@ -40,15 +39,10 @@ struct Resting {
     since: Instant,
 }
 
-/// A connection, and the task that moves its octets.
-struct Connection {
-    sender: SendRequest<RequestBody>,
-    task: AbortHandle,
-}
-
 impl Server {
-    pub(crate) fn new(url: UpstreamUrl, limits: &Limits) -> Self {
-        Self { url, idle: RefCell::default(), shared: Connections::default(), limits: *limits }
+    pub(crate) fn new(url: UpstreamUrl, limits: &Limits, scratch: &Rc<Scratch>) -> Self {
+        let (idle, shared) = (RefCell::default(), Connections::default());
+        Self { url, idle, shared, limits: *limits, scratch: Rc::clone(scratch) }
     }
 
     pub(crate) const fn url(&self) -> &UpstreamUrl {
@@ -62,14 +56,8 @@ impl Server {
             return Some(Lease::new(Held::Part(place), self, Deadline::default()));
         }
         let mut idle = self.idle.borrow_mut();
-        let mut position = idle.len();
-        while position > 0 {
-            position -= 1;
-            let Some(resting) = idle.get(position) else { break };
-            if resting.connection.sender.is_closed() {
-                idle.remove(position);
-            } else if resting.connection.sender.is_ready() {
-                let Resting { connection, deadline, .. } = idle.remove(position);
+        while let Some(Resting { connection, deadline, .. }) = idle.pop() {
+            if connection.rests() {
                 return Some(Lease::new(Held::Whole(connection), self, deadline));
             }
         }
@@ -84,30 +72,11 @@ impl Server {
     }
 
     async fn open(&self, place: Place) -> io::Result<Held> {
-        match dial(&self.url).await? {
-            Dialled::Plain(octets) => self.over(Placed::new(octets, place)).await,
-            Dialled::Tls(octets) => self.over(Placed::new(octets, place)).await,
-        }
-    }
-
-    async fn over<T: Octets>(&self, octets: T) -> io::Result<Held> {
+        let octets = Placed::new(dial(&self.url).await?, place);
         Ok(match self.url.version() {
-            HttpVersion::Http1 => Held::Whole(self.in_turn(octets).await?),
+            HttpVersion::Http1 => Held::Whole(Connection::new(octets, &self.scratch)),
             HttpVersion::Http2 => Held::Part(self.shared.open(octets, &self.limits).await?),
         })
-    }
-
-    async fn in_turn<T: Octets>(&self, octets: T) -> io::Result<Connection> {
-        let header_bytes = self.limits.header_bytes;
-        let mut builder = Builder::new();
-        builder.max_header_size(header_bytes).max_buf_size(header_bytes.max(64 << 10));
-        let (sender, connection) =
-            builder.handshake(TokioIo::new(Gathering(octets))).await.map_err(io::Error::other)?;
-        let task = tokio::task::spawn_local(async move {
-            // What goes wrong on it is told to whoever waits for a response on it.
-            let _ = connection.with_upgrades().await;
-        });
-        Ok(Connection { sender, task: task.abort_handle() })
     }
 
     fn most_streams(&self) -> usize {
@@ -116,22 +85,25 @@ impl Server {
 
     fn put_back(&self, connection: Connection, deadline: Deadline) {
         let mut idle = self.idle.borrow_mut();
-        if idle.len() < self.limits.upstream_idle && !connection.sender.is_closed() {
+        if idle.len() < self.limits.upstream_idle {
             idle.push(Resting { connection, deadline, since: Instant::now() });
         }
     }
 
-    /// Closes the connection that has rested longest, if one does. It is gone once its task has had its turn.
+    /// Closes the connection that has rested longest, if one does.
     pub(crate) fn close_resting(&self) -> bool {
         let mut idle = self.idle.borrow_mut();
-        let longest = idle.iter().position(|resting| !resting.connection.sender.is_closed());
-        longest.map(|position| idle.remove(position).connection.task.abort()).is_some()
+        let any = !idle.is_empty();
+        if any {
+            idle.remove(0);
+        }
+        any
     }
 
-    /// Closes what has rested for this long; whether anything is open still.
+    /// Closes what has rested for this long, or was ended by the upstream; whether anything is open still.
     pub(crate) fn sweep(&self, now: Instant, rest: Duration) -> bool {
         let mut idle = self.idle.borrow_mut();
-        idle.retain(|resting| !resting.connection.sender.is_closed() && now < resting.since + rest);
+        idle.retain(|resting| now < resting.since + rest && resting.connection.rests());
         if let Some(then) = now.checked_sub(rest) {
             self.shared.sweep(then);
         }
@@ -172,16 +144,16 @@ pub(crate) enum Unanswered {
     /// Some of it did, and the upstream says that it took nothing of it; here it is, if there is all of it still.
     Refused(Option<Outbound>),
     /// Some of it did.
-    Failed(hyper::Error),
+    Failed(Problem),
 }
 
 /// The request cannot be said in the version of HTTP that is spoken there.
 pub(crate) struct Unfit;
 
 /// What becomes of a request that was sent.
-pub(crate) trait Sent: Future<Output = Result<Response<Incoming>, Unanswered>> {}
+pub(crate) trait Sent: Future<Output = Result<Response<Received>, Unanswered>> {}
 
-impl<F: Future<Output = Result<Response<Incoming>, Unanswered>>> Sent for F {}
+impl<F: Future<Output = Result<Response<Received>, Unanswered>>> Sent for F {}
 
 impl Lease {
     fn new(held: Held, server: &Rc<Server>, deadline: Deadline) -> Self {
@@ -194,11 +166,11 @@ impl Lease {
         outbound: Outbound,
         progress: Option<Rc<Progress>>,
     ) -> Result<impl Sent + use<>, Unfit> {
-        self.sent = progress;
+        self.sent = progress.clone();
         Ok(match self.held.as_mut().expect("a lease has its connection until it is dropped") {
             Held::Whole(connection) => {
-                let sent = connection.sender.try_send_request(outbound.into_request());
-                sent.map_err(Unanswered::of_one).left_future()
+                let sent = connection.exchange(outbound, progress, self.server.limits.header_bytes);
+                sent.map_err(|_broken| Unanswered::Failed(Problem::UpstreamInvalid)).left_future()
             }
             Held::Part(stream) => {
                 let Outbound { head, body } = outbound;
@@ -207,6 +179,7 @@ impl Lease {
                 streams::to_http2(&mut request, self.server.url.scheme()).ok_or(Unfit)?;
                 let call_back = move || Some(Outbound { head, body: loan.call_back()? });
                 let sent = stream.sender().try_send_request(request);
+                let sent = sent.map_ok(|response| response.map(Received::Multiplexed));
                 sent.map_err(|error| Unanswered::of_several(error, call_back)).right_future()
             }
         })
@@ -232,33 +205,41 @@ impl Lease {
         self.answered = true;
     }
 
-    /// The connection has become a tunnel, and is nobody's.
-    pub(crate) fn tunnelled(mut self) {
-        self.held.take();
+    /// The connection, which has become a tunnel.
+    pub(crate) fn into_stream(mut self) -> Option<Placed<Dialled>> {
+        match self.held.take() {
+            Some(Held::Whole(connection)) => connection.into_stream(),
+            Some(Held::Part(_)) | None => None,
+        }
     }
 }
 
 impl Unanswered {
-    /// On a connection that has one request at a time.
-    fn of_one(mut error: TrySendError<Request<RequestBody>>) -> Self {
-        match error.take_message() {
-            Some(request) => Self::Unsent(Outbound::of(request)),
-            None => Self::Failed(error.into_error()),
-        }
-    }
-
-    /// On a shared one; `call_back` gives the request that was sent, if it can be had.
+    /// On a shared connection; `call_back` gives the request that was sent, if it can be had.
     fn of_several(mut error: TrySendError<Request<Lent>>, call_back: impl FnOnce() -> Option<Outbound>) -> Self {
         let unsent = error.take_message().is_some();
         let error = error.into_error();
         if unsent {
-            call_back().map_or(Self::Failed(error), Self::Unsent)
+            call_back().map_or_else(|| Self::Failed(blame(&error)), Self::Unsent)
         } else if streams::was_refused(&error) {
             Self::Refused(call_back())
         } else {
-            Self::Failed(error)
+            Self::Failed(blame(&error))
         }
     }
+}
+
+/// Whose fault it was that there is no response: the client's, if its body failed on the way.
+fn blame(error: &hyper::Error) -> Problem {
+    let mut cause: Option<&(dyn core::error::Error + 'static)> = Some(error);
+    while let Some(present) = cause {
+        if let Some(problem) = present.downcast_ref::<Problem>() {
+            return *problem;
+        }
+        cause = present.source();
+    }
+    // A ping that was not answered.
+    if error.is_timeout() { Problem::UpstreamTimeout } else { Problem::UpstreamInvalid }
 }
 
 impl Drop for Lease {
@@ -268,7 +249,7 @@ impl Drop for Lease {
             Some(Held::Whole(connection)) if self.answered && sent.is_none() => {
                 self.server.put_back(connection, core::mem::take(&mut self.deadline));
             }
-            Some(Held::Whole(connection)) => connection.task.abort(),
+            Some(Held::Whole(connection)) => connection.close(),
             // The response is gone by itself; the rest of the request would still be taken from the client.
             Some(Held::Part(_)) => sent.into_iter().for_each(|sent| sent.abandon()),
             None => {}

@@ -58,6 +58,10 @@ impl<S> Placed<S> {
     pub(crate) const fn new(stream: S, place: Place) -> Self {
         Self { stream, _place: place }
     }
+
+    pub(crate) const fn stream(&mut self) -> &mut S {
+        &mut self.stream
+    }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Placed<S> {

@@ -5,13 +5,13 @@ use core::time::Duration;
 use http::header::{CONNECTION, HeaderValue, UPGRADE};
 use http::request::Parts;
 use http::{Request, Response, StatusCode};
-use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
-use tokio::io::copy_bidirectional;
+use tokio::io::{AsyncWriteExt as _, copy_bidirectional};
 use tokio::time::{Instant, sleep_until};
 
-use super::{Lease, fields};
+use super::{Lease, Received, fields};
+use crate::answer::Problem;
 use crate::body::Body;
 use crate::front::Peer;
 
@@ -26,28 +26,33 @@ pub(crate) fn client_side(head: &mut Parts) -> OnUpgrade {
 
 /// The answer that opens the tunnel, which lasts on its own from there.
 pub(crate) fn open(
-    mut response: Response<Incoming>,
+    response: Response<Received>,
     lease: Lease,
     client: OnUpgrade,
     peer: &Peer,
     silence: Duration,
 ) -> Response<Body> {
-    lease.tunnelled();
-    let upstream = hyper::upgrade::on(&mut response);
+    let (mut head, received) = response.into_parts();
+    let (Some(mut upstream), Received::Switched(first)) = (lease.into_stream(), received) else {
+        return Problem::UpstreamInvalid.answer();
+    };
     let held = peer.clone();
     held.becomes_tunnel();
     tokio::task::spawn_local(async move {
-        if let (Ok(client), Ok(upstream)) = (client.await, upstream.await) {
-            let (mut client, mut upstream) = (TokioIo::new(client), TokioIo::new(upstream));
+        if let Ok(client) = client.await {
+            let mut client = TokioIo::new(client);
+            let flow = async {
+                client.write_all(&first).await?;
+                copy_bidirectional(&mut client, &mut upstream).await
+            };
             tokio::select! {
                 // That one side broke off ends the tunnel like an orderly end: there is nobody to be told.
-                _ = copy_bidirectional(&mut client, &mut upstream) => {}
+                _ = flow => {}
                 () = silent(&held, silence) => {}
             }
         }
         drop(held);
     });
-    let (mut head, _) = response.into_parts();
     fields::back(&mut head.headers);
     let mut opening = Response::new(Body::empty());
     *opening.status_mut() = StatusCode::SWITCHING_PROTOCOLS;

@@ -1,0 +1,394 @@
+//! A connection to an upstream in HTTP/1.1 (RFC 9112), which has one request at a time.
+//!
+//! It has no task and no buffers of its own: whoever waits for a response reads it, into a place that all connections of a
+//! worker share. With many connections that is most of what a request costs above the system's part, since what a connection
+//! alone needs is in no cache when its turn comes. Only a body that is not there at once is sent by a task, so that it goes on
+//! whatever becomes of the response.
+
+use core::cell::{Cell, RefCell};
+use core::fmt;
+use core::future::{Future, poll_fn};
+use core::pin::{Pin, pin};
+use core::task::{Context, Poll, Waker, ready};
+use std::rc::Rc;
+
+use bytes::{Bytes, BytesMut};
+use http::{Response, StatusCode};
+use http_body::Body as _;
+use tokio::io::{AsyncRead as _, AsyncReadExt as _, AsyncWrite as _, ReadBuf};
+use tokio::task::AbortHandle;
+
+use super::Outbound;
+use super::dial::Dialled;
+use super::received::Received;
+use super::room::Placed;
+use crate::body::{Progress, RequestBody};
+use chunks::{Decoder, Taken};
+use head::{Asked, Head, Length};
+use sender::{Framing, Sender};
+
+mod chunks;
+mod head;
+mod sender;
+
+/// What is read at once, unless a long body is on its way.
+const SCRATCH: usize = 16 << 10;
+
+/// What is read at once of a long body.
+const LARGE: usize = 64 << 10;
+
+/// Why an exchange came to nothing, or broke off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Broken {
+    /// The connection ended too early.
+    Off,
+    /// What came is no HTTP.
+    Malformed,
+    /// The body of the request did not come whole.
+    Body,
+}
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Off => "the upstream's connection ended too early",
+            Self::Malformed => "the upstream sent what is no HTTP",
+            Self::Body => "the body of the request broke off",
+        })
+    }
+}
+
+impl core::error::Error for Broken {}
+
+impl From<httparse::Error> for Broken {
+    fn from(_: httparse::Error) -> Self {
+        Self::Malformed
+    }
+}
+
+/// Where the connections of a worker write and read, each in its turn.
+pub(crate) struct Scratch {
+    out: RefCell<Vec<u8>>,
+    inbox: RefCell<Box<[u8]>>,
+}
+
+impl Default for Scratch {
+    fn default() -> Self {
+        Self { out: RefCell::default(), inbox: RefCell::new(vec![0; SCRATCH].into_boxed_slice()) }
+    }
+}
+
+impl fmt::Debug for Scratch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Scratch").finish_non_exhaustive()
+    }
+}
+
+/// One connection.
+pub(crate) struct Connection(Rc<Wire>);
+
+struct Wire {
+    stream: RefCell<Placed<Dialled>>,
+    scratch: Rc<Scratch>,
+    sending: Cell<Sending>,
+    /// Whether the last response has come whole, and another may follow.
+    free: Cell<bool>,
+    /// The task that sends, if there is one.
+    sender: RefCell<Option<AbortHandle>>,
+    /// Who waits for the response while it does.
+    reader: Cell<Option<Waker>>,
+}
+
+/// How far a request has gone out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sending {
+    Done,
+    UnderWay,
+    /// The upstream takes no more of it. It may say why.
+    Stopped,
+    /// The client's body broke off, so that there will be no response.
+    Failed,
+}
+
+impl Connection {
+    pub(super) fn new(stream: Placed<Dialled>, scratch: &Rc<Scratch>) -> Self {
+        Self(Rc::new(Wire {
+            stream: RefCell::new(stream),
+            scratch: Rc::clone(scratch),
+            sending: Cell::new(Sending::Done),
+            free: Cell::new(true),
+            sender: RefCell::default(),
+            reader: Cell::default(),
+        }))
+    }
+
+    /// Whether it is at rest: what was asked has been answered, and nothing has come since.
+    pub(super) fn rests(&self) -> bool {
+        self.0.free.get() && self.0.sending.get() == Sending::Done && self.0.stream.borrow_mut().stream().is_quiet()
+    }
+
+    /// Sends a request, and waits for the response; its header has at most `most` octets.
+    pub(super) fn exchange(
+        &self,
+        outbound: Outbound,
+        progress: Option<Rc<Progress>>,
+        most: usize,
+    ) -> impl Future<Output = Result<Response<Received>, Broken>> + use<> {
+        let wire = Rc::clone(&self.0);
+        async move {
+            let asked = wire.send(outbound, progress, most).await?;
+            let mut partial = BytesMut::new();
+            let (head, rest) = poll_fn(|cx| wire.poll_head(cx, &mut partial, asked)).await?;
+            Ok(wire.received(head, rest))
+        }
+    }
+
+    /// The octets themselves, once the upstream has agreed to speak something else.
+    pub(super) fn into_stream(self) -> Option<Placed<Dialled>> {
+        Rc::into_inner(self.0).map(|wire| wire.stream.into_inner())
+    }
+
+    /// Nobody waits for the response any more, and what is still to be sent is not.
+    pub(super) fn close(self) {
+        if let Some(sender) = self.0.sender.take() {
+            sender.abort();
+        }
+    }
+}
+
+impl Wire {
+    /// Sends what there is of a request, and leaves the rest to a task.
+    async fn send(
+        self: &Rc<Self>,
+        outbound: Outbound,
+        progress: Option<Rc<Progress>>,
+        most: usize,
+    ) -> Result<Asked, Broken> {
+        let Outbound { mut head, body } = outbound;
+        let framing = head::frame(&mut head, &body);
+        self.free.set(false);
+        let asked = Asked::by(&head, most);
+        let mut body = (!body.is_end_stream()).then_some((body, framing));
+        let rest = poll_fn(|cx| {
+            let mut out = self.scratch.out.borrow_mut();
+            out.clear();
+            head::write(&mut out, &head);
+            Poll::Ready(self.begin(cx, &out, body.take()))
+        });
+        if let Some(rest) = rest.await? {
+            self.go_on(rest, progress);
+        }
+        Ok(asked)
+    }
+
+    /// Sends as much as can be sent at once; the rest is returned.
+    fn begin(
+        &self,
+        cx: &mut Context<'_>,
+        header: &[u8],
+        body: Option<(RequestBody, Framing)>,
+    ) -> Result<Option<Sender>, Broken> {
+        let mut stream = self.stream.borrow_mut();
+        let stream = stream.stream();
+        let mut header = header;
+        if body.is_none() {
+            // Most requests have none, and their header goes out by one call, from where it was written.
+            match Pin::new(&mut *stream).poll_write(cx, header) {
+                Poll::Ready(Ok(length)) => header = header.get(length..).unwrap_or_default(),
+                Poll::Ready(Err(_)) => return Err(Broken::Off),
+                Poll::Pending => {}
+            }
+            if header.is_empty()
+                && let Poll::Ready(flushed) = Pin::new(&mut *stream).poll_flush(cx)
+            {
+                return flushed.map(|()| None).map_err(|_| Broken::Off);
+            }
+        }
+        let mut sender = Sender::of(header, body);
+        match sender.poll(cx, stream) {
+            Poll::Ready(sent) => sent.map(|()| None),
+            Poll::Pending => Ok(Some(sender)),
+        }
+    }
+
+    /// Sends the rest, by a task.
+    fn go_on(self: &Rc<Self>, mut rest: Sender, progress: Option<Rc<Progress>>) {
+        self.sending.set(Sending::UnderWay);
+        let wire = Rc::clone(self);
+        let task = tokio::task::spawn_local(async move {
+            let sent = poll_fn(|cx| rest.poll(cx, wire.stream.borrow_mut().stream())).await;
+            wire.sending.set(match sent {
+                Ok(()) => Sending::Done,
+                Err(Broken::Off) => Sending::Stopped,
+                Err(Broken::Body | Broken::Malformed) => Sending::Failed,
+            });
+            if let (Err(Broken::Off), Some(progress)) = (sent, progress) {
+                progress.moved(true);
+            }
+            if let Some(reader) = wire.reader.take() {
+                reader.wake();
+            }
+        });
+        self.sender.replace(Some(task.abort_handle()));
+    }
+
+    /// Reads the header of the response.
+    fn poll_head(
+        &self,
+        cx: &mut Context<'_>,
+        partial: &mut BytesMut,
+        asked: Asked,
+    ) -> Poll<Result<(Head, Bytes), Broken>> {
+        loop {
+            let mut inbox = self.scratch.inbox.borrow_mut();
+            let read = ready!(self.poll_read(cx, &mut inbox))?;
+            let new = &inbox[..read];
+            if new.is_empty() {
+                return Poll::Ready(Err(Broken::Off));
+            }
+            let mut octets = new;
+            if !partial.is_empty() {
+                partial.extend_from_slice(new);
+                // A header ends with a line: there is nothing new to be found before one does.
+                if !new.contains(&b'\n') && partial.len() < asked.most {
+                    continue;
+                }
+                octets = partial;
+            }
+            loop {
+                match head::read(octets, asked)? {
+                    head::Read::Whole(head, rest) => return Poll::Ready(Ok((head, rest))),
+                    head::Read::Interim(length) => octets = &octets[length..],
+                    head::Read::Part => break,
+                }
+            }
+            *partial = BytesMut::from(octets);
+        }
+    }
+
+    /// No octets mean the end.
+    fn poll_read(&self, cx: &mut Context<'_>, room: &mut [u8]) -> Poll<Result<usize, Broken>> {
+        self.watch(cx)?;
+        let mut room = ReadBuf::new(room);
+        let mut stream = self.stream.borrow_mut();
+        ready!(Pin::new(stream.stream()).poll_read(cx, &mut room)).map_err(|_| Broken::Off)?;
+        Poll::Ready(Ok(room.filled().len()))
+    }
+
+    /// As long as the request is being sent, how that ends concerns whoever waits for the response.
+    fn watch(&self, cx: &Context<'_>) -> Result<(), Broken> {
+        match self.sending.get() {
+            Sending::Done | Sending::Stopped => {}
+            Sending::UnderWay => self.reader.set(Some(cx.waker().clone())),
+            Sending::Failed => return Err(Broken::Body),
+        }
+        Ok(())
+    }
+
+    fn received(self: &Rc<Self>, head: Head, mut rest: Bytes) -> Response<Received> {
+        let Head { response, length, lasts } = head;
+        let received = match length {
+            _ if response.status() == StatusCode::SWITCHING_PROTOCOLS => Received::Switched(rest),
+            Length::Octets(length) if length <= rest.len() as u64 => {
+                let octets = rest.split_to(usize::try_from(length).unwrap_or(0));
+                self.free.set(lasts && rest.is_empty());
+                Received::Whole(octets)
+            }
+            length => {
+                let long = matches!(length, Length::Octets(length) if length > SCRATCH as u64);
+                let (wire, decoder) = (Rc::clone(self), length.into());
+                Received::Streamed(Box::new(Streamed { wire, rest, decoder, lasts, long, large: BytesMut::new() }))
+            }
+        };
+        response.map(|()| received)
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection").field("free", &self.0.free.get()).finish_non_exhaustive()
+    }
+}
+
+/// The body of a response that has not come whole with its header.
+pub(crate) struct Streamed {
+    wire: Rc<Wire>,
+    /// What came and was not looked at.
+    rest: Bytes,
+    decoder: Decoder,
+    lasts: bool,
+    /// Whether more comes than the common place for it can hold, so that it would be copied for nothing.
+    long: bool,
+    /// Where it is read to then.
+    large: BytesMut,
+}
+
+/// What comes of it.
+pub(crate) type Frame = http_body::Frame<Bytes>;
+
+impl Streamed {
+    pub(crate) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame, Broken>>> {
+        loop {
+            let taken = match self.decoder.take(&mut self.rest) {
+                Err(broken) => return Poll::Ready(Some(Err(broken))),
+                Ok(taken) => taken,
+            };
+            if self.decoder == Decoder::Done {
+                self.wire.free.set(self.lasts && self.rest.is_empty());
+            }
+            let ended = match taken {
+                Taken::Data(data) => return Poll::Ready(Some(Ok(Frame::data(data)))),
+                Taken::Trailers(trailers) => return Poll::Ready(Some(Ok(Frame::trailers(trailers)))),
+                Taken::End => return Poll::Ready(None),
+                Taken::More => match ready!(self.poll_more(cx)) {
+                    Ok(more) => !more,
+                    Err(broken) => return Poll::Ready(Some(Err(broken))),
+                },
+            };
+            if ended && self.decoder == Decoder::Close {
+                self.decoder = Decoder::Done;
+                self.lasts = false;
+            } else if ended {
+                return Poll::Ready(Some(Err(Broken::Off)));
+            }
+        }
+    }
+
+    /// Whether anything came.
+    fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, Broken>> {
+        // Of a chunk's line may be a part there.
+        if self.long && self.rest.is_empty() {
+            return self.poll_large(cx);
+        }
+        let mut inbox = self.wire.scratch.inbox.borrow_mut();
+        let read = ready!(self.wire.poll_read(cx, &mut inbox))?;
+        self.long = read == inbox.len();
+        let new = &inbox[..read];
+        self.rest =
+            if self.rest.is_empty() { Bytes::copy_from_slice(new) } else { [&self.rest[..], new].concat().into() };
+        Poll::Ready(Ok(read > 0))
+    }
+
+    fn poll_large(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, Broken>> {
+        self.wire.watch(cx)?;
+        if self.large.capacity() < SCRATCH {
+            self.large.reserve(LARGE);
+        }
+        let mut stream = self.wire.stream.borrow_mut();
+        let read = pin!(stream.stream().read_buf(&mut self.large)).poll(cx);
+        let read = ready!(read).map_err(|_| Broken::Off)?;
+        self.rest = self.large.split().freeze();
+        if read < SCRATCH {
+            (self.long, self.large) = (false, BytesMut::new());
+        }
+        Poll::Ready(Ok(read > 0))
+    }
+
+    pub(crate) fn is_end_stream(&self) -> bool {
+        self.decoder == Decoder::Done
+    }
+
+    pub(crate) fn left(&self) -> Option<u64> {
+        self.decoder.left()
+    }
+}
