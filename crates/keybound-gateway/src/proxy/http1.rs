@@ -30,6 +30,8 @@ use sender::{Framing, Sender};
 mod chunks;
 mod head;
 mod sender;
+#[cfg(test)]
+mod tests;
 
 /// What is read at once, unless a long body is on its way.
 const SCRATCH: usize = 16 << 10;

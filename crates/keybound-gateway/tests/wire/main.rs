@@ -3,6 +3,7 @@
 mod fields;
 mod floods;
 mod frame;
+mod http1_upstream;
 mod http2;
 mod http2_upstream;
 mod hygiene;

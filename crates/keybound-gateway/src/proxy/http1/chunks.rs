@@ -108,7 +108,11 @@ impl Decoder {
             let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| Broken::Malformed)?;
             trailers.append(name, HeaderValue::from_bytes(field.value).map_err(|_| Broken::Malformed)?);
         }
-        octets.advance(length);
+        // The library takes a line feed alone for the end of a line.
+        let lines = octets.split_to(length);
+        if memchr::memchr_iter(b'\n', &lines).any(|end| !lines[..end].ends_with(b"\r")) {
+            return Err(Broken::Malformed);
+        }
         *self = Self::Done;
         Ok(if trailers.is_empty() { Taken::End } else { Taken::Trailers(trailers) })
     }
