@@ -1,12 +1,14 @@
 //! A new connection to an upstream, with TLS where that is asked for.
 
-use core::pin::Pin;
+use core::future::{Future as _, poll_fn};
+use core::pin::{Pin, pin};
 use core::task::{Context, Poll, Waker};
 use std::io::{self, IoSlice};
 
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::task::unconstrained;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
@@ -50,9 +52,18 @@ impl Dialled {
             }
             // What is for TLS alone, such as a ticket, is not for us.
             Self::Tls(stream) => {
-                let mut cx = Context::from_waker(Waker::noop());
-                Pin::new(stream).poll_read(&mut cx, &mut ReadBuf::new(&mut octet)).is_pending()
+                let mut room = ReadBuf::new(&mut octet);
+                let read = poll_fn(|cx| Pin::new(&mut *stream).poll_read(cx, &mut room));
+                // However much the task has read: it is told that there is nothing once it has had its share.
+                pin!(unconstrained(read)).poll(&mut Context::from_waker(Waker::noop())).is_pending()
             }
+        }
+    }
+
+    /// Says inside TLS that it is the end (RFC 8446 section 6.1), if that can be said at once.
+    pub(crate) fn take_leave(&mut self) {
+        if let Self::Tls(stream) = self {
+            let _ = Pin::new(stream).poll_shutdown(&mut Context::from_waker(Waker::noop()));
         }
     }
 }

@@ -88,7 +88,21 @@ pub(crate) fn clean_trailers(trailers: &mut HeaderMap) {
         is_of_one_hop(name)
             || is_ours(name)
             || is_about_forwarding(name)
-            || matches!(name, "authorization" | "dpop" | "host" | "content-length" | "cookie" | "trailer")
+            || matches!(
+                name,
+                "authorization"
+                    | "cache-control"
+                    | "content-encoding"
+                    | "content-length"
+                    | "content-range"
+                    | "content-type"
+                    | "cookie"
+                    | "dpop"
+                    | "host"
+                    | "max-forwards"
+                    | "set-cookie"
+                    | "trailer"
+            )
     });
     remove(trailers, unwanted);
 }

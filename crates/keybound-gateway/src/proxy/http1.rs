@@ -12,7 +12,7 @@ use core::pin::{Pin, pin};
 use core::task::{Context, Poll, Waker, ready};
 use std::rc::Rc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf as _, Bytes, BytesMut};
 use http::{Response, StatusCode};
 use http_body::Body as _;
 use tokio::io::{AsyncRead as _, AsyncReadExt as _, AsyncWrite as _, ReadBuf};
@@ -124,9 +124,14 @@ impl Connection {
         }))
     }
 
-    /// Whether it is at rest: what was asked has been answered, and nothing has come since.
+    /// Whether another request may follow: what was asked has been answered, and is no longer being asked.
+    pub(super) fn is_free(&self) -> bool {
+        self.0.free.get() && self.0.sending.get() == Sending::Done
+    }
+
+    /// Whether nothing has come since.
     pub(super) fn rests(&self) -> bool {
-        self.0.free.get() && self.0.sending.get() == Sending::Done && self.0.stream.borrow_mut().stream().is_quiet()
+        self.is_free() && self.0.stream.borrow_mut().stream().is_quiet()
     }
 
     /// Sends a request, and waits for the response; its header has at most `most` octets.
@@ -139,23 +144,39 @@ impl Connection {
         let wire = Rc::clone(&self.0);
         async move {
             let asked = wire.send(outbound, progress, most).await?;
-            let mut partial = BytesMut::new();
-            let (head, rest) = poll_fn(|cx| wire.poll_head(cx, &mut partial, asked)).await?;
+            let mut begun = Begun::default();
+            let (head, rest) = poll_fn(|cx| wire.poll_head(cx, &mut begun, asked)).await?;
             Ok(wire.received(head, rest))
         }
     }
 
     /// The octets themselves, once the upstream has agreed to speak something else.
     pub(super) fn into_stream(self) -> Option<Placed<Dialled>> {
-        Rc::into_inner(self.0).map(|wire| wire.stream.into_inner())
+        let wire = Rc::clone(&self.0);
+        drop(self);
+        Rc::into_inner(wire).map(|wire| wire.stream.into_inner())
     }
+}
 
-    /// Nobody waits for the response any more, and what is still to be sent is not.
-    pub(super) fn close(self) {
+/// Nobody waits for a response any more, and what is still to be sent is not.
+impl Drop for Connection {
+    fn drop(&mut self) {
         if let Some(sender) = self.0.sender.take() {
             sender.abort();
         }
+        if self.is_free() {
+            self.0.stream.borrow_mut().stream().take_leave();
+        }
     }
+}
+
+/// The beginning of a response.
+#[derive(Default)]
+struct Begun {
+    /// What is there of its header.
+    partial: BytesMut,
+    /// How long the responses before it were, which count as a part of it.
+    interim: usize,
 }
 
 impl Wire {
@@ -177,8 +198,11 @@ impl Wire {
             head::write(&mut out, &head);
             Poll::Ready(self.begin(cx, &out, body.take()))
         });
-        if let Some(rest) = rest.await? {
-            self.go_on(rest, progress);
+        match rest.await {
+            Ok(None) => {}
+            Ok(Some(rest)) => self.go_on(rest, progress),
+            Err(Broken::Off) => self.has_stopped(progress.as_deref()),
+            Err(broken) => return Err(broken),
         }
         Ok(asked)
     }
@@ -219,14 +243,12 @@ impl Wire {
         let wire = Rc::clone(self);
         let task = tokio::task::spawn_local(async move {
             let sent = poll_fn(|cx| rest.poll(cx, wire.stream.borrow_mut().stream())).await;
-            wire.sending.set(match sent {
-                Ok(()) => Sending::Done,
-                Err(Broken::Off) => Sending::Stopped,
-                Err(Broken::Body | Broken::Malformed) => Sending::Failed,
-            });
-            if let (Err(Broken::Off), Some(progress)) = (sent, progress) {
-                progress.moved(true);
+            match sent {
+                Ok(()) => wire.sending.set(Sending::Done),
+                Err(Broken::Off) => wire.has_stopped(progress.as_deref()),
+                Err(Broken::Body | Broken::Malformed) => wire.sending.set(Sending::Failed),
             }
+            wire.sender.take();
             if let Some(reader) = wire.reader.take() {
                 reader.wake();
             }
@@ -234,13 +256,17 @@ impl Wire {
         self.sender.replace(Some(task.abort_handle()));
     }
 
+    /// The upstream takes no more of the request, and has as long for its response as if that were all.
+    fn has_stopped(&self, progress: Option<&Progress>) {
+        self.sending.set(Sending::Stopped);
+        if let Some(progress) = progress {
+            progress.moved(true);
+        }
+    }
+
     /// Reads the header of the response.
-    fn poll_head(
-        &self,
-        cx: &mut Context<'_>,
-        partial: &mut BytesMut,
-        asked: Asked,
-    ) -> Poll<Result<(Head, Bytes), Broken>> {
+    fn poll_head(&self, cx: &mut Context<'_>, begun: &mut Begun, asked: Asked) -> Poll<Result<(Head, Bytes), Broken>> {
+        let Begun { partial, interim } = begun;
         loop {
             let mut inbox = self.scratch.inbox.borrow_mut();
             let read = ready!(self.poll_read(cx, &mut inbox))?;
@@ -248,23 +274,31 @@ impl Wire {
             if new.is_empty() {
                 return Poll::Ready(Err(Broken::Off));
             }
-            let mut octets = new;
             if !partial.is_empty() {
                 partial.extend_from_slice(new);
                 // A header ends with a line: there is nothing new to be found before one does.
                 if !new.contains(&b'\n') && partial.len() < asked.most {
                     continue;
                 }
-                octets = partial;
             }
-            loop {
-                match head::read(octets, asked)? {
+            let octets = if partial.is_empty() { new } else { &partial[..] };
+            let mut before = 0;
+            while let Some(rest) = octets.get(before..).filter(|rest| !rest.is_empty()) {
+                match head::read(rest, asked)? {
                     head::Read::Whole(head, rest) => return Poll::Ready(Ok((head, rest))),
-                    head::Read::Interim(length) => octets = &octets[length..],
+                    head::Read::Interim(length) => before += length,
                     head::Read::Part => break,
                 }
             }
-            *partial = BytesMut::from(octets);
+            *interim += before;
+            if *interim > asked.most {
+                return Poll::Ready(Err(Broken::Malformed));
+            }
+            if partial.is_empty() {
+                partial.extend_from_slice(&new[before..]);
+            } else {
+                partial.advance(before);
+            }
         }
     }
 

@@ -85,7 +85,7 @@ impl Server {
 
     fn put_back(&self, connection: Connection, deadline: Deadline) {
         let mut idle = self.idle.borrow_mut();
-        if idle.len() < self.limits.upstream_idle {
+        if connection.is_free() && idle.len() < self.limits.upstream_idle {
             idle.push(Resting { connection, deadline, since: Instant::now() });
         }
     }
@@ -249,7 +249,7 @@ impl Drop for Lease {
             Some(Held::Whole(connection)) if self.answered && sent.is_none() => {
                 self.server.put_back(connection, core::mem::take(&mut self.deadline));
             }
-            Some(Held::Whole(connection)) => connection.close(),
+            Some(Held::Whole(connection)) => drop(connection),
             // The response is gone by itself; the rest of the request would still be taken from the client.
             Some(Held::Part(_)) => sent.into_iter().for_each(|sent| sent.abandon()),
             None => {}

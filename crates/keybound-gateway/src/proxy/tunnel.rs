@@ -43,6 +43,7 @@ pub(crate) fn open(
             let mut client = TokioIo::new(client);
             let flow = async {
                 client.write_all(&first).await?;
+                client.flush().await?;
                 copy_bidirectional(&mut client, &mut upstream).await
             };
             tokio::select! {

@@ -142,6 +142,7 @@ fn odd_but_sound_requests_pass() {
     let cases: &[(&str, &str, &str)] = &[
         ("absolute target", "GET http://a/x?y HTTP/1.1\r\nHost: A\r\n\r\n", "GET /x?y HTTP/1.1\r\n"),
         ("absolute target without a path", "GET http://a HTTP/1.1\r\nHost: a\r\n\r\n", "GET / HTTP/1.1\r\n"),
+        ("absolute target with a query alone", "GET http://a?x HTTP/1.1\r\nHost: a\r\n\r\n", "GET /?x HTTP/1.1\r\n"),
         ("HTTP/1.0 with host", "GET /x HTTP/1.0\r\nHost: a\r\n\r\n", "GET /x HTTP/1.1\r\n"),
         ("empty line first", "\r\nGET /x HTTP/1.1\r\nHost: a\r\n\r\n", "GET /x HTTP/1.1\r\n"),
         ("address and port", "GET /x HTTP/1.1\r\nHost: [::1]:8080\r\n\r\n", "GET /x HTTP/1.1\r\n"),

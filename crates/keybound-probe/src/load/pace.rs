@@ -9,6 +9,11 @@ use tokio::sync::mpsc::UnboundedSender;
 /// How soon a stop is noticed.
 const LOOK: Duration = Duration::from_millis(20);
 
+/// At this rate and above, sleeps are at least so long: to wake up for each request alone would cost more than the request, on
+/// a processor that others may need.
+const DENSE: f64 = 10_000.0;
+const STEP: Duration = Duration::from_micros(150);
+
 /// The times of a run.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Schedule {
@@ -55,22 +60,23 @@ impl Budget {
 
 /// Says to each worker in turn when its next request is due, at the time it is.
 pub(crate) fn keep(rate: f64, schedule: &Schedule, budget: &Budget, workers: &[UnboundedSender<Instant>]) {
+    let step = if rate < DENSE { Duration::ZERO } else { STEP };
     for (number, worker) in workers.iter().cycle().enumerate() {
         let due = schedule.begin + Duration::from_secs_f64(number as f64 / rate);
         if let Some(end) = schedule.end.filter(|end| due >= *end) {
             // The run lasts for its time, though nothing is due in the rest of it.
-            wait(end, budget);
+            wait(end, step, budget);
             return;
         }
         // Before the wait: who would wait for a request that never comes?
-        if !budget.allows(due, schedule) || !wait(due, budget) || worker.send(due).is_err() {
+        if !budget.allows(due, schedule) || !wait(due, step, budget) || worker.send(due).is_err() {
             return;
         }
     }
 }
 
-/// Returns then, or with `false` earlier if the run is stopped.
-fn wait(due: Instant, budget: &Budget) -> bool {
+/// Returns then, or a step later at most; earlier with `false`, if the run is stopped.
+fn wait(due: Instant, step: Duration, budget: &Budget) -> bool {
     loop {
         let left = due.saturating_duration_since(Instant::now());
         if left.is_zero() {
@@ -79,6 +85,6 @@ fn wait(due: Instant, budget: &Budget) -> bool {
         if budget.is_stopped() {
             return false;
         }
-        thread::sleep(left.min(LOOK));
+        thread::sleep(left.clamp(step, LOOK));
     }
 }

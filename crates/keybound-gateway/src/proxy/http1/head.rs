@@ -73,6 +73,7 @@ pub(super) fn frame(head: &mut Parts, body: &RequestBody) -> Framing {
             Framing::Length(length)
         }
         None => {
+            head.headers.remove(CONTENT_LENGTH);
             head.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
             let names = head.headers.get_all(TRAILER).iter().filter_map(|names| names.to_str().ok());
             let names = names.flat_map(|names| names.split(','));
@@ -84,7 +85,9 @@ pub(super) fn frame(head: &mut Parts, body: &RequestBody) -> Framing {
 /// Writes the header of a request behind what is in `out`.
 pub(super) fn write(out: &mut Vec<u8>, head: &Parts) {
     let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
-    for part in [head.method.as_str(), " ", target, " HTTP/1.1\r\n"] {
+    // An absolute URI may have a query and no path.
+    let path = if target.starts_with('?') { " /" } else { " " };
+    for part in [head.method.as_str(), path, target, " HTTP/1.1\r\n"] {
         out.extend_from_slice(part.as_bytes());
     }
     write_fields(out, &head.headers);
@@ -160,16 +163,24 @@ fn lasts(fields: &HeaderMap, newer: bool) -> bool {
 /// RFC 9112 section 6.3, and what is in doubt there is refused: an encoding other than `chunked` was never asked for, and two
 /// lengths are none.
 fn framed(fields: &mut HeaderMap, status: StatusCode, newer: bool, asked: Asked) -> Result<Length, Broken> {
-    if asked.head || matches!(status.as_u16(), 101 | 204 | 304) {
-        return Ok(Length::Octets(0));
-    }
+    let bodiless = asked.head || matches!(status.as_u16(), 101 | 204 | 304);
     let mut encodings = fields.get_all(TRANSFER_ENCODING).iter();
     if let Some(encoding) = encodings.next() {
         let alone = encodings.next().is_none() && encoding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked");
-        return if newer && alone { Ok(Length::Chunked) } else { Err(Broken::Malformed) };
+        return match (newer && alone, bodiless) {
+            (false, _) => Err(Broken::Malformed),
+            (true, true) => Ok(Length::Octets(0)),
+            (true, false) => Ok(Length::Chunked),
+        };
     }
+    let length = said_length(fields)?;
+    Ok(if bodiless { Length::Octets(0) } else { length.map_or(Length::Close, Length::Octets) })
+}
+
+/// What `Content-Length` says, which it says once from then on.
+fn said_length(fields: &mut HeaderMap) -> Result<Option<u64>, Broken> {
     let mut lengths = fields.get_all(CONTENT_LENGTH).iter();
-    let Some(first) = lengths.next() else { return Ok(Length::Close) };
+    let Some(first) = lengths.next() else { return Ok(None) };
     let length = one_of_list(first).ok_or(Broken::Malformed)?;
     let mut several = digits(first).is_none();
     for other in lengths {
@@ -181,7 +192,7 @@ fn framed(fields: &mut HeaderMap, status: StatusCode, newer: bool, asked: Asked)
     if several {
         fields.insert(CONTENT_LENGTH, HeaderValue::from(length));
     }
-    Ok(Length::Octets(length))
+    Ok(Some(length))
 }
 
 /// The length that every member of a list is.
