@@ -241,7 +241,7 @@ mod tests {
         let mut sender = Sender::of(b"header", Some((Frames(frames), framing)));
         let mut slow = Slow { most, waits: false, taken: Vec::new() };
         let mut cx = Context::from_waker(Waker::noop());
-        while let Poll::Pending = sender.poll(&mut cx, &mut slow).map(Result::unwrap) {}
+        while sender.poll(&mut cx, &mut slow).map(Result::unwrap).is_pending() {}
         slow.taken
     }
 

@@ -29,17 +29,10 @@ fn whole(pieces: &[&[u8]], asked: Asked) -> Result<Whole, Broken> {
     let mut pieces = pieces.iter();
     let mut octets = BytesMut::new();
     let (head, mut rest) = loop {
-        octets.extend_from_slice(pieces.next().ok_or(Broken::Off)?);
         match read(&octets, asked)? {
-            Read::Part => {}
-            Read::Interim(length) => {
-                let rest = octets.split_off(length);
-                octets = rest;
-                if let Ok(Read::Whole(head, rest)) = read(&octets, asked) {
-                    break (head, rest);
-                }
-            }
+            Read::Interim(length) => drop(octets.split_to(length)),
             Read::Whole(head, rest) => break (head, rest),
+            Read::Part => octets.extend_from_slice(pieces.next().ok_or(Broken::Off)?),
         }
     };
     let Head { response, length, mut lasts } = head;
