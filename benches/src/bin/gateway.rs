@@ -38,7 +38,8 @@ fn main() {
     for connections in CONNECTIONS {
         print_pass_through(&rounds, connections);
     }
-    let half = rounds.median("64 ours rate") / 2.0;
+    let half = half_busy(&gateway, rounds.median("64 ours rate"));
+    println!("{}", Figure::new("gateway.half-load", "requests/s", half));
     let rounds = interleaved(|round| added_time(round, half, &upstream, &nginx, &gateway));
     for (name, part) in [("added-p50", "p50"), ("added-p99", "p99")] {
         let milliseconds = |whose: &str| rounds.median(&format!("{whose} {part}"));
@@ -76,6 +77,15 @@ fn print_pass_through(rounds: &Rounds, connections: usize) {
     // The most that a ratio should be: nginx's throughput in units of ours, so that 0.9 times becomes 1 / 0.9.
     let figure = Figure::new(name("nginx-throughput"), "requests/s", median("nginx rate"));
     println!("{}", figure.beside(median("ours rate")).aim_at_ratio(1.0 / 0.9));
+}
+
+/// The rate at which the gateway's processor is busy for half of the time. It is less than half of its throughput: where every
+/// request does not wait for the next, each is heard of alone.
+fn half_busy(gateway: &Gateway, throughput: f64) -> f64 {
+    (0..4).fold(throughput / 2.0, |rate, _| {
+        let (nanos, _) = measure(gateway.process(), &to(&gateway.url("/open/64"), 64).rate(rate));
+        1e9 / nanos / 2.0
+    })
 }
 
 /// The same rate straight to the upstream, and through each proxy.

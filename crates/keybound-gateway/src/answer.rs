@@ -143,7 +143,7 @@ problems! {
         "the upstream said by HTTP/2, each time it was asked, that it takes nothing of the request",
         "come back in a moment; operator: see the log of the upstream: it ends, or has as many requests as it takes";
     UpstreamInvalid = BAD_GATEWAY, "upstream.invalid",
-        "the upstream broke off, or answered something that is not HTTP",
+        "the upstream broke off, or answered something that is not HTTP or can be read in two ways",
         "see the log of the upstream, and that route.upstream has the right scheme";
     UpstreamTimeout = GATEWAY_TIMEOUT, "upstream.timeout", limit "limits.response_timeout",
         "the upstream did not begin its answer in time",

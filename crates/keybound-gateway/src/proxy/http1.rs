@@ -8,14 +8,14 @@
 use core::cell::{Cell, RefCell};
 use core::fmt;
 use core::future::{Future, poll_fn};
-use core::pin::{Pin, pin};
+use core::pin::Pin;
 use core::task::{Context, Poll, Waker, ready};
 use std::rc::Rc;
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use http::{Response, StatusCode};
 use http_body::Body as _;
-use tokio::io::{AsyncRead as _, AsyncReadExt as _, AsyncWrite as _, ReadBuf};
+use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 use tokio::task::AbortHandle;
 
 use super::Outbound;
@@ -23,21 +23,19 @@ use super::dial::Dialled;
 use super::received::Received;
 use super::room::Placed;
 use crate::body::{Progress, RequestBody};
-use chunks::{Decoder, Taken};
 use head::{Asked, Head, Length};
 use sender::{Framing, Sender};
+pub(crate) use streamed::Streamed;
 
 mod chunks;
 mod head;
 mod sender;
+mod streamed;
 #[cfg(test)]
 mod tests;
 
 /// What is read at once, unless a long body is on its way.
 const SCRATCH: usize = 16 << 10;
-
-/// What is read at once of a long body.
-const LARGE: usize = 64 << 10;
 
 /// Why an exchange came to nothing, or broke off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -330,11 +328,7 @@ impl Wire {
                 self.free.set(lasts && rest.is_empty());
                 Received::Whole(octets)
             }
-            length => {
-                let long = matches!(length, Length::Octets(length) if length > SCRATCH as u64);
-                let (wire, decoder) = (Rc::clone(self), length.into());
-                Received::Streamed(Box::new(Streamed { wire, rest, decoder, lasts, long, large: BytesMut::new() }))
-            }
+            length => Received::Streamed(Box::new(Streamed::new(Rc::clone(self), rest, length, lasts))),
         };
         response.map(|()| received)
     }
@@ -343,88 +337,5 @@ impl Wire {
 impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Connection").field("free", &self.0.free.get()).finish_non_exhaustive()
-    }
-}
-
-/// The body of a response that has not come whole with its header.
-pub(crate) struct Streamed {
-    wire: Rc<Wire>,
-    /// What came and was not looked at.
-    rest: Bytes,
-    decoder: Decoder,
-    lasts: bool,
-    /// Whether more comes than the common place for it can hold, so that it would be copied for nothing.
-    long: bool,
-    /// Where it is read to then.
-    large: BytesMut,
-}
-
-/// What comes of it.
-pub(crate) type Frame = http_body::Frame<Bytes>;
-
-impl Streamed {
-    pub(crate) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame, Broken>>> {
-        loop {
-            let taken = match self.decoder.take(&mut self.rest) {
-                Err(broken) => return Poll::Ready(Some(Err(broken))),
-                Ok(taken) => taken,
-            };
-            if self.decoder == Decoder::Done {
-                self.wire.free.set(self.lasts && self.rest.is_empty());
-            }
-            let ended = match taken {
-                Taken::Data(data) => return Poll::Ready(Some(Ok(Frame::data(data)))),
-                Taken::Trailers(trailers) => return Poll::Ready(Some(Ok(Frame::trailers(trailers)))),
-                Taken::End => return Poll::Ready(None),
-                Taken::More => match ready!(self.poll_more(cx)) {
-                    Ok(more) => !more,
-                    Err(broken) => return Poll::Ready(Some(Err(broken))),
-                },
-            };
-            if ended && self.decoder == Decoder::Close {
-                self.decoder = Decoder::Done;
-                self.lasts = false;
-            } else if ended {
-                return Poll::Ready(Some(Err(Broken::Off)));
-            }
-        }
-    }
-
-    /// Whether anything came.
-    fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, Broken>> {
-        // Of a chunk's line may be a part there.
-        if self.long && self.rest.is_empty() {
-            return self.poll_large(cx);
-        }
-        let mut inbox = self.wire.scratch.inbox.borrow_mut();
-        let read = ready!(self.wire.poll_read(cx, &mut inbox))?;
-        self.long = read == inbox.len();
-        let new = &inbox[..read];
-        self.rest =
-            if self.rest.is_empty() { Bytes::copy_from_slice(new) } else { [&self.rest[..], new].concat().into() };
-        Poll::Ready(Ok(read > 0))
-    }
-
-    fn poll_large(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, Broken>> {
-        self.wire.watch(cx)?;
-        if self.large.capacity() < SCRATCH {
-            self.large.reserve(LARGE);
-        }
-        let mut stream = self.wire.stream.borrow_mut();
-        let read = pin!(stream.stream().read_buf(&mut self.large)).poll(cx);
-        let read = ready!(read).map_err(|_| Broken::Off)?;
-        self.rest = self.large.split().freeze();
-        if read < SCRATCH {
-            (self.long, self.large) = (false, BytesMut::new());
-        }
-        Poll::Ready(Ok(read > 0))
-    }
-
-    pub(crate) fn is_end_stream(&self) -> bool {
-        self.decoder == Decoder::Done
-    }
-
-    pub(crate) fn left(&self) -> Option<u64> {
-        self.decoder.left()
     }
 }

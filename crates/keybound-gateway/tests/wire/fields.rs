@@ -182,8 +182,9 @@ fn trailers_pass_without_what_only_a_header_may_say() {
     let gateway = Gateway::open(upstream.address, "");
     let answer = gateway.answer(
         "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\
-         Trailer: X-Sum, Keybound-Subject, keybound_jkt, Authorization, DPoP\r\n\r\n\
-         2\r\nhi\r\n0\r\nX-Sum: 7\r\nKeybound-Subject: eve\r\nKEYBOUND_JKT: eve\r\nAuthorization: eve\r\nDPoP: eve\r\n\r\n",
+         Trailer: X-Sum, Keybound-Subject, keybound_jkt, Authorization, DPoP, Content-Type, Set-Cookie\r\n\r\n\
+         2\r\nhi\r\n0\r\nX-Sum: 7\r\nX-Unannounced: 8\r\nKeybound-Subject: eve\r\nKEYBOUND_JKT: eve\r\nAuthorization: eve\r\n\
+         DPoP: eve\r\nContent-Type: text/eve\r\nSet-Cookie: eve\r\n\r\n",
     );
     let (_, after) =
         answer.text().to_ascii_lowercase().split_once("\r\n\r\n").map(|(h, b)| (h.to_owned(), b.to_owned())).unwrap();
