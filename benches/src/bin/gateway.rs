@@ -43,9 +43,9 @@ fn main() {
     let rounds = interleaved(|round| added_time(round, half, &upstream, &nginx, &gateway));
     for (name, part) in [("added-p50", "p50"), ("added-p99", "p99")] {
         let milliseconds = |whose: &str| rounds.median(&format!("{whose} {part}"));
-        let figure = Figure::new(format!("gateway.{name}"), "ms at half load", milliseconds("ours"));
+        let figure = Figure::new(format!("gateway.{name}"), "ms, half busy", milliseconds("ours"));
         println!("{}", figure.aim_at(1.0));
-        println!("{}", Figure::new(format!("gateway.nginx-{name}"), "ms at half load", milliseconds("nginx")));
+        println!("{}", Figure::new(format!("gateway.nginx-{name}"), "ms, half busy", milliseconds("nginx")));
     }
     drop(gateway);
     // A process of its own: what it has served before is in its memory too.
@@ -79,8 +79,8 @@ fn print_pass_through(rounds: &Rounds, connections: usize) {
     println!("{}", figure.beside(median("ours rate")).aim_at_ratio(1.0 / 0.9));
 }
 
-/// The rate at which the gateway's processor is busy for half of the time. It is less than half of its throughput: where every
-/// request does not wait for the next, each is heard of alone.
+/// The rate at which the gateway's processor is busy for half of the time. It is less than half of its throughput: at a set rate
+/// requests come by twos and threes, where connections that each wait for their answer come together.
 fn half_busy(gateway: &Gateway, throughput: f64) -> f64 {
     (0..4).fold(throughput / 2.0, |rate, _| {
         let (nanos, _) = measure(gateway.process(), &to(&gateway.url("/open/64"), 64).rate(rate));

@@ -28,7 +28,7 @@ use crate::request::data;
   keybound load --issuer https://id.example.com --client-id bench --keys 100 --connections 256 https://api.example.com/orders
   keybound load --scheme none --requests 100000 --json http://127.0.0.1:8080/public")]
 pub(crate) struct Load {
-    /// Open loop: so many requests a second, on the connections as they are free
+    /// Open loop: so many requests a second, on the connections as they are free; from 10,000 on, up to 150 µs late
     #[arg(long, value_name = "NUMBER", value_parser = positive)]
     rate: Option<f64>,
     /// How many connections

@@ -13,7 +13,6 @@ use std::time::Duration;
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Response, StatusCode, Uri, Version};
-use tokio::task::yield_now;
 use tokio::time::Instant;
 
 use crate::answer::Problem;
@@ -258,18 +257,14 @@ impl Proxy {
     }
 
     async fn connect(&self, server: &Rc<Server>) -> Result<Lease, Unconnected> {
-        let place = self.place().await.ok_or(Unconnected::Crowded)?;
+        let place = self.place().ok_or(Unconnected::Crowded)?;
         server.connect(place).await.map_err(Unconnected::Failed)
     }
 
     /// For a new connection: one that is free, or that of a connection that rests.
-    async fn place(&self) -> Option<Place> {
-        let free = self.room.place();
-        if free.is_some() || !self.servers.borrow().values().any(|server| server.close_resting()) {
-            return free;
-        }
-        yield_now().await;
-        self.room.place()
+    fn place(&self) -> Option<Place> {
+        let closes = || self.servers.borrow().values().any(|server| server.close_resting());
+        self.room.place().or_else(|| closes().then(|| self.room.place()).flatten())
     }
 
     /// Sends on this connection and waits for the header of the response. The time for it runs from the end of the request's

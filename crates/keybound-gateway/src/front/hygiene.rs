@@ -34,7 +34,7 @@ pub(crate) fn clean<B>(request: &mut Request<B>, framing: Framing) -> Result<(),
             return Err(Problem::TargetInvalid);
         }
         let target = request.uri().path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
-        *request.uri_mut() = Uri::from(target);
+        *request.uri_mut() = Uri::from(with_path(target)?);
     }
     let path = request.uri().path();
     if path.starts_with('/') || (path == "*" && *request.method() == Method::OPTIONS) {
@@ -42,6 +42,14 @@ pub(crate) fn clean<B>(request: &mut Request<B>, framing: Framing) -> Result<(),
     } else {
         Err(Problem::TargetInvalid)
     }
+}
+
+/// An absolute URI, or a `:path`, may begin with its query; the origin form does not.
+fn with_path(target: PathAndQuery) -> Result<PathAndQuery, Problem> {
+    if !target.as_str().starts_with('?') {
+        return Ok(target);
+    }
+    PathAndQuery::try_from(["/", target.as_str()].concat()).map_err(|_| Problem::TargetInvalid)
 }
 
 /// `Transfer-Encoding` is absent, or `chunked` once: the library takes other codings for the body's own, and passes on what is

@@ -1,14 +1,12 @@
 //! A new connection to an upstream, with TLS where that is asked for.
 
-use core::future::{Future as _, poll_fn};
-use core::pin::{Pin, pin};
+use core::pin::Pin;
 use core::task::{Context, Poll, Waker};
 use std::io::{self, IoSlice};
 
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::task::unconstrained;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
@@ -50,12 +48,11 @@ impl Dialled {
             Self::Plain(stream) => {
                 matches!(stream.try_read(&mut octet), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
             }
-            // What is for TLS alone, such as a ticket, is not for us.
+            // What is for TLS alone, such as a ticket, is not for us. A task that has had its share of reading is told that
+            // there is nothing, which also ends this where such things never end.
             Self::Tls(stream) => {
                 let mut room = ReadBuf::new(&mut octet);
-                let read = poll_fn(|cx| Pin::new(&mut *stream).poll_read(cx, &mut room));
-                // However much the task has read: it is told that there is nothing once it has had its share.
-                pin!(unconstrained(read)).poll(&mut Context::from_waker(Waker::noop())).is_pending()
+                Pin::new(stream).poll_read(&mut Context::from_waker(Waker::noop()), &mut room).is_pending()
             }
         }
     }

@@ -12,7 +12,7 @@ use core::pin::Pin;
 use core::task::{Context, Poll, Waker, ready};
 use std::rc::Rc;
 
-use bytes::{Buf as _, Bytes, BytesMut};
+use bytes::Bytes;
 use http::{Response, StatusCode};
 use http_body::Body as _;
 use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
@@ -23,7 +23,7 @@ use super::dial::Dialled;
 use super::received::Received;
 use super::room::Placed;
 use crate::body::{Progress, RequestBody};
-use head::{Asked, Head, Length};
+use head::{Asked, Begun, Head, Length};
 use sender::{Framing, Sender};
 pub(crate) use streamed::Streamed;
 
@@ -168,15 +168,6 @@ impl Drop for Connection {
     }
 }
 
-/// The beginning of a response.
-#[derive(Default)]
-struct Begun {
-    /// What is there of its header.
-    partial: BytesMut,
-    /// How long the responses before it were, which count as a part of it.
-    interim: usize,
-}
-
 impl Wire {
     /// Sends what there is of a request, and leaves the rest to a task.
     async fn send(
@@ -264,38 +255,14 @@ impl Wire {
 
     /// Reads the header of the response.
     fn poll_head(&self, cx: &mut Context<'_>, begun: &mut Begun, asked: Asked) -> Poll<Result<(Head, Bytes), Broken>> {
-        let Begun { partial, interim } = begun;
         loop {
             let mut inbox = self.scratch.inbox.borrow_mut();
             let read = ready!(self.poll_read(cx, &mut inbox))?;
-            let new = &inbox[..read];
-            if new.is_empty() {
+            if read == 0 {
                 return Poll::Ready(Err(Broken::Off));
             }
-            if !partial.is_empty() {
-                partial.extend_from_slice(new);
-                // A header ends with a line: there is nothing new to be found before one does.
-                if !new.contains(&b'\n') && partial.len() < asked.most {
-                    continue;
-                }
-            }
-            let octets = if partial.is_empty() { new } else { &partial[..] };
-            let mut before = 0;
-            while let Some(rest) = octets.get(before..).filter(|rest| !rest.is_empty()) {
-                match head::read(rest, asked)? {
-                    head::Read::Whole(head, rest) => return Poll::Ready(Ok((head, rest))),
-                    head::Read::Interim(length) => before += length,
-                    head::Read::Part => break,
-                }
-            }
-            *interim += before;
-            if *interim > asked.most {
-                return Poll::Ready(Err(Broken::Malformed));
-            }
-            if partial.is_empty() {
-                partial.extend_from_slice(&new[before..]);
-            } else {
-                partial.advance(before);
+            if let Some(whole) = begun.take(&inbox[..read], asked)? {
+                return Poll::Ready(Ok(whole));
             }
         }
     }

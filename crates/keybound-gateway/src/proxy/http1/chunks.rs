@@ -8,12 +8,21 @@ use httparse::Status;
 use super::Broken;
 use super::head::{Length, MOST_FIELDS};
 
-/// A line before a chunk, and all trailers, are no longer than this.
+/// What is said beside the chunks of one body, and all of its trailers, are no longer than this: a piece of a body holds on to
+/// the octets that it was read with.
 const MOST_LINE: usize = 16 << 10;
 
-/// Where we are in a body.
+/// Takes one body apart.
+#[derive(Debug)]
+pub(super) struct Decoder {
+    stage: Stage,
+    /// How many octets of extensions there were.
+    extensions: usize,
+}
+
+/// Where we are in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Decoder {
+enum Stage {
     /// So many octets are to come.
     Octets(u64),
     /// Before the line that says how long a chunk is.
@@ -41,12 +50,13 @@ pub(super) enum Taken {
 
 impl From<Length> for Decoder {
     fn from(length: Length) -> Self {
-        match length {
-            Length::Octets(0) => Self::Done,
-            Length::Octets(length) => Self::Octets(length),
-            Length::Chunked => Self::Line,
-            Length::Close => Self::Close,
-        }
+        let stage = match length {
+            Length::Octets(0) => Stage::Done,
+            Length::Octets(length) => Stage::Octets(length),
+            Length::Chunked => Stage::Line,
+            Length::Close => Stage::Close,
+        };
+        Self { stage, extensions: 0 }
     }
 }
 
@@ -54,53 +64,61 @@ impl Decoder {
     /// Takes the next that there is in `octets`.
     pub(super) fn take(&mut self, octets: &mut Bytes) -> Result<Taken, Broken> {
         loop {
-            match self {
-                Self::Done => return Ok(Taken::End),
+            match &mut self.stage {
+                Stage::Done => return Ok(Taken::End),
                 _ if octets.is_empty() => return Ok(Taken::More),
-                Self::Close => return Ok(Taken::Data(core::mem::take(octets))),
-                Self::Octets(left) => {
+                Stage::Close => return Ok(Taken::Data(core::mem::take(octets))),
+                Stage::Octets(left) => {
                     let data = up_to(octets, left);
                     if *left == 0 {
-                        *self = Self::Done;
+                        self.stage = Stage::Done;
                     }
                     return Ok(Taken::Data(data));
                 }
-                Self::Chunk(left) => {
+                Stage::Chunk(left) => {
                     let data = up_to(octets, left);
                     if *left == 0 {
-                        *self = Self::ChunkEnd;
+                        self.stage = Stage::ChunkEnd;
                     }
                     return Ok(Taken::Data(data));
                 }
-                Self::ChunkEnd => match octets.get(..2) {
+                Stage::ChunkEnd => match octets.get(..2) {
                     Some(b"\r\n") => {
                         octets.advance(2);
-                        *self = Self::Line;
+                        self.stage = Stage::Line;
                     }
                     None if octets.starts_with(b"\r") => return Ok(Taken::More),
                     _ => return Err(Broken::Malformed),
                 },
-                Self::Line => match httparse::parse_chunk_size(octets).map_err(|_| Broken::Malformed)? {
+                Stage::Line => match httparse::parse_chunk_size(octets).map_err(|_| Broken::Malformed)? {
                     Status::Partial => return more(octets),
                     Status::Complete((length, chunk)) => {
-                        // The library takes no digits for zero, and any octet in an extension.
-                        let line = octets.split_to(length);
-                        if !line[0].is_ascii_hexdigit() || memchr::memchr2(b'\r', b'\n', &line[..length - 2]).is_some()
-                        {
-                            return Err(Broken::Malformed);
-                        }
-                        *self = if chunk == 0 { Self::Trailers } else { Self::Chunk(chunk) };
+                        self.line(&octets.split_to(length))?;
+                        self.stage = if chunk == 0 { Stage::Trailers } else { Stage::Chunk(chunk) };
                     }
                 },
-                Self::Trailers => return self.trailers(octets),
+                Stage::Trailers => return self.trailers(octets),
             }
         }
+    }
+
+    /// Looks at the line before a chunk for what the library lets through: no digits for zero, any octet in an extension, and
+    /// any number of those.
+    fn line(&mut self, line: &[u8]) -> Result<(), Broken> {
+        let line = line.strip_suffix(b"\r\n").ok_or(Broken::Malformed)?;
+        let digits = line.iter().take_while(|octet| octet.is_ascii_hexdigit()).count();
+        self.extensions += line.len() - digits;
+        if digits == 0 || memchr::memchr2(b'\r', b'\n', line).is_some() || self.extensions > MOST_LINE {
+            return Err(Broken::Malformed);
+        }
+        Ok(())
     }
 
     fn trailers(&mut self, octets: &mut Bytes) -> Result<Taken, Broken> {
         let mut fields = [httparse::EMPTY_HEADER; MOST_FIELDS];
         let (length, fields) = match httparse::parse_headers(octets, &mut fields)? {
             Status::Partial => return more(octets),
+            Status::Complete((length, _)) if length > MOST_LINE => return Err(Broken::Malformed),
             Status::Complete(parsed) => parsed,
         };
         let mut trailers = HeaderMap::with_capacity(fields.len());
@@ -113,17 +131,30 @@ impl Decoder {
         if memchr::memchr_iter(b'\n', &lines).any(|end| !lines[..end].ends_with(b"\r")) {
             return Err(Broken::Malformed);
         }
-        *self = Self::Done;
+        self.stage = Stage::Done;
         Ok(if trailers.is_empty() { Taken::End } else { Taken::Trailers(trailers) })
     }
 
     /// How many octets are to come, if that is known.
     pub(super) const fn left(&self) -> Option<u64> {
-        match self {
-            Self::Octets(left) => Some(*left),
-            Self::Done => Some(0),
+        match self.stage {
+            Stage::Octets(left) => Some(left),
+            Stage::Done => Some(0),
             _ => None,
         }
+    }
+
+    pub(super) fn is_done(&self) -> bool {
+        self.stage == Stage::Done
+    }
+
+    /// The connection has ended; whether that is how this body ends.
+    pub(super) fn ends_so(&mut self) -> bool {
+        let ends = self.stage == Stage::Close;
+        if ends {
+            self.stage = Stage::Done;
+        }
+        ends
     }
 }
 

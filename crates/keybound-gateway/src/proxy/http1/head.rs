@@ -3,7 +3,7 @@
 
 use core::mem::MaybeUninit;
 
-use bytes::{BufMut, Bytes};
+use bytes::{Buf as _, BufMut, Bytes, BytesMut};
 use http::header::{CONNECTION, CONTENT_LENGTH, HeaderName, HeaderValue, TRAILER, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::{HeaderMap, Method, Response, StatusCode};
@@ -59,6 +59,48 @@ pub(super) enum Read {
     Whole(Head, Bytes),
 }
 
+/// The beginning of a response.
+#[derive(Default)]
+pub(super) struct Begun {
+    /// What is there of its header.
+    partial: BytesMut,
+    /// How long the responses before it were, which count as a part of it.
+    interim: usize,
+}
+
+impl Begun {
+    /// Takes what was read next: the header, once that has come whole, and what came behind it.
+    pub(super) fn take(&mut self, new: &[u8], asked: Asked) -> Result<Option<(Head, Bytes)>, Broken> {
+        let Self { partial, interim } = self;
+        if !partial.is_empty() {
+            partial.extend_from_slice(new);
+            // A header ends with a line: there is nothing new to be found before one does.
+            if !new.contains(&b'\n') && partial.len() < asked.most {
+                return Ok(None);
+            }
+        }
+        let octets = if partial.is_empty() { new } else { &partial[..] };
+        let mut before = 0;
+        while let Some(rest) = octets.get(before..).filter(|rest| !rest.is_empty()) {
+            match read(rest, asked)? {
+                Read::Whole(head, rest) => return Ok(Some((head, rest))),
+                Read::Interim(length) => before += length,
+                Read::Part => break,
+            }
+        }
+        *interim += before;
+        if *interim > asked.most {
+            return Err(Broken::Malformed);
+        }
+        if partial.is_empty() {
+            partial.extend_from_slice(&new[before..]);
+        } else {
+            partial.advance(before);
+        }
+        Ok(None)
+    }
+}
+
 /// Says in the header of a request how its body is framed. What the client said of it is gone, but for a length.
 pub(super) fn frame(head: &mut Parts, body: &RequestBody) -> Framing {
     if body.is_end_stream() {
@@ -85,9 +127,7 @@ pub(super) fn frame(head: &mut Parts, body: &RequestBody) -> Framing {
 /// Writes the header of a request behind what is in `out`.
 pub(super) fn write(out: &mut Vec<u8>, head: &Parts) {
     let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
-    // An absolute URI may have a query and no path.
-    let path = if target.starts_with('?') { " /" } else { " " };
-    for part in [head.method.as_str(), path, target, " HTTP/1.1\r\n"] {
+    for part in [head.method.as_str(), " ", target, " HTTP/1.1\r\n"] {
         out.extend_from_slice(part.as_bytes());
     }
     write_fields(out, &head.headers);

@@ -37,11 +37,13 @@ impl Streamed {
 
     pub(crate) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         loop {
+            let before = self.decoder.is_done();
             let taken = match self.decoder.take(&mut self.rest) {
                 Err(broken) => return Poll::Ready(Some(Err(broken))),
                 Ok(taken) => taken,
             };
-            if self.decoder == Decoder::Done {
+            // Once: the next request may be under way when somebody asks again.
+            if !before && self.decoder.is_done() {
                 self.wire.free.set(self.lasts && self.rest.is_empty());
             }
             let ended = match taken {
@@ -53,10 +55,7 @@ impl Streamed {
                     Err(broken) => return Poll::Ready(Some(Err(broken))),
                 },
             };
-            if ended && self.decoder == Decoder::Close {
-                self.decoder = Decoder::Done;
-                self.lasts = false;
-            } else if ended {
+            if ended && !self.decoder.ends_so() {
                 return Poll::Ready(Some(Err(Broken::Off)));
             }
         }
@@ -93,7 +92,7 @@ impl Streamed {
     }
 
     pub(crate) fn is_end_stream(&self) -> bool {
-        self.decoder == Decoder::Done
+        self.decoder.is_done()
     }
 
     pub(crate) fn left(&self) -> Option<u64> {

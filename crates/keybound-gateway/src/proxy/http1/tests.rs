@@ -1,6 +1,6 @@
 //! Responses read from octets, however they are cut, beside what the HTTP library's own client makes of them.
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::{BodyExt as _, Empty};
 use hyper_util::rt::TokioIo;
@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::chunks::{Decoder, Taken};
-use super::head::{Asked, Head, Length, Read, read};
+use super::head::{Asked, Begun, Head, Length, Read, read};
 use super::*;
 
 /// A response, whole.
@@ -27,12 +27,10 @@ const GET: Asked = Asked { head: false, most: 1 << 10 };
 /// What becomes of octets that come in these pieces, and of the end of the connection behind them.
 fn whole(pieces: &[&[u8]], asked: Asked) -> Result<Whole, Broken> {
     let mut pieces = pieces.iter();
-    let mut octets = BytesMut::new();
+    let mut begun = Begun::default();
     let (head, mut rest) = loop {
-        match read(&octets, asked)? {
-            Read::Interim(length) => drop(octets.split_to(length)),
-            Read::Whole(head, rest) => break (head, rest),
-            Read::Part => octets.extend_from_slice(pieces.next().ok_or(Broken::Off)?),
+        if let Some(whole) = begun.take(pieces.next().ok_or(Broken::Off)?, asked)? {
+            break whole;
         }
     };
     let Head { response, length, mut lasts } = head;
@@ -44,7 +42,7 @@ fn whole(pieces: &[&[u8]], asked: Asked) -> Result<Whole, Broken> {
             Taken::End => break,
             Taken::More => match pieces.next() {
                 Some(piece) => rest = [&rest[..], piece].concat().into(),
-                None if decoder == Decoder::Close => {
+                None if decoder.ends_so() => {
                     lasts = false;
                     break;
                 }
@@ -159,6 +157,9 @@ fn chunks_are_strict() {
         assert_eq!((whole.body.as_slice(), whole.free), (expected.as_bytes(), true), "{chunks:?}");
     }
     let long = "5;".to_owned() + &"x".repeat(20_000);
+    let whole_line = long.clone() + "\r\nhello\r\n0\r\n\r\n";
+    let flood = format!("1;{}\r\nx\r\n", "x".repeat(1_000)).repeat(20) + "0\r\n\r\n";
+    let long_trailer = format!("0\r\nA: {}\r\n\r\n", "b".repeat(20_000));
     let many = "0\r\n".to_owned() + &"A: b\r\n".repeat(101) + "\r\n";
     for (chunks, broken) in [
         ("5\r\nhelloX\r\n0\r\n\r\n", Broken::Malformed),
@@ -174,6 +175,9 @@ fn chunks_are_strict() {
         ("0\r\nA: b\n\r\n", Broken::Malformed),
         ("0\r\nbad name: x\r\n\r\n", Broken::Malformed),
         (&long, Broken::Malformed),
+        (&whole_line, Broken::Malformed),
+        (&flood, Broken::Malformed),
+        (&long_trailer, Broken::Malformed),
         (&many, Broken::Malformed),
         ("5\r\nhell", Broken::Off),
         ("5\r\nhello\r\n", Broken::Off),
